@@ -1,0 +1,107 @@
+"""The instruction set of the machine: what a compiler hands over and the actors execute.
+
+A `Plan` is the executable form of one revision. It knows nothing of YAML, templates or agents:
+whatever a step needs is a closure in it. Plans are immutable and shared by all executions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from enum import StrEnum
+from typing import Any, Protocol
+
+import msgspec
+
+from perdure.actors.context import StepContext
+
+
+class Mode(StrEnum):
+    """Where a step's body runs."""
+
+    ASYNC = "async"  # on the event loop
+    THREAD = "thread"  # a plain function, in a worker thread
+    PROCESS = "process"  # in a worker process that can really be killed
+
+
+class Scheduling(StrEnum):
+    """When a step may start."""
+
+    LEVEL = "level"  # when every step of the levels below it has settled
+    EAGER = "eager"  # as soon as its own needs are met
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How often and how patiently a failed step is tried again. Times are milliseconds.
+
+    The delay before retry n (1, 2, …) is `delay_ms * multiplier ** (n - 1)`, at most
+    `max_delay_ms`; jitter then takes a random part of it (full jitter, as in Brooker's "Exponential
+    Backoff And Jitter"). `retryable_errors` empty means every error.
+    """
+
+    max_retries: int = 0
+    delay_ms: int = 1_000
+    multiplier: float = 2.0
+    max_delay_ms: int = 60_000
+    jitter: bool = True
+    retryable_errors: tuple[str, ...] = ()
+
+
+class Values(Protocol):
+    """What a step may read: the context and the outputs of the steps before it, decoded JSON."""
+
+    @property
+    def context(self) -> Mapping[str, Any]:
+        """The execution's context as it is now."""
+        ...
+
+    def output(self, step_no: int) -> Any:
+        """The output of a settled step; None where it was optional and failed, or was skipped."""
+        ...
+
+
+Inputs = Callable[[Values], Any]
+Perform = Callable[[StepContext, Any], Awaitable[Any]] | Callable[[StepContext, Any], Any]
+
+
+class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One step, ready to run.
+
+    `inputs` is pure and runs on the loop just before the body; what it raises fails the step.
+    `perform` is the body: a coroutine function for ASYNC, else a plain function (importable by name
+    for PROCESS). `check_output` raises when the output is not what was promised.
+    """
+
+    no: int
+    key: str
+    level: int
+    needs: tuple[int, ...]
+    dependents: tuple[int, ...]
+    inputs: Inputs
+    perform: Perform
+    mode: Mode = Mode.ASYNC
+    timeout_ms: int | None = None
+    retry: RetryPolicy = RetryPolicy()
+    is_optional: bool = False
+    is_parallel: bool = True
+    check_output: Callable[[Any], None] | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """One revision, ready to run. `steps[i].no == i`; `levels` hold step numbers, lowest first."""
+
+    workflow: str
+    workflow_no: int
+    revision: str
+    steps: tuple[PlannedStep, ...]
+    levels: tuple[tuple[int, ...], ...]
+    scheduling: Scheduling = Scheduling.LEVEL
+    parallelism: int | None = None
+    continue_on_error: bool = False
+    timeout_ms: int | None = None
+    checkpoint_interval_ms: int | None = None
+    missing: tuple[str, ...] = ()  # functions and agents that are not registered here
+
+    @property
+    def is_performable(self) -> bool:
+        """Whether everything the steps need is registered in this process."""
+        return not self.missing

@@ -1,0 +1,152 @@
+"""Everything that can go wrong in the memory, and the root of every perdure error.
+
+Each error names a condition, carries fields as well as text, and its message says what was being
+done, to what, why it failed and what to do next. Only `store/sqlite.py` sees `sqlite3.Error`; it
+translates once, into these.
+"""
+
+from __future__ import annotations
+
+
+class PerdureError(Exception):
+    """The root of every error perdure raises on purpose."""
+
+
+class NotFound(PerdureError):
+    """Nothing of that kind has that name."""
+
+    def __init__(self, kind: str, name: object, *, hint: str = "") -> None:
+        """Name the `kind` of thing looked for and the `name` it was looked for under."""
+        super().__init__(f"no {kind} {name!r}" + (f": {hint}" if hint else ""))
+        self.kind = kind
+        self.name = name
+
+
+class Conflict(PerdureError):
+    """Somebody was faster: the record is no longer at the version the caller had in mind."""
+
+    def __init__(self, execution_id: object, *, expected: int, current: int) -> None:
+        """`expected` is the version the caller held, `current` the one in the store."""
+        super().__init__(
+            f"execution {execution_id} is at version {current}, not {expected}: "
+            "somebody was faster; look at it again and repeat the command if it still makes sense"
+        )
+        self.execution_id = execution_id
+        self.expected = expected
+        self.current = current
+
+
+class IllegalTransition(PerdureError):
+    """The command makes no sense in the state the execution is in."""
+
+    def __init__(
+        self, execution_id: object, *, state: str, command: str, version: int | None = None, hint: str = ""
+    ) -> None:
+        """`command` is what was asked for, `state` what forbids it, `version` the current version."""
+        super().__init__(
+            f"cannot {command} execution {execution_id}: it is {state}" + (f"; {hint}" if hint else "")
+        )
+        self.execution_id = execution_id
+        self.state = state
+        self.command = command
+        self.version = version
+        self.hint = hint
+
+
+class DuplicateCommand(PerdureError):
+    """A command with this id has been applied to this execution before; nothing was changed."""
+
+    def __init__(self, execution_id: object, *, command_id: str) -> None:
+        """`command_id` is the id both commands carry."""
+        super().__init__(f"command {command_id} was already applied to execution {execution_id}")
+        self.execution_id = execution_id
+        self.command_id = command_id
+
+
+class LeaseLost(PerdureError):
+    """Another runner has taken the execution over; this one must not write to it again."""
+
+    def __init__(self, execution_id: object, *, held_epoch: int, current_epoch: int) -> None:
+        """`held_epoch` is what this runner believed, `current_epoch` what the store says."""
+        super().__init__(
+            f"execution {execution_id} now belongs to another runner "
+            f"(epoch {current_epoch}, held {held_epoch}): this runner stops working on it"
+        )
+        self.execution_id = execution_id
+        self.held_epoch = held_epoch
+        self.current_epoch = current_epoch
+
+
+class MailboxFull(PerdureError):
+    """The durable inbox of an execution holds as many unanswered messages as it may."""
+
+    def __init__(self, execution_id: object, *, limit: int) -> None:
+        """`limit` is the number of messages that may wait."""
+        super().__init__(
+            f"execution {execution_id} already has {limit} unanswered messages: "
+            "wait until its runner has caught up, then send again"
+        )
+        self.execution_id = execution_id
+        self.limit = limit
+
+
+class PayloadTooLarge(PerdureError):
+    """A context, output or message is larger than the store keeps."""
+
+    def __init__(self, what: str, *, size: int, limit: int) -> None:
+        """`size` and `limit` are bytes of encoded JSON."""
+        super().__init__(
+            f"{what} is {size:,} bytes of JSON, the limit is {limit:,}: "
+            "keep large data in a file or a bucket and pass its address"
+        )
+        self.what = what
+        self.size = size
+        self.limit = limit
+
+
+class NotSerializable(PerdureError):
+    """A value cannot be kept as JSON."""
+
+    def __init__(self, what: str, *, path: str, type_name: str, why: str = "") -> None:
+        """`path` leads to the offending part (`$.a[3]`), `type_name` is its Python type."""
+        super().__init__(
+            f"{what} cannot be kept: {path} is a {type_name}"
+            + (f" ({why})" if why else "")
+            + "; return JSON values, dataclasses or msgspec structs"
+        )
+        self.what = what
+        self.path = path
+        self.type_name = type_name
+
+
+class StoreError(PerdureError):
+    """The database could not do what was asked; the message says which operation and why."""
+
+
+class StoreClosed(StoreError):
+    """The store was closed while, or before, the operation was asked for."""
+
+
+class StoreLocked(StoreError):
+    """Another process holds the write lock of the file for too long."""
+
+    def __init__(self, path: str, *, pid: int | None = None) -> None:
+        """`pid` is the process that holds the lock, when it can be told."""
+        who = f"process {pid}" if pid is not None else "another process"
+        super().__init__(
+            f"{path} is locked by {who}: wait for it, or stop it if it hangs; nothing was changed"
+        )
+        self.path = path
+        self.pid = pid
+
+
+class StoreCorrupt(StoreError):
+    """The file is not a database, or what is in it cannot be read back."""
+
+
+class MigrationError(StoreError):
+    """The schema of the file is not one this release can bring up to date."""
+
+
+class OutcomeUnknown(StoreError):
+    """A commit failed in a way that leaves open whether it happened; read the state back."""

@@ -1,0 +1,147 @@
+"""The contract every store keeps; `tests/store/contract.py` is its executable form.
+
+One door for writing, `commit`: a batch of writes, one transaction, each write in its own savepoint.
+What `commit` has answered is durable to the class the store was opened with. Reads see only what
+is durable. No method decides policy, reads a clock or knows an actor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from perdure.store.errors import PerdureError
+from perdure.store.records import (
+    Attempt,
+    Checkpoint,
+    Event,
+    Execution,
+    ExecutionSummary,
+    Loaded,
+    Message,
+    Runner,
+    Step,
+    Timer,
+    Workflow,
+    WorkflowStatistics,
+)
+from perdure.store.states import Status
+from perdure.store.writes import Changed, Started, Write
+
+Answer = int | Started | Changed | Loaded | None | PerdureError
+
+
+class Store(Protocol):
+    """A place that keeps facts."""
+
+    @property
+    def location(self) -> str:
+        """Where the facts are, as people would write it."""
+        ...
+
+    async def open(self) -> None:
+        """Connect, bring the schema up to date. Raises MigrationError, StoreCorrupt, StoreLocked."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was asked for, then let go of every handle. Closing twice is closing once."""
+        ...
+
+    async def commit(self, writes: Sequence[Write]) -> list[Answer]:
+        """Apply a batch in one transaction; answers in order, a refusal being an error *value*.
+
+        Raises StoreError when nothing of the batch was written and OutcomeUnknown when that cannot
+        be told. A cancelled caller abandons the wait, never the write.
+        """
+        ...
+
+    # ---- what the machine reads -------------------------------------------------------------
+    async def load(self, execution_id: str) -> Loaded | None:
+        """All that is needed to take the execution up, or None."""
+        ...
+
+    async def unfinished(self, *, limit: int, after_no: int = 0) -> list[Execution]:
+        """Executions that are neither terminal nor paused, highest priority first, then oldest."""
+        ...
+
+    async def due(self, *, before: int, limit: int) -> list[Timer]:
+        """Timers of executions nobody owns that fall due before that time (ms), in due order."""
+        ...
+
+    async def next_due(self) -> int | None:
+        """When (ms) the next timer of an execution that nobody owns falls due."""
+        ...
+
+    async def inbox(self, *, runner_no: int) -> list[Message]:
+        """Messages not applied yet to executions this runner owns, oldest first."""
+        ...
+
+    async def message(self, no: int) -> Message | None:
+        """One message, with its answer once there is one."""
+        ...
+
+    async def runners(self) -> list[Runner]:
+        """The processes on the list."""
+        ...
+
+    # ---- what people read -------------------------------------------------------------------
+    async def execution(self, execution_id: str) -> Execution | None:
+        """One execution, or None."""
+        ...
+
+    async def find(self, prefix: str, *, limit: int = 10) -> list[str]:
+        """Ids of executions that begin with that text, newest first."""
+        ...
+
+    async def executions(
+        self,
+        *,
+        status: Status | None = None,
+        workflow: str | None = None,
+        since: datetime | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> list[ExecutionSummary]:
+        """A page of executions, newest first; `after` is the last id of the page before."""
+        ...
+
+    async def attempts(self, execution_id: str) -> list[Attempt]:
+        """Every attempt of every step, in step order."""
+        ...
+
+    async def events(
+        self, *, execution_id: str | None = None, after: int = 0, limit: int = 1_000
+    ) -> list[Event]:
+        """The log after that event id, oldest first, of one execution or of all."""
+        ...
+
+    async def checkpoints(self, execution_id: str, *, limit: int = 50) -> list[Checkpoint]:
+        """Checkpoints, newest first."""
+        ...
+
+    async def workflow(
+        self, name: str, *, revision: str | None = None, version: str | None = None
+    ) -> Workflow | None:
+        """A revision by its hash or label; without either the active one."""
+        ...
+
+    async def workflow_by_no(self, no: int) -> Workflow | None:
+        """A revision by its key."""
+        ...
+
+    async def workflows(self, *, active_only: bool = True) -> list[Workflow]:
+        """The definitions, by name, newest revision first."""
+        ...
+
+    async def steps(self, workflow_no: int) -> list[Step]:
+        """The nodes of one revision, in step order."""
+        ...
+
+    async def statistics(self, *, workflow: str | None = None) -> list[WorkflowStatistics]:
+        """How the executions of each workflow have fared."""
+        ...
+
+    async def verify(self, execution_id: str | None = None) -> list[str]:
+        """Check the store (and one execution) for damage; a sentence for each thing found."""
+        ...

@@ -1,0 +1,240 @@
+"""What the memory keeps, as people and programs see it: one type per concept from disk to API.
+
+Records are read-only snapshots. Times are UTC, durations are milliseconds when their name says so,
+`no` is the compact key inside one database and never leaves the machine; ids are what people use.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from perdure.store.states import STATUS, TERMINAL, State, Status, StepState
+
+PAYLOAD_BYTES_MAX: Final = 1_048_576  # one context, output or message; larger goes by reference
+INBOX_MAX: Final = 10_000  # unanswered messages of one execution; past it senders get MailboxFull
+PAGE_MAX: Final = 1_000  # records of one page; past it a caller follows `after`
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A read-only snapshot of one thing in the store."""
+
+
+class Error(Record):
+    """Why an attempt or an execution failed, as it is kept and shown."""
+
+    type: str
+    message: str
+    step: str | None = None
+    attempt: int | None = None
+    stack: str | None = None
+
+
+class Workflow(Record):
+    """One immutable revision of a named definition; `revision` is the hash of its canonical form."""
+
+    no: int
+    name: str
+    revision: str
+    version: str | None
+    description: str | None
+    author: str | None
+    tags: tuple[str, ...]
+    is_active: bool
+    created_at: datetime
+    definition: dict[str, Any]
+
+
+class Step(Record):
+    """A node of a revision's DAG, with its level (0 has no needs)."""
+
+    no: int
+    key: str
+    level: int
+    agent: str
+    needs: tuple[str, ...]
+
+
+class Execution(Record):
+    """One run of one revision."""
+
+    no: int
+    id: str
+    workflow: str
+    workflow_no: int
+    revision: str
+    workflow_version: str | None
+    state: State
+    version: int
+    epoch: int
+    runner: str | None
+    priority: int
+    triggered_by: str | None
+    parent_id: str | None
+    trace_id: str
+    agents: str | None
+    context: dict[str, Any]
+    error: Error | None
+    resume_count: int
+    pause_mode: str | None
+    paused_by: str | None
+    created_at: datetime
+    started_at: datetime | None
+    paused_at: datetime | None
+    finished_at: datetime | None
+    updated_at: datetime
+    deadline_at: datetime | None
+    remaining_ms: int | None
+
+    @property
+    def status(self) -> Status:
+        """The state as people speak of it."""
+        return STATUS[self.state]
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing but retry, restore or rollback can move it on."""
+        return self.state in TERMINAL
+
+
+class Attempt(Record):
+    """One try of one step. `is_outcome` marks the one recorded outcome of its generation.
+
+    `lineage` is what the idempotency key hangs on: it stays over attempts, recovery and a plain
+    retry, and grows with restore, `--from` and fork. Attempt 0 is an outcome nobody ran (skipped).
+    """
+
+    step_no: int
+    step: str
+    generation: int
+    attempt: int
+    lineage: int
+    state: StepState
+    is_outcome: bool
+    settled_version: int | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    due_at: datetime | None
+    deaths: int
+    output: msgspec.Raw | None
+    error: Error | None
+
+
+class Event(Record):
+    """One line of the append-only log. `id` grows over the whole store, `version` per execution."""
+
+    id: int
+    execution_id: str
+    version: int
+    at: datetime
+    type: str
+    step: str | None
+    attempt: int | None
+    by: str | None
+    command_id: str | None
+    trace_id: str
+    data: Any
+
+
+class Checkpoint(Record):
+    """A named position in an execution's log; `version` is the position."""
+
+    execution_id: str
+    version: int
+    label: str | None
+    by: str | None
+    automatic: bool
+    created_at: datetime
+    steps_completed: int
+    steps_total: int
+    size_bytes: int
+
+
+class Message(Record):
+    """A command or signal that came from outside the owning process."""
+
+    no: int
+    execution_no: int
+    command_id: str
+    kind: str
+    payload: bytes
+    sender: str | None
+    created_at: datetime
+    applied_version: int | None
+    answer: bytes | None
+
+
+class Timer(Record):
+    """A moment at which an execution has something to do; `step_no` is -1 for the whole execution."""
+
+    execution_no: int
+    kind: str
+    step_no: int
+    due_at: datetime
+
+
+class Runner(Record):
+    """A process that executes; it is alive while it holds the lock on `lock_path`."""
+
+    no: int
+    id: str
+    pid: int
+    host: str
+    kind: str
+    lock_path: str | None
+    doorbell: str | None
+    started_at: datetime
+    heartbeat_at: datetime
+
+
+class Loaded(Record):
+    """All that is needed to take up an execution where it was left."""
+
+    execution: Execution
+    attempts: tuple[Attempt, ...]
+    timers: tuple[Timer, ...]
+    inbox: tuple[Message, ...]
+
+
+class ExecutionSummary(Record):
+    """An execution and how far its steps have come (view `workflow_execution_summary`)."""
+
+    id: str
+    workflow: str
+    workflow_version: str | None
+    state: State
+    status: Status
+    steps_total: int
+    steps_completed: int
+    steps_failed: int
+    steps_skipped: int
+    steps_running: int
+    priority: int
+    triggered_by: str | None
+    trace_id: str
+    runner: str | None
+    error: Error | None
+    created_at: datetime
+    started_at: datetime | None
+    paused_at: datetime | None
+    finished_at: datetime | None
+    updated_at: datetime
+    duration_ms: int | None
+
+
+class WorkflowStatistics(Record):
+    """How the executions of one workflow have fared (view `workflow_statistics`)."""
+
+    workflow: str
+    executions: int
+    completed: int
+    failed: int
+    cancelled: int
+    active: int
+    success_ratio: float | None
+    duration_ms_mean: float | None
+    duration_ms_min: int | None
+    duration_ms_max: int | None
+    last_started_at: datetime | None

@@ -1,0 +1,271 @@
+"""What can be written, as data. A store applies a batch of these in one transaction.
+
+Each write stands alone inside its batch (its own savepoint): one that is refused changes nothing
+and does not touch its neighbours. Times are integers, milliseconds since 1970 UTC; payloads are
+encoded JSON. `no` fields are the compact keys of `records`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from perdure.store.states import State, StepState
+
+EXECUTION_TIMER = -1  # the `step_no` of a timer that belongs to the whole execution
+
+
+class Write(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """One thing that happens entirely or not at all."""
+
+
+class PublishStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One node of the DAG that `Publish` stores; `needs` are step numbers."""
+
+    no: int
+    key: str
+    level: int
+    agent: str
+    needs: tuple[int, ...]
+
+
+class Publish(Write):
+    """Store a revision and make it the active one of its name, atomically.
+
+    Same name and revision → nothing new, it is only made active. Answers the `no` of the workflow.
+    """
+
+    name: str
+    revision: str
+    version: str | None
+    description: str | None
+    author: str | None
+    tags: tuple[str, ...]
+    definition: bytes
+    steps: tuple[PublishStep, ...]
+    at: int
+
+
+class AttemptWrite(msgspec.Struct, frozen=True):
+    """Insert (`before` is None) or move on (`before` → `state`) one attempt of one step."""
+
+    step_no: int
+    generation: int
+    attempt: int
+    lineage: int
+    before: StepState | None
+    state: StepState
+    is_outcome: bool = False
+    started_at: int | None = None
+    finished_at: int | None = None
+    due_at: int | None = None
+    output: bytes | None = None
+    error: bytes | None = None
+    alone: bool = False
+
+
+class EventWrite(msgspec.Struct, frozen=True):
+    """One line for the log; `command_id`, where given, is unique per execution."""
+
+    type: str
+    step_no: int | None = None
+    attempt: int | None = None
+    by: str | None = None
+    command_id: str | None = None
+    data: bytes | None = None
+
+
+class TimerWrite(msgspec.Struct, frozen=True):
+    """Set (or with `due_at` None clear) the timer of that kind and step."""
+
+    kind: str
+    step_no: int
+    due_at: int | None
+
+
+class CheckpointWrite(msgspec.Struct, frozen=True):
+    """Name the position this change creates."""
+
+    label: str | None
+    by: str | None
+    automatic: bool
+    steps_completed: int
+    steps_total: int
+    size_bytes: int
+
+
+class MessageWrite(msgspec.Struct, frozen=True):
+    """Mark an inbox message applied and, where `answer` is given, answered."""
+
+    no: int
+    answer: bytes | None
+
+
+class Statement(msgspec.Struct, frozen=True):
+    """A statement of the user's own, executed with the outcome, exactly once."""
+
+    sql: str
+    parameters: tuple[Any, ...] = ()
+
+
+class Delta(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows that one transition adds or moves on."""
+
+    attempts: tuple[AttemptWrite, ...] = ()
+    events: tuple[EventWrite, ...] = ()
+    timers: tuple[TimerWrite, ...] = ()
+    messages: tuple[MessageWrite, ...] = ()
+    checkpoint: CheckpointWrite | None = None
+    statements: tuple[Statement, ...] = ()
+
+
+class Start(Write):
+    """Insert an execution, owned by `runner_no` (epoch 1) or by nobody (None, epoch 0).
+
+    The same id twice joins: nothing is written and the answer says so. Version 1 is the start.
+    """
+
+    id: str
+    workflow_no: int
+    state: State
+    runner_no: int | None
+    priority: int
+    triggered_by: str | None
+    parent_id: str | None
+    trace_id: str
+    agents: str | None
+    context: bytes
+    deadline_at: int | None
+    remaining_ms: int | None
+    at: int
+    delta: Delta
+
+
+class Change(Write):
+    """Move one execution from `version` to `version + 1`, by compare-and-swap.
+
+    Refused, changing nothing: LeaseLost when `epoch` is no longer the store's, Conflict when the
+    version is, IllegalTransition when `before → state` (or a step's) is not in the tables,
+    DuplicateCommand when an event's command id is already in the log of this execution.
+
+    `fields` are further columns of the execution to set, from `CHANGEABLE`.
+    """
+
+    execution_no: int
+    execution_id: str
+    epoch: int
+    version: int
+    before: State
+    state: State
+    at: int
+    delta: Delta
+    fields: dict[str, Any] = {}
+
+
+CHANGEABLE = frozenset(
+    {
+        "context",  # encoded JSON
+        "error",  # encoded Error or None
+        "deadline_at",
+        "remaining_ms",
+        "started_at",
+        "paused_at",
+        "finished_at",
+        "pause_mode",
+        "paused_by",
+        "resume_count",
+        "runner_no",  # None releases the execution
+        "agents",
+    }
+)
+
+
+class Claim(Write):
+    """Take an execution over: epoch + 1, owner `runner_no`. Of two claimants exactly one gets it.
+
+    Refused with Conflict when `epoch` is no longer the store's. `died` says that the last owner is
+    dead: attempts it had running count one death each. Answers the `Loaded` execution.
+    """
+
+    execution_no: int
+    execution_id: str
+    epoch: int
+    runner_no: int
+    died: bool
+    at: int
+
+
+class Post(Write):
+    """Put a message into an execution's durable inbox; the same command id twice is one message.
+
+    Refused: NotFound, MailboxFull. Answers the `no` of the message.
+    """
+
+    execution_id: str
+    command_id: str
+    kind: str
+    payload: bytes
+    sender: str | None
+    at: int
+
+
+class Register(Write):
+    """Enter a runner into the list of processes. Answers its `no`."""
+
+    id: str
+    pid: int
+    host: str
+    kind: str
+    lock_path: str | None
+    doorbell: str | None
+    at: int
+
+
+class Renew(Write):
+    """Say that the runner is alive. Refused with NotFound when it was deregistered by others."""
+
+    runner_no: int
+    at: int
+
+
+class Deregister(Write):
+    """Take a runner off the list, and with it its hold on whatever it still owned."""
+
+    runner_no: int
+
+
+class DeleteExecution(Write):
+    """Delete a terminal execution with all its rows. Refused: NotFound, IllegalTransition."""
+
+    execution_id: str
+
+
+class DeleteWorkflow(Write):
+    """Delete a revision that no execution uses. Refused: NotFound, IllegalTransition."""
+
+    name: str
+    revision: str
+
+
+class UpdateExecution(Write):
+    """Change what may be changed from outside: the priority."""
+
+    execution_id: str
+    priority: int
+    at: int
+
+
+class Started(msgspec.Struct, frozen=True):
+    """The answer to `Start`."""
+
+    execution_no: int
+    joined: bool
+    first_event_id: int
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """The answer to `Change`: the new version and the id of the first event it wrote."""
+
+    version: int
+    first_event_id: int
