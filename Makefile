@@ -1,0 +1,61 @@
+# Everything sets itself up: a machine with Python ≥ 3.11, git and make is enough.
+
+VENV := .venv
+BIN := $(VENV)/bin
+CASES := $(abspath $(wildcard ../shared/cases))
+DEMO := build/demo
+REVIEWED ?= store/states.py
+
+.PHONY: help demo test lint types arrows wheel check clean
+.DEFAULT_GOAL := help
+
+help: ## say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo ## review a file of this repository with the code-review workflow
+	@mkdir -p $(DEMO)
+	$(BIN)/perdure run examples/code_review/workflow.yaml \
+	  -i filePath=$(REVIEWED) -i reportPath=$(DEMO)/review.md \
+	  --agents examples/code_review/agents.py:agents --db $(DEMO)/perdure.db
+	@echo
+	@echo "The report:      $(DEMO)/review.md"
+	@echo "What happened:   $(BIN)/perdure events @last --db $(DEMO)/perdure.db"
+	@echo "Where to look:   examples/code_review/workflow.yaml, then docs/"
+
+test: $(VENV)/.dev ## run the tests
+	$(if $(CASES),PERDURE_CASES="$(CASES)") $(BIN)/python -m pytest -q
+
+check: test lint wheel ## exactly what CI runs
+
+lint: $(VENV)/.dev types arrows ## lint, format, types and the arrows between packages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev build/ns
+	$(BIN)/mypy
+
+arrows: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+wheel: $(VENV)/.dev ## build the wheel and run the demo from it, outside the repository
+	bash .ci/wheel $(BIN)/python
+
+clean: ## remove what was made (not the environment)
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find store actors runtime tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The namespace as type checkers can see it: perdure/{store,actors,runtime}.
+build/ns:
+	@mkdir -p build/ns/perdure
+	@for part in store actors runtime; do ln -sfn ../../../$$part build/ns/perdure/$$part; done
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable ".[all,examples]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/bin/python:
+	@bash .ci/venv $(VENV)
