@@ -2,8 +2,9 @@
 
 from perdure.actors.kernel.actor import STOPPED_S_MAX, Actor, Cell
 from perdure.actors.kernel.alarms import Alarm, Alarms
-from perdure.actors.kernel.child import INTENSITY, SHUTDOWN_S, ChildSpec, flatten
+from perdure.actors.kernel.classify import classify, flatten
 from perdure.actors.kernel.clock import Clock, LoopClock, SystemClock, outside
+from perdure.actors.kernel.envelope import POISON_CRASHES, Envelope, MailboxStatistics
 from perdure.actors.kernel.errors import (
     ActorRestarted,
     ActorStopped,
@@ -17,18 +18,12 @@ from perdure.actors.kernel.errors import (
     SupervisorClosed,
 )
 from perdure.actors.kernel.hooks import Faults, faults
-from perdure.actors.kernel.mailbox import (
-    BATCH_MAX,
-    MAILBOX_MAX,
-    POISON_CRASHES,
-    Envelope,
-    Mailbox,
-    MailboxStatistics,
-)
+from perdure.actors.kernel.mailbox import BATCH_MAX, MAILBOX_MAX, Mailbox
 from perdure.actors.kernel.ref import Ref, Stop
 from perdure.actors.kernel.reply import Reply
 from perdure.actors.kernel.reports import ChildExit, DeadLetter, Down, Reason, Stuck
 from perdure.actors.kernel.restart import Action, Backoff, Crash, Restart, Verdict, decide
+from perdure.actors.kernel.spec import INTENSITY, SHUTDOWN_S, ChildSpec
 from perdure.actors.kernel.supervisor import Supervisor, Teardown
 
 __all__ = [
@@ -75,6 +70,7 @@ __all__ = [
     "SystemClock",
     "Teardown",
     "Verdict",
+    "classify",
     "decide",
     "faults",
     "flatten",

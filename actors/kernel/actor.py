@@ -76,6 +76,8 @@ class Actor(Generic[M]):
         await self.started()
         try:
             await self._serve()
+        except GeneratorExit:
+            raise  # the coroutine is being thrown away: it may not await any more
         except BaseException as end:
             await self._clean_up_after(end)
             raise

@@ -13,7 +13,7 @@ choosing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import StringIO
 from typing import Any, Final, Generic, TypeVar
 
@@ -21,44 +21,18 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
-from perdure.actors.kernel.actor import Actor, Cell
+from perdure.actors.kernel.actor import Cell
+from perdure.actors.kernel.classify import classify
+from perdure.actors.kernel.envelope import Envelope
 from perdure.actors.kernel.errors import ActorRestarted, ActorStopped, MailIgnored, PoisonMessage
 from perdure.actors.kernel.hooks import faults
-from perdure.actors.kernel.mailbox import Envelope, Mailbox
+from perdure.actors.kernel.mailbox import Mailbox
 from perdure.actors.kernel.ref import Ref, Stop
 from perdure.actors.kernel.reports import ChildExit, DeadLetter, Down, Reason, Stuck, notify
-from perdure.actors.kernel.restart import Action, Backoff, Crash, Restart, Verdict, decide
-
-INTENSITY: Final = 5  # crashes in a row before it is given up: two poison messages' worth, less one
-SHUTDOWN_S: Final = 5.0  # as in OTP: long enough for one slow write, short enough for a deploy
+from perdure.actors.kernel.restart import Action, Crash, Restart, Verdict, decide
+from perdure.actors.kernel.spec import ChildSpec, Listeners
 
 M = TypeVar("M")
-
-
-class ChildSpec(msgspec.Struct, Generic[M], frozen=True, kw_only=True):
-    """How a child is made, restarted and stopped.
-
-    `factory` makes one incarnation. More than `intensity` crashes without progress in between are
-    too many. At the end it has `shutdown_s` seconds after being asked to stop, then it is
-    cancelled. `classify` tells what kind of crash an error is; without it each is transient. Of
-    several errors raised together the gravest counts.
-    """
-
-    name: str
-    factory: Callable[[], Actor[M]]
-    restart: Restart = Restart.TRANSIENT
-    intensity: int = INTENSITY
-    backoff: Backoff = Backoff()
-    shutdown_s: float = SHUTDOWN_S
-    classify: Callable[[Exception], Crash | None] | None = None
-
-
-class Listeners(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is told what happens to children."""
-
-    on_exit: Callable[[ChildExit], object] | None = None
-    on_dead_letter: Callable[[DeadLetter], object] | None = None
-    on_stuck: Callable[[Stuck], object] | None = None
 
 
 class Child(Generic[M]):
@@ -75,7 +49,8 @@ class Child(Generic[M]):
     ) -> None:
         """`on_end` is called in the same instant in which the child stops to be one."""
         self.spec = spec
-        mailbox = Mailbox(name=spec.name) if mailbox is None else mailbox
+        mailbox = Mailbox() if mailbox is None else mailbox
+        mailbox.name = mailbox.name or spec.name
         ref = Ref(name=spec.name, mailbox=mailbox, on_stop=self._stop_napping)
         self.cell: Cell[M] = Cell(name=spec.name, mailbox=mailbox, ref=ref)
         self._random = random
@@ -185,7 +160,7 @@ class Child(Generic[M]):
     def _judge(self, error: BaseException | None, *, did_nothing: bool) -> ChildExit:
         """Put the mailbox in order, count the crash and decide what follows."""
         cell, spec = self.cell, self.spec
-        crash = None if error is None else self._classify(error)
+        crash = None if error is None else classify(error, spec.classify)
         self._put_mail_back(error, blame=crash in {Crash.TRANSIENT, Crash.DETERMINISTIC})
         has_mail = len(cell.mailbox) > 0
         if cell.is_stopping:
@@ -196,7 +171,7 @@ class Child(Generic[M]):
             error, crash = MailIgnored(cell.name, waiting=len(cell.mailbox)), Crash.TRANSIENT
         if crash is Crash.OUTAGE:
             cell.outages += 1
-        else:
+        elif crash is not None or spec.restart is Restart.PERMANENT:
             cell.crashes += 1
         verdict = decide(
             spec.restart,
@@ -245,21 +220,6 @@ class Child(Generic[M]):
             ),
         )
 
-    def _classify(self, error: BaseException) -> Crash:
-        """Tell what kind of crash an error is: the gravest of its leaves, transient in doubt."""
-        kinds = [self._classify_leaf(leaf) for leaf in flatten(error)]
-        return max(kinds, key=_GRAVITY.index, default=Crash.TRANSIENT)
-
-    def _classify_leaf(self, error: BaseException) -> Crash:
-        """Ask the spec; an exit, and an error that breaks the classifier, are transient."""
-        if self.spec.classify is None or not isinstance(error, Exception):
-            return Crash.TRANSIENT
-        try:
-            return self.spec.classify(error) or Crash.TRANSIENT
-        except Exception as failure:  # noqa: BLE001 recorded on the error it was asked about
-            error.add_note(f"its classification failed: {failure!r}")
-            return Crash.TRANSIENT
-
     def _reason(self, exit_: ChildExit) -> Reason:
         """The word for a final end."""
         if self.cell.is_stopping:
@@ -290,17 +250,6 @@ class Child(Generic[M]):
         stuck = Stuck(name=self.cell.name, waited_s=2 * self.spec.shutdown_s, stack=stack.getvalue())
         notify(self._listeners.on_stuck, stuck)
 
-
-def flatten(error: BaseException) -> Iterator[BaseException]:
-    """The errors in an exception group, however deep; the error itself, if it is none."""
-    if not isinstance(error, BaseExceptionGroup):
-        yield error
-        return
-    for inner in error.exceptions:
-        yield from flatten(inner)
-
-
-_GRAVITY: Final = (Crash.TRANSIENT, Crash.OUTAGE, Crash.DETERMINISTIC, Crash.LOST)  # gravest last
 
 _REASONS: Final = {
     Action.QUARANTINE: Reason.QUARANTINED,

@@ -27,39 +27,17 @@ from collections.abc import Sequence
 from typing import Any, Final, Generic, TypeVar
 
 import anyio.lowlevel
-import msgspec
 
+from perdure.actors.kernel.envelope import POISON_CRASHES, Envelope, MailboxStatistics
 from perdure.actors.kernel.errors import ActorStopped
 from perdure.actors.kernel.hooks import faults
 from perdure.actors.kernel.reply import Reply
 
 MAILBOX_MAX: Final = 1_000  # ~1 MiB of envelopes; past it tell() waits inside a process
 BATCH_MAX: Final = 64  # past it a bigger batch saves nothing and delays control messages
-POISON_CRASHES: Final = 3  # once is chance, twice may be a bad neighbourhood, three times is the message
 _OWED_MIN: Final = 64  # below this many, forgetting answered replies is not worth a pass
 
 M = TypeVar("M")
-
-
-class Envelope(msgspec.Struct, Generic[M], frozen=True, kw_only=True, eq=False):
-    """A message on its way, with where the answer goes and how often it crashed its receiver."""
-
-    message: M
-    reply: Reply | None = None
-    control: bool = False
-    crashes: int = 0
-
-
-class MailboxStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """How full a mailbox is: messages per lane and in hand, senders waiting, totals since it was made."""
-
-    control: int
-    normal: int
-    in_hand: int
-    senders_waiting: int
-    limit: int
-    acked: int
-    is_closed: bool
 
 
 class Mailbox(Generic[M]):
@@ -211,7 +189,7 @@ class Mailbox(Generic[M]):
         """
         dead: list[Envelope[M]] = []
         for held in reversed(self._hand):
-            envelope = _blamed(held) if blame else held
+            envelope = held.blamed() if blame else held
             if envelope.crashes >= POISON_CRASHES:
                 dead.append(envelope)
                 continue
@@ -304,13 +282,3 @@ def _move(lane: deque[Envelope[Any]], batch: list[Envelope[Any]], limit: int) ->
         return
     while len(batch) < limit:
         batch.append(lane.popleft())
-
-
-def _blamed(envelope: Envelope[M]) -> Envelope[M]:
-    """The same envelope with one crash more to its name."""
-    return Envelope(
-        message=envelope.message,
-        reply=envelope.reply,
-        control=envelope.control,
-        crashes=envelope.crashes + 1,
-    )

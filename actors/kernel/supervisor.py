@@ -15,11 +15,12 @@ from typing import Any, Self, TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
-from perdure.actors.kernel.child import Child, ChildSpec, Listeners
-from perdure.actors.kernel.errors import Escalated, NameTaken, SupervisorClosed
+from perdure.actors.kernel.child import Child
+from perdure.actors.kernel.errors import ActorStopped, Escalated, NameTaken, SupervisorClosed
 from perdure.actors.kernel.mailbox import Mailbox
 from perdure.actors.kernel.ref import Ref
 from perdure.actors.kernel.reports import ChildExit, DeadLetter, Down, Reason, Stuck
+from perdure.actors.kernel.spec import ChildSpec, Listeners
 
 M = TypeVar("M")
 
@@ -60,7 +61,7 @@ class Supervisor:
         self._teardown = teardown
         self._children: dict[str, Child[Any]] = {}
         self._group: TaskGroup | None = None
-        self._block = anyio.CancelScope()
+        self._block: anyio.CancelScope | None = None
         self._is_running = False
         self._escalated: Escalated | None = None
 
@@ -68,6 +69,7 @@ class Supervisor:
         """Begin; children may be started from here on."""
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
+        self._block = anyio.CancelScope()
         self._block.__enter__()
         self._is_running = True
         return self
@@ -77,6 +79,7 @@ class Supervisor:
     ) -> bool:
         """Stop every child; then let the block's error, or the escalation, go on."""
         assert self._group is not None, "the supervisor was not entered"
+        assert self._block is not None, "the supervisor was not entered"
         self._is_running = False
         is_ours = bool(self._block.__exit__(kind, error, trace))
         try:
@@ -105,12 +108,15 @@ class Supervisor:
     def start(self, spec: ChildSpec[M], *, mailbox: Mailbox[M] | None = None) -> Ref[M]:
         """Start a child; it begins at the next turn of the loop, its mailbox takes mail at once.
 
-        A given `mailbox` may hold mail already. Raises NameTaken, SupervisorClosed.
+        A given `mailbox` may hold mail already. Raises NameTaken, SupervisorClosed,
+        ActorStopped when the mailbox is closed.
         """
         if not self._is_running or self._group is None:
             raise SupervisorClosed(self.name)
         if spec.name in self._children:
             raise NameTaken(spec.name, supervisor=self.name)
+        if mailbox is not None and mailbox.statistics().is_closed:
+            raise ActorStopped(spec.name, why="its mailbox is closed")
         child = Child(
             spec,
             mailbox=mailbox,
@@ -152,4 +158,5 @@ class Supervisor:
         del self._children[child.spec.name]
         if down.reason is Reason.ESCALATED and self._escalated is None:
             self._escalated = Escalated(supervisor=self.name, child=down.name, error=down.error)
-            self._block.cancel()
+            if self._block is not None:
+                self._block.cancel()

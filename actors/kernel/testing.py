@@ -15,6 +15,7 @@ for a thread belongs inside `outside()`. Sockets work, but time does not wait fo
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import selectors
 from collections import deque
@@ -72,6 +73,7 @@ class VirtualLoop(asyncio.SelectorEventLoop, HoldableLoop):
         """`epoch` is the time of day at loop time zero; `passes_max` passes at one instant are a Livelock."""
         self._virtual_s = 0.0
         super().__init__(_VirtualSelector(self))
+        self._set_time(0.0)
         self.seed = seed
         self.clock = LoopClock(epoch)
         self._passes = 0
@@ -89,7 +91,7 @@ class VirtualLoop(asyncio.SelectorEventLoop, HoldableLoop):
         timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
         if not timers:
             raise Deadlock(waiting=self._whereabouts(), seed=self.seed, at_s=self._virtual_s)
-        self._virtual_s = max(self._virtual_s, timers[0].when())
+        self._set_time(max(self._virtual_s, timers[0].when()))
         self._passes = 0
 
     def create_task(self, *args: Any, **kwargs: Any) -> asyncio.Task[Any]:
@@ -100,7 +102,7 @@ class VirtualLoop(asyncio.SelectorEventLoop, HoldableLoop):
         return task
 
     def run_in_executor(
-        self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]
+        self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
     ) -> asyncio.Future[T]:
         """Run in a thread, and hold the clock until it is done."""
         future = super().run_in_executor(executor, func, *args)
@@ -116,11 +118,22 @@ class VirtualLoop(asyncio.SelectorEventLoop, HoldableLoop):
         finally:
             self.outside_calls -= 1
 
+    def _set_time(self, now_s: float) -> None:
+        """Make it `now_s`.
+
+        The loop rings what is due before now plus its resolution. That must reach past now and not
+        to the next number: a nanosecond vanishes in a sum past half a year, and a timer that rings
+        early only to set itself again would do so for ever.
+        """
+        self._virtual_s = now_s
+        self._clock_resolution = math.ulp(now_s)
+
     def _run_once(self) -> None:
         """One pass; with a seed, in an order drawn from it."""
         self._passes += 1
         if self._passes_max is not None and self._passes > self._passes_max:
-            raise Livelock(passes=self._passes, seed=self.seed, at_s=self._virtual_s)
+            self._passes = 0  # closing the loop has a budget of its own
+            raise Livelock(passes=self._passes_max, seed=self.seed, at_s=self._virtual_s)
         if self._random is not None:
             self._shuffle(self._random)
         super()._run_once()  # type: ignore[misc]
