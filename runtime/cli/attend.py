@@ -1,0 +1,129 @@
+"""Waiting for an execution that runs in this process, and leaving it in good order.
+
+The first Ctrl-C asks for a durable pause: steps in flight get a moment to finish, then they are
+interrupted (their attempt does not count). The second leaves at once. What was recorded is safe
+either way; what was in flight runs again on resume.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from perdure.runtime.cli.exit_codes import Exit, code_of_outcome
+from perdure.runtime.cli.live import LineView, View, make_view
+from perdure.runtime.cli.render import value
+from perdure.store.errors import IllegalTransition
+
+if TYPE_CHECKING:
+    from perdure.runtime import Execution
+    from perdure.runtime.cli.session import Session
+
+DRAIN_GRACE_S: Final = 3.0  # who pressed Ctrl-C wants the prompt back, not a long step's end
+SHOW_CURSOR: Final = "\x1b[?25h"
+
+
+async def attend(
+    execution: Execution, *, session: Session, timeout: float | None = None, after: int = 0
+) -> Exit:
+    """Show an execution until it ends, is paused by Ctrl-C or `timeout`, and say what its exit code is.
+
+    `after` is the last event that need not be told again. A pause that comes from elsewhere is
+    waited through: whoever paused can resume.
+    """
+    view = make_view(session)
+    if isinstance(view, LineView):
+        view.skip_to(after)
+    with view.shown():
+        result, code = await _wait(execution, view=view, timeout=timeout)
+        await view.finish(execution)
+    if result is None:
+        session.note(f"paused; go on with: {session.command('resume', execution.id)}")
+        return code or Exit.PAUSED
+    show_result(result, session=session)
+    return code_of_outcome(result)
+
+
+async def _wait(execution: Execution, *, view: View, timeout: float | None) -> tuple[Any, Exit | None]:
+    """The result, or None and a code when it was paused because somebody wanted to leave."""
+    result: Any = None
+    code: Exit | None = None
+    interrupted = anyio.Event()
+    waiting = anyio.CancelScope()
+
+    async def leave_when_interrupted() -> None:
+        nonlocal code
+        with anyio.move_on_after(timeout):
+            await interrupted.wait()
+        reason = "Ctrl-C" if interrupted.is_set() else f"--timeout {timeout:g}"
+        view.say(f"{reason}: pausing durably; Ctrl-C again leaves at once")
+        code = Exit.PAUSED if interrupted.is_set() else Exit.TIMEOUT
+        with suppress(IllegalTransition):  # the end came first: the result is on its way
+            if str(await _pause(execution, by=reason)) == "paused":
+                waiting.cancel()
+
+    async with anyio.create_task_group() as group:
+        with _on_interrupt(interrupted.set):
+            group.start_soon(view.follow, execution)
+            group.start_soon(leave_when_interrupted)
+            with waiting:
+                result = await execution.result(check=False)
+            group.cancel_scope.cancel()
+    return result, code
+
+
+async def _pause(execution: Execution, *, by: str) -> Any:
+    with anyio.move_on_after(DRAIN_GRACE_S):
+        return await execution.pause(mode="drain", by=by)
+    return await execution.pause(mode="interrupt", by=by)
+
+
+@contextmanager
+def _on_interrupt(first: Callable[[], None]) -> Iterator[None]:
+    """Inside, the first Ctrl-C calls `first` on the loop and the second ends the process with 130."""
+    loop = asyncio.get_running_loop()
+    presses = 0
+
+    def pressed(*_: object) -> None:
+        nonlocal presses
+        presses += 1
+        if presses > 1:
+            leave_at_once()
+        loop.call_soon_threadsafe(first)
+
+    before = signal.signal(signal.SIGINT, pressed)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def leave_at_once() -> None:
+    """End this process now, as a kill would: what was acknowledged is in the store."""
+    sys.stdout.flush()
+    if sys.stderr.isatty():
+        sys.stderr.write(SHOW_CURSOR)
+    sys.stderr.write("\nleft; nothing that was recorded is lost\n")
+    sys.stderr.flush()
+    os._exit(Exit.LEFT)
+
+
+def show_result(result: Any, *, session: Session) -> None:
+    """Print how an execution ended: its record for programs, its outputs for people."""
+    if session.out.format != "table":
+        session.out.json(result)
+        return
+    session.out.write(f"{session.out.paint(session.out.word(str(result.status)))}  {result.id}\n")
+    rows = [(key, value(output, limit=200)) for key, output in (result.outputs or {}).items()]
+    if rows:
+        session.out.table(("STEP", "OUTPUT"), rows)
+    if result.error is not None:
+        where = f" in step {result.error.step}" if result.error.step else ""
+        session.note(f"{result.error.type}{where}: {result.error.message}")

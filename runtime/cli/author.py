@@ -1,0 +1,210 @@
+"""For those who write workflows: validate, graph, agents, config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from perdure.runtime.cli.exit_codes import Exit
+from perdure.runtime.cli.options import Common, Reading
+from perdure.runtime.cli.render import value
+from perdure.runtime.cli.session import Session, open_session
+from perdure.runtime.cli.text import Cell, clean, cut
+
+if TYPE_CHECKING:
+    from perdure.runtime import Agents, Workflow
+    from perdure.runtime.language.errors import Problem
+
+READING = Reading()
+COMMON = Common()
+SOURCE_LINE_MAX: Final = 160  # of the offending line that is shown; longer ones are data
+
+
+def validate(
+    file: str,
+    /,
+    *files: str,
+    agents: str | None = None,
+    options: Reading = READING,
+) -> int:
+    """Check workflow files and print every problem at once, with its line.
+
+    Args:
+        file: Workflow definition, YAML or JSON.
+        files: More of them.
+        agents: Also check that the agents exist: module:registry or path/to/file.py:registry.
+    """
+    session = open_session(options, agents=agents)
+    registry = session.agents()
+    reports = [_check(path, registry) for path in (file, *files)]
+    if session.out.format != "table":
+        session.out.records(reports)
+    else:
+        for report in reports:
+            _show_report(session, report)
+    return Exit.DEFINITION_INVALID if any(report["problems"] for report in reports) else Exit.DONE
+
+
+def graph(file: str, /, *, as_: Literal["ascii", "mermaid"] = "ascii", options: Common = COMMON) -> int:
+    """Draw the levels of a workflow and what each step needs.
+
+    Args:
+        file: Workflow definition, YAML or JSON.
+        as_: How to draw.
+    """
+    from perdure.runtime import Workflow
+
+    session = open_session(options)
+    workflow = Workflow.load(file)
+    session.out.write(_mermaid(workflow) if as_ == "mermaid" else _ascii(workflow))
+    return Exit.DONE
+
+
+def agents(*, agents: str | None = None, options: Reading = READING) -> int:
+    """List the agents that a registry brings, with where they run and what they can do.
+
+    Args:
+        agents: module:registry or path/to/file.py:registry (PERDURE_AGENTS).
+    """
+    session = open_session(options, agents=agents)
+    registry = session.agents()
+    if registry is None:
+        session.note("no agents named: use --agents module:registry, PERDURE_AGENTS or perdure.toml")
+        return Exit.USAGE
+    rows = [
+        {
+            "name": name,
+            "mode": str(found.mode),
+            "capabilities": sorted(found.capabilities),
+            "where": found.where,
+        }
+        for name in sorted(registry.names())
+        if (found := registry.find(name)) is not None
+    ]
+    if session.out.format != "table":
+        session.out.records(rows)
+        return Exit.DONE
+    session.out.table(
+        ("AGENT", "RUNS", "CAPABILITIES", "WHERE"),
+        [
+            (row["name"], row["mode"], ", ".join(row["capabilities"]) or "–", str(row["where"]))
+            for row in rows
+        ],
+    )
+    return Exit.DONE
+
+
+def config(*, options: Reading = READING) -> int:
+    """Print the settings in force and where each comes from."""
+    session = open_session(options)
+    table = session.config.table()
+    if session.out.format != "table":
+        session.out.records(table)
+        return Exit.DONE
+    session.out.table(
+        ("SETTING", "VALUE", "FROM", "MEANING"),
+        [
+            (
+                row.name,
+                value(row.value),
+                Cell(row.source, "dim" if row.source == "default" else None),
+                row.meaning,
+            )
+            for row in table
+        ],
+    )
+    return Exit.DONE
+
+
+def _check(path: str, registry: Agents | None) -> dict[str, Any]:
+    """What is to be said about one file: what it defines, or its problems."""
+    from perdure.runtime import DefinitionError, Workflow
+    from perdure.runtime.language import check_agents
+
+    report: dict[str, Any] = {"file": path, "problems": []}
+    try:
+        workflow = Workflow.load(path)
+        definition = workflow.definition
+        report |= {
+            "name": definition.name,
+            "version": definition.version,
+            "revision": workflow.revision,
+            "steps": len(definition.steps),
+            "levels": len(workflow.levels()),
+        }
+        if registry is not None:
+            report["problems"] = list(check_agents(definition, registry))
+    except DefinitionError as error:
+        report["problems"] = list(error.problems)
+    return report
+
+
+def _show_report(session: Session, report: dict[str, Any]) -> None:
+    out = session.out
+    problems: list[Problem] = report["problems"]
+    if not problems:
+        about = f"{report['name']}: {report['steps']} steps, {report['levels']} levels"
+        out.write(
+            f"{out.paint(Cell('✔ ' * (not out.is_plain) + 'valid', 'green'))}  {report['file']}  {about}\n"
+        )
+        return
+    lines = _lines(report["file"])
+    for problem in problems:
+        out.write(out.paint(Cell(str(problem), "red")) + "\n")
+        out.write(_excerpt(problem, lines))
+    many = f"{len(problems)} problem{'s' * (len(problems) != 1)}"
+    session.note(f"{report['file']}: {many}")
+
+
+def _excerpt(problem: Problem, lines: list[str]) -> str:
+    """The source line and a caret under the offending column, where they are known."""
+    if problem.line is None or not 0 < problem.line <= len(lines):
+        return ""
+    gutter = f"{problem.line:>5} │ "
+    source = cut(clean(lines[problem.line - 1].replace("\t", " ")), limit=SOURCE_LINE_MAX)
+    if problem.column is None or problem.column > SOURCE_LINE_MAX:
+        return f"{gutter}{source}\n"
+    return f"{gutter}{source}\n{' ' * (len(gutter) + problem.column - 1)}^\n"
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def _ascii(workflow: Workflow) -> str:
+    definition, levels = workflow.definition, workflow.levels()
+    steps = {step.key: step for step in definition.steps}
+    width = max(len(key) for key in steps)
+    text = f"{definition.name}: {len(steps)} steps, {len(levels)} levels\n"
+    for number, level in enumerate(levels, start=1):
+        is_last = number == len(levels)
+        text += f"{'└─' if is_last else '├─'} level {number}\n"
+        for key in level:
+            step = steps[key]
+            needs = f"  ← {', '.join(step.dependencies)}" if step.dependencies else ""
+            marks = "  (optional)" if step.optional else ""
+            text += (
+                f"{'  ' if is_last else '│ '}   {key:<{width}}  {clean(step.agent)}{needs}{marks}".rstrip()
+                + "\n"
+            )
+    return text
+
+
+def _mermaid(workflow: Workflow) -> str:
+    steps = workflow.definition.steps
+    numbers = {step.key: f"s{number}" for number, step in enumerate(steps)}
+    lines = ["flowchart TD"]
+    lines += [f'  {numbers[step.key]}["{_escaped(step.key)}"]' for step in steps]
+    lines += [f"  {numbers[need]} --> {numbers[step.key]}" for step in steps for need in step.dependencies]
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """Text inside a Mermaid label, where quotes and markup would be read as such."""
+    return "".join(
+        character if character.isalnum() or character in " -_./" else f"#{ord(character)};"
+        for character in text
+    )

@@ -1,0 +1,136 @@
+"""Commands to an execution wherever it runs: pause, cancel, signal, checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from perdure.runtime.cli.exit_codes import Exit
+from perdure.runtime.cli.options import Flag, Reading, Seconds, read_json
+from perdure.runtime.cli.session import Session, open_session, run_async
+
+if TYPE_CHECKING:
+    from perdure.runtime import Execution
+
+DEFAULTS = Reading()
+
+
+def pause(
+    id: str,
+    /,
+    *,
+    interrupt: Flag = False,
+    by: str | None = None,
+    timeout: Seconds = None,
+    options: Reading = DEFAULTS,
+) -> int:
+    """Bring an execution to rest, durably, and wait until it is.
+
+    Steps in flight finish and nothing new starts. An execution whose last step finishes meanwhile
+    ends completed.
+
+    Args:
+        id: Execution: its id, a unique beginning of it, @last or NAME@last.
+        interrupt: Cancel the steps in flight instead; they start again on resume, no attempt used up.
+        by: Who asks.
+        timeout: Stop waiting after that many seconds (code 124); the request stands.
+    """
+    mode = "interrupt" if interrupt else "drain"
+    session = open_session(options)
+    return _command(session, id, lambda execution: execution.pause(mode=mode, by=by), timeout=timeout)
+
+
+def cancel(
+    id: str,
+    /,
+    *,
+    reason: str | None = None,
+    timeout: Seconds = None,
+    options: Reading = DEFAULTS,
+) -> int:
+    """Stop an execution for good.
+
+    Args:
+        id: Execution: its id, a unique beginning of it, @last or NAME@last.
+        reason: Why; kept in the log.
+        timeout: Stop waiting after that many seconds (code 124); the request stands.
+    """
+    session = open_session(options)
+    return _command(session, id, lambda execution: execution.cancel(reason=reason), timeout=timeout)
+
+
+def signal(
+    id: str,
+    name: str,
+    /,
+    *,
+    data: str | None = None,
+    timeout: Seconds = None,
+    options: Reading = DEFAULTS,
+) -> int:
+    """Send a named message to an execution.
+
+    Args:
+        id: Execution: its id, a unique beginning of it, @last or NAME@last.
+        name: Name of the signal.
+        data: Its payload as JSON, or @FILE, or - for stdin.
+        timeout: Stop waiting after that many seconds (code 124); the signal stands.
+    """
+    session = open_session(options)
+    payload = None if data is None else read_json(data, what="--data")
+    return _command(session, id, lambda execution: execution.signal(name, payload), timeout=timeout)
+
+
+def checkpoint(
+    id: str,
+    /,
+    *,
+    label: str | None = None,
+    by: str | None = None,
+    timeout: Seconds = None,
+    options: Reading = DEFAULTS,
+) -> int:
+    """Name the current position of an execution's log, to restore it later.
+
+    Args:
+        id: Execution: its id, a unique beginning of it, @last or NAME@last.
+        label: Name of the checkpoint.
+        by: Who asks.
+        timeout: Stop waiting after that many seconds (code 124); the request stands.
+    """
+    session = open_session(options)
+    return _command(session, id, lambda execution: execution.checkpoint(label=label, by=by), timeout=timeout)
+
+
+def _command(
+    session: Session,
+    prefix: str,
+    ask: Callable[[Execution], Awaitable[Any]],
+    *,
+    timeout: float | None,
+) -> int:
+    """Find the execution, ask it, print how it stands then."""
+
+    async def main() -> int:
+        async with session.runtime("client") as runtime:
+            execution = await runtime.execution(await runtime.find(prefix))
+            with anyio.move_on_after(timeout) as scope:
+                await ask(execution)
+            await show_standing(execution, session=session)
+        if scope.cancelled_caught:
+            session.note(f"no answer within {timeout:g} s; what was asked is recorded and stands")
+            return Exit.TIMEOUT
+        return Exit.DONE
+
+    return run_async(main)
+
+
+async def show_standing(execution: Execution, *, session: Session) -> None:
+    """Print where an execution stands: one line for people, its record for programs."""
+    summary = await execution.status()
+    if session.out.format != "table":
+        session.out.json(summary)
+        return
+    session.out.write(f"{session.out.paint(session.out.word(str(summary.state)))}  {summary.id}\n")

@@ -1,0 +1,180 @@
+"""One execution from close by: its status, its log, its checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from cyclopts import Parameter
+
+from perdure.runtime.cli.look import LIST_LIMIT, Limit
+from perdure.runtime.cli.options import Reading
+from perdure.runtime.cli.render import ago, since, size, value
+from perdure.runtime.cli.session import Session, open_session, run_async
+from perdure.runtime.cli.text import Cell
+
+if TYPE_CHECKING:
+    from perdure.store.records import Event, ExecutionSummary
+
+DEFAULTS = Reading()
+DETAIL_CHARACTERS_MAX: Final = 80  # of an event's data on its line; the rest is in --format json
+
+
+def status(id: str, /, *, options: Reading = DEFAULTS) -> int:
+    """Show one execution: its state, its steps, what it waits for.
+
+    Args:
+        id: Execution: its id, a unique beginning of it, @last or NAME@last.
+    """
+    session = open_session(options)
+
+    async def main() -> int:
+        async with session.runtime("client") as runtime:
+            execution = await runtime.execution(await runtime.find(id))
+            summary, query = await execution.status(), await execution.query()
+        if session.out.format != "table":
+            session.out.json({"execution": summary, "query": query})
+            return 0
+        _show_status(session, summary, query)
+        return 0
+
+    return run_async(main)
+
+
+def events(
+    id: str,
+    /,
+    *,
+    follow: Annotated[bool, Parameter(name=["--follow", "-f"], negative="")] = False,
+    after: int = 0,
+    options: Reading = DEFAULTS,
+) -> int:
+    """Print the log of an execution, oldest first.
+
+    Args:
+        id: Execution: its id, a unique beginning of it, @last or NAME@last.
+        follow: Go on printing what comes, until the execution ends or Ctrl-C.
+        after: Leave out events up to this event id.
+    """
+    session = open_session(options)
+    printer = _print_line if session.out.format == "table" else _print_json
+
+    async def main() -> int:
+        async with session.runtime("client") as runtime:
+            execution = await runtime.execution(await runtime.find(id))
+            if not follow and session.out.format == "json":
+                session.out.records([event async for event in execution.events(after=after, follow=False)])
+                return 0
+            async for event in execution.events(after=after, follow=follow):
+                printer(session, event)
+                session.out.flush()
+        return 0
+
+    return run_async(main)
+
+
+def checkpoints(
+    id: str,
+    /,
+    *,
+    limit: Limit = LIST_LIMIT,
+    options: Reading = DEFAULTS,
+) -> int:
+    """List the checkpoints of an execution, newest first.
+
+    Args:
+        id: Execution: its id, a unique beginning of it, @last or NAME@last.
+        limit: How many at most.
+    """
+    session = open_session(options)
+
+    async def main() -> int:
+        async with session.runtime("client") as runtime:
+            execution = await runtime.execution(await runtime.find(id))
+            records = await execution.checkpoints(limit=limit)
+        if session.out.format != "table":
+            session.out.records(records)
+            return 0
+        session.out.table(
+            ("VERSION", "LABEL", "STEPS", "SIZE", "BY", "WHEN"),
+            [
+                (
+                    str(record.version),
+                    record.label or ("automatic" if record.automatic else "–"),
+                    f"{record.steps_completed}/{record.steps_total}",
+                    size(record.size_bytes),
+                    record.by or "–",
+                    ago(record.created_at, now=session.now()),
+                )
+                for record in records
+            ],
+        )
+        return 0
+
+    return run_async(main)
+
+
+def _show_status(session: Session, summary: ExecutionSummary, query: Mapping[str, Any]) -> None:
+    now, out = session.now(), session.out
+    facts: list[tuple[str, Cell | str]] = [
+        ("execution", summary.id),
+        ("workflow", f"{summary.workflow} {summary.workflow_version or ''}".rstrip()),
+        ("state", out.word(str(summary.state))),
+        ("created", ago(summary.created_at, now=now)),
+        ("took", since(summary.started_at, summary.finished_at, now=now)),
+        ("trace", summary.trace_id),
+    ]
+    if summary.triggered_by:
+        facts.append(("triggered by", summary.triggered_by))
+    if summary.paused_at and summary.finished_at is None:
+        facts.append(("paused", ago(summary.paused_at, now=now)))
+    if summary.error is not None:
+        facts.append(("error", Cell(f"{summary.error.type}: {summary.error.message}", "red")))
+    for name, fact in facts:
+        cell = fact if isinstance(fact, Cell) else Cell(fact)
+        out.write(f"{out.paint(Cell(name.ljust(13), 'dim'))} {out.paint(cell)}\n")
+    out.write("\n")
+    out.table(
+        ("LEVEL", "STEP", "STATE", "ATTEMPT", "STARTED", "NOTE"),
+        [
+            _step_row(session, number, key, query["steps"][key], now=now)
+            for number, level in enumerate(query["levels"], start=1)
+            for key in level
+        ],
+    )
+
+
+def _step_row(
+    session: Session, level: int, key: str, step: Mapping[str, Any], *, now: datetime
+) -> tuple[Cell | str, ...]:
+    started = step.get("started_at_ms")
+    at = None if started is None else datetime.fromtimestamp(started / 1_000, UTC)
+    error = step.get("error")
+    note = f"{error['type']}: {error['message']}" if error else value(step.get("heartbeat"))
+    return (
+        str(level),
+        key,
+        session.out.word(step["state"]),
+        str(step.get("attempt") or "–"),
+        ago(at, now=now),
+        "" if note == "–" else note,
+    )
+
+
+def _print_line(session: Session, event: Event) -> None:
+    who = event.step or event.by or ""
+    attempt = f" (attempt {event.attempt})" if event.attempt and event.attempt > 1 else ""
+    detail = "" if event.data in (None, {}) else value(event.data, limit=DETAIL_CHARACTERS_MAX)
+    stamp = Cell(f"{event.at:%Y-%m-%d %H:%M:%S}.{event.at.microsecond // 1000:03d}Z", "dim")
+    out = session.out
+    out.write(
+        f"{out.paint(stamp)}  {event.version:>5}  {event.type:<20}  {out.paint(Cell(who + attempt))}"
+        f"  {out.paint(Cell(detail, 'dim'))}".rstrip()
+        + "\n"
+    )
+
+
+def _print_json(session: Session, event: Event) -> None:
+    """One line for each event: an array could not be read before its end."""
+    session.out.line(event)

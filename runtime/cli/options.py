@@ -1,0 +1,117 @@
+"""The options that commands share, and how their texts become values."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from cyclopts import Parameter
+
+from perdure.store.errors import PerdureError
+
+CONTEXT_BYTES_MAX: Final = 1_048_576  # what the store keeps of one context
+_PERIOD: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)\s*$")
+_UNITS: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
+
+Flag = Annotated[bool, Parameter(negative="")]
+Seconds = Annotated[float | None, Parameter(negative="")]
+
+
+class UsageError(PerdureError):
+    """The command line asks for something that cannot be; nothing was done."""
+
+
+# Dataclasses, not structs: cyclopts takes options apart along dataclass fields.
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """What every command understands."""
+
+    db: str | None = None
+    """Database file or URL (PERDURE_DB; default perdure.db)."""
+    color: Literal["auto", "always", "never"] = "auto"
+    """When to use colour; NO_COLOR and FORCE_COLOR are honoured."""
+    debug: Flag = False
+    """Show tracebacks."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Reading(Common):
+    """What commands that print data understand."""
+
+    format: Literal["table", "json", "jsonl"] = "table"
+    """How data is printed."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Performing(Reading):
+    """What commands that may perform steps understand."""
+
+    agents: str | None = None
+    """Where agents come from: module:registry or path/to/file.py:registry (PERDURE_AGENTS)."""
+    timeout: Seconds = None
+    """Leave with code 124 after that many seconds; the execution is paused, not lost."""
+
+
+def read_inputs(context: str | None, inputs: Sequence[str]) -> dict[str, Any]:
+    """The context of an execution: `--context` (JSON, @FILE or - for stdin), then each `-i name=value`.
+
+    A value that is JSON is that JSON, anything else is text: `-i n=2` is a number, `-i n='"2"'` a
+    text. Raises UsageError.
+    """
+    values = read_json(context, what="--context") if context is not None else {}
+    if not isinstance(values, dict):
+        raise UsageError('--context: must be a JSON object, such as \'{"name": "value"}\'')
+    for pair in inputs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"-i {pair}: must be NAME=VALUE")
+        values[name] = _value(text)
+    return values
+
+
+def read_json(text: str, *, what: str) -> Any:
+    """JSON given on the command line, in a file (`@FILE`) or on stdin (`-`). Raises UsageError."""
+    try:
+        if text == "-":
+            raw = sys.stdin.buffer.read(CONTEXT_BYTES_MAX + 1)
+        elif text.startswith("@"):
+            with Path(text[1:]).open("rb") as file:
+                raw = file.read(CONTEXT_BYTES_MAX + 1)
+        else:
+            raw = text.encode()
+        if len(raw) > CONTEXT_BYTES_MAX:
+            raise UsageError(
+                f"{what}: larger than {CONTEXT_BYTES_MAX:,} bytes; pass the address of large data"
+            )
+        return msgspec.json.decode(raw)
+    except OSError as error:
+        raise UsageError(f"{what} {text}: cannot be read: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise UsageError(f"{what}: not valid JSON: {error}") from error
+
+
+def read_period(text: str, *, what: str) -> timedelta:
+    """A length of time such as 30s, 15m, 2h, 7d or 4w. Raises UsageError."""
+    found = _PERIOD.match(text)
+    try:
+        if found:
+            return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+    except OverflowError:
+        pass
+    raise UsageError(f"{what} {text}: must be a length of time such as 30s, 15m, 2h, 7d or 4w")
+
+
+def _value(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return text

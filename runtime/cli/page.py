@@ -1,0 +1,42 @@
+"""What `perdure --help` prints, ready-made: it costs no import."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PAGE: Final = """\
+perdure – durable workflows that survive a crash
+
+  perdure run review.yaml -i filePath=app.py --agents agents.py:agents
+  perdure pause @last
+  perdure resume @last
+  perdure history --last 7d --status failed
+
+Run
+  run FILE            run a workflow file, here and now; Ctrl-C pauses it durably
+  worker              run everything in the database that can be performed here, until stopped
+
+Control
+  pause ID            come to rest: steps in flight finish (or --interrupt them), nothing new starts
+  resume ID           go on from the log; recorded steps never run again
+  cancel ID           stop for good
+  retry ID            reopen a failed or cancelled execution: what failed runs again
+  signal ID NAME      send a named message to an execution
+  checkpoint ID       name the current position of its log
+
+Look
+  list                the newest executions
+  status ID           one execution: its state, its steps
+  history             executions of a period, with durations and errors
+  events ID           its log; --follow for what comes
+  checkpoints ID      its checkpoints, newest first
+
+Author
+  validate FILE…      every problem at once, with line and column
+  graph FILE          levels and dependencies
+  agents              the agents that --agents brings
+  config              the settings in force and where each comes from
+
+ID is an execution's id, a unique beginning of it, @last, or NAME@last.
+perdure COMMAND --help tells a command's options; docs/cli.md has the exit codes.
+"""

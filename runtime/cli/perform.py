@@ -1,0 +1,77 @@
+"""Commands that may make this process the one that performs: resume and retry."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from perdure.runtime.cli.control import show_standing
+from perdure.runtime.cli.options import Performing, UsageError, read_json
+from perdure.runtime.cli.session import Session, open_session, run_async
+
+if TYPE_CHECKING:
+    from perdure.runtime import Execution
+
+DEFAULTS = Performing()
+
+
+def resume(
+    id: str,
+    /,
+    *,
+    data: str | None = None,
+    from_: str | None = None,
+    options: Performing = DEFAULTS,
+) -> int:
+    """Go on from the log; recorded steps never run again.
+
+    A process that runs the execution is told to go on. Where there is none, this one performs it.
+
+    Args:
+        id: Execution: its id, a unique beginning of it, @last or NAME@last.
+        data: Merged into the context first: a JSON object, or @FILE, or - for stdin.
+        from_: Go back to a checkpoint first: its label or version.
+    """
+    patch = None if data is None else read_json(data, what="--data")
+    if patch is not None and not isinstance(patch, dict):
+        raise UsageError("--data: must be a JSON object: it is merged into the context")
+
+    async def go_on(execution: Execution) -> Any:
+        if from_ is not None:
+            await execution.restore(int(from_) if from_.isdigit() else from_)
+        return await execution.resume(data=patch)
+
+    return _perform(open_session(options), id, go_on, timeout=options.timeout)
+
+
+def retry(id: str, /, *, options: Performing = DEFAULTS) -> int:
+    """Reopen a failed or cancelled execution: what failed, was cancelled or skipped runs again.
+
+    Args:
+        id: Execution: its id, a unique beginning of it, @last or NAME@last.
+    """
+    return _perform(open_session(options), id, lambda execution: execution.retry(), timeout=options.timeout)
+
+
+def _perform(
+    session: Session, prefix: str, ask: Callable[[Execution], Awaitable[Any]], *, timeout: float | None
+) -> int:
+    """Ask the execution with its agents at hand; attend to it where it then runs in this process."""
+
+    async def main() -> int:
+        from perdure.runtime.cli.attend import attend
+
+        async with session.runtime("client") as runtime:
+            id_ = await runtime.find(prefix)
+            stored = (await runtime.execution(id_)).agents_from
+        agents = session.agents(session.agents_argument or stored)
+        async with session.runtime("embedded", agents=agents) as runtime:
+            execution = await runtime.execution(id_)
+            seen = [event.id async for event in execution.events(follow=False)]
+            await ask(execution)
+            if not execution.is_here:
+                await show_standing(execution, session=session)
+                return 0
+            return await attend(execution, session=session, timeout=timeout, after=max(seen, default=0))
+
+    return run_async(main, is_fast=True)

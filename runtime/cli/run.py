@@ -1,0 +1,112 @@
+"""`perdure run`: one execution of a workflow file, here and now or handed to a worker."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from perdure.runtime.cli.options import Flag, Performing, Seconds, read_inputs
+from perdure.runtime.cli.session import Session, open_session, run_async
+
+if TYPE_CHECKING:
+    from perdure.runtime import Agents, Workflow
+
+DEFAULTS = Performing()
+
+
+def run(
+    file: str,
+    /,
+    *,
+    input: Annotated[tuple[str, ...], Parameter(name=["--input", "-i"], negative="")] = (),
+    context: str | None = None,
+    id: str | None = None,
+    triggered_by: str | None = None,
+    priority: int = 0,
+    trace_id: str | None = None,
+    deadline: Seconds = None,
+    detach: Flag = False,
+    options: Performing = DEFAULTS,
+) -> int:
+    """Run a workflow file and wait for its end.
+
+    perdure run review.yaml -i filePath=app.py --agents agents.py:agents
+
+    Args:
+        file: Workflow definition, YAML or JSON.
+        input: One input as NAME=VALUE; repeatable. A value that is JSON is that JSON, else it is text.
+        context: Inputs as a JSON object, or @FILE, or - for stdin.
+        id: Id of the execution; the same id again joins the same execution.
+        triggered_by: Who or what asked for it.
+        priority: Higher goes first where executions queue.
+        trace_id: Trace to belong to (default: from TRACEPARENT, else new).
+        deadline: Seconds after which the execution fails as timed out.
+        detach: Print the id and leave the work to a worker; one is started where none runs.
+    """
+    session = open_session(options)
+    inputs = read_inputs(context, input)
+    from perdure.runtime import Workflow
+
+    workflow = Workflow.load(file)
+    agents = session.agents()
+    start = {
+        "context": inputs,
+        "id": id,
+        "triggered_by": triggered_by or os.environ.get("USER"),
+        "priority": priority,
+        "trace_id": trace_id or _trace_id(os.environ.get("TRACEPARENT")),
+        "timeout": deadline,
+        "agents_from": absolute_agents(session.settings.agents),
+    }
+    if detach:
+        return run_async(lambda: _detach(session, workflow, agents, start))
+    return run_async(lambda: _run(session, workflow, agents, start, options.timeout), is_fast=True)
+
+
+async def _run(
+    session: Session, workflow: Workflow, agents: Agents | None, start: dict[str, Any], timeout: float | None
+) -> int:
+    from perdure.runtime.cli.attend import attend
+
+    async with session.runtime("embedded", agents=agents, workflows=[workflow], must_exist=False) as runtime:
+        execution = await runtime.start(workflow, **start)
+        session.note(f"{workflow.name} {execution.id}")
+        return await attend(execution, session=session, timeout=timeout)
+
+
+async def _detach(session: Session, workflow: Workflow, agents: Agents | None, start: dict[str, Any]) -> int:
+    from perdure.runtime.cli.worker import ensure_worker
+
+    async with session.runtime("client", agents=agents, workflows=[workflow], must_exist=False) as runtime:
+        execution = await runtime.start(workflow, **start, detach=True)
+        pid = await ensure_worker(runtime, session=session)
+    session.note(
+        f"{workflow.name} handed to "
+        + ("a worker that runs" if pid is None else f"a new worker, process {pid}")
+    )
+    if session.out.format == "table":
+        session.out.write(execution.id + "\n")
+    else:
+        session.out.json({"id": execution.id})
+    return 0
+
+
+def absolute_agents(spec: str | None) -> str | None:
+    """The place of agents so that it can be found from any folder; a module stays as it is."""
+    if spec is None:
+        return None
+    place, colon, name = spec.rpartition(":") if spec.count(":") else (spec, "", "")
+    if not place.endswith(".py"):
+        return spec
+    return f"{Path(place).resolve()}{colon}{name}"
+
+
+def _trace_id(traceparent: str | None) -> str | None:
+    """The trace of a W3C `traceparent` (00-TRACE-SPAN-FLAGS), None where it is not one."""
+    parts = (traceparent or "").split("-")
+    if len(parts) < 4 or len(parts[1]) != 32 or set(parts[1]) <= {"0"}:  # noqa: PLR2004 - the format's own
+        return None
+    return parts[1] if all(digit in "0123456789abcdef" for digit in parts[1]) else None

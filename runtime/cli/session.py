@@ -1,0 +1,142 @@
+"""What one command has in hand: its settings, its output, and the way to a runtime."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import sys
+from collections.abc import Callable, Coroutine, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+from perdure.actors.kernel.clock import SystemClock
+from perdure.runtime.cli.options import Common, UsageError
+from perdure.runtime.cli.render import Format, Output
+from perdure.runtime.cli.text import clean
+from perdure.runtime.config import Config, resolve
+from perdure.store.errors import StoreError
+
+if TYPE_CHECKING:  # the runtime is imported when a command opens one
+    from perdure.runtime import Agents, Runtime, Workflow
+
+Kind = Literal["embedded", "worker", "client"]
+
+
+class NoDatabase(StoreError):
+    """There is no database where one was expected; looking must not make an empty one."""
+
+    def __init__(self, path: str) -> None:
+        """`path` is where the database should be."""
+        super().__init__(
+            f"no database at {path}: `perdure run FILE` makes one; name another with --db or PERDURE_DB"
+        )
+        self.path = path
+
+
+class Session:
+    """One command's settings, output and messages."""
+
+    def __init__(
+        self, options: Common, *, config: Config, out: Output, has_colour_errors: bool = False
+    ) -> None:
+        """Made by `open_session`; tests may give an output of their own."""
+        self.options = options
+        self.config = config
+        self.settings = config.settings
+        self.out = out
+        self.has_colour_errors = has_colour_errors
+
+    def note(self, text: str) -> None:
+        """Say something to whoever is watching; never data."""
+        sys.stderr.write(clean(text) + "\n")
+        sys.stderr.flush()
+
+    def now(self) -> datetime:
+        """The time of day, UTC."""
+        return datetime.fromtimestamp(SystemClock().now(), UTC)
+
+    def runtime(
+        self,
+        kind: Kind,
+        *,
+        agents: Agents | None = None,
+        workflows: Iterable[Workflow] = (),
+        must_exist: bool = True,
+    ) -> Runtime:
+        """A runtime on the database in force, to be entered with `async with`. Raises NoDatabase."""
+        from perdure.runtime import Runtime
+
+        if must_exist:
+            self.check_database()
+        return Runtime(
+            self.settings.db,
+            workflows=tuple(workflows),
+            agents=agents,
+            durability=self.settings.durability,
+            kind=kind,
+            recover=kind == "worker",
+            max_active=self.settings.max_active,
+            max_active_steps=self.settings.max_active_steps,
+        )
+
+    def check_database(self) -> None:
+        """Refuse to go on where a database file is missing. Raises NoDatabase."""
+        if "://" not in self.settings.db and not Path(self.settings.db).exists():
+            raise NoDatabase(self.settings.db)
+
+    def agents(self, spec: str | None = None) -> Agents | None:
+        """The registry that `spec` or else the settings name, loaded; None where nothing is named."""
+        spec = spec or self.settings.agents
+        if spec is None:
+            return None
+        from perdure.runtime import load_agents
+
+        return load_agents(spec)
+
+    @property
+    def agents_argument(self) -> str | None:
+        """Where agents come from, if the command line itself says so."""
+        return self.settings.agents if self.config.sources["agents"] == "argument" else None
+
+    def command(self, *words: str) -> str:
+        """A command line that can be pasted, on the same database."""
+        db = [] if self.config.sources["db"] != "argument" else ["--db", self.settings.db]
+        return shlex.join(["perdure", *words, *db])
+
+
+def open_session(options: Common, **arguments: Any) -> Session:
+    """Find out what is in force for one command; `arguments` are settings given as its options."""
+    given = {"db": options.db, "agents": getattr(options, "agents", None), **arguments}
+    config = resolve(given)
+    if options.db == "":
+        raise UsageError("--db: must not be empty")
+    format_: Format = getattr(options, "format", "table")
+    out = Output(sys.stdout, format=format_, in_colour=wants_colour(options.color, sys.stdout))
+    return Session(options, config=config, out=out, has_colour_errors=wants_colour(options.color, sys.stderr))
+
+
+def wants_colour(choice: str, stream: IO[str]) -> bool:
+    """Whether to colour what goes to that stream: the option, then NO_COLOR, FORCE_COLOR, the terminal."""
+    if choice != "auto":
+        return choice == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def run_async(main: Callable[[], Coroutine[Any, Any, int]], *, is_fast: bool = False) -> int:
+    """Run a command's coroutine; `is_fast` asks for uvloop where it is installed."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if is_fast:
+        try:
+            import uvloop
+        except ModuleNotFoundError:
+            pass
+        else:
+            factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main())

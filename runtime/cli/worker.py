@@ -1,0 +1,111 @@
+"""`perdure worker`: performs what the database holds and this process can perform, until stopped."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import anyio
+from cyclopts import Parameter
+
+from perdure.runtime.cli.options import Common
+from perdure.runtime.cli.session import Session, open_session, run_async
+from perdure.store.states import Status
+
+if TYPE_CHECKING:
+    from perdure.runtime import Runtime
+
+DEFAULTS = Common()
+LOOK_AGAIN_S: Final = 5.0  # how often a worker that may leave looks whether there is work
+DETACHED_IDLE_S: Final = 60.0  # a worker that nobody watches leaves when it has nothing to do
+
+
+def worker(
+    *,
+    agents: str | None = None,
+    idle_exit: Annotated[float | None, Parameter(negative="")] = None,
+    options: Common = DEFAULTS,
+) -> int:
+    """Perform everything in the database that can be performed here, until stopped.
+
+    Ctrl-C or SIGTERM stops it in good order: what is in flight is interrupted and goes on in the
+    next worker, no attempt used up. A second one leaves at once.
+
+    Args:
+        agents: Where agents come from: module:registry or path/to/file.py:registry (PERDURE_AGENTS).
+        idle_exit: Leave after that many seconds without anything to do.
+    """
+    session = open_session(options, agents=agents, log_level=None)
+    return run_async(lambda: _serve(session, idle_exit), is_fast=True)
+
+
+async def _serve(session: Session, idle_exit: float | None) -> int:
+    async with session.runtime("worker", agents=session.agents(), must_exist=False) as runtime:
+        session.note(f"worker on {session.settings.db}; Ctrl-C stops it")
+        async with anyio.create_task_group() as group:
+            group.start_soon(_stop_on_signal, group.cancel_scope, session)
+            if idle_exit is not None:
+                group.start_soon(_stop_when_idle, group.cancel_scope, runtime, idle_exit)
+            await runtime.serve()
+    return 0
+
+
+async def _stop_on_signal(scope: anyio.CancelScope, session: Session) -> None:
+    from perdure.runtime.cli.attend import leave_at_once
+
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        presses = 0
+        async for _ in signals:
+            presses += 1
+            if presses > 1:
+                leave_at_once()
+            session.note("stopping; again leaves at once")
+            scope.cancel()
+
+
+async def _stop_when_idle(scope: anyio.CancelScope, runtime: Runtime, idle_exit: float) -> None:
+    """Cancel `scope` once nothing has been active for `idle_exit` seconds."""
+    never = anyio.Event()
+    idle_since: float | None = None
+    while True:
+        now = anyio.current_time()
+        if await _is_idle(runtime):
+            idle_since = now if idle_since is None else idle_since
+            if now - idle_since >= idle_exit:
+                scope.cancel()
+        else:
+            idle_since = None
+        with anyio.move_on_after(min(LOOK_AGAIN_S, idle_exit)):
+            await never.wait()
+
+
+async def _is_idle(runtime: Runtime) -> bool:
+    for status in (Status.INITIATED, Status.RUNNING):
+        if await runtime.list(status=status, limit=1):
+            return False
+    return True
+
+
+async def ensure_worker(runtime: Runtime, *, session: Session) -> int | None:
+    """Start a worker in the background unless one is alive; the new one's process id, else None."""
+    if any(runner.kind == "worker" for runner in await runtime.runners()):
+        return None
+    return start_worker(session)
+
+
+def start_worker(session: Session) -> int:
+    """Start a worker that outlives this process, its words in a file beside the database."""
+    command = [sys.executable, "-m", "perdure.runtime.cli", "worker", "--idle-exit", str(DETACHED_IDLE_S)]
+    db = session.settings.db
+    command += ["--db", db if "://" in db else str(Path(db).resolve())]
+    if session.settings.agents:
+        command += ["--agents", session.settings.agents]
+    log = Path("perdure.worker.log" if "://" in db else f"{db}.worker.log")
+    with log.open("ab") as words:
+        started = subprocess.Popen(  # noqa: S603 - our own interpreter on our own module
+            command, stdin=subprocess.DEVNULL, stdout=words, stderr=words, start_new_session=True
+        )
+    return started.pid

@@ -1,0 +1,117 @@
+"""The command tree: help costs nothing, mistakes are one screen and an exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from perdure.runtime.cli import run_command
+from perdure.runtime.cli.app import COMMANDS
+from perdure.runtime.cli.page import PAGE
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("PERDURE_DB", "PERDURE_AGENTS", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("tokens", [[], ["--help"], ["-h"], ["help"]])
+def test_help_is_printed_to_stdout(tokens: list[str], capsys: pytest.CaptureFixture[str]):
+    """Without a command, too."""
+    assert run_command(tokens) == 0
+    assert capsys.readouterr().out == PAGE
+
+
+def test_the_page_names_every_command_and_no_other():
+    """The ready-made page cannot fall behind the tree."""
+    named = {line.split()[0] for line in PAGE.splitlines() if line.startswith("  ") and line[2:3].isalpha()}
+    assert named - {"perdure"} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_of_its_own(name: str, capsys: pytest.CaptureFixture[str]):
+    """Each loads and describes its options."""
+    assert run_command([name, "--help"]) == 0
+    assert f"perdure {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        (["lst"], 'Did you mean "list"'),
+        (["pause", "x", "--tiemout", "3"], "Did you mean --timeout"),
+        (["run"], "FILE"),
+        (["config", "--format", "yaml"], "yaml"),
+        (["list", "--status", "success"], "known: initiated"),
+        (["history", "--last", "soon"], "such as 30s"),
+        (["run", "x.yaml", "-i", "oops"], "NAME=VALUE"),
+        (["signal", "x", "go", "--data", "{"], "not valid JSON"),
+        (["config", "--db", ""], "--db"),
+        (["agents"], "--agents"),
+    ],
+)
+def test_a_wrong_command_line_exits_2_and_says_what_is_right(
+    tokens: list[str], said: str, capsys: pytest.CaptureFixture[str]
+):
+    """Nothing on stdout, one screen on stderr, no traceback."""
+    Path("perdure.db").touch()
+    assert run_command(tokens) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert said in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_config_prints_every_setting_and_its_source(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """One table of what is in force and why."""
+    monkeypatch.setenv("PERDURE_DB", "other.db")
+    assert run_command(["config"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("db"))
+    assert line.split()[:3] == ["db", "other.db", "PERDURE_DB"]
+
+
+def test_colour_is_asked_for_by_option_or_variable_and_refused_by_no_color(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """The option wins, then NO_COLOR, then FORCE_COLOR."""
+    run_command(["config", "--color", "always"])
+    assert "\x1b[" in capsys.readouterr().out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    run_command(["config"])
+    assert "\x1b[" in capsys.readouterr().out
+    monkeypatch.setenv("NO_COLOR", "1")
+    run_command(["config"])
+    assert "\x1b[" not in capsys.readouterr().out
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("word", ["--help", "--version"])
+def test_help_and_version_import_no_engine_and_no_decoration(word: str):
+    """They answer at once because they load next to nothing."""
+    heavy = "('anyio', 'msgspec', 'structlog', 'rich', 'cyclopts', 'asyncio', 'sqlite3', 'yaml')"
+    program = (
+        "import sys\nfrom perdure.runtime.cli import run_command\n"
+        f"run_command([{word!r}])\nprint([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stderr.strip() == "[]"
+    assert "perdure" in done.stdout
+
+
+@pytest.mark.integration
+def test_without_the_extra_one_line_says_what_to_install():
+    """The bare library has the script but not its libraries."""
+    program = (
+        "import sys\nsys.modules['cyclopts'] = None\nfrom perdure.runtime.cli import run_command\n"
+        "sys.exit(run_command(['list']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == 'perdure: the command line is an extra: pip install "perdure[cli]"\n'

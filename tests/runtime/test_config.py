@@ -1,0 +1,76 @@
+"""Settings come from arguments, variables, the file and defaults, in that order, and say so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from perdure.runtime.config import MEANINGS, ConfigError, Settings, resolve
+
+
+def test_without_anything_given_every_setting_is_its_default(tmp_path: Path):
+    """An empty folder and an empty environment leave the defaults in force."""
+    config = resolve(environment={}, folder=tmp_path)
+    assert config.settings == Settings()
+    assert set(config.sources.values()) == {"default"}
+
+
+def test_arguments_win_over_variables_over_the_file(tmp_path: Path):
+    """Each place wins over those behind it, setting by setting, and is named as the source."""
+    (tmp_path / "perdure.toml").write_text('db = "file.db"\nmax_active = 3\nlog_level = "debug"\n')
+    environment = {"PERDURE_DB": "variable.db", "PERDURE_MAX_ACTIVE": "5", "PERDURE_AGENTS": ""}
+    config = resolve({"db": "argument.db", "agents": None}, environment=environment, folder=tmp_path)
+    assert config.settings.db == "argument.db"
+    assert config.settings.max_active == 5
+    assert config.settings.log_level == "debug"
+    assert config.sources["db"] == "argument"
+    assert config.sources["max_active"] == "PERDURE_MAX_ACTIVE"
+    assert config.sources["log_level"] == "perdure.toml"
+    assert config.sources["agents"] == "default"
+
+
+def test_the_table_has_a_row_for_every_setting_with_its_meaning(tmp_path: Path):
+    """What `perdure config` prints leaves nothing out."""
+    table = resolve(environment={}, folder=tmp_path).table()
+    assert [row.name for row in table] == list(Settings.__struct_fields__) == list(MEANINGS)
+    assert all(row.meaning for row in table)
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest_name(tmp_path: Path):
+    """A typo in the file must not pass for a setting."""
+    (tmp_path / "perdure.toml").write_text('durabilty = "power"\n')
+    with pytest.raises(ConfigError, match="did you mean 'durability'") as caught:
+        resolve(environment={}, folder=tmp_path)
+    assert caught.value.name == "durabilty"
+    assert caught.value.source == "perdure.toml"
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("PERDURE_MAX_ACTIVE", "many"),
+        ("PERDURE_MAX_ACTIVE", "0"),
+        ("PERDURE_DURABILITY", "hope"),
+        ("PERDURE_LOG_FORMAT", "JSON"),
+    ],
+)
+def test_a_variable_that_cannot_be_is_refused_by_name(tmp_path: Path, variable: str, text: str):
+    """The message says which variable and what was expected."""
+    with pytest.raises(ConfigError, match=variable):
+        resolve(environment={variable: text}, folder=tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"db = ", b"\xff\xfe", b"max_active = '5'", b"[db]\na = 1"])
+def test_a_file_that_cannot_be_read_is_one_readable_error(tmp_path: Path, content: bytes):
+    """Broken TOML, another encoding or a wrong type name the file."""
+    (tmp_path / "perdure.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"perdure\.toml"):
+        resolve(environment={}, folder=tmp_path)
+
+
+def test_a_file_larger_than_settings_can_be_is_not_read(tmp_path: Path):
+    """Something else has that name."""
+    (tmp_path / "perdure.toml").write_text("#" * 100_001)
+    with pytest.raises(ConfigError, match="larger than"):
+        resolve(environment={}, folder=tmp_path)
