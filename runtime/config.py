@@ -31,8 +31,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     db: str = "perdure.db"
     durability: Literal["power", "process"] = "power"
     agents: str | None = None
-    max_active: AtLeastOne = 1_000
-    max_active_steps: AtLeastOne = 1_000
+    max_active: AtLeastOne = 10_000
+    max_active_steps: AtLeastOne = 10_000
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     log_format: Literal["console", "json"] = "console"
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from perdure.runtime.cli.control import show_standing
+from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Performing, UsageError, read_json
 from perdure.runtime.cli.session import Session, open_session, run_async
 
 if TYPE_CHECKING:
-    from perdure.runtime import Execution
+    from perdure.runtime import Execution, Runtime
 
 DEFAULTS = Performing()
 
@@ -63,15 +66,25 @@ def _perform(
 
         async with session.runtime("client") as runtime:
             id_ = await runtime.find(prefix)
-            stored = (await runtime.execution(id_)).agents_from
-        agents = session.agents(session.agents_argument or stored)
+            stored = await runtime.store.execution(id_)
+        agents = session.agents(session.agents_argument or (stored.agents if stored else None))
         async with session.runtime("embedded", agents=agents) as runtime:
             execution = await runtime.execution(id_)
             seen = [event.id async for event in execution.events(follow=False)]
             await ask(execution)
-            if not execution.is_here:
+            if await _is_elsewhere(runtime, id_):
                 await show_standing(execution, session=session)
-                return 0
+                return Exit.DONE
             return await attend(execution, session=session, timeout=timeout, after=max(seen, default=0))
 
     return run_async(main, is_fast=True)
+
+
+async def _is_elsewhere(runtime: Runtime, execution_id: str) -> bool:
+    """Whether another process performs the execution now."""
+    execution = await runtime.store.execution(execution_id)
+    if execution is None or execution.runner is None:
+        return False
+    runners = {runner.id: runner for runner in await runtime.store.runners()}
+    owner = runners.get(execution.runner)
+    return owner is not None and (owner.pid, owner.host) != (os.getpid(), socket.gethostname())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from perdure.runtime.cli.options import Flag, Performing, Seconds, read_inputs
+from perdure.runtime.cli.options import Flag, Performing, Seconds, UsageError, read_inputs
 from perdure.runtime.cli.session import Session, open_session, run_async
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def run(
         "id": id,
         "triggered_by": triggered_by or os.environ.get("USER"),
         "priority": priority,
-        "trace_id": trace_id or _trace_id(os.environ.get("TRACEPARENT")),
+        "trace_id": read_trace_id(trace_id),
         "timeout": deadline,
         "agents_from": absolute_agents(session.settings.agents),
     }
@@ -104,9 +104,12 @@ def absolute_agents(spec: str | None) -> str | None:
     return f"{Path(place).resolve()}{colon}{name}"
 
 
-def _trace_id(traceparent: str | None) -> str | None:
-    """The trace of a W3C `traceparent` (00-TRACE-SPAN-FLAGS), None where it is not one."""
-    parts = (traceparent or "").split("-")
-    if len(parts) < 4 or len(parts[1]) != 32 or set(parts[1]) <= {"0"}:  # noqa: PLR2004 - the format's own
-        return None
-    return parts[1] if all(digit in "0123456789abcdef" for digit in parts[1]) else None
+def read_trace_id(given: str | None) -> str | None:
+    """The trace to belong to: the one given, else the caller's TRACEPARENT. Raises UsageError."""
+    from perdure.runtime.trace import normalise
+
+    text = given or os.environ.get("TRACEPARENT")
+    try:
+        return normalise(text) if text else None
+    except ValueError as error:
+        raise UsageError(f"--trace-id: {error}") from error

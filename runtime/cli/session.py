@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from perdure.actors.kernel.clock import SystemClock
+from perdure.runtime.cli.logs import show_logs
 from perdure.runtime.cli.options import Common, UsageError
 from perdure.runtime.cli.render import Format, Output
 from perdure.runtime.cli.text import clean
@@ -106,10 +107,15 @@ class Session:
         return shlex.join(["perdure", *words, *db])
 
 
-def open_session(options: Common, **arguments: Any) -> Session:
-    """Find out what is in force for one command; `arguments` are settings given as its options."""
-    given = {"db": options.db, "agents": getattr(options, "agents", None), **arguments}
-    config = resolve(given)
+def open_session(options: Common, *, agents: str | None = None, log_level: str | None = None) -> Session:
+    """Find out what is in force for one command, and let its logs be seen.
+
+    `agents` is the command's own option; `log_level` its own default, behind whatever is set.
+    """
+    config = resolve({"db": options.db, "agents": getattr(options, "agents", agents)})
+    is_level_set = config.sources["log_level"] != "default"
+    level = config.settings.log_level if is_level_set else log_level or config.settings.log_level
+    show_logs(level=level, format=config.settings.log_format)
     if options.db == "":
         raise UsageError("--db: must not be empty")
     format_: Format = getattr(options, "format", "table")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import anyio
 from cyclopts import Parameter
 
+from perdure.actors.membership import is_alive
 from perdure.runtime.cli.options import Common
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.store.states import Status
@@ -38,7 +39,7 @@ def worker(
         agents: Where agents come from: module:registry or path/to/file.py:registry (PERDURE_AGENTS).
         idle_exit: Leave after that many seconds without anything to do.
     """
-    session = open_session(options, agents=agents, log_level=None)
+    session = open_session(options, agents=agents, log_level="info")
     return run_async(lambda: _serve(session, idle_exit), is_fast=True)
 
 
@@ -91,8 +92,9 @@ async def _is_idle(runtime: Runtime) -> bool:
 
 async def ensure_worker(runtime: Runtime, *, session: Session) -> int | None:
     """Start a worker in the background unless one is alive; the new one's process id, else None."""
-    if any(runner.kind == "worker" for runner in await runtime.runners()):
-        return None
+    for runner in await runtime.store.runners():
+        if runner.kind == "worker" and is_alive(runner):
+            return None
     return start_worker(session)
 
 
