@@ -1,0 +1,46 @@
+"""How much may run at once in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+
+class StepSlots:
+    """At most `limit` bodies of steps at a time; further ones wait their turn, in order."""
+
+    __slots__ = ("_limit", "_taken", "_waiting")
+
+    def __init__(self, limit: int) -> None:
+        """`limit` is at least 1."""
+        self._limit = limit
+        self._taken = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def taken(self) -> int:
+        """How many bodies run now."""
+        return self._taken
+
+    async def acquire(self) -> None:
+        """Wait for a slot; a cancelled wait gives back what it was handed."""
+        if self._taken < self._limit and not self._waiting:
+            self._taken += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.release()
+            raise
+
+    def release(self) -> None:
+        """Give a slot back: to the first who waits, if any."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._taken -= 1

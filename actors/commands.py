@@ -1,0 +1,236 @@
+"""What each command from outside means to an execution, state by state. Pure.
+
+`MEANING` says which commands a state takes; everything else is an `IllegalTransition` that changes
+nothing. A command that finds its wish fulfilled already is answered with where things stand.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from perdure.actors import planner, schedule
+from perdure.actors.errors import InvalidContext
+from perdure.actors.messages import (
+    COMMAND_WORDS,
+    Answer,
+    AnyCommand,
+    Cancel,
+    Interrupt,
+    Pause,
+    PauseMode,
+    RestorePoint,
+    Resume,
+    Retry,
+    Signal,
+    TakeCheckpoint,
+    UpdateContext,
+)
+from perdure.actors.state import RETRY_TIMER
+from perdure.actors.turn import Asker, InterruptSteps, Turn, encode
+from perdure.store.errors import Conflict, IllegalTransition, PayloadTooLarge, PerdureError
+from perdure.store.records import PAYLOAD_BYTES_MAX
+from perdure.store.states import TERMINAL, State, StepState
+
+_ACTIVE: Final = frozenset(
+    {State.IDLE, State.SCHEDULING, State.EXECUTING, State.AWAITING_COMPLETION, State.PAUSING}
+)
+_ALIVE: Final = _ACTIVE | {State.PAUSED, State.CANCELLING, State.COMPENSATING}
+
+MEANING: Final[dict[type, frozenset[State]]] = {
+    Pause: _ACTIVE | {State.PAUSED, State.CANCELLING},
+    Resume: frozenset({State.PAUSING, State.PAUSED}),
+    Cancel: _ACTIVE | {State.PAUSED, State.CANCELLING},
+    Signal: _ALIVE,
+    UpdateContext: _ACTIVE | {State.PAUSED},
+    TakeCheckpoint: _ACTIVE | {State.PAUSED},
+    Retry: frozenset({State.FAILED, State.CANCELLED}),
+    RestorePoint: frozenset({State.PAUSED, State.FAILED, State.CANCELLED}),
+}
+
+HINTS: Final[dict[type, str]] = {
+    Resume: "only a paused execution can be resumed",
+    Retry: "only a failed or cancelled execution can be retried",
+    RestorePoint: "pause it first, or wait until it has failed or was cancelled",
+}
+
+
+def refusal(turn: Turn, command: AnyCommand, *, kind: type | None = None) -> PerdureError | None:
+    """Why the command cannot be applied now, or None."""
+    state = turn.state
+    kind = kind or type(command)
+    if command.expected_version is not None and command.expected_version != state.version:
+        return Conflict(state.id, expected=command.expected_version, current=state.version)
+    if state.state in MEANING[kind]:
+        return None
+    hint = HINTS.get(kind, "it has ended" if state.state in TERMINAL else "")
+    if kind is Resume and state.state in _ACTIVE:
+        hint = "it is already running"
+    word = COMMAND_WORDS[type(command)]
+    return IllegalTransition(
+        state.id, state=state.state.value, command=word, version=state.version, hint=hint
+    )
+
+
+def apply(turn: Turn, command: AnyCommand, asker: Asker, waiters: list[Asker]) -> None:
+    """Take a command that `refusal` has let pass."""
+    problem: PerdureError | None = None
+    match command:
+        case Pause():
+            _pause(turn, command, asker, waiters)
+            return
+        case Cancel():
+            _cancel(turn, command, asker, waiters)
+            return
+        case Resume():
+            problem = _resume(turn, command)
+        case Signal():
+            turn.note(
+                "signal_received",
+                by=command.by,
+                command_id=command.id,
+                data={"name": command.name, "payload": command.payload},
+            )
+        case UpdateContext():
+            problem = _merge(turn, command.patch, by=command.by, command_id=command.id)
+        case TakeCheckpoint():
+            turn.checkpoint(label=command.label, by=command.by, is_automatic=command.automatic)
+        case Retry():
+            _retry(turn, command)
+        case _:
+            raise AssertionError(command)
+    if problem is not None:
+        turn.respond(asker, problem)
+        return
+    planner.proceed(turn)
+    turn.respond(asker, Answer(turn.state.state, turn.version_before + 1))
+
+
+def restore(turn: Turn, command: AnyCommand, point: RestorePoint, asker: Asker) -> None:
+    """Go back to a checkpoint: what settled later is reopened, the context is as it was then."""
+    state = turn.state
+    outcomes = {outcome.step_no: outcome for outcome in point.outcomes}
+    turn.become(State.RESTORING_CHECKPOINT)
+    for step_no, run in enumerate(state.steps):
+        then = outcomes.get(step_no)
+        if then is None:
+            if run.state is not StepState.PENDING:
+                _reopen(turn, step_no, new_lineage=True)
+            continue
+        if run.generation == then.generation and run.state is then.state:
+            continue
+        run.reopen(new_lineage=True)
+        output = None if then.output is None else bytes(then.output)
+        run.attempt = then.attempt
+        turn.move_step(step_no, then.state, is_outcome=True, output=output, error=then.error)
+    state.reindex()
+    if state.context != point.context:
+        turn.set_context(point.context, encode(point.context))
+        turn.note("context_updated", data={"replace": point.context})
+    turn.set_error(None)
+    turn.note(
+        "checkpoint_restored",
+        by=command.by,
+        command_id=command.id,
+        data={"label": point.label, "version": point.version},
+    )
+    turn.become(State.PAUSED)
+    turn.respond(asker, Answer(state.state, turn.version_before + 1))
+
+
+def _pause(turn: Turn, command: Pause, asker: Asker, waiters: list[Asker]) -> None:
+    """Write the wish, stop what runs if it is to be interrupted, and answer when at rest."""
+    state = turn.state
+    if state.state is State.PAUSED:
+        turn.respond(asker, Answer(state.state, state.version))
+        return
+    waiters.append(asker)
+    if asker.message_no is not None:
+        turn.mark_applied(asker.message_no)
+    if state.state is not State.CANCELLING:
+        turn.set_pause(command.mode.value, by=command.by)
+        turn.note("pause_requested", by=command.by, command_id=command.id, data={"mode": command.mode})
+        turn.become(State.PAUSING)
+        if command.mode is PauseMode.INTERRUPT:
+            turn.orders.append(InterruptSteps(Interrupt.PAUSE))
+        planner.proceed(turn)
+    planner.answer_waiters(turn, waiters)
+
+
+def _cancel(turn: Turn, command: Cancel, asker: Asker, waiters: list[Asker]) -> None:
+    state = turn.state
+    waiters.append(asker)
+    if asker.message_no is not None:
+        turn.mark_applied(asker.message_no)
+    if state.state is not State.CANCELLING:
+        turn.note("cancel_requested", by=command.by, command_id=command.id, data={"reason": command.reason})
+        turn.set_error(None)
+        planner.stop_everything(turn, Interrupt.CANCEL)
+        planner.proceed(turn)
+    planner.answer_waiters(turn, waiters)
+
+
+def _resume(turn: Turn, command: Resume) -> PerdureError | None:
+    """Call a pending pause off, or set a resting execution going again."""
+    state = turn.state
+    if command.data:
+        problem = _merge(turn, command.data, by=command.by)
+        if problem is not None:
+            return problem
+    was_paused = state.state is State.PAUSED
+    turn.note("workflow_resumed", by=command.by, command_id=command.id)
+    turn.set_pause(None)
+    turn.count_resume()
+    turn.become(State.SCHEDULING)
+    state.ready.clear()
+    if state.started_at is None:
+        planner.begin(turn)
+    else:
+        if was_paused and state.remaining_ms is not None:
+            turn.set_deadline(turn.now + state.remaining_ms)
+            turn.set_remaining(None)
+        schedule.enter_first(turn)
+    planner.take_due(turn)
+    return None
+
+
+def _retry(turn: Turn, command: Retry) -> None:
+    """Reopen what failed, was cancelled or skipped, with the same idempotency keys."""
+    state = turn.state
+    turn.note("workflow_retried", by=command.by, command_id=command.id)
+    turn.set_error(None)
+    for step_no, run in enumerate(state.steps):
+        if run.state in (StepState.FAILED, StepState.CANCELLED, StepState.SKIPPED):
+            if state.plan.steps[step_no].is_optional and run.state is StepState.FAILED:
+                continue
+            _reopen(turn, step_no, new_lineage=False)
+    state.reindex()
+    turn.become(State.SCHEDULING)
+    if state.plan.timeout_ms is not None:
+        turn.set_deadline(turn.now + state.plan.timeout_ms)
+    schedule.enter_first(turn)
+
+
+def _reopen(turn: Turn, step_no: int, *, new_lineage: bool) -> None:
+    """Take a step back to pending in a new generation."""
+    run = turn.state.steps[step_no]
+    if run.state is StepState.WAITING:
+        turn.set_timer(RETRY_TIMER, step_no, None)
+    run.reopen(new_lineage=new_lineage)
+    turn.move_step(step_no, StepState.PENDING)
+
+
+def _merge(
+    turn: Turn, patch: dict[str, Any], *, by: str | None, command_id: str | None = None
+) -> PerdureError | None:
+    """Merge a patch into the context, unless it grows too large or names a step."""
+    state = turn.state
+    taken = [step.key for step in state.plan.steps if step.key in patch]
+    if taken:
+        return InvalidContext(f"the context may not have the key {taken[0]!r}: a step has that name")
+    context = state.context | patch
+    encoded = encode(context)
+    if len(encoded) > PAYLOAD_BYTES_MAX:
+        return PayloadTooLarge("the context", size=len(encoded), limit=PAYLOAD_BYTES_MAX)
+    turn.set_context(context, encoded)
+    turn.note("context_updated", by=by, command_id=command_id, data={"patch": patch})
+    return None

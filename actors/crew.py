@@ -1,0 +1,102 @@
+"""The bodies of one execution that are in flight, and the task group of the level they live in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from perdure.actors.context import StepContext
+from perdure.actors.log import get_logger
+from perdure.actors.messages import Interrupt, Interrupted, StepEnded, StepReport
+from perdure.actors.services import Services
+from perdure.actors.state import ExecutionState, StepValues
+from perdure.actors.step import Attempt
+
+log = get_logger("perdure.step")
+
+
+class Crew:
+    """Starts bodies once their start is durable, interrupts them, and knows which still run.
+
+    A launch waits in `_launches` until a level's task group takes it: the one that is open while
+    anything runs in it, else the next. So a body never outlives the level it belongs to.
+    """
+
+    __slots__ = ("_attempts", "_launches", "_report", "_services")
+
+    def __init__(self, services: Services, report: Callable[[StepReport | StepEnded], None]) -> None:
+        """`report` is how a body's end reaches the execution's mailbox."""
+        self._services = services
+        self._report = report
+        self._attempts: dict[int, Attempt] = {}
+        self._launches: list[Attempt] = []
+
+    @property
+    def has_launches(self) -> bool:
+        """Whether bodies wait for a level to be opened."""
+        return bool(self._launches)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a body runs, or a thread lingers, in the open level."""
+        return bool(self._attempts)
+
+    def launch(self, state: ExecutionState, step_no: int) -> None:
+        """Order the current attempt of a step to be started."""
+        step = state.plan.steps[step_no]
+        run = state.steps[step_no]
+        attempt: Attempt | None = None
+
+        def reason() -> str | None:
+            return None if attempt is None or attempt.reason is None else attempt.reason.value
+
+        def heartbeat(detail: Any) -> None:
+            run.note = detail
+
+        context = StepContext(
+            execution_id=state.id,
+            workflow=state.plan.workflow,
+            step=step.key,
+            attempt=run.attempt,
+            generation=run.generation,
+            idempotency_key=f"{state.id}:{step.key}:{run.lineage}",
+            trace_id=state.trace_id,
+            context=state.context,
+            log=log,
+            heartbeat=heartbeat,
+            interrupt_reason=reason,
+        )
+        services = self._services
+        attempt = Attempt(
+            step,
+            generation=run.generation,
+            attempt=run.attempt,
+            context=context,
+            values=StepValues(state),
+            report=self._report,
+            alarms=services.alarms,
+            slots=services.slots,
+        )
+        self._launches.append(attempt)
+
+    def start(self, level: asyncio.TaskGroup) -> None:
+        """Start what was ordered, in this level."""
+        for attempt in self._launches:
+            self._attempts[attempt.step.no] = attempt
+            level.create_task(attempt.run())
+        self._launches.clear()
+
+    def interrupt(self, reason: Interrupt) -> None:
+        """Cancel every body; what was ordered and not started is called off."""
+        for attempt in self._launches:
+            report = StepReport(attempt.step.no, attempt.generation, attempt.attempt, Interrupted(reason))
+            self._report(report)
+        self._launches.clear()
+        for attempt in self._attempts.values():
+            attempt.interrupt(reason)
+
+    def take(self, report: StepReport | StepEnded) -> None:
+        """Note that a body has ended (or, while its thread lingers, has not)."""
+        if isinstance(report, StepEnded) or not report.lingers:
+            self._attempts.pop(report.step_no, None)

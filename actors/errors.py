@@ -1,0 +1,87 @@
+"""What can go wrong while a plan is executed."""
+
+from __future__ import annotations
+
+from perdure.store.errors import PerdureError
+from perdure.store.records import Error
+
+
+class StepError(PerdureError):
+    """The root of the errors by which a step fails without its body having raised them."""
+
+
+class StepFailed(PerdureError):
+    """A step has used up its attempts."""
+
+    def __init__(self, key: str, *, attempts: int, error: Error | None = None) -> None:
+        """`attempts` is how many were made, `error` the last one's."""
+        why = f": {error.type}: {error.message}" if error else ""
+        super().__init__(f"step {key!r} failed after {attempts} attempt{'s' * (attempts != 1)}{why}")
+        self.key = key
+        self.attempts = attempts
+        self.error = error
+
+
+class StepTimeout(StepError):
+    """An attempt took longer than the step's timeout."""
+
+    def __init__(self, key: str, *, timeout_ms: int) -> None:
+        """`timeout_ms` is the limit of one attempt."""
+        super().__init__(f"step {key!r} took longer than its timeout of {timeout_ms / 1000:g} s")
+        self.key = key
+        self.timeout_ms = timeout_ms
+
+
+class StepCancelledItself(StepError):
+    """A body raised CancelledError though nobody had cancelled it."""
+
+    def __init__(self, key: str) -> None:
+        """Name the step."""
+        super().__init__(
+            f"step {key!r} raised CancelledError though nobody cancelled it: a task or scope inside "
+            "the step was cancelled and let it escape"
+        )
+        self.key = key
+
+
+class CrashBudgetExceeded(StepError):
+    """A step has taken its process down again and again, the last time while nothing else ran."""
+
+    def __init__(self, key: str, *, deaths: int) -> None:
+        """`deaths` is how often the process died while an attempt of this step was running."""
+        super().__init__(
+            f"the process died {deaths} times while step {key!r} was running, the last time with "
+            "nothing else in flight: look for a crash of the interpreter, os._exit or memory use in it"
+        )
+        self.key = key
+        self.deaths = deaths
+
+
+class ExecutionError(PerdureError):
+    """An execution ended otherwise than `completed`; `error` says why where something failed."""
+
+    def __init__(self, message: str, *, execution_id: str, error: Error | None = None) -> None:
+        """`error` is the record kept with the execution."""
+        super().__init__(message)
+        self.execution_id = execution_id
+        self.error = error
+
+
+class ExecutionFailed(ExecutionError):
+    """The execution ended `failed`."""
+
+
+class ExecutionTimeout(ExecutionFailed):
+    """The execution ended `failed` because its deadline passed."""
+
+
+class ExecutionCancelled(ExecutionError):
+    """The execution ended `cancelled`."""
+
+
+class InvalidContext(PerdureError):
+    """A context, or a patch to one, that the workflow cannot run with."""
+
+
+class RuntimeClosed(PerdureError):
+    """The runtime is closing or closed; what was acknowledged before is safe in the store."""

@@ -1,0 +1,308 @@
+"""The actor of one execution: the only one that changes it.
+
+It carries out what `planner` and `commands` decide, always in the order peek, decide, commit, pop,
+act: a message leaves the mailbox when its effect is durable, and nothing that follows from it (a
+body started, a subscriber told, an asker answered) happens before. A crash therefore loses nothing:
+the next incarnation folds the state from the store and finds the same messages.
+
+While bodies are in flight they live in one task group; the actor handles its mailbox beside them.
+When nothing is in flight and nothing due soon, the same commit that finds this out gives the
+execution up, and the actor ends: a waiting execution is a row, not a task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from perdure.actors import commands, planner
+from perdure.actors.crew import Crew
+from perdure.actors.inbox import posted
+from perdure.actors.kernel import Actor, Alarm, Envelope, Stop
+from perdure.actors.messages import (
+    COMMANDS,
+    Answer,
+    AnyCommand,
+    ExecutionMessage,
+    Interrupt,
+    Posted,
+    Query,
+    Restore,
+    RestorePoint,
+    StepEnded,
+    StepReport,
+    TimersDue,
+)
+from perdure.actors.publishing import publish
+from perdure.actors.restoring import find_restore_point
+from perdure.actors.services import Services
+from perdure.actors.state import ExecutionState
+from perdure.actors.turn import (
+    Asker,
+    InterruptSteps,
+    Launch,
+    Order,
+    Refuse,
+    Respond,
+    Turn,
+)
+from perdure.store.errors import Conflict, DuplicateCommand, NotFound, PerdureError
+from perdure.store.records import Loaded
+from perdure.store.writes import Answer as AnswerMessage
+from perdure.store.writes import Changed, Claim, Release
+
+CLOCK_REREAD_S: Final = 60.0  # no timer sleeps longer before it looks at the wall clock again
+
+
+class ExecutionActor(Actor[ExecutionMessage]):
+    """One incarnation. `prepared` is a state just made durable; else it is claimed from the store."""
+
+    def __init__(
+        self,
+        services: Services,
+        execution_id: str,
+        *,
+        waiters: list[Asker],
+        prepared: tuple[ExecutionState, list[Order]] | None = None,
+    ) -> None:
+        """`waiters` outlives the incarnation: those who wait for the execution to come to rest."""
+        super().__init__()
+        self._services = services
+        self._id = execution_id
+        self._waiters = waiters
+        self._prepared = prepared
+        self._crew = Crew(services, self._report)
+        self._alarm: Alarm | None = None
+        self._is_parked = False
+        self._is_closing = False
+        self.state: ExecutionState | None = None if prepared is None else prepared[0]
+
+    async def run(self) -> None:
+        """Take the execution up and work on it until it needs no actor."""
+        try:
+            if not await self._begin():
+                return
+            while not self._is_parked:
+                if self._crew.has_launches:
+                    async with asyncio.TaskGroup() as level:
+                        await self._work(level)
+                else:
+                    await self._turn()
+        finally:
+            if self._alarm is not None:
+                self._alarm.cancel()
+
+    async def _work(self, level: asyncio.TaskGroup) -> None:
+        """Start bodies in `level` and handle messages beside them until none is left in it."""
+        self._crew.start(level)
+        while self._crew.is_at_work:
+            await self._turn()
+            if self._crew.is_at_work:
+                self._crew.start(level)
+
+    # ---- taking up ---------------------------------------------------------------------------
+
+    async def _begin(self) -> bool:
+        """Have a state to work on; False when the execution is not ours to work on."""
+        if self._prepared is not None:
+            _, orders = self._prepared
+            self._prepared = None
+            await self._carry_out(orders)
+            self._set_alarm()
+            return True
+        loaded = await self._claim()
+        if loaded is None:
+            return False
+        plan = await self._services.plans.plan(loaded.execution.workflow_no)
+        self.state = ExecutionState.fold(plan, loaded)
+        for message in loaded.inbox:
+            self.cell.mailbox.post(posted(message))
+        turn = self._new_turn()
+        planner.take_up(turn)
+        planner.take_due(turn)
+        await self._commit(turn, launches=not len(self.cell.mailbox))
+        return True
+
+    async def _claim(self) -> Loaded | None:
+        """Become the owner. To lose the race to another runner is no error: it has the execution."""
+        services = self._services
+        loaded = await services.store.load(self._id)
+        if loaded is None:
+            raise NotFound("execution", self._id)
+        execution = loaded.execution
+        claim = Claim(
+            execution_no=execution.no,
+            execution_id=execution.id,
+            epoch=execution.epoch,
+            runner_no=services.runner_no,
+            at=services.now_ms(),
+        )
+        try:
+            claimed = await services.writer.write(claim)
+        except Conflict:
+            return None
+        assert isinstance(claimed, Loaded)
+        return claimed
+
+    # ---- turns -------------------------------------------------------------------------------
+
+    async def _turn(self) -> None:
+        """Handle what is in the mailbox: reports share a commit, anything else has its own."""
+        mailbox = self.cell.mailbox
+        await mailbox.wait()
+        turn = self._new_turn()
+        batch = mailbox.take()
+        for position, envelope in enumerate(batch, start=1):
+            if not self._take_report(turn, envelope.message):
+                await self._commit(turn, is_last=False)
+                turn = await self._take_other(envelope)
+                if position < len(batch):
+                    await self._commit(turn, is_last=False)
+                    turn = self._new_turn()
+        await self._commit(turn, in_hand=len(batch))
+        mailbox.ack()
+
+    def _take_report(self, turn: Turn, message: ExecutionMessage) -> bool:
+        """Take a message of our own steps and timers; False for any other."""
+        match message:
+            case StepReport():
+                self._crew.take(message)
+                planner.take_report(turn, message)
+            case StepEnded(step_no):
+                self._crew.take(message)
+                turn.state.lingering.discard(step_no)
+            case TimersDue():
+                planner.take_due(turn)
+            case _:
+                return False
+        return True
+
+    async def _take_other(self, envelope: Envelope[ExecutionMessage]) -> Turn:
+        """Take a command or a query, in a turn of its own."""
+        turn = self._new_turn()
+        message = envelope.message
+        asker = Asker(reply=envelope.reply)
+        match message:
+            case Query():
+                turn.respond(asker, turn.state.describe())
+            case Stop():
+                self._is_closing = True
+                turn.orders.append(InterruptSteps(Interrupt.SHUTDOWN))
+            case Posted(message_no, command, is_applied):
+                asker = Asker(message_no=message_no)
+                if is_applied:  # before a crash; it waits for its answer only
+                    self._waiters.append(asker)
+                else:
+                    await self._take_command(turn, command, asker)
+            case _:
+                assert isinstance(message, COMMANDS)
+                await self._take_command(turn, message, asker)
+        return turn
+
+    async def _take_command(self, turn: Turn, command: AnyCommand, asker: Asker) -> None:
+        refused: PerdureError | None
+        if isinstance(command, Restore):
+            refused = commands.refusal(turn, command, kind=RestorePoint)
+            if refused is None:
+                point = await find_restore_point(self._services.store, self._id, command.checkpoint)
+                if isinstance(point, RestorePoint):
+                    commands.restore(turn, command, point, asker)
+                    return
+                refused = point
+        else:
+            refused = commands.refusal(turn, command)
+            if refused is None:
+                commands.apply(turn, command, asker, self._waiters)
+                return
+        turn.respond(asker, refused)
+
+    def _new_turn(self) -> Turn:
+        assert self.state is not None
+        services = self._services
+        return Turn(
+            self.state,
+            now=services.now_ms(),
+            chance=services.chance(),
+            is_alone=services.slots.taken == 0,
+        )
+
+    async def _commit(
+        self, turn: Turn, *, launches: bool = True, is_last: bool = True, in_hand: int = 0
+    ) -> None:
+        """Let the machine run on, make the turn durable, then publish and act.
+
+        `launches` is False when a command is waiting that may be about to stop everything.
+        `is_last`: nothing of what was taken from the mailbox (`in_hand`) comes after this turn, so
+        the execution may be given up if nothing else is in the mailbox either.
+        """
+        state = turn.state
+        services = self._services
+        if launches:
+            planner.proceed(turn, is_closing=self._is_closing)
+        planner.answer_waiters(turn, self._waiters)
+        parks = (
+            is_last
+            and len(self.cell.mailbox) == in_hand
+            and planner.may_park(turn, linger_ms=services.linger_ms, is_closing=self._is_closing)
+        )
+        if not turn.is_empty:
+            if parks:
+                turn.release()
+            try:
+                changed = await services.writer.write(turn.change())
+            except DuplicateCommand:
+                await self._reload(turn)
+                return
+            assert isinstance(changed, Changed)
+            state.version = changed.version
+            self.cell.progress()
+            publish(services, state, turn, version=changed.version, first_event_id=changed.first_event_id)
+        elif parks:
+            await services.writer.write(Release(execution_no=state.no, epoch=state.epoch))
+        self._is_parked = parks
+        await self._carry_out(turn.orders)
+        if not parks:
+            self._set_alarm()
+
+    async def _reload(self, turn: Turn) -> None:
+        """A command came twice, so nothing was written: go on from what the store has."""
+        loaded = await self._services.store.load(self._id)
+        assert loaded is not None
+        self.state = ExecutionState.fold(turn.state.plan, loaded)
+        answer = Answer(self.state.state, self.state.version)
+        await self._carry_out([Respond(o.reply, answer) for o in turn.orders if isinstance(o, Respond)])
+
+    # ---- acting ------------------------------------------------------------------------------
+
+    async def _carry_out(self, orders: list[Order]) -> None:
+        assert self.state is not None
+        for order in orders:
+            match order:
+                case Launch(step_no):
+                    self._crew.launch(self.state, step_no)
+                case InterruptSteps(reason):
+                    self._crew.interrupt(reason)
+                case Respond(reply, answer):
+                    if isinstance(answer, PerdureError):
+                        reply.fail(answer)
+                    else:
+                        reply.answer(answer)
+                case Refuse(message_no, refusal):
+                    write = AnswerMessage(message_no=message_no, answer=refusal)
+                    await self._services.writer.write(write)
+
+    def _report(self, report: StepReport | StepEnded) -> None:
+        """How a body's end reaches this actor: at once, whether there is room or not."""
+        self.cell.mailbox.post(report)
+
+    def _set_alarm(self) -> None:
+        """Be woken when the next deadline or retry of this execution is due."""
+        assert self.state is not None
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        times = planner.due_times(self.state)
+        if times:
+            seconds = max(0.0, (min(times) - self._services.now_ms()) / 1000)
+            at = asyncio.get_running_loop().time() + min(seconds, CLOCK_REREAD_S)
+            self._alarm = self._services.alarms.add(at, lambda: self.cell.mailbox.post(TimersDue()))

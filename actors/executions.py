@@ -1,0 +1,378 @@
+"""The dynamic supervisor of all executions that are hot in this process, and the way to any other.
+
+A message to an execution finds its actor if there is one. If there is none the execution is a row:
+either another runner's, then the message goes through the durable inbox and a bell is rung, or
+nobody's, then an actor is started here, which claims it first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from perdure.actors import planner
+from perdure.actors.bus import Outcome
+from perdure.actors.doorbell import call
+from perdure.actors.errors import RuntimeClosed
+from perdure.actors.execution import ExecutionActor
+from perdure.actors.inbox import answer_from, payload_of, posted
+from perdure.actors.kernel import (
+    ActorRestarted,
+    ActorStopped,
+    ChildSpec,
+    Crash,
+    Down,
+    Reason,
+    Ref,
+    Supervisor,
+)
+from perdure.actors.log import get_logger
+from perdure.actors.membership import Membership
+from perdure.actors.messages import (
+    COMMAND_WORDS,
+    CONTROL,
+    Answer,
+    AnyCommand,
+    Query,
+    Restore,
+    Retry,
+)
+from perdure.actors.plan import Plan
+from perdure.actors.publishing import outcome_of, publish
+from perdure.actors.services import Services
+from perdure.actors.state import ExecutionState
+from perdure.actors.turn import Asker, Order, Turn, encode
+from perdure.store.errors import (
+    IllegalTransition,
+    LeaseLost,
+    NotFound,
+    PerdureError,
+    StoreCorrupt,
+    StoreError,
+)
+from perdure.store.records import Execution, Runner
+from perdure.store.states import TERMINAL, State
+from perdure.store.writes import Delta, Post, Start, Started
+
+ROUTE_TRIES: Final = 20  # an execution may park, or change hands, just as a message is on its way
+SHUTDOWN_S: Final = 10.0  # bodies have this long to unwind before their actor is cancelled
+
+log = get_logger("perdure.executions")
+
+
+class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wants to be started."""
+
+    id: str
+    plan: Plan
+    context: dict[str, Any]
+    trace_id: str
+    priority: int = 0
+    triggered_by: str | None = None
+    parent_id: str | None = None
+    agents: str | None = None
+    timeout_ms: int | None = None
+    is_detached: bool = False
+
+
+class _Slot:
+    """What outlives the incarnations of one execution's actor: its waiters, and the live one."""
+
+    __slots__ = ("actor", "prepared", "waiters")
+
+    def __init__(self, prepared: tuple[ExecutionState, list[Order]] | None) -> None:
+        self.actor: ExecutionActor | None = None
+        self.prepared = prepared
+        self.waiters: list[Asker] = []
+
+
+class Executions:
+    """Starts, finds and asks executions. `on_room` is called when one has ended or parked here."""
+
+    def __init__(
+        self,
+        services: Services,
+        supervisor: Supervisor,
+        membership: Membership,
+        *,
+        max_active: int,
+        on_room: Callable[[], None],
+    ) -> None:
+        """At most `max_active` executions are hot at a time; further ones queue in the store."""
+        self._services = services
+        self._supervisor = supervisor
+        self._membership = membership
+        self._max_active = max_active
+        self._on_room = on_room
+        self._slots: dict[str, _Slot] = {}
+        self._is_closed = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another execution may become hot."""
+        return len(self._slots) < self._max_active and not self._is_closed
+
+    def is_hot(self, execution_id: str) -> bool:
+        """Whether the execution has an actor here."""
+        return execution_id in self._slots
+
+    def live_state(self, execution_id: str) -> ExecutionState | None:
+        """What its actor knows of a hot execution; may be one uncommitted turn ahead. For looking only."""
+        slot = self._slots.get(execution_id)
+        if slot is None:
+            return None
+        if slot.prepared is not None:
+            return slot.prepared[0]
+        return None if slot.actor is None else slot.actor.state
+
+    def close(self) -> None:
+        """Take nothing new; the supervisor stops what is hot."""
+        self._is_closed = True
+
+    # ---- starting ----------------------------------------------------------------------------
+
+    async def start(self, new: NewExecution) -> bool:
+        """Make a new execution durable and set it going; False when the id exists and was joined."""
+        self._check_open()
+        if new.is_detached or not self.has_room:
+            return await self._enqueue(new)
+        state = ExecutionState(new.plan, execution_id=new.id, trace_id=new.trace_id, context=new.context)
+        turn = Turn(state, now=self._services.now_ms(), is_alone=self._services.slots.taken == 0)
+        if new.timeout_ms is not None:
+            turn.set_deadline(turn.now + new.timeout_ms)
+        planner.begin(turn)
+        planner.proceed(turn)
+        started = await self._insert(
+            new,
+            state=state.state,
+            runner_no=self._membership.no,
+            deadline_at=state.deadline_at,
+            delta=turn.delta(),
+            at=turn.now,
+        )
+        if started.joined:
+            return False
+        state.no = started.execution_no
+        state.version = 1
+        if not self._is_closed:
+            self._spawn(new.id, prepared=(state, turn.orders))
+            publish(self._services, state, turn, version=1, first_event_id=started.first_event_id)
+        return True
+
+    async def _enqueue(self, new: NewExecution) -> bool:
+        """Make it durable, owned by nobody, for whoever has room."""
+        now = self._services.now_ms()
+        started = await self._insert(new, state=State.IDLE, remaining_ms=new.timeout_ms, at=now)
+        if not started.joined:
+            self._on_room()
+        return not started.joined
+
+    async def _insert(
+        self,
+        new: NewExecution,
+        *,
+        state: State,
+        at: int,
+        runner_no: int | None = None,
+        deadline_at: int | None = None,
+        remaining_ms: int | None = None,
+        delta: Delta | None = None,
+    ) -> Started:
+        started = await self._services.writer.write(
+            Start(
+                id=new.id,
+                workflow_no=new.plan.workflow_no,
+                state=state,
+                runner_no=runner_no,
+                priority=new.priority,
+                triggered_by=new.triggered_by,
+                parent_id=new.parent_id,
+                trace_id=new.trace_id,
+                agents=new.agents,
+                context=encode(new.context),
+                deadline_at=deadline_at,
+                remaining_ms=remaining_ms,
+                at=at,
+                delta=delta or Delta(),
+            )
+        )
+        assert isinstance(started, Started)
+        return started
+
+    def take_up(self, execution_id: str) -> None:
+        """Start an actor for an execution nobody owns, unless it has one; it claims it first."""
+        if not self._is_closed and execution_id not in self._slots:
+            self._spawn(execution_id)
+
+    def _spawn(
+        self, execution_id: str, *, prepared: tuple[ExecutionState, list[Order]] | None = None
+    ) -> Ref[Any]:
+        slot = _Slot(prepared)
+        self._slots[execution_id] = slot
+
+        def incarnation() -> ExecutionActor:
+            prepared, slot.prepared = slot.prepared, None
+            slot.actor = ExecutionActor(self._services, execution_id, waiters=slot.waiters, prepared=prepared)
+            return slot.actor
+
+        spec = ChildSpec(name=execution_id, factory=incarnation, shutdown_s=SHUTDOWN_S, classify=classify)
+        ref = self._supervisor.start(spec)
+        ref.watch(self._forget)
+        return ref
+
+    def _forget(self, down: Down) -> None:
+        self._slots.pop(down.name, None)
+        if down.reason is Reason.QUARANTINED:
+            log.error("execution_quarantined", execution_id=down.name, error=repr(down.error))
+        if not self._is_closed:
+            self._on_room()
+
+    # ---- asking ------------------------------------------------------------------------------
+
+    async def ask(self, execution_id: str, command: AnyCommand) -> Answer:
+        """Send a command to wherever the execution is, and wait for what became of it."""
+        for _ in range(ROUTE_TRIES):
+            self._check_open()
+            ref = self._supervisor.find(execution_id)
+            if ref is None:
+                owner = await self._find_owner(execution_id, command)
+                if owner is not None:
+                    return await self._ask_elsewhere(execution_id, command, owner)
+                if self.is_hot(execution_id):
+                    continue
+                ref = self._spawn(execution_id)
+            try:
+                answer = await ref.ask(command, timeout=None, control=isinstance(command, CONTROL))
+            except ActorStopped:
+                if ref.down is not None and ref.down.reason is Reason.QUARANTINED:
+                    raise StoreError(
+                        f"execution {execution_id} keeps crashing its actor: {ref.down.error!r}"
+                    ) from ref.down.error
+                continue
+            except ActorRestarted:
+                command = msgspec.structs.replace(command, id=f"{command.id}+")
+                continue
+            assert isinstance(answer, Answer)
+            return answer
+        raise StoreError(f"execution {execution_id} changes hands too fast to {_word(command)} it: try again")
+
+    async def query(self, execution_id: str) -> dict[str, Any]:
+        """Describe the execution as it is, from its actor if it has one here, else from the store."""
+        ref = self._supervisor.find(execution_id)
+        if ref is not None:
+            try:
+                described: dict[str, Any] = await ref.ask(Query(), timeout=None)
+            except (ActorStopped, ActorRestarted):
+                pass  # it has just parked: the store knows
+            else:
+                return described
+        loaded = await self._services.store.load(execution_id)
+        if loaded is None:
+            raise NotFound("execution", execution_id)
+        plan = await self._services.plans.plan(loaded.execution.workflow_no)
+        return ExecutionState.fold(plan, loaded).describe()
+
+    async def outcome(self, execution_id: str) -> Outcome | None:
+        """How an execution ended, from the store; None while it has not. Raises NotFound."""
+        loaded = await self._services.store.load(execution_id)
+        if loaded is None:
+            raise NotFound("execution", execution_id)
+        if not loaded.execution.is_terminal:
+            return None
+        plan = await self._services.plans.plan(loaded.execution.workflow_no)
+        return outcome_of(ExecutionState.fold(plan, loaded))
+
+    async def owner_elsewhere(self, execution_id: str) -> Runner | None:
+        """The living runner in another process that has the execution, if any."""
+        if self.is_hot(execution_id):
+            return None
+        execution = await self._services.store.execution(execution_id)
+        return None if execution is None else await self._living_owner(execution)
+
+    async def ring(self, execution_id: str) -> None:
+        """The inbox of an execution has mail: hand it to its actor, starting one where there is none."""
+        loaded = await self._services.store.load(execution_id)
+        if loaded is None:
+            return
+        ref = self._supervisor.find(execution_id)
+        if ref is None:
+            if loaded.execution.runner in (None, self._membership.id):
+                self.take_up(execution_id)
+            return
+        for message in loaded.inbox:
+            if message.applied_version is None:
+                ref.post(posted(message), control=True)
+
+    async def _find_owner(self, execution_id: str, command: AnyCommand) -> Runner | None:
+        """The living runner elsewhere that has the execution; None when it may be claimed here."""
+        execution = await self._services.store.execution(execution_id)
+        if execution is None:
+            raise NotFound("execution", execution_id)
+        if execution.state in TERMINAL and not isinstance(command, Retry | Restore):
+            raise IllegalTransition(
+                execution_id,
+                state=execution.state.value,
+                command=_word(command),
+                version=execution.version,
+                hint="it has ended",
+            )
+        return await self._living_owner(execution)
+
+    async def _living_owner(self, execution: Execution) -> Runner | None:
+        if execution.runner in (None, self._membership.id):
+            return None
+        return next((r for r in await self._membership.living() if r.id == execution.runner), None)
+
+    async def _ask_elsewhere(self, execution_id: str, command: AnyCommand, owner: Runner) -> Answer:
+        """Through the durable inbox of an execution that another process owns."""
+        services = self._services
+        message_no = await services.writer.write(
+            Post(
+                execution_id=execution_id,
+                command_id=command.id,
+                kind=type(command).__name__,
+                payload=payload_of(command),
+                sender=command.by,
+                at=services.now_ms(),
+            )
+        )
+        assert isinstance(message_no, int)
+        async with call(owner.doorbell) as line:
+            line.say(f"watch {execution_id}")
+            line.say(f"ring {execution_id}")
+            while True:
+                message = await services.store.message(message_no)
+                if message is not None and message.answer is not None:
+                    answer = answer_from(message.answer)
+                    if isinstance(answer, PerdureError):
+                        raise answer
+                    return answer
+                await line.wait()
+                await self._adopt_if_orphaned(execution_id)
+
+    async def _adopt_if_orphaned(self, execution_id: str) -> None:
+        """The owner may have died while we wait for it: then the execution, and the message, is ours."""
+        execution = await self._services.store.execution(execution_id)
+        if execution is not None and await self._living_owner(execution) is None:
+            self.take_up(execution_id)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise RuntimeClosed("the runtime is closed: start a new one on the same store to go on")
+
+
+def classify(error: Exception) -> Crash:
+    """What kind of crash an error of an execution's actor is."""
+    if isinstance(error, LeaseLost):
+        return Crash.LOST
+    if isinstance(error, StoreCorrupt | msgspec.DecodeError | NotFound):
+        return Crash.DETERMINISTIC
+    if isinstance(error, StoreError):
+        return Crash.OUTAGE
+    return Crash.TRANSIENT
+
+
+def _word(command: AnyCommand) -> str:
+    return COMMAND_WORDS[type(command)]

@@ -1,0 +1,182 @@
+"""Everything that can be said to an execution.
+
+Commands come from people and programs; they are durable before they are acknowledged and applied
+once, in order. Reports come from the execution's own steps and timers and live in memory only: what
+they say is either committed or happens again.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from perdure.store.records import Attempt, Error
+from perdure.store.states import State
+from perdure.store.writes import Statement
+
+
+class PauseMode(StrEnum):
+    """What a pause does to the steps in flight."""
+
+    DRAIN = "drain"  # they finish; nothing new starts
+    INTERRUPT = "interrupt"  # they are cancelled and go back to pending; no attempt is used up
+
+
+class Interrupt(StrEnum):
+    """Why the body of a step is being cancelled."""
+
+    PAUSE = "pause"
+    CANCEL = "cancel"
+    TIMEOUT = "timeout"
+    DEADLINE = "deadline"
+    SHUTDOWN = "shutdown"
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Something asked of an execution from outside. `id` makes it one command however often it comes."""
+
+    id: str
+    by: str | None = None
+    expected_version: int | None = None
+
+
+class Pause(Command, frozen=True, kw_only=True):
+    """Come to rest, durably; answered when at rest (or at the end, if that came first)."""
+
+    mode: PauseMode = PauseMode.DRAIN
+
+
+class Resume(Command, frozen=True, kw_only=True):
+    """Go on; `data` is merged into the context first."""
+
+    data: dict[str, Any] | None = None
+
+
+class Cancel(Command, frozen=True, kw_only=True):
+    """Stop for good; answered when every step has ended."""
+
+    reason: str | None = None
+
+
+class Signal(Command, frozen=True, kw_only=True):
+    """A named message with a payload, kept in the log until a step waits for it."""
+
+    name: str
+    payload: Any = None
+
+
+class UpdateContext(Command, frozen=True, kw_only=True):
+    """Merge `patch` into the context, key by key; a key with None is set to null."""
+
+    patch: dict[str, Any]
+
+
+class TakeCheckpoint(Command, frozen=True, kw_only=True):
+    """Name the current position of the log."""
+
+    label: str | None = None
+    automatic: bool = False
+
+
+class Restore(Command, frozen=True, kw_only=True):
+    """Go back to a checkpoint and rest there, paused."""
+
+    checkpoint: str | int
+
+
+class Retry(Command, frozen=True, kw_only=True):
+    """Reopen a failed or cancelled execution: what failed, was cancelled or skipped runs again."""
+
+
+AnyCommand = Pause | Resume | Cancel | Signal | UpdateContext | TakeCheckpoint | Restore | Retry
+
+COMMAND_WORDS = {
+    Pause: "pause",
+    Resume: "resume",
+    Cancel: "cancel",
+    Signal: "signal",
+    UpdateContext: "update the context of",
+    TakeCheckpoint: "checkpoint",
+    Restore: "restore",
+    Retry: "retry",
+}
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What became of a command: the state and version it led to."""
+
+    state: State
+    version: int
+
+
+class Completed(msgspec.Struct, frozen=True):
+    """The body returned; `output` is encoded JSON."""
+
+    output: bytes
+    statements: tuple[Statement, ...] = ()
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The body raised; `names` are the error's type and its bases, for `retryableErrors`."""
+
+    error: Error
+    names: tuple[str, ...] = ()
+    may_retry: bool = True
+
+
+class Interrupted(msgspec.Struct, frozen=True):
+    """The body was cancelled by us, for this reason."""
+
+    reason: Interrupt
+
+
+class StepReport(msgspec.Struct, frozen=True):
+    """How an attempt ended. `lingers`: its worker thread runs on and will be reported by `StepEnded`."""
+
+    step_no: int
+    generation: int
+    attempt: int
+    outcome: Completed | Failed | Interrupted
+    lingers: bool = False
+
+
+class StepEnded(msgspec.Struct, frozen=True):
+    """The worker thread of a timed-out attempt has come to its end."""
+
+    step_no: int
+
+
+class TimersDue(msgspec.Struct, frozen=True):
+    """A moment has come at which the execution may have something to do."""
+
+
+class Shutdown(msgspec.Struct, frozen=True):
+    """The runtime is closing: interrupt what runs, give the execution up, leave the rest to others."""
+
+
+class Query(msgspec.Struct, frozen=True):
+    """Describe the execution as it is; never waits for the store."""
+
+
+class Posted(msgspec.Struct, frozen=True):
+    """A command from the durable inbox; answered in the row `message_no`."""
+
+    message_no: int
+    command: AnyCommand
+    applied: bool = False
+
+
+class RestorePoint(msgspec.Struct, frozen=True):
+    """What the log says about a checkpoint: the outcome of each step and the context then."""
+
+    version: int
+    label: str | None
+    outcomes: tuple[Attempt, ...]
+    context: dict[str, Any]
+
+
+ExecutionMessage = AnyCommand | StepReport | StepEnded | TimersDue | Shutdown | Query | Posted
+CONTROL = (Pause, Resume, Cancel, Restore, Retry, Shutdown)
+COMMANDS = (Pause, Resume, Cancel, Signal, UpdateContext, TakeCheckpoint, Restore, Retry)

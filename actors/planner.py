@@ -1,0 +1,316 @@
+"""The deciding part of an execution: its state and a message in, a `Turn` out. Pure.
+
+No clock, randomness or I/O: the moment and the chance come with the turn. Two passes make a turn.
+`take` says what one message means: a report settles its step or sends it into another attempt, a
+command asks for a change of course. `proceed` then lets the machine run on: it starts what may
+start and finds the state the execution has thereby come to. Several reports may share a turn.
+
+A change of course is two durable states: the intent (`pausing`, `cancelling`) is written before a
+body is cancelled, so that a crash in between comes back to the same intent; the rest (`paused`,
+`cancelled`) when no body is left. A result that races with it wins: it is recorded, not dropped.
+"""
+
+from __future__ import annotations
+
+from perdure.actors import schedule
+from perdure.actors.errors import CrashBudgetExceeded, ExecutionTimeout, StepFailed
+from perdure.actors.messages import (
+    Answer,
+    Completed,
+    Failed,
+    Interrupt,
+    Interrupted,
+    StepReport,
+)
+from perdure.actors.retry import delay_before, may_retry
+from perdure.actors.state import DEADLINE_TIMER, RETRY_TIMER, ExecutionState
+from perdure.actors.turn import Asker, InterruptSteps, Turn
+from perdure.store.records import Error
+from perdure.store.states import TERMINAL, State, StepState
+
+CRASH_BUDGET = 3  # deaths during an attempt; the last of them with nothing else in flight
+RESTING = frozenset({State.PAUSED, *TERMINAL})
+STOPPING = frozenset({State.PAUSING, State.CANCELLING})
+
+
+def begin(turn: Turn) -> None:
+    """A new execution, or one that was queued: start what has no needs."""
+    state = turn.state
+    turn.note("workflow_started", data={"workflow": state.plan.workflow, "revision": state.plan.revision})
+    timeout_ms = state.plan.timeout_ms if state.remaining_ms is None else state.remaining_ms
+    if timeout_ms is not None and state.deadline_at is None:
+        turn.set_deadline(turn.now + timeout_ms)
+        turn.set_remaining(None)
+    schedule.enter_first(turn)
+
+
+def take_up(turn: Turn) -> None:
+    """An execution folded from the store: what was running when its owner left runs again.
+
+    The attempt is the same one (none is used up), unless the step is known to kill its process.
+    """
+    state = turn.state
+    if state.state in RESTING:
+        return
+    if state.state is State.IDLE:
+        begin(turn)
+        return
+    for step_no in sorted(state.running):
+        run = state.steps[step_no]
+        if run.deaths >= CRASH_BUDGET and run.ran_alone:
+            error = CrashBudgetExceeded(state.plan.steps[step_no].key, deaths=run.deaths)
+            failed = Failed(_as_error(error), may_retry=False)
+            _take_report(turn, StepReport(step_no, run.generation, run.attempt, failed))
+        else:
+            _set_back(turn, step_no, "crash")
+    if state.state is not State.CANCELLING and not state.is_blocked:
+        state.ready.clear()
+        schedule.enter_first(turn)
+
+
+def take_report(turn: Turn, report: StepReport) -> None:
+    """An attempt has ended; a report about one that no longer counts says nothing."""
+    run = turn.state.steps[report.step_no]
+    if run.state is not StepState.RUNNING or (run.generation, run.attempt) != (
+        report.generation,
+        report.attempt,
+    ):
+        return
+    _take_report(turn, report)
+
+
+def take_timer(turn: Turn, kind: str, step_no: int) -> None:
+    """A moment has come; one that has been cleared meanwhile says nothing."""
+    state = turn.state
+    if kind == DEADLINE_TIMER:
+        if state.deadline_at is not None and state.deadline_at <= turn.now:
+            _exceed_deadline(turn)
+        return
+    run = state.steps[step_no]
+    if kind == RETRY_TIMER and run.state is StepState.WAITING and step_no not in state.ready:
+        state.ready.append(step_no)
+
+
+def take_due(turn: Turn) -> None:
+    """Fire whatever fell due while nobody was looking, in due order."""
+    state = turn.state
+    due = [(state.steps[no].due_at or 0, RETRY_TIMER, no) for no in state.waiting]
+    if state.deadline_at is not None:
+        due.append((state.deadline_at, DEADLINE_TIMER, -1))
+    for due_at, kind, step_no in sorted(due):
+        if due_at <= turn.now:
+            take_timer(turn, kind, step_no)
+
+
+def proceed(turn: Turn, *, is_closing: bool = False) -> None:
+    """Start what may start and find the state that leaves the execution in.
+
+    `is_closing`: the runtime is shutting down. Nothing starts; an execution that has not come to
+    its end stays as it is, for the next owner.
+    """
+    state = turn.state
+    if state.state in RESTING:
+        return
+    if is_closing:
+        if not state.running and (state.is_everything_settled or state.state in STOPPING):
+            _come_to_rest(turn)
+        return
+    schedule.launch(turn)
+    if state.running:
+        if state.state not in STOPPING:
+            turn.become(State.EXECUTING)
+        return
+    _come_to_rest(turn)
+
+
+def answer_waiters(turn: Turn, waiters: list[Asker]) -> None:
+    """Tell those who wait for the execution to come to rest, once it has, where it rests."""
+    state = turn.state
+    if waiters and (state.state in RESTING or state.state not in STOPPING):
+        for asker in waiters:
+            turn.respond(asker, Answer(state.state, turn.version_before + 1))
+        waiters.clear()
+
+
+def may_park(turn: Turn, *, linger_ms: int, is_closing: bool) -> bool:
+    """Whether the execution needs no actor for the next `linger_ms`."""
+    state = turn.state
+    if state.running or state.lingering:
+        return False
+    if is_closing or state.state in RESTING or not state.plan.is_performable:
+        return True
+    return state.state is State.AWAITING_COMPLETION and all(
+        due_at > turn.now + linger_ms for due_at in due_times(state)
+    )
+
+
+def due_times(state: ExecutionState) -> list[int]:
+    """When (ms) the execution has something to do that nobody tells it."""
+    times = [] if state.deadline_at is None else [state.deadline_at]
+    return times + [due for no in state.waiting if (due := state.steps[no].due_at) is not None]
+
+
+# ---- what a report means ---------------------------------------------------------------------
+
+
+def _take_report(turn: Turn, report: StepReport) -> None:
+    state = turn.state
+    schedule.stop_running(state, report.step_no)
+    if report.lingers:
+        state.lingering.add(report.step_no)
+    match report.outcome:
+        case Completed(output, statements):
+            turn.move_step(report.step_no, StepState.COMPLETED, is_outcome=True, output=output)
+            turn.execute(statements)
+            turn.note("step_completed", step_no=report.step_no, attempt=report.attempt)
+            schedule.settle(turn, report.step_no)
+        case Failed():
+            _take_failure(turn, report, report.outcome)
+        case Interrupted(reason):
+            _take_interruption(turn, report.step_no, reason)
+
+
+def _take_failure(turn: Turn, report: StepReport, failed: Failed) -> None:
+    """Record the failed attempt, then wait for the next one or settle the step."""
+    state = turn.state
+    step = state.plan.steps[report.step_no]
+    run = state.steps[report.step_no]
+    retries = state.state is not State.CANCELLING and may_retry(step.retry, failed, attempt=run.attempt)
+    turn.move_step(step.no, StepState.FAILED, is_outcome=not retries, error=failed.error)
+    data = {"error": {"type": failed.error.type, "message": failed.error.message}, "will_retry": retries}
+    if not retries:
+        turn.note("step_failed", step_no=step.no, attempt=run.attempt, data=data)
+        schedule.settle(turn, step.no)
+        if not step.is_optional and not state.plan.continue_on_error and state.error is None:
+            turn.set_error(_step_failed(step.key, run.attempt, failed.error))
+        return
+    delay = delay_before(step.retry, retry=run.attempt, chance=turn.chance)
+    turn.note("step_failed", step_no=step.no, attempt=run.attempt, data=data | {"delay_ms": delay})
+    run.next_attempt()
+    due_at = turn.now + delay
+    turn.move_step(step.no, StepState.WAITING, due_at=due_at)
+    run.error = failed.error
+    state.waiting.add(step.no)
+    if delay:
+        turn.set_timer(RETRY_TIMER, step.no, due_at)
+    else:
+        state.ready.append(step.no)
+
+
+def _take_interruption(turn: Turn, step_no: int, reason: Interrupt) -> None:
+    if reason in (Interrupt.CANCEL, Interrupt.DEADLINE):
+        _cancel_step(turn, step_no)
+        return
+    _set_back(turn, step_no, reason.value)
+    if turn.state.state in schedule.MAY_LAUNCH and reason is not Interrupt.SHUTDOWN:
+        turn.state.ready.append(step_no)
+
+
+def _set_back(turn: Turn, step_no: int, reason: str) -> None:
+    """Take a step back to pending; its attempt is not used up."""
+    schedule.stop_running(turn.state, step_no)
+    turn.move_step(step_no, StepState.PENDING)
+    turn.note(
+        "step_interrupted",
+        step_no=step_no,
+        attempt=turn.state.steps[step_no].attempt,
+        data={"reason": reason},
+    )
+
+
+def _cancel_step(turn: Turn, step_no: int) -> None:
+    run = turn.state.steps[step_no]
+    turn.move_step(step_no, StepState.CANCELLED, is_outcome=True)
+    turn.note("step_cancelled", step_no=step_no, attempt=run.attempt)
+    turn.state.count_settled(step_no)
+
+
+def _exceed_deadline(turn: Turn) -> None:
+    """The execution has taken too long: stop as a cancel would, to end failed."""
+    state = turn.state
+    if state.state in RESTING or state.state is State.CANCELLING:
+        return
+    error = ExecutionTimeout(
+        f"execution {state.id} did not finish before its deadline", execution_id=state.id
+    )
+    turn.set_error(_as_error(error))
+    turn.note("deadline_exceeded", data={"deadline_at_ms": state.deadline_at})
+    turn.set_deadline(None)
+    stop_everything(turn, Interrupt.DEADLINE)
+
+
+def stop_everything(turn: Turn, reason: Interrupt) -> None:
+    """Write the intent to stop for good and cancel what runs; what waits is cancelled at once."""
+    state = turn.state
+    turn.become(State.CANCELLING)
+    for step_no in sorted(state.waiting):
+        turn.set_timer(RETRY_TIMER, step_no, None)
+        _cancel_step(turn, step_no)
+    state.waiting.clear()
+    state.ready.clear()
+    turn.orders.append(InterruptSteps(reason))
+
+
+# ---- where the execution comes to rest --------------------------------------------------------
+
+
+def _come_to_rest(turn: Turn) -> None:
+    """No body is in flight: find out what that means."""
+    state = turn.state
+    if state.state is State.CANCELLING:
+        _end(turn, State.FAILED if state.error is not None else State.CANCELLED)
+    elif state.is_everything_settled:
+        _aggregate(turn)
+    elif state.is_blocked and not state.waiting and not state.lingering:
+        _end(turn, State.FAILED)
+    elif state.state is State.PAUSING:
+        _pause(turn)
+    elif state.plan.is_performable:
+        turn.become(State.AWAITING_COMPLETION)
+    else:
+        turn.become(State.SCHEDULING)  # waits for its code: a runner that has it takes it up
+
+
+def _pause(turn: Turn) -> None:
+    """Settle a pause: what is left of the deadline is kept, the clock stops."""
+    state = turn.state
+    turn.note("workflow_paused", data={"mode": state.pause_mode})
+    if state.deadline_at is not None:
+        turn.set_remaining(max(0, state.deadline_at - turn.now))
+        turn.set_deadline(None)
+    turn.become(State.PAUSED)
+
+
+def _aggregate(turn: Turn) -> None:
+    """Every step has settled: completed, unless a required one has failed."""
+    state = turn.state
+    for step, run in zip(state.plan.steps, state.steps, strict=True):
+        if run.state is StepState.FAILED and not step.is_optional:
+            if state.error is None:
+                turn.set_error(_step_failed(step.key, run.attempt, run.error))
+            _end(turn, State.FAILED)
+            return
+    _end(turn, State.COMPLETED)
+
+
+def _end(turn: Turn, terminal: State) -> None:
+    state = turn.state
+    if terminal is State.CANCELLED:
+        turn.note("workflow_cancelled")
+    elif terminal is State.FAILED:
+        error = state.error
+        data = None if error is None else {"error": {"type": error.type, "message": error.message}}
+        turn.note("workflow_failed", data=data)
+    else:
+        turn.note("workflow_completed")
+    turn.become(terminal)
+
+
+def _step_failed(key: str, attempts: int, cause: Error | None) -> Error:
+    error = StepFailed(key, attempts=attempts, error=cause)
+    stack = None if cause is None else cause.stack
+    return Error(type=StepFailed.__name__, message=str(error), step=key, attempt=attempts, stack=stack)
+
+
+def _as_error(error: Exception) -> Error:
+    return Error(type=type(error).__name__, message=str(error))

@@ -1,0 +1,114 @@
+"""Which steps start, wait, are skipped, and when an execution has come to its end. Pure.
+
+Under `level` scheduling the steps of a level enter once every step of the levels below has
+settled; under `eager` a step enters when its own needs have. A step that enters is *ready*, or
+*skipped* when one of its needs ended in a way it cannot run after. Ready steps start in order, as
+far as `parallelism` and `parallel: false` allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from perdure.actors.state import RETRY_TIMER, ExecutionState
+from perdure.actors.turn import Launch, Turn
+from perdure.store.states import State, StepState
+
+MAY_LAUNCH = frozenset({State.IDLE, State.SCHEDULING, State.EXECUTING, State.AWAITING_COMPLETION})
+
+
+def enter_first(turn: Turn) -> None:
+    """After a fold, a start or a reopening: let in every pending step whose time has come."""
+    state = turn.state
+    if state.is_eager:
+        open_steps: Iterable[int] = [step.no for step in state.plan.steps if state.unmet[step.no] == 0]
+        _enter(turn, open_steps)
+        return
+    _enter_level(turn)
+
+
+def settle(turn: Turn, step_no: int) -> None:
+    """Count a step that has just settled and let in whatever that lets in."""
+    state = turn.state
+    state.count_settled(step_no)
+    if state.is_blocked:
+        return
+    if state.is_eager:
+        _enter(turn, [no for no in state.plan.steps[step_no].dependents if state.unmet[no] == 0])
+    elif state.level_open[state.level] == 0:
+        turn.checkpoint(label=None, by=None, is_automatic=True)
+        _enter_level(turn)
+
+
+def launch(turn: Turn) -> None:
+    """Start ready steps, as many as may run beside each other."""
+    state = turn.state
+    if state.state not in MAY_LAUNCH or state.is_blocked or not state.plan.is_performable:
+        return
+    limit = state.plan.parallelism or len(state.steps)
+    while state.ready and not state.is_exclusive and len(state.running) < limit:
+        step_no = state.ready[0]
+        if step_no in state.lingering:
+            state.ready.rotate(-1)
+            if all(no in state.lingering for no in state.ready):
+                return
+            continue
+        if not state.plan.steps[step_no].is_parallel:
+            if state.running:
+                return
+            state.is_exclusive = True
+        state.ready.popleft()
+        start(turn, step_no)
+
+
+def start(turn: Turn, step_no: int) -> None:
+    """Start the current attempt of a step."""
+    state = turn.state
+    run = state.steps[step_no]
+    if run.state is StepState.WAITING:
+        state.waiting.discard(step_no)
+        turn.set_timer(RETRY_TIMER, step_no, None)
+    if run.attempt == 0:
+        run.attempt = 1
+    turn.move_step(step_no, StepState.RUNNING)
+    state.running.add(step_no)
+    turn.note("step_started", step_no=step_no, attempt=run.attempt)
+    turn.orders.append(Launch(step_no))
+
+
+def stop_running(state: ExecutionState, step_no: int) -> None:
+    """Take a step whose body has ended out of the counts of what is in flight."""
+    state.running.discard(step_no)
+    if not state.plan.steps[step_no].is_parallel:
+        state.is_exclusive = False
+
+
+def _enter_level(turn: Turn) -> None:
+    """Let in the lowest level that has open steps; levels that are skipped whole are passed."""
+    state = turn.state
+    levels = state.plan.levels
+    while state.level < len(levels):
+        if state.level_open[state.level]:
+            _enter(turn, levels[state.level])
+            if state.level_open[state.level]:
+                return
+        state.level += 1
+    state.level = len(levels) - 1
+
+
+def _enter(turn: Turn, step_nos: Iterable[int]) -> None:
+    """Make pending steps ready, or skip them together with what hangs on them."""
+    state = turn.state
+    work = list(step_nos)
+    for step_no in work:  # grows while it is walked: skipping lets further steps in
+        run = state.steps[step_no]
+        if run.state is not StepState.PENDING:
+            continue
+        if all(state.is_met(need) for need in state.plan.steps[step_no].needs):
+            state.ready.append(step_no)
+            continue
+        turn.move_step(step_no, StepState.SKIPPED, is_outcome=True)
+        turn.note("step_skipped", step_no=step_no)
+        state.count_settled(step_no)
+        if state.is_eager:
+            work.extend(no for no in state.plan.steps[step_no].dependents if state.unmet[no] == 0)

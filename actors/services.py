@@ -1,0 +1,46 @@
+"""What every execution of one runtime shares."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import msgspec
+
+from perdure.actors.admission import StepSlots
+from perdure.actors.bus import Bus
+from perdure.actors.kernel import Alarms, Clock
+from perdure.actors.plan import Plan
+from perdure.actors.writer import Writer
+from perdure.store.protocol import Store
+
+LINGER_MS: Final = 10_000  # an execution that waits for less stays hot: no release, no new claim
+
+
+class Plans(Protocol):
+    """Where the machine gets the executable form of a revision."""
+
+    async def plan(self, workflow_no: int) -> Plan:
+        """Compile a revision (or take it from a cache); what is not registered here is `missing`."""
+        ...
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """The seams and services that actors work through; nothing here belongs to one execution."""
+
+    store: Store
+    writer: Writer
+    clock: Clock
+    alarms: Alarms
+    slots: StepSlots
+    bus: Bus
+    plans: Plans
+    chance: Callable[[], float]
+    runner_no: int
+    on_commit: Callable[[str], None]
+    on_step: Callable[[str, str, str], Awaitable[None]] | None = None
+    linger_ms: int = LINGER_MS
+
+    def now_ms(self) -> int:
+        """Wall time in ms since 1970."""
+        return int(self.clock.now() * 1000)

@@ -1,0 +1,292 @@
+"""An execution as its actor holds it in memory: folded from the store, owned by one incarnation.
+
+`StepRun` is where one step stands. `ExecutionState` adds what scheduling needs to know without
+looking at every step: how many needs are open, how many steps of each level are, what is ready.
+Nothing here decides; `schedule` and `planner` do.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from perdure.actors.plan import Plan, Scheduling
+from perdure.store.records import Attempt, Error, Execution, Loaded
+from perdure.store.states import SETTLED_STEP, State, StepState
+
+RETRY_TIMER: Final = "retry"
+DEADLINE_TIMER: Final = "deadline"
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class StepRun:
+    """Where one step stands: the attempt that counts now, and the outcome once there is one."""
+
+    __slots__ = (
+        "attempt",
+        "deaths",
+        "due_at",
+        "error",
+        "generation",
+        "is_stored",
+        "lineage",
+        "note",
+        "output",
+        "ran_alone",
+        "started_at",
+        "state",
+    )
+
+    def __init__(self) -> None:
+        """A step nobody has touched yet."""
+        self.state = StepState.PENDING
+        self.generation = 0
+        self.attempt = 0
+        self.lineage = 0
+        self.output: bytes | None = None
+        self.error: Error | None = None
+        self.due_at: int | None = None
+        self.started_at: int | None = None
+        self.deaths = 0
+        self.ran_alone = False
+        self.is_stored = False  # whether the store has a row for (generation, attempt)
+        self.note: Any = None  # the last heartbeat's detail
+
+    def next_attempt(self) -> None:
+        """Begin another attempt of the same generation; it has no row yet."""
+        self.attempt += 1
+        self.is_stored = False
+        self.deaths = 0
+        self.ran_alone = False
+
+    def reopen(self, *, new_lineage: bool) -> None:
+        """Begin a new generation, as if never run."""
+        self.state = StepState.PENDING
+        self.generation += 1
+        self.attempt = 1
+        self.lineage += new_lineage
+        self.output = None
+        self.error = None
+        self.due_at = None
+        self.started_at = None
+        self.deaths = 0
+        self.ran_alone = False
+        self.is_stored = False
+        self.note = None
+
+
+class ExecutionState:
+    """All an execution's actor knows. Changed only by a `Turn`; thrown away when a commit fails."""
+
+    __slots__ = (
+        "agents",
+        "context",
+        "deadline_at",
+        "epoch",
+        "error",
+        "id",
+        "is_blocked",
+        "is_exclusive",
+        "level",
+        "level_open",
+        "lingering",
+        "no",
+        "pause_mode",
+        "payload_bytes",
+        "plan",
+        "ready",
+        "remaining_ms",
+        "resume_count",
+        "running",
+        "settled",
+        "started_at",
+        "state",
+        "steps",
+        "trace_id",
+        "unmet",
+        "version",
+        "waiting",
+    )
+
+    def __init__(self, plan: Plan, *, execution_id: str, trace_id: str, context: dict[str, Any]) -> None:
+        """An execution that does not exist yet."""
+        self.plan = plan
+        self.no = 0
+        self.id = execution_id
+        self.trace_id = trace_id
+        self.context = context
+        self.agents: str | None = None
+        self.state = State.IDLE
+        self.version = 0
+        self.epoch = 1
+        self.error: Error | None = None
+        self.deadline_at: int | None = None
+        self.remaining_ms: int | None = None
+        self.pause_mode: str | None = None
+        self.resume_count = 0
+        self.started_at: int | None = None
+        self.steps = [StepRun() for _ in plan.steps]
+        self.payload_bytes = 0
+        self.lingering: set[int] = set()
+        self.reindex()
+
+    @classmethod
+    def fold(cls, plan: Plan, loaded: Loaded) -> ExecutionState:
+        """Rebuild the state from the rows: of each step the newest attempt of the newest generation."""
+        execution = loaded.execution
+        self = cls(plan, execution_id=execution.id, trace_id=execution.trace_id, context=execution.context)
+        self._take_columns(execution)
+        for attempt in loaded.attempts:
+            _take_attempt(self.steps[attempt.step_no], attempt)
+        self.payload_bytes = sum(len(step.output) for step in self.steps if step.output)
+        self.reindex()
+        return self
+
+    def _take_columns(self, execution: Execution) -> None:
+        self.no = execution.no
+        self.agents = execution.agents
+        self.state = execution.state
+        self.version = execution.version
+        self.epoch = execution.epoch
+        self.error = execution.error
+        self.deadline_at = _ms(execution.deadline_at)
+        self.remaining_ms = execution.remaining_ms
+        self.pause_mode = execution.pause_mode
+        self.resume_count = execution.resume_count
+        self.started_at = _ms(execution.started_at)
+
+    def reindex(self) -> None:
+        """Count anew what is running, waiting, settled and open; `ready` starts empty."""
+        plan = self.plan
+        self.ready: deque[int] = deque()
+        self.running: set[int] = set()
+        self.waiting: set[int] = set()
+        self.settled = 0
+        self.level = 0
+        self.level_open = [len(level) for level in plan.levels]
+        self.unmet = [len(step.needs) for step in plan.steps]
+        self.is_blocked = False
+        self.is_exclusive = False
+        for step, run in zip(plan.steps, self.steps, strict=True):
+            if run.state is StepState.RUNNING:
+                self.running.add(step.no)
+            elif run.state is StepState.WAITING:
+                self.waiting.add(step.no)
+            elif run.state in SETTLED_STEP:
+                self.count_settled(step.no)
+
+    def count_settled(self, step_no: int) -> None:
+        """Take one settled step into the counts."""
+        step = self.plan.steps[step_no]
+        run = self.steps[step_no]
+        self.settled += 1
+        self.level_open[step.level] -= 1
+        for dependent in step.dependents:
+            self.unmet[dependent] -= 1
+        if run.state is StepState.FAILED and not step.is_optional and not self.plan.continue_on_error:
+            self.is_blocked = True
+
+    @property
+    def is_eager(self) -> bool:
+        """Whether steps start as soon as their own needs are met."""
+        return self.plan.scheduling is Scheduling.EAGER
+
+    @property
+    def is_everything_settled(self) -> bool:
+        """Whether no step has anything left to do."""
+        return self.settled == len(self.steps)
+
+    def is_met(self, step_no: int) -> bool:
+        """Whether a step has settled in a way that lets its dependents run."""
+        run = self.steps[step_no]
+        return run.state is StepState.COMPLETED or (
+            run.state is StepState.FAILED and self.plan.steps[step_no].is_optional
+        )
+
+    def output(self, step_no: int) -> Any:
+        """The output of a settled step, decoded anew for each reader, so that none can change another's."""
+        output = self.steps[step_no].output
+        return None if output is None else msgspec.json.decode(output)
+
+    def outputs(self) -> dict[str, Any]:
+        """The outputs of completed and of failed optional steps (null), by key."""
+        return {step.key: self.output(step.no) for step in self.plan.steps if self.is_met(step.no)}
+
+    def describe(self) -> dict[str, Any]:
+        """The answer to a query: where everything stands, as plain values."""
+        return {
+            "id": self.id,
+            "workflow": self.plan.workflow,
+            "revision": self.plan.revision,
+            "state": self.state.value,
+            "version": self.version,
+            "epoch": self.epoch,
+            "trace_id": self.trace_id,
+            "context": self.context,
+            "error": None if self.error is None else msgspec.to_builtins(self.error),
+            "deadline_at_ms": self.deadline_at,
+            "levels": [[self.plan.steps[no].key for no in level] for level in self.plan.levels],
+            "steps": {
+                step.key: _describe_step(run) for step, run in zip(self.plan.steps, self.steps, strict=True)
+            },
+            "settled": self.settled,
+            "running": [self.plan.steps[no].key for no in sorted(self.running)],
+            "waiting": [self.plan.steps[no].key for no in sorted(self.waiting)],
+        }
+
+
+class StepValues:
+    """What one step may read, as the compiled closures want it (`plan.Values`)."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, state: ExecutionState) -> None:
+        """Look at that state."""
+        self._state = state
+
+    @property
+    def context(self) -> Mapping[str, Any]:
+        """The execution's context as it is now."""
+        return self._state.context
+
+    def output(self, step_no: int) -> Any:
+        """The output of a settled step, decoded anew."""
+        return self._state.output(step_no)
+
+
+def _describe_step(run: StepRun) -> dict[str, Any]:
+    return {
+        "state": run.state.value,
+        "attempt": run.attempt,
+        "generation": run.generation,
+        "started_at_ms": run.started_at,
+        "due_at_ms": run.due_at,
+        "heartbeat": run.note,
+        "error": None if run.error is None else msgspec.to_builtins(run.error),
+    }
+
+
+def _take_attempt(run: StepRun, attempt: Attempt) -> None:
+    """Let a row replace what is known of its step when it is newer."""
+    if (attempt.generation, attempt.attempt) < (run.generation, run.attempt):
+        return
+    run.state = attempt.state
+    run.generation = attempt.generation
+    run.attempt = attempt.attempt
+    run.lineage = attempt.lineage
+    run.output = None if attempt.output is None else bytes(attempt.output)
+    run.error = attempt.error
+    run.due_at = _ms(attempt.due_at)
+    run.started_at = _ms(attempt.started_at)
+    run.deaths = attempt.deaths
+    run.ran_alone = attempt.alone
+    run.is_stored = True
+
+
+def _ms(moment: datetime | None) -> int | None:
+    """A UTC datetime as milliseconds since 1970, exactly."""
+    return None if moment is None else (moment - EPOCH) // timedelta(milliseconds=1)

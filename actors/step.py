@@ -1,0 +1,224 @@
+"""One attempt of one step: a small record pushed through the stages bind, perform, encode, report.
+
+This is the boundary that catches everything. Whatever the body does (raise, exit, cancel itself,
+swallow a cancellation, return what cannot be kept) becomes one report to the execution, which alone
+writes. Cancelling a body is always a reason plus its own cancel scope; a value that is returned all
+the same wins.
+
+A body in a worker thread cannot be cancelled: a pause or cancel waits for it, a timeout reports the
+attempt as failed at once and the end of the thread later, so that no two run beside each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Callable
+from typing import Any, Final, assert_never, cast
+
+import anyio
+import anyio.to_process
+import anyio.to_thread
+
+from perdure.actors.admission import StepSlots
+from perdure.actors.context import StepContext
+from perdure.actors.errors import StepCancelledItself, StepTimeout
+from perdure.actors.kernel import Alarm, Alarms, outside
+from perdure.actors.log import get_logger
+from perdure.actors.messages import (
+    Completed,
+    Failed,
+    Interrupt,
+    Interrupted,
+    StepEnded,
+    StepReport,
+)
+from perdure.actors.plan import Mode, PlannedStep
+from perdure.actors.state import StepValues
+from perdure.store.codec import encode
+from perdure.store.errors import NotSerializable, PayloadTooLarge
+from perdure.store.records import Error
+
+GRACE_S: Final = 5.0  # how long an interrupted body may take before it is reported as stuck
+STACK_CHARS_MAX: Final = 4_000  # of a traceback that is kept with an attempt
+MESSAGE_CHARS_MAX: Final = 2_000  # of an error's text
+
+log = get_logger("perdure.step")
+
+Report = Callable[[StepReport | StepEnded], None]
+
+
+class Attempt:
+    """One attempt while its body runs."""
+
+    __slots__ = (
+        "_alarm",
+        "_alarms",
+        "_grace",
+        "_is_reported",
+        "_loop",
+        "_report",
+        "_runs",
+        "_scope",
+        "_slots",
+        "_task",
+        "attempt",
+        "context",
+        "generation",
+        "reason",
+        "step",
+        "values",
+    )
+
+    def __init__(
+        self,
+        step: PlannedStep,
+        *,
+        generation: int,
+        attempt: int,
+        context: StepContext,
+        values: StepValues,
+        report: Report,
+        alarms: Alarms,
+        slots: StepSlots,
+    ) -> None:
+        """`report` is called once with the outcome and, after a lingering thread, once with its end."""
+        self.step = step
+        self.generation = generation
+        self.attempt = attempt
+        self.context = context
+        self.values = values
+        self.reason: Interrupt | None = None
+        self._report = report
+        self._alarms = alarms
+        self._slots = slots
+        self._scope = anyio.CancelScope()
+        self._alarm: Alarm | None = None
+        self._grace: Alarm | None = None
+        self._is_reported = False
+        self._runs = False
+        self._task: asyncio.Task[Any] | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def interrupt(self, reason: Interrupt) -> None:
+        """Cancel the body for that reason; the first reason stays."""
+        if self.reason is not None or self._is_reported:
+            return
+        self.reason = reason
+        self._grace = self._alarms.add(self._loop.time() + GRACE_S, self._complain)
+        if self.step.mode is Mode.THREAD and self._runs:
+            if reason is Interrupt.TIMEOUT:
+                self._tell(self._timed_out(), lingers=True)
+            return
+        self._scope.cancel()
+
+    async def run(self) -> None:
+        """Push the attempt through its stages and report how it ended. Never raises but to unwind."""
+        self._task = asyncio.current_task()
+        try:
+            outcome = await self._outcome()
+        finally:
+            for alarm in (self._alarm, self._grace):
+                if alarm is not None:
+                    alarm.cancel()
+        if self._is_reported:
+            self._report(StepEnded(self.step.no))
+        else:
+            self._tell(outcome)
+
+    async def _outcome(self) -> Completed | Failed | Interrupted:
+        task = asyncio.current_task()
+        try:
+            result = await self._perform()
+        except asyncio.CancelledError:
+            if task is not None and task.cancelling():
+                raise
+            return self._ended(StepCancelledItself(self.step.key))
+        except BaseException as error:  # noqa: BLE001 the step boundary: what a body raises is a result
+            return self._ended(error)
+        if self._scope.cancelled_caught:
+            return self._ended(None)
+        return self._completed(result)
+
+    async def _perform(self) -> Any:
+        """Wait for a slot, then bind the inputs and run the body, all under its scope."""
+        with self._scope:
+            await self._slots.acquire()
+            try:
+                self._runs = True
+                return await self._body()
+            finally:
+                self._slots.release()
+
+    async def _body(self) -> Any:
+        step = self.step
+        bound = step.inputs(self.values)
+        if step.timeout_ms is not None:
+            at = self._loop.time() + step.timeout_ms / 1000
+            self._alarm = self._alarms.add(at, lambda: self.interrupt(Interrupt.TIMEOUT))
+        match step.mode:
+            case Mode.ASYNC:
+                return await step.perform(self.context, bound)
+            case Mode.THREAD:
+                with outside():
+                    return await anyio.to_thread.run_sync(step.perform, self.context, bound)
+            case Mode.PROCESS:
+                with outside():
+                    return await anyio.to_process.run_sync(
+                        step.perform, cast("StepContext", None), bound, cancellable=True
+                    )
+        assert_never(step.mode)
+
+    def _completed(self, result: Any) -> Completed | Failed:
+        """Encode the output and check it against what was promised."""
+        what = f"the output of step {self.step.key!r}"
+        try:
+            output = encode(result, what=what)
+            if self.step.check_output is not None:
+                self.step.check_output(result)
+        except (NotSerializable, PayloadTooLarge) as error:
+            return _failed(error, may_retry=False)
+        except Exception as error:  # noqa: BLE001 - a promise broken is a failure like any other
+            return _failed(error)
+        return Completed(output)
+
+    def _ended(self, error: BaseException | None) -> Failed | Interrupted:
+        """How a body that did not return has ended, given why it was cancelled."""
+        if self.reason is Interrupt.TIMEOUT:
+            return self._timed_out()
+        if self.reason is not None:
+            return Interrupted(self.reason)
+        if error is None:
+            error = StepCancelledItself(self.step.key)
+        return _failed(error)
+
+    def _timed_out(self) -> Failed:
+        return _failed(StepTimeout(self.step.key, timeout_ms=self.step.timeout_ms or 0))
+
+    def _tell(self, outcome: Completed | Failed | Interrupted, *, lingers: bool = False) -> None:
+        self._is_reported = True
+        self._report(StepReport(self.step.no, self.generation, self.attempt, outcome, lingers))
+
+    def _complain(self) -> None:
+        """Say, with the stack, that a body goes on long after it was interrupted; and again."""
+        frames = [] if self._task is None else self._task.get_stack()
+        stack = "".join(traceback.format_stack(frames[-1])) if frames else ""
+        log.warning(
+            "step_stuck",
+            execution_id=self.context.execution_id,
+            step=self.step.key,
+            attempt=self.attempt,
+            reason=self.reason,
+            mode=self.step.mode.value,
+            stack=stack,
+        )
+        self._grace = self._alarms.add(self._loop.time() + 2 * GRACE_S, self._complain)
+
+
+def _failed(error: BaseException, *, may_retry: bool = True) -> Failed:
+    """An exception as it is kept, with the names `retryableErrors` may mention."""
+    names = tuple(kind.__name__ for kind in type(error).__mro__ if kind is not object)
+    stack = "".join(traceback.format_exception(error))[-STACK_CHARS_MAX:]
+    message = str(error)[:MESSAGE_CHARS_MAX].encode("utf-8", "backslashreplace").decode()
+    stack = stack.encode("utf-8", "backslashreplace").decode()
+    return Failed(Error(type=type(error).__name__, message=message, stack=stack), names, may_retry)

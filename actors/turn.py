@@ -1,0 +1,313 @@
+"""One turn of an execution: what a transition writes, and what is to be done once it is durable.
+
+The planner records its decisions here. `Turn` moves the state in memory along as it goes, so that
+several reports share one commit; should the commit fail, the incarnation dies and the state is
+folded from the store again. Nothing in `orders` may be carried out before the commit.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from perdure.actors.kernel import Reply
+from perdure.actors.messages import Answer, Interrupt
+from perdure.actors.state import DEADLINE_TIMER, ExecutionState
+from perdure.store.errors import PerdureError
+from perdure.store.records import Error
+from perdure.store.states import SETTLED_STEP, TERMINAL, State, StepState
+from perdure.store.writes import (
+    EXECUTION_TIMER,
+    AttemptWrite,
+    Change,
+    CheckpointWrite,
+    Delta,
+    EventWrite,
+    MessageWrite,
+    Statement,
+    TimerWrite,
+)
+
+encode: Final = msgspec.json.Encoder().encode
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """Start the body of that step's current attempt."""
+
+    step_no: int
+
+
+class InterruptSteps(msgspec.Struct, frozen=True):
+    """Cancel every body in flight, for this reason."""
+
+    reason: Interrupt
+
+
+class Respond(msgspec.Struct, frozen=True):
+    """Answer somebody who asks from inside this process."""
+
+    reply: Reply
+    answer: Answer | PerdureError | dict[str, Any]
+
+
+class Refuse(msgspec.Struct, frozen=True):
+    """Answer a message of the durable inbox without changing the execution."""
+
+    message_no: int
+    answer: bytes
+
+
+Order = Launch | InterruptSteps | Respond | Refuse
+
+
+class Asker(msgspec.Struct, frozen=True):
+    """Who waits for an answer: a reply cell in this process, or a row of the durable inbox."""
+
+    reply: Reply | None = None
+    message_no: int | None = None
+
+
+class Turn:
+    """What one transition of `state` adds up to. `now` is wall time in ms, `chance` is in [0, 1)."""
+
+    __slots__ = (
+        "_alone",
+        "_attempts",
+        "_checkpoint",
+        "_events",
+        "_fields",
+        "_messages",
+        "_statements",
+        "_timers",
+        "before",
+        "chance",
+        "now",
+        "orders",
+        "releases",
+        "state",
+        "version_before",
+    )
+
+    def __init__(
+        self, state: ExecutionState, *, now: int, chance: float = 0.0, is_alone: bool = False
+    ) -> None:
+        """`is_alone`: no step of any execution is in flight in this process."""
+        self.state = state
+        self.now = now
+        self.chance = chance
+        self.before = state.state
+        self.version_before = state.version
+        self.orders: list[Order] = []
+        self.releases = False
+        self._alone = is_alone
+        self._attempts: list[AttemptWrite] = []
+        self._events: list[EventWrite] = []
+        self._timers: list[TimerWrite] = []
+        self._messages: list[MessageWrite] = []
+        self._statements: list[Statement] = []
+        self._checkpoint: CheckpointWrite | None = None
+        self._fields: dict[str, Any] = {}
+
+    # ---- what the planner says ---------------------------------------------------------------
+
+    def become(self, state: State) -> None:
+        """Take the execution to `state`; leaving a terminal one opens it, reaching one settles it."""
+        execution = self.state
+        if state is execution.state:
+            return
+        if execution.started_at is None and state is State.EXECUTING:
+            execution.started_at = self._fields["started_at"] = self.now
+        if state in TERMINAL:
+            self._fields["finished_at"] = self.now
+            self.set_deadline(None)
+        elif execution.state in TERMINAL:
+            self._fields["finished_at"] = None
+        if state is State.PAUSED:
+            self._fields["paused_at"] = self.now
+        elif execution.state is State.PAUSED:
+            self._fields["paused_at"] = None
+        execution.state = state
+
+    def note(
+        self,
+        kind: str,
+        *,
+        step_no: int | None = None,
+        attempt: int | None = None,
+        by: str | None = None,
+        command_id: str | None = None,
+        data: Any = None,
+    ) -> None:
+        """Write one line into the log."""
+        encoded = None if data is None else encode(data)
+        self._events.append(
+            EventWrite(kind, step_no=step_no, attempt=attempt, by=by, command_id=command_id, data=encoded)
+        )
+
+    def move_step(
+        self,
+        step_no: int,
+        state: StepState,
+        *,
+        is_outcome: bool = False,
+        output: bytes | None = None,
+        error: Error | None = None,
+        due_at: int | None = None,
+    ) -> None:
+        """Take the current attempt of a step to `state`, inserting its row where there is none."""
+        run = self.state.steps[step_no]
+        starts = state is StepState.RUNNING
+        if starts:
+            run.started_at = self.now
+            run.ran_alone = self._alone
+        self._attempts.append(
+            AttemptWrite(
+                step_no,
+                run.generation,
+                run.attempt,
+                run.lineage,
+                run.state if run.is_stored else None,
+                state,
+                is_outcome,
+                self.now if starts else None,
+                self.now if state in SETTLED_STEP else None,
+                due_at,
+                output,
+                None if error is None else encode(error),
+                self._alone and starts,
+            )
+        )
+        run.state = state
+        run.is_stored = True
+        run.due_at = due_at
+        run.error = error
+        if is_outcome:
+            run.output = output
+            self.state.payload_bytes += len(output or b"")
+
+    def set_timer(self, kind: str, step_no: int, due_at: int | None) -> None:
+        """Set or clear one durable timer."""
+        self._timers.append(TimerWrite(kind, step_no, due_at))
+
+    def set_deadline(self, deadline_at: int | None) -> None:
+        """Set or clear the execution's deadline."""
+        if deadline_at == self.state.deadline_at:
+            return
+        self.state.deadline_at = deadline_at
+        self._fields["deadline_at"] = deadline_at
+        self.set_timer(DEADLINE_TIMER, EXECUTION_TIMER, deadline_at)
+
+    def set_remaining(self, remaining_ms: int | None) -> None:
+        """Keep what is left of the deadline while it does not run."""
+        if remaining_ms != self.state.remaining_ms:
+            self.state.remaining_ms = self._fields["remaining_ms"] = remaining_ms
+
+    def set_error(self, error: Error | None) -> None:
+        """Keep why the execution fails, or clear it."""
+        self.state.error = error
+        self._fields["error"] = None if error is None else encode(error)
+
+    def set_pause(self, mode: str | None, *, by: str | None = None) -> None:
+        """Keep how, and by whom, the execution was asked to rest."""
+        self.state.pause_mode = self._fields["pause_mode"] = mode
+        self._fields["paused_by"] = by
+
+    def set_context(self, context: dict[str, Any], encoded: bytes) -> None:
+        """Replace the context."""
+        self.state.context = context
+        self._fields["context"] = encoded
+
+    def count_resume(self) -> None:
+        """Count one more resume."""
+        self.state.resume_count += 1
+        self._fields["resume_count"] = self.state.resume_count
+
+    def checkpoint(self, *, label: str | None, by: str | None, is_automatic: bool) -> None:
+        """Name the position this turn creates; a label wins over an automatic one."""
+        if self._checkpoint is not None and is_automatic:
+            return
+        state = self.state
+        completed = sum(run.state is StepState.COMPLETED for run in state.steps)
+        self._checkpoint = CheckpointWrite(
+            label, by, is_automatic, completed, len(state.steps), state.payload_bytes
+        )
+        self.note("checkpoint_created", by=by, data={"label": label, "automatic": is_automatic})
+
+    def execute(self, statements: tuple[Statement, ...]) -> None:
+        """Run the user's own statements in the same transaction."""
+        self._statements.extend(statements)
+
+    def release(self) -> None:
+        """Give the execution up, in the same commit: nothing is in flight."""
+        self.releases = True
+        self._fields["runner_no"] = None
+
+    def mark_applied(self, message_no: int, answer: bytes | None = None) -> None:
+        """Mark an inbox message applied, and answered where `answer` is given."""
+        self._messages.append(MessageWrite(message_no, answer))
+
+    def respond(self, asker: Asker, answer: Answer | PerdureError | dict[str, Any]) -> None:
+        """Answer once this turn is durable; an answer to an inbox row is part of the turn."""
+        if asker.reply is not None:
+            self.orders.append(Respond(asker.reply, answer))
+        elif asker.message_no is not None and isinstance(answer, Answer):
+            self.mark_applied(asker.message_no, encode(answer))
+        elif asker.message_no is not None and isinstance(answer, PerdureError):
+            self.orders.append(Refuse(asker.message_no, encode(describe_refusal(answer))))
+
+    # ---- what the actor reads ----------------------------------------------------------------
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (
+            self._attempts
+            or self._events
+            or self._timers
+            or self._messages
+            or self._fields
+            or self._checkpoint
+            or self.state.state is not self.before
+        )
+
+    @property
+    def events(self) -> list[EventWrite]:
+        """The lines this turn writes into the log."""
+        return self._events
+
+    def delta(self) -> Delta:
+        """The rows to add or move on."""
+        return Delta(
+            attempts=tuple(self._attempts),
+            events=tuple(self._events),
+            timers=tuple(self._timers),
+            messages=tuple(self._messages),
+            checkpoint=self._checkpoint,
+            statements=tuple(self._statements),
+        )
+
+    def change(self) -> Change:
+        """The compare-and-swap that makes this turn durable."""
+        state = self.state
+        return Change(
+            execution_no=state.no,
+            execution_id=state.id,
+            epoch=state.epoch,
+            version=self.version_before,
+            before=self.before,
+            state=state.state,
+            at=self.now,
+            delta=self.delta(),
+            fields=self._fields,
+        )
+
+
+def describe_refusal(error: PerdureError) -> dict[str, Any]:
+    """A refusal as it is kept for a sender in another process: the condition, its fields, its text."""
+    fields = {
+        name: value.value if isinstance(value, State) else value
+        for name, value in vars(error).items()
+        if isinstance(value, str | int | float | bool | None)
+    }
+    return {"refused": type(error).__name__, "message": str(error), "fields": fields}

@@ -1,0 +1,324 @@
+"""The handle of one execution: everything anyone wants of it, the same wherever it runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import msgspec
+
+from perdure.actors.bus import Outcome
+from perdure.actors.doorbell import POLL_S, call
+from perdure.actors.errors import ExecutionCancelled, ExecutionFailed, ExecutionTimeout
+from perdure.actors.messages import (
+    Answer,
+    AnyCommand,
+    Cancel,
+    Pause,
+    PauseMode,
+    Restore,
+    Resume,
+    Retry,
+    Signal,
+    TakeCheckpoint,
+    UpdateContext,
+)
+from perdure.store.codec import decode, encode
+from perdure.store.errors import IllegalTransition, NotFound
+from perdure.store.records import Attempt, Checkpoint, Error, Event, ExecutionSummary
+from perdure.store.states import STATUS, TERMINAL, State, Status
+
+if TYPE_CHECKING:
+    from perdure.runtime.runtime import Runtime
+
+EVENTS_PAGE = 1_000
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """How an execution ended.
+
+    `outputs` holds what completed, by step key; null where an optional step failed.
+    """
+
+    id: str
+    status: Status
+    outputs: dict[str, Any]
+    error: Error | None = None
+
+
+class Execution:
+    """One execution, by its id. Cheap: it holds nothing but the id and the way to the runtime.
+
+    Commands return when they are durable and applied. Each takes `by` (who asks), `command_id` (the
+    same id twice is one command) and `expected_version`, with which it fails with `Conflict` when
+    somebody was faster.
+    """
+
+    def __init__(self, runtime: Runtime, execution_id: str) -> None:
+        """Made by `Runtime.start` and `Runtime.execution`."""
+        self.id = execution_id
+        self._runtime = runtime
+        self._overtaken: State | None = None
+
+    def __repr__(self) -> str:
+        """The id."""
+        return f"<Execution {self.id}>"
+
+    # ---- looking -------------------------------------------------------------------------------
+
+    async def status(self) -> ExecutionSummary:
+        """Where the execution stands and how far its steps have come, as the store has it."""
+        summary = await self._runtime.store.summary(self.id)
+        if summary is None:
+            raise NotFound("execution", self.id)
+        return summary
+
+    async def query(self) -> dict[str, Any]:
+        """All there is to say about it now: steps, heartbeats, context. Asks its actor where it has one."""
+        return await self._runtime.executions.query(self.id)
+
+    async def attempts(self) -> list[Attempt]:
+        """Every attempt of every step."""
+        return await self._runtime.store.attempts(self.id)
+
+    async def events(self, *, after: int = 0, follow: bool = False) -> AsyncIterator[Event]:
+        """The log, oldest first; with `follow` it goes on until the execution has ended.
+
+        Never skips and never repeats an event; what it yields is durable.
+        """
+        store = self._runtime.store
+        async with self._bell() as wait:
+            while True:
+                execution = await store.execution(self.id)
+                if execution is None:
+                    raise NotFound("execution", self.id)
+                while page := await store.events(execution_id=self.id, after=after, limit=EVENTS_PAGE):
+                    for event in page:
+                        yield event
+                    after = page[-1].id
+                if not follow or execution.state in TERMINAL:
+                    return
+                await wait()
+
+    async def checkpoints(self, *, limit: int = 50) -> list[Checkpoint]:
+        """Its checkpoints, newest first."""
+        return await self._runtime.store.checkpoints(self.id, limit=limit)
+
+    async def can_resume(self) -> tuple[bool, str]:
+        """Whether `resume` would be taken, and why not."""
+        execution = await self._runtime.store.execution(self.id)
+        if execution is None:
+            return False, "there is no such execution"
+        if execution.state in (State.PAUSED, State.PAUSING):
+            return True, f"it is {execution.state.value}"
+        if execution.state in TERMINAL:
+            return False, f"it has ended {execution.state.value}"
+        return False, f"it is {execution.state.value}: only a paused execution can be resumed"
+
+    # ---- commands ------------------------------------------------------------------------------
+
+    async def pause(
+        self,
+        *,
+        mode: PauseMode | str = PauseMode.DRAIN,
+        by: str | None = None,
+        command_id: str | None = None,
+        expected_version: int | None = None,
+    ) -> State:
+        """Bring it to rest and return where it rests: `paused`, or its end if that came first.
+
+        `drain` lets the steps in flight finish, `interrupt` cancels them and uses up no attempt.
+        Pausing a paused one changes nothing. Raises IllegalTransition when it had ended before.
+        """
+        command = Pause(
+            id=self._id(command_id), by=by, expected_version=expected_version, mode=PauseMode(mode)
+        )
+        self._overtaken = None
+        had_ended = self._has_ended()
+        try:
+            answer = await self._ask(command)
+        except IllegalTransition as error:
+            if had_ended is not False or State(error.state) not in TERMINAL:
+                raise
+            self._overtaken = State(error.state)
+            return self._overtaken
+        if answer.state in TERMINAL:
+            self._overtaken = answer.state
+        return answer.state
+
+    async def resume(
+        self,
+        *,
+        data: Mapping[str, Any] | None = None,
+        by: str | None = None,
+        command_id: str | None = None,
+        expected_version: int | None = None,
+    ) -> State:
+        """Go on from the log; `data` is merged into the context first. Recorded steps never run again.
+
+        On an execution that is still coming to rest, the pause is called off. After a `pause` of
+        this handle that the end overtook, it returns that end again.
+        """
+        if self._overtaken is not None:
+            overtaken, self._overtaken = self._overtaken, None
+            return overtaken
+        patch = None if data is None else _plain(data, "the resume data")
+        command = Resume(id=self._id(command_id), by=by, expected_version=expected_version, data=patch)
+        return (await self._ask(command)).state
+
+    async def cancel(
+        self,
+        reason: str | None = None,
+        *,
+        by: str | None = None,
+        command_id: str | None = None,
+        expected_version: int | None = None,
+    ) -> State:
+        """Stop it for good: running steps are cancelled through their scopes. Returns the end."""
+        command = Cancel(id=self._id(command_id), by=by, expected_version=expected_version, reason=reason)
+        return (await self._ask(command)).state
+
+    async def signal(
+        self, name: str, payload: Any = None, *, by: str | None = None, command_id: str | None = None
+    ) -> int:
+        """Send a named message; kept in the log until a step waits for it. Returns the new version."""
+        value = decode(encode(payload, what=f"the payload of signal {name!r}"))
+        command = Signal(id=self._id(command_id), by=by, name=name, payload=value)
+        return (await self._ask(command)).version
+
+    async def update_context(
+        self,
+        patch: Mapping[str, Any],
+        *,
+        by: str | None = None,
+        command_id: str | None = None,
+        expected_version: int | None = None,
+    ) -> int:
+        """Merge `patch` into the context, key by key. Returns the new version."""
+        command = UpdateContext(
+            id=self._id(command_id),
+            by=by,
+            expected_version=expected_version,
+            patch=_plain(patch, "the context patch"),
+        )
+        return (await self._ask(command)).version
+
+    async def checkpoint(
+        self, *, label: str | None = None, by: str | None = None, command_id: str | None = None
+    ) -> Checkpoint:
+        """Name the position the execution is at, to restore it later."""
+        answer = await self._ask(TakeCheckpoint(id=self._id(command_id), by=by, label=label))
+        for checkpoint in await self.checkpoints(limit=EVENTS_PAGE):
+            if checkpoint.version == answer.version:
+                return checkpoint
+        raise NotFound("checkpoint", answer.version)
+
+    async def restore(
+        self,
+        checkpoint: Checkpoint | str | int,
+        *,
+        by: str | None = None,
+        command_id: str | None = None,
+        expected_version: int | None = None,
+    ) -> State:
+        """Go back to a checkpoint (by label, version or `latest`) and rest there, paused.
+
+        Steps that settled later will run again, with new idempotency keys.
+        """
+        wanted = checkpoint.version if isinstance(checkpoint, Checkpoint) else checkpoint
+        command = Restore(
+            id=self._id(command_id), by=by, expected_version=expected_version, checkpoint=wanted
+        )
+        return (await self._ask(command)).state
+
+    async def retry(
+        self, *, by: str | None = None, command_id: str | None = None, expected_version: int | None = None
+    ) -> State:
+        """Reopen a failed or cancelled execution: what completed stays, the rest runs again."""
+        command = Retry(id=self._id(command_id), by=by, expected_version=expected_version)
+        return (await self._ask(command)).state
+
+    # ---- the end -------------------------------------------------------------------------------
+
+    async def result(self, *, check: bool = True, timeout: float | None = None) -> Result:
+        """Wait, through pauses, for the end.
+
+        Raises ExecutionFailed, ExecutionTimeout or ExecutionCancelled unless `check` is False, and
+        TimeoutError when `timeout` seconds of waiting have passed (the execution goes on).
+        """
+        with anyio.fail_after(timeout):
+            outcome = await self._outcome()
+        if check:
+            _raise_for(outcome)
+        return Result(id=self.id, status=STATUS[outcome.state], outputs=outcome.outputs, error=outcome.error)
+
+    async def _outcome(self) -> Outcome:
+        bus = self._runtime.bus
+        end = bus.end_of(self.id)
+        try:
+            state = self._runtime.executions.live_state(self.id)
+            if state is not None and state.state not in TERMINAL:
+                return await end
+            async with self._bell() as wait:
+                while True:
+                    outcome = await self._runtime.executions.outcome(self.id)
+                    if outcome is not None:
+                        return outcome
+                    await wait()
+        finally:
+            bus.forget(self.id, end)
+
+    # ---- the inside ----------------------------------------------------------------------------
+
+    async def _ask(self, command: AnyCommand) -> Answer:
+        self._runtime.check_open()
+        return await self._runtime.executions.ask(self.id, command)
+
+    def _id(self, given: str | None) -> str:
+        return self._runtime.seams.new_id() if given is None else given
+
+    def _has_ended(self) -> bool | None:
+        """Whether it has, as far as is known without asking the store."""
+        state = self._runtime.executions.live_state(self.id)
+        return None if state is None else state.state in TERMINAL
+
+    @asynccontextmanager
+    async def _bell(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """A way to wait until something may have changed, wherever the execution runs."""
+        runtime = self._runtime
+        owner = await runtime.executions.owner_elsewhere(self.id)
+        with runtime.bus.subscribe(self.id) as local:
+            async with call(None if owner is None else owner.doorbell) as line:
+                line.say(f"watch {self.id}")
+
+                async def wait() -> None:
+                    if line.is_connected:
+                        await line.wait()
+                        return
+                    with anyio.move_on_after(POLL_S):
+                        await local.wait()
+                    local.take()
+
+                yield wait
+
+
+def _plain(values: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """As JSON will give it back."""
+    plain: dict[str, Any] = decode(encode(dict(values), what=what))
+    return plain
+
+
+def _raise_for(outcome: Outcome) -> None:
+    if outcome.state is State.COMPLETED:
+        return
+    error = outcome.error
+    why = "" if error is None else f": {error.message}"
+    message = f"execution {outcome.execution_id} ended {outcome.state.value}{why}"
+    kind = ExecutionFailed
+    if outcome.state is State.CANCELLED:
+        raise ExecutionCancelled(message, execution_id=outcome.execution_id, error=error)
+    if error is not None and error.type == ExecutionTimeout.__name__:
+        kind = ExecutionTimeout
+    raise kind(message, execution_id=outcome.execution_id, error=error)

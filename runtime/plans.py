@@ -1,0 +1,111 @@
+"""Revisions in their executable form: published once, compiled once, looked up by everyone."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+import msgspec
+
+from perdure.actors.plan import Plan
+from perdure.actors.writer import Writer
+from perdure.runtime.agents import Agents
+from perdure.runtime.language import Definition, Workflow, compile_plan, definition_from_json
+from perdure.store.codec import encode
+from perdure.store.errors import NotFound
+from perdure.store.protocol import Store
+from perdure.store.records import Workflow as WorkflowRecord
+from perdure.store.writes import Publish, PublishStep
+
+PLANS_MAX: Final = 1_000  # compiled revisions kept; the least recently used goes first
+
+
+class Revision(msgspec.Struct, frozen=True):
+    """A stored revision with its definition and its plan."""
+
+    record_no: int
+    name: str
+    definition: Definition
+    plan: Plan
+
+
+class Plans:
+    """The cache of compiled revisions. Forgetting is always safe: the store has the definition."""
+
+    def __init__(self, store: Store, writer: Writer, agents: Agents, *, performs: bool) -> None:
+        """`performs` False: this process never runs a step, whatever it could import."""
+        self._store = store
+        self._writer = writer
+        self._agents = agents if performs else Agents()
+        self._performs = performs
+        self._revisions: OrderedDict[int, Revision] = OrderedDict()
+        self._published: dict[str, int] = {}
+
+    async def plan(self, workflow_no: int) -> Plan:
+        """The plan of a stored revision; compiled anew as long as code for it is missing."""
+        return (await self.revision(workflow_no)).plan
+
+    async def revision(self, workflow_no: int) -> Revision:
+        """A stored revision by its key. Raises NotFound."""
+        known = self._revisions.get(workflow_no)
+        if known is not None and (known.plan.is_performable or not self._performs):
+            self._revisions.move_to_end(workflow_no)
+            return known
+        record = await self._store.workflow_by_no(workflow_no)
+        if record is None:
+            raise NotFound("workflow", f"number {workflow_no}")
+        return self._remember(record.no, record.revision, definition_from_json(record.definition))
+
+    async def publish(self, workflow: Workflow, *, at_ms: int) -> Revision:
+        """Store a workflow's revision, make it the active one, and register its functions."""
+        definition = workflow.definition
+        revision = workflow.revision
+        for name, function in workflow.functions.items():
+            self._agents.add(name, function, replace=True)
+        known = self._published.get(revision)
+        if known is not None:
+            return await self.revision(known)
+        no = await self._writer.write(_publication(definition, revision, at_ms))
+        assert isinstance(no, int)
+        self._published[revision] = no
+        return self._remember(no, revision, definition)
+
+    async def active(self, name: str) -> Revision:
+        """The active revision of that name. Raises NotFound."""
+        record = await self._store.workflow(name)
+        if record is None:
+            names = sorted({other.name for other in await self._store.workflows()})
+            hint = f"published are: {', '.join(names[:10])}" if names else "nothing is published yet"
+            raise NotFound("workflow", name, hint=hint)
+        return await self.revision(record.no)
+
+    def _remember(self, no: int, revision: str, definition: Definition) -> Revision:
+        plan = compile_plan(definition, agents=self._agents, workflow_no=no, revision=revision)
+        compiled = Revision(no, definition.name, definition, plan)
+        self._revisions[no] = compiled
+        while len(self._revisions) > PLANS_MAX:
+            self._revisions.popitem(last=False)
+        return compiled
+
+
+def _publication(definition: Definition, revision: str, at_ms: int) -> Publish:
+    """A definition as the store keeps it: the document, and its graph in rows."""
+    plan = compile_plan(definition, agents=Agents(), workflow_no=0, revision=revision)
+    agents = {step.key: step.agent for step in definition.steps}
+    return Publish(
+        name=definition.name,
+        revision=revision,
+        version=definition.version,
+        description=definition.description,
+        author=definition.author,
+        tags=tuple(definition.tags),
+        definition=encode(definition),
+        steps=tuple(
+            PublishStep(no=step.no, key=step.key, level=step.level, agent=agents[step.key], needs=step.needs)
+            for step in plan.steps
+        ),
+        at=at_ms,
+    )
+
+
+__all__ = ["Plans", "Revision", "WorkflowRecord"]

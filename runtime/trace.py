@@ -1,0 +1,27 @@
+"""Trace ids: given by the caller, bound once, carried by every log line and kept with the execution."""
+
+from __future__ import annotations
+
+import re
+from contextvars import ContextVar
+from typing import Final
+
+trace_id: ContextVar[str | None] = ContextVar("perdure_trace_id", default=None)
+"""Set it (to a trace id or a whole W3C `traceparent`) and every execution started below carries it."""
+
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+TRACE_ID_CHARS_MAX: Final = 128
+
+
+def normalise(given: str) -> str:
+    """The trace id in `given`: the middle of a W3C `traceparent`, else the text itself.
+
+    Raises ValueError when it is empty, too long or not printable.
+    """
+    if match := _TRACEPARENT.fullmatch(given.strip()):
+        return match[1]
+    if not given.strip() or len(given) > TRACE_ID_CHARS_MAX or not given.isprintable():
+        raise ValueError(
+            f"{given[:40]!r} cannot be a trace id: give 1 to {TRACE_ID_CHARS_MAX} printable characters"
+        )
+    return given
