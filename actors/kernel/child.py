@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from io import StringIO
 from typing import Any, Final, Generic, TypeVar
 
 import anyio
@@ -31,6 +30,7 @@ from perdure.actors.kernel.ref import Ref, Stop
 from perdure.actors.kernel.reports import ChildExit, DeadLetter, Down, Reason, Stuck, notify
 from perdure.actors.kernel.restart import Action, Crash, Restart, Verdict, decide
 from perdure.actors.kernel.spec import ChildSpec, Listeners
+from perdure.actors.kernel.stacks import format_stack
 
 M = TypeVar("M")
 
@@ -77,6 +77,8 @@ class Child(Generic[M]):
         ref.stop()
         with anyio.move_on_after(self.spec.shutdown_s):
             await ref.wait_stopped()
+        if self._task is None:
+            self.end(Reason.CANCELLED)  # its task was cancelled by hand before it had begun
         if ref.down is not None:
             return
         self._scope.cancel()
@@ -244,10 +246,8 @@ class Child(Generic[M]):
 
     def _report_stuck(self) -> None:
         """Tell where the child stands that does not end."""
-        stack = StringIO()
-        if self._task is not None:
-            self._task.print_stack(file=stack)
-        stuck = Stuck(name=self.cell.name, waited_s=2 * self.spec.shutdown_s, stack=stack.getvalue())
+        stack = "" if self._task is None else format_stack(self._task)
+        stuck = Stuck(name=self.cell.name, waited_s=2 * self.spec.shutdown_s, stack=stack)
         notify(self._listeners.on_stuck, stuck)
 
 

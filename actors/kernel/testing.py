@@ -26,6 +26,7 @@ from weakref import WeakKeyDictionary
 
 from perdure.actors.kernel.clock import HoldableLoop, LoopClock
 from perdure.actors.kernel.errors import KernelError
+from perdure.actors.kernel.stacks import format_whereabouts
 
 VIRTUAL_EPOCH: Final = 1_767_225_600.0  # 2026-01-01T00:00:00Z, so that traces are the same on every day
 _SHOWN_MAX: Final = 10  # tasks named in a deadlock; more would hide the one that matters
@@ -89,7 +90,7 @@ class VirtualLoop(asyncio.SelectorEventLoop, HoldableLoop):
     def pass_time(self) -> None:
         """For the selector: nothing is ready; go to the next timer. Raises Deadlock if there is none."""
         timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
-        if not timers:
+        if not timers or timers[0].when() == math.inf:  # anyio.sleep_forever sets a timer that never rings
             raise Deadlock(waiting=self._whereabouts(), seed=self.seed, at_s=self._virtual_s)
         self._set_time(max(self._virtual_s, timers[0].when()))
         self._passes = 0
@@ -160,7 +161,7 @@ class VirtualLoop(asyncio.SelectorEventLoop, HoldableLoop):
     def _whereabouts(self) -> list[str]:
         """Where each unfinished task stands, the oldest first."""
         tasks = sorted(asyncio.all_tasks(self), key=lambda task: self._born.get(task, 0))
-        return [_whereabout(task) for task in tasks]
+        return [format_whereabouts(task) for task in tasks]
 
 
 def run_virtual(
@@ -202,10 +203,3 @@ class _VirtualSelector(selectors.DefaultSelector):
             return super().select(None)
         self._loop.pass_time()
         return events
-
-
-def _whereabout(task: asyncio.Task[Any]) -> str:
-    """One line about where a task stands."""
-    stack = task.get_stack(limit=1)
-    where = f"{stack[0].f_code.co_filename}:{stack[0].f_lineno}" if stack else "not begun"
-    return f"{task.get_name()} at {where}"
