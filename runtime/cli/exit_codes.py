@@ -37,6 +37,8 @@ BY_ERROR: Final[dict[str, Exit]] = {
     "ConfigError": Exit.USAGE,
     "PayloadTooLarge": Exit.USAGE,
     "NotSerializable": Exit.USAGE,
+    "InvalidId": Exit.USAGE,
+    "InvalidContext": Exit.USAGE,
     "NotFound": Exit.NOT_FOUND,
     "Ambiguous": Exit.NOT_FOUND,
     "DefinitionError": Exit.DEFINITION_INVALID,
