@@ -107,7 +107,7 @@ class Child(Generic[M]):
         down = Down(name=cell.name, reason=reason, error=error)
         self._on_end(self, down)
         owed = [envelope.reply for envelope in left if envelope.reply is not None]
-        for reply in owed + cell.mailbox.abandoned():
+        for reply in owed + cell.mailbox.abandoned(for_good=True):
             reply.fail(ActorStopped(cell.name, why=str(reason)))
         exit_ = exit_ or ChildExit(
             name=cell.name,
@@ -132,7 +132,7 @@ class Child(Generic[M]):
                 self.end(self._reason(exit_), error=exit_.error, exit_=exit_)
                 return
             notify(self._listeners.on_exit, exit_)
-            for reply in cell.mailbox.abandoned():
+            for reply in cell.mailbox.abandoned(for_good=False):
                 reply.fail(ActorRestarted(cell.name))
             await self._take_nap(exit_.verdict.delay_s)
             if cell.is_stopping:

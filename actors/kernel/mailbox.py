@@ -201,11 +201,14 @@ class Mailbox(Generic[M]):
         dead.reverse()
         return dead
 
-    def abandoned(self) -> list[Reply]:
-        """Hand over the open replies of acknowledged messages: nobody else is left to answer them."""
+    def abandoned(self, *, for_good: bool) -> list[Reply]:
+        """Hand over the open replies of acknowledged messages that nobody is left to answer.
+
+        With `for_good=False` a next incarnation follows: replies that were kept for it stay.
+        """
         owed = [reply for reply in self._owed or () if reply.is_open]
-        self._owed = None
-        return owed
+        self._owed = [reply for reply in owed if reply.is_kept and not for_good]
+        return [reply for reply in owed if for_good or not reply.is_kept]
 
     def close(self) -> list[Envelope[M]]:
         """Take nothing in any more; gives back what is left behind, what was in hand first."""

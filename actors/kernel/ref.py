@@ -63,8 +63,11 @@ class Ref(Generic[M]):
 
         A crash of the actor goes unnoticed while the message is not acknowledged: it goes back into
         the mailbox and the next incarnation answers. Never ask yourself: the answer would wait for
-        the asker. Raises AskTimeout; ActorStopped when the actor ends first; ActorRestarted when it
-        acknowledged the message and crashed before it answered; or the error given for an answer.
+        the asker.
+
+        Raises AskTimeout; ActorStopped when the actor ends first; ActorRestarted when it acknowledged
+        the message and crashed before it answered, unless the reply was kept; PoisonMessage when the
+        message crashed it; or the error given for an answer.
         """
         reply = Reply()
         if timeout is None:

@@ -15,10 +15,11 @@ class Reply:
     ignored. So an actor can always answer and need not know whether anybody still listens.
     """
 
-    __slots__ = ("_answer",)
+    __slots__ = ("_answer", "is_kept")
 
     def __init__(self) -> None:
         """An open cell of the running loop."""
+        self.is_kept = False
         self._answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     @property
@@ -41,6 +42,14 @@ class Reply:
         if not isinstance(error, Exception) or isinstance(error, StopIteration):
             error = AskFailed(error)
         self._answer.set_exception(error)
+
+    def keep(self) -> None:
+        """Say that it is held where the actor's next incarnation finds it.
+
+        A restart then leaves it open; otherwise an acknowledged message that was not answered is
+        answered with ActorRestarted. The end of the actor answers it in any case.
+        """
+        self.is_kept = True
 
     def revoke(self) -> None:
         """Stop listening: the asker gave up."""

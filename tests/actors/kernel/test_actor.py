@@ -183,6 +183,30 @@ async def test_an_answer_put_off_for_later_fails_when_its_incarnation_is_gone(lo
     assert len(put_off) == 2
 
 
+async def test_an_answer_kept_where_the_next_incarnation_finds_it_survives_a_restart(log: Any) -> None:
+    """The asker waits on and is answered by the successor, or by the end."""
+    kept: list[Reply] = []
+
+    def keep(reply: Reply) -> None:
+        reply.keep()
+        kept.append(reply)
+
+    async with log.supervisor() as boss, anyio.create_task_group() as group:
+        ref = boss.start(log.spec())
+        answers = []
+
+        async def ask() -> None:
+            answers.append(await ref.ask(keep, timeout=None))
+
+        group.start_soon(ask)
+        await anyio.sleep(1)
+        ref.post(ValueError("crash"))
+        await anyio.sleep(60)
+        assert answers == []
+        ref.post(lambda _: kept[0].answer("by the successor"))
+    assert answers == ["by the successor"]
+
+
 async def test_a_watcher_is_told_exactly_once_also_when_it_comes_too_late(log: Any) -> None:
     """And not at all when it called the watch off; what one watcher raises does not reach the next."""
     failures: list[Any] = []

@@ -237,8 +237,21 @@ async def test_replies_nobody_will_give_any_more_can_be_told() -> None:
     mailbox.take(2)
     answered.answer(1)
     mailbox.ack()
-    assert mailbox.abandoned() == [owed]
-    assert mailbox.abandoned() == []
+    assert mailbox.abandoned(for_good=False) == [owed]
+    assert mailbox.abandoned(for_good=True) == []
+
+
+async def test_a_reply_kept_for_the_next_incarnation_is_abandoned_only_for_good() -> None:
+    """A restart leaves it open, the end does not."""
+    mailbox: Mailbox[object] = Mailbox()
+    kept = Reply()
+    mailbox.post("question", reply=kept)
+    mailbox.take()
+    kept.keep()
+    mailbox.ack()
+    assert mailbox.abandoned(for_good=False) == []
+    assert mailbox.abandoned(for_good=True) == [kept]
+    assert mailbox.abandoned(for_good=True) == []
 
 
 async def test_owed_replies_that_were_answered_are_forgotten() -> None:
