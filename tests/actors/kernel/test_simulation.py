@@ -58,7 +58,7 @@ class Town:
                                 backoff=Backoff(max_s=2),
                                 shutdown_s=1,
                             ),
-                            mailbox=Mailbox(limit=3),
+                            mailbox=Mailbox(limit=1),
                         )
                         for n in range(3)
                     ]
