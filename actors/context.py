@@ -18,6 +18,7 @@ class StepContext:
     __slots__ = (
         "_heartbeat",
         "_interrupt_reason",
+        "_needs",
         "attempt",
         "context",
         "execution_id",
@@ -41,6 +42,7 @@ class StepContext:
         trace_id: str,
         context: Mapping[str, Any],
         log: FilteringBoundLogger,
+        needs: Callable[[], dict[str, Any]],
         heartbeat: Callable[[Any], None],
         interrupt_reason: Callable[[], str | None],
     ) -> None:
@@ -54,12 +56,18 @@ class StepContext:
         self.trace_id = trace_id
         self.context = context
         self.log = log
+        self._needs = needs
         self._heartbeat = heartbeat
         self._interrupt_reason = interrupt_reason
 
     def heartbeat(self, detail: Any = None) -> None:
         """Say that the body is getting on; `detail` is shown to whoever queries the execution."""
         self._heartbeat(detail)
+
+    @property
+    def needs(self) -> dict[str, Any]:
+        """The outputs of the steps this one depends on, by key; null where an optional one failed."""
+        return self._needs()
 
     @property
     def interrupt_reason(self) -> str | None:

@@ -64,6 +64,7 @@ class Crew:
             trace_id=state.trace_id,
             context=state.context,
             log=log,
+            needs=lambda: {state.plan.steps[need].key: state.output(need) for need in step.needs},
             heartbeat=heartbeat,
             interrupt_reason=reason,
         )

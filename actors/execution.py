@@ -46,7 +46,7 @@ from perdure.actors.turn import (
     Respond,
     Turn,
 )
-from perdure.store.errors import Conflict, DuplicateCommand, NotFound, PerdureError
+from perdure.store.errors import Conflict, DuplicateCommand, LeaseLost, NotFound, PerdureError
 from perdure.store.records import Loaded
 from perdure.store.writes import Answer as AnswerMessage
 from perdure.store.writes import Changed, Claim, Release
@@ -80,8 +80,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
     async def run(self) -> None:
         """Take the execution up and work on it until it needs no actor."""
         try:
-            if not await self._begin():
-                return
+            await self._begin()
             while not self._is_parked:
                 if self._crew.has_launches:
                     async with asyncio.TaskGroup() as level:
@@ -102,17 +101,15 @@ class ExecutionActor(Actor[ExecutionMessage]):
 
     # ---- taking up ---------------------------------------------------------------------------
 
-    async def _begin(self) -> bool:
-        """Have a state to work on; False when the execution is not ours to work on."""
+    async def _begin(self) -> None:
+        """Have a state to work on. Raises LeaseLost when another runner was faster."""
         if self._prepared is not None:
             _, orders = self._prepared
             self._prepared = None
             await self._carry_out(orders)
             self._set_alarm()
-            return True
+            return
         loaded = await self._claim()
-        if loaded is None:
-            return False
         plan = await self._services.plans.plan(loaded.execution.workflow_no)
         self.state = ExecutionState.fold(plan, loaded)
         for message in loaded.inbox:
@@ -121,10 +118,9 @@ class ExecutionActor(Actor[ExecutionMessage]):
         planner.take_up(turn)
         planner.take_due(turn)
         await self._commit(turn, launches=not len(self.cell.mailbox))
-        return True
 
-    async def _claim(self) -> Loaded | None:
-        """Become the owner. To lose the race to another runner is no error: it has the execution."""
+    async def _claim(self) -> Loaded:
+        """Become the owner. Raises LeaseLost when another runner was faster: it has the execution."""
         services = self._services
         loaded = await services.store.load(self._id)
         if loaded is None:
@@ -139,8 +135,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
         )
         try:
             claimed = await services.writer.write(claim)
-        except Conflict:
-            return None
+        except Conflict as lost:
+            raise LeaseLost(self._id, held_epoch=lost.expected, current_epoch=lost.current) from None
         assert isinstance(claimed, Loaded)
         return claimed
 
@@ -213,6 +209,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
             refused = commands.refusal(turn, command)
             if refused is None:
                 commands.apply(turn, command, asker, self._waiters)
+                if asker in self._waiters and asker.reply is not None:
+                    asker.reply.keep()
                 return
         turn.respond(asker, refused)
 

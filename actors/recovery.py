@@ -64,9 +64,9 @@ class Recovery:
 
     async def _take_up_free(self) -> None:
         waiting: dict[str, tuple[str, ...]] = {}
-        after: Execution | None = None
+        after_no = 0
         while self._executions.has_room:
-            page = await self._services.store.claimable(limit=SWEEP_PAGE, after=after)
+            page = await self._services.store.claimable(limit=SWEEP_PAGE, after_no=after_no)
             for execution in page:
                 missing = await self._missing(execution)
                 if missing:
@@ -75,7 +75,7 @@ class Recovery:
                     self._executions.take_up(execution.id)
             if len(page) < SWEEP_PAGE:
                 break
-            after = page[-1]
+            after_no = page[-1].no
         self._tell_waiting(waiting)
 
     async def _missing(self, execution: Execution) -> tuple[str, ...]:
@@ -91,10 +91,9 @@ class Recovery:
     async def _take_up_due(self) -> float:
         services = self._services
         now = services.now_ms()
-        for timer in await services.store.due(before=now, limit=SWEEP_PAGE):
-            if not self._executions.has_room:
-                break
-            self._executions.take_up(timer.execution_id)
+        for execution_id in await services.store.due(before=now, limit=SWEEP_PAGE):
+            if self._executions.has_room:
+                self._executions.take_up(execution_id)
         due_at = await services.store.next_due(after=now)
         return SWEEP_S if due_at is None else min(SWEEP_S, max(0.0, (due_at - now) / 1000))
 

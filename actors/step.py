@@ -24,6 +24,7 @@ from perdure.actors.admission import StepSlots
 from perdure.actors.context import StepContext
 from perdure.actors.errors import StepCancelledItself, StepTimeout
 from perdure.actors.kernel import Alarm, Alarms, outside
+from perdure.actors.kernel.stacks import format_stack
 from perdure.actors.log import get_logger
 from perdure.actors.messages import (
     Completed,
@@ -201,8 +202,7 @@ class Attempt:
 
     def _complain(self) -> None:
         """Say, with the stack, that a body goes on long after it was interrupted; and again."""
-        frames = [] if self._task is None else self._task.get_stack()
-        stack = "".join(traceback.format_stack(frames[-1])) if frames else ""
+        stack = "" if self._task is None else format_stack(self._task)
         log.warning(
             "step_stuck",
             execution_id=self.context.execution_id,

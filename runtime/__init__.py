@@ -1,1 +1,167 @@
-"""."""
+"""perdure.runtime: the compiler and the doors. What users import is here, loaded when first asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perdure.actors.context import StepContext
+    from perdure.actors.errors import (
+        CrashBudgetExceeded,
+        ExecutionCancelled,
+        ExecutionError,
+        ExecutionFailed,
+        ExecutionTimeout,
+        InvalidContext,
+        RuntimeClosed,
+        StepFailed,
+        StepTimeout,
+    )
+    from perdure.actors.messages import PauseMode
+    from perdure.runtime.agents import Agents, UnknownAgent, load_agents
+    from perdure.runtime.execution import Execution, Result
+    from perdure.runtime.language import (
+        CycleError,
+        Definition,
+        DefinitionError,
+        From,
+        Problem,
+        Retry,
+        TemplateError,
+        Workflow,
+    )
+    from perdure.runtime.runtime import Runtime
+    from perdure.runtime.trace import trace_id
+    from perdure.store.errors import (
+        Conflict,
+        IllegalTransition,
+        InvalidId,
+        LeaseLost,
+        MailboxFull,
+        MigrationError,
+        NotFound,
+        NotSerializable,
+        PayloadTooLarge,
+        PerdureError,
+        StoreClosed,
+        StoreCorrupt,
+        StoreError,
+        StoreLocked,
+    )
+    from perdure.store.records import Checkpoint, Error, Event, ExecutionSummary
+    from perdure.store.states import State, Status, StepState
+
+_HOMES = {
+    "perdure.actors.context": ("StepContext",),
+    "perdure.actors.errors": (
+        "CrashBudgetExceeded",
+        "ExecutionCancelled",
+        "ExecutionError",
+        "ExecutionFailed",
+        "ExecutionTimeout",
+        "InvalidContext",
+        "RuntimeClosed",
+        "StepFailed",
+        "StepTimeout",
+    ),
+    "perdure.actors.messages": ("PauseMode",),
+    "perdure.runtime.agents": ("Agents", "UnknownAgent", "load_agents"),
+    "perdure.runtime.execution": ("Execution", "Result"),
+    "perdure.runtime.language": (
+        "CycleError",
+        "Definition",
+        "DefinitionError",
+        "From",
+        "Problem",
+        "Retry",
+        "TemplateError",
+        "Workflow",
+    ),
+    "perdure.runtime.runtime": ("Runtime",),
+    "perdure.runtime.trace": ("trace_id",),
+    "perdure.store.errors": (
+        "Conflict",
+        "IllegalTransition",
+        "InvalidId",
+        "LeaseLost",
+        "MailboxFull",
+        "MigrationError",
+        "NotFound",
+        "NotSerializable",
+        "PayloadTooLarge",
+        "PerdureError",
+        "StoreClosed",
+        "StoreCorrupt",
+        "StoreError",
+        "StoreLocked",
+    ),
+    "perdure.store.records": ("Checkpoint", "Error", "Event", "ExecutionSummary"),
+    "perdure.store.states": ("State", "Status", "StepState"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Agents",
+    "Checkpoint",
+    "Conflict",
+    "CrashBudgetExceeded",
+    "CycleError",
+    "Definition",
+    "DefinitionError",
+    "Error",
+    "Event",
+    "Execution",
+    "ExecutionCancelled",
+    "ExecutionError",
+    "ExecutionFailed",
+    "ExecutionSummary",
+    "ExecutionTimeout",
+    "From",
+    "IllegalTransition",
+    "InvalidContext",
+    "InvalidId",
+    "LeaseLost",
+    "MailboxFull",
+    "MigrationError",
+    "NotFound",
+    "NotSerializable",
+    "PauseMode",
+    "PayloadTooLarge",
+    "PerdureError",
+    "Problem",
+    "Result",
+    "Retry",
+    "Runtime",
+    "RuntimeClosed",
+    "State",
+    "Status",
+    "StepContext",
+    "StepFailed",
+    "StepState",
+    "StepTimeout",
+    "StoreClosed",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreLocked",
+    "TemplateError",
+    "UnknownAgent",
+    "Workflow",
+    "load_agents",
+    "trace_id",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its home."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion."""
+    return sorted(__all__)

@@ -77,7 +77,7 @@ class Execution:
 
     async def query(self) -> dict[str, Any]:
         """All there is to say about it now: steps, heartbeats, context. Asks its actor where it has one."""
-        return await self._runtime.executions.query(self.id)
+        return await self._runtime.machine.executions.query(self.id)
 
     async def attempts(self) -> list[Attempt]:
         """Every attempt of every step."""
@@ -258,12 +258,12 @@ class Execution:
         bus = self._runtime.bus
         end = bus.end_of(self.id)
         try:
-            state = self._runtime.executions.live_state(self.id)
+            state = self._runtime.machine.executions.live_state(self.id)
             if state is not None and state.state not in TERMINAL:
                 return await end
             async with self._bell() as wait:
                 while True:
-                    outcome = await self._runtime.executions.outcome(self.id)
+                    outcome = await self._runtime.machine.executions.outcome(self.id)
                     if outcome is not None:
                         return outcome
                     await wait()
@@ -274,21 +274,21 @@ class Execution:
 
     async def _ask(self, command: AnyCommand) -> Answer:
         self._runtime.check_open()
-        return await self._runtime.executions.ask(self.id, command)
+        return await self._runtime.machine.executions.ask(self.id, command)
 
     def _id(self, given: str | None) -> str:
         return self._runtime.seams.new_id() if given is None else given
 
     def _has_ended(self) -> bool | None:
         """Whether it has, as far as is known without asking the store."""
-        state = self._runtime.executions.live_state(self.id)
+        state = self._runtime.machine.executions.live_state(self.id)
         return None if state is None else state.state in TERMINAL
 
     @asynccontextmanager
     async def _bell(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
         """A way to wait until something may have changed, wherever the execution runs."""
         runtime = self._runtime
-        owner = await runtime.executions.owner_elsewhere(self.id)
+        owner = await runtime.machine.executions.owner_elsewhere(self.id)
         with runtime.bus.subscribe(self.id) as local:
             async with call(None if owner is None else owner.doorbell) as line:
                 line.say(f"watch {self.id}")

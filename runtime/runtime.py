@@ -1,16 +1,13 @@
 """The door for programs: `async with Runtime("orders.db") as runtime:` and everything behind it.
 
-One task group holds all that runs; nothing outlives the `async with`. Inside it stand, each on the
-one before: the writer, this process's entry among the runners with its bell, the supervisor of the
-executions, recovery. Leaving the block takes them down in the reverse order: executions are
-interrupted (which uses up no attempt) and given up, so that whoever opens the store next goes on.
+Nothing outlives the `async with`. When it is left, executions are interrupted (which uses up no
+attempt) and given up, so that whoever opens the store next goes on with them.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -18,22 +15,15 @@ from typing import Any, Final, Self
 
 import anyio
 
-from perdure.actors.admission import StepSlots
 from perdure.actors.bus import Bus
-from perdure.actors.doorbell import Doorbell
 from perdure.actors.errors import RuntimeClosed
-from perdure.actors.executions import Executions, NewExecution
-from perdure.actors.kernel import Alarms, Supervisor, Teardown
-from perdure.actors.log import get_logger
-from perdure.actors.membership import Membership
-from perdure.actors.recovery import Recovery
-from perdure.actors.services import LINGER_MS, Services
-from perdure.actors.writer import Writer
+from perdure.actors.executions import NewExecution
 from perdure.runtime.agents import Agents, UnknownAgent
-from perdure.runtime.callbacks import StepCallback, call_back
+from perdure.runtime.assembly import Blueprint, Machine, assemble
+from perdure.runtime.callbacks import StepCallback
 from perdure.runtime.execution import Execution
 from perdure.runtime.language import Workflow, check_context
-from perdure.runtime.plans import Plans, Revision
+from perdure.runtime.plans import Revision
 from perdure.runtime.seams import Seams, system_seams
 from perdure.runtime.trace import normalise
 from perdure.runtime.trace import trace_id as current_trace_id
@@ -48,9 +38,6 @@ from perdure.store.writes import DeleteExecution
 
 MAX_ACTIVE: Final = 10_000  # executions with a task in this process, about 10 KB each
 MAX_ACTIVE_STEPS: Final = 10_000  # bodies in flight in this process
-FOREVER_MS: Final = 10**12  # a linger that never ends: who runs one execution waits with it
-
-log = get_logger("perdure.runtime")
 
 
 class Runtime:
@@ -82,30 +69,32 @@ class Runtime:
         seams: Seams | None = None,
     ) -> None:
         """Nothing happens before the `async with`."""
-        self._is_client = kind == "client"
-        self.store: Store = store or SQLiteStore(str(location), durability=durability, client=self._is_client)
+        self.store: Store = store or SQLiteStore(
+            str(location), durability=durability, client=kind == "client"
+        )
         self.agents = Agents() if agents is None else agents
-        self._workflows = tuple(workflows)
-        self._kind = kind
-        self._recover = recover and not self._is_client
-        self._max_active = max_active
-        self._max_active_steps = max_active_steps
-        self._on_step_start = on_step_start
-        self._on_step_complete = on_step_complete
-        self.seams = seams or system_seams()
-        self._stack: AsyncExitStack | None = None
-        self._plans: Plans
-        self.executions: Executions
-        self._recovery: Recovery
-        self._services: Services
-        self._membership: Membership
-        self._helpers: anyio.abc.TaskGroup
         self.bus = Bus()
+        self.seams = seams or system_seams()
+        self._blueprint = Blueprint(
+            store=self.store,
+            seams=self.seams,
+            bus=self.bus,
+            agents=self.agents,
+            workflows=tuple(workflows),
+            kind=kind,
+            recovers=recover and kind != "client",
+            max_active=max_active,
+            max_active_steps=max_active_steps,
+            on_step_start=on_step_start,
+            on_step_complete=on_step_complete,
+        )
+        self._stack: AsyncExitStack | None = None
+        self.machine: Machine
 
     async def __aenter__(self) -> Self:
         """Open the store and take up what was left unfinished."""
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._lifetime())
+            self.machine = await stack.enter_async_context(assemble(self._blueprint))
             self._stack = stack.pop_all()
         return self
 
@@ -180,7 +169,7 @@ class Runtime:
             raise UnknownAgent(revision.plan.missing[0], known=self.agents.names())
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         execution_id = self.seams.new_id() if id is None else id
-        await self.executions.start(
+        await self.machine.executions.start(
             NewExecution(
                 id=execution_id,
                 plan=revision.plan,
@@ -191,11 +180,11 @@ class Runtime:
                 parent_id=parent_id,
                 agents=agents_from,
                 timeout_ms=None if seconds is None else int(seconds * 1000),
-                is_detached=detach or self._is_client,
+                is_detached=detach or not self._blueprint.performs,
             )
         )
         if detach:
-            await self._membership.ring_workers()
+            await self.machine.membership.ring_workers()
         return Execution(self, execution_id)
 
     async def execution(self, execution_id: str) -> Execution:
@@ -225,7 +214,7 @@ class Runtime:
     async def delete(self, execution_id: str) -> None:
         """Delete a terminal execution and its log. Raises NotFound, IllegalTransition."""
         self.check_open()
-        await self._services.writer.write(DeleteExecution(execution_id=execution_id))
+        await self.machine.services.writer.write(DeleteExecution(execution_id=execution_id))
 
     async def events(self, *, after: int = 0, limit: int = 1_000) -> list[Event]:
         """The log of all executions after that event id, oldest first."""
@@ -251,7 +240,7 @@ class Runtime:
     @property
     def waiting_for_code(self) -> Mapping[str, tuple[str, ...]]:
         """Unfinished executions that cannot be performed here, and what each of them misses."""
-        return self._recovery.waiting_for_code
+        return self.machine.recovery.waiting_for_code
 
     async def serve(self) -> None:
         """Run until cancelled: what a worker does."""
@@ -260,114 +249,23 @@ class Runtime:
 
     # ---- the inside ----------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _lifetime(self) -> AsyncIterator[None]:
-        seams = self.seams
-        await self.store.open()
-        try:
-            async with anyio.create_task_group() as group:
-                writer = Writer(self.store)
-                group.start_soon(writer.run, name="writer")
-                try:
-                    async with self._services_up(group, writer):
-                        yield
-                finally:
-                    writer.close()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self.store.close()
-        log.debug("runtime_closed", location=self.store.location, at=seams.clock.now())
+    def check_open(self) -> None:
+        """Raise RuntimeClosed outside the `async with`."""
+        if self._stack is None:
+            raise RuntimeClosed("the runtime is not open: use it inside `async with Runtime(…) as runtime:`")
 
-    @asynccontextmanager
-    async def _services_up(self, group: anyio.abc.TaskGroup, writer: Writer) -> AsyncIterator[None]:
-        """Everything that needs the writer, in and out again."""
-        seams = self.seams
-        runner_id = seams.new_id()
-        alarms = Alarms()
-        doorbell = Doorbell(runner_id, on_ring=self._ring, on_work=self._ask_sweep)
-        self._membership = Membership(
-            self.store,
-            writer,
-            runner_id=runner_id,
-            kind=self._kind,
-            now_ms=lambda: int(seams.clock.now() * 1000),
-        )
-        self._plans = Plans(self.store, writer, self.agents, performs=not self._is_client)
-        await doorbell.open()
-        await self._membership.join(doorbell=doorbell.path)
-        self._services = Services(
-            store=self.store,
-            writer=writer,
-            clock=seams.clock,
-            alarms=alarms,
-            slots=StepSlots(self._max_active_steps),
-            bus=self.bus,
-            plans=self._plans,
-            chance=seams.chance,
-            runner_no=self._membership.no,
-            on_commit=doorbell.announce,
-            linger_ms=LINGER_MS if self._recover else FOREVER_MS,
-        )
-        try:
-            for workflow in self._workflows:
-                await self._publish(workflow, is_opening=True)
-            async with self._executions_up(group):
-                yield
-        finally:
-            with anyio.CancelScope(shield=True):
-                await doorbell.close()
-                await self._membership.leave()
-            alarms.close()
-
-    @asynccontextmanager
-    async def _executions_up(self) -> AsyncIterator[None]:
-        async with contextlib.AsyncExitStack() as stack:
-            supervisor = await stack.enter_async_context(
-                Supervisor(name="executions", random=self.seams.chance, teardown=Teardown.TOGETHER)
-            )
-            self.executions = Executions(
-                self._services,
-                supervisor,
-                self._membership,
-                max_active=self._max_active,
-                on_room=self._ask_sweep,
-            )
-            stack.callback(self.executions.close)
-            self._recovery = Recovery(self._services, self.executions, self._membership)
-            helpers = self._helpers = await stack.enter_async_context(anyio.create_task_group())
-            stack.callback(helpers.cancel_scope.cancel)
-            if self._recover:
-                helpers.start_soon(self._recovery.run, name="recovery")
-            if self._on_step_start is not None or self._on_step_complete is not None:
-                helpers.start_soon(
-                    call_back, self.bus, self._on_step_start, self._on_step_complete, name="callbacks"
-                )
-            yield
-
-    def _ring(self, execution_id: str) -> None:
-        self._helpers.start_soon(self.executions.ring, execution_id)
-
-    def _ask_sweep(self) -> None:
-        self._recovery.ask()
-
-    async def _publish(self, workflow: Workflow, *, is_opening: bool = False) -> Revision:
-        if not is_opening:
-            self.check_open()
-        revision = await self._plans.publish(workflow, at_ms=self._services.now_ms())
-        if not is_opening and self._recovery.waiting_for_code:
-            self._recovery.ask()
+    async def _publish(self, workflow: Workflow) -> Revision:
+        self.check_open()
+        revision = await self.machine.plans.publish(workflow, at_ms=self.machine.services.now_ms())
+        if self.machine.recovery.waiting_for_code:
+            self.machine.recovery.ask()
         return revision
 
     async def _revision(self, workflow: Workflow | str) -> Revision:
         if isinstance(workflow, str):
-            return await self._plans.active(workflow)
+            return await self.machine.plans.active(workflow)
         return await self._publish(workflow)
 
     def _trace_id(self, given: str | None) -> str:
         wanted = given or current_trace_id.get()
         return normalise(wanted) if wanted else self.seams.new_id().replace("-", "")
-
-    def check_open(self) -> None:
-        """Raise RuntimeClosed outside the `async with`."""
-        if self._stack is None:
-            raise RuntimeClosed("the runtime is not open: use it inside `async with Runtime(…) as runtime:`")

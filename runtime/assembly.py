@@ -1,0 +1,190 @@
+"""Puts the machine of one runtime together, and takes it apart in the reverse order.
+
+Each part stands on the ones before: the store, the writer, this process's bell and its entry among
+the runners, the published workflows, the supervisor of the executions, recovery and callbacks. One
+task group holds whatever runs; nothing of it is left when the context is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import anyio
+import msgspec
+from anyio.abc import TaskGroup
+
+from perdure.actors.admission import StepSlots
+from perdure.actors.bus import Bus
+from perdure.actors.doorbell import Doorbell
+from perdure.actors.executions import Executions
+from perdure.actors.kernel import Alarms, Stuck, Supervisor, Teardown
+from perdure.actors.log import get_logger
+from perdure.actors.membership import Membership
+from perdure.actors.recovery import Recovery
+from perdure.actors.services import LINGER_MS, Services
+from perdure.actors.writer import Writer
+from perdure.runtime.agents import Agents
+from perdure.runtime.callbacks import StepCallback, call_back
+from perdure.runtime.language import Workflow
+from perdure.runtime.plans import Plans
+from perdure.runtime.seams import Seams
+from perdure.store.protocol import Store
+
+FOREVER_MS = 10**12  # who runs a single execution waits with it instead of giving it up
+IN_MEMORY = ":memory:"  # no other process can see such a store, so there is no bell to hang
+
+log = get_logger("perdure.runtime")
+
+
+class Blueprint(msgspec.Struct, frozen=True, kw_only=True):
+    """What a machine is to be made of."""
+
+    store: Store
+    seams: Seams
+    bus: Bus
+    agents: Agents
+    workflows: tuple[Workflow, ...]
+    kind: str
+    recovers: bool
+    max_active: int
+    max_active_steps: int
+    on_step_start: StepCallback | None
+    on_step_complete: StepCallback | None
+
+    @property
+    def performs(self) -> bool:
+        """Whether this process runs steps at all."""
+        return self.kind != "client"
+
+
+class Machine(msgspec.Struct, kw_only=True):
+    """The parts others talk to."""
+
+    services: Services
+    membership: Membership
+    plans: Plans
+    executions: Executions
+    recovery: Recovery
+
+
+@asynccontextmanager
+async def assemble(blueprint: Blueprint) -> AsyncIterator[Machine]:
+    """Open the store and set everything going; on the way out the other way round."""
+    store = blueprint.store
+    await store.open()
+    try:
+        async with anyio.create_task_group() as group:
+            writer = Writer(store)
+            group.start_soon(writer.run, name="writer")
+            try:
+                async with _joined(blueprint, writer) as machine:
+                    yield machine
+            finally:
+                writer.close()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await store.close()
+    log.debug("runtime_closed", location=store.location)
+
+
+@asynccontextmanager
+async def _joined(blueprint: Blueprint, writer: Writer) -> AsyncIterator[Machine]:
+    """This process on the list of runners, with a bell, and what needs both."""
+    seams = blueprint.seams
+    runner_id = seams.new_id()
+    rung = _Rung()
+    doorbell = Doorbell(runner_id, on_ring=rung.ring, on_work=rung.sweep)
+    if blueprint.store.location != IN_MEMORY:
+        await doorbell.open()
+    alarms = Alarms()
+    membership = Membership(
+        blueprint.store,
+        writer,
+        runner_id=runner_id,
+        kind=blueprint.kind,
+        now_ms=lambda: int(seams.clock.now() * 1000),
+    )
+    try:
+        await membership.join(doorbell=doorbell.path)
+        plans = Plans(blueprint.store, writer, blueprint.agents, performs=blueprint.performs)
+        services = Services(
+            store=blueprint.store,
+            writer=writer,
+            clock=seams.clock,
+            alarms=alarms,
+            slots=StepSlots(blueprint.max_active_steps),
+            bus=blueprint.bus,
+            plans=plans,
+            chance=seams.chance,
+            runner_no=membership.no,
+            on_commit=doorbell.announce,
+            linger_ms=LINGER_MS if blueprint.recovers else FOREVER_MS,
+        )
+        for workflow in blueprint.workflows:
+            await plans.publish(workflow, at_ms=services.now_ms())
+        async with _at_work(blueprint, services, membership, plans, rung) as machine:
+            yield machine
+    finally:
+        with anyio.CancelScope(shield=True):
+            await doorbell.close()
+            await membership.leave()
+        alarms.close()
+
+
+@asynccontextmanager
+async def _at_work(
+    blueprint: Blueprint, services: Services, membership: Membership, plans: Plans, rung: _Rung
+) -> AsyncIterator[Machine]:
+    """The executions, and what wakes them."""
+    async with AsyncExitStack() as stack:
+        supervisor = await stack.enter_async_context(
+            Supervisor(
+                name="executions",
+                random=services.chance,
+                on_stuck=_say_stuck,
+                teardown=Teardown.TOGETHER,
+            )
+        )
+        executions = Executions(
+            services, supervisor, membership, max_active=blueprint.max_active, on_room=rung.sweep
+        )
+        recovery = Recovery(services, executions, membership)
+        helpers = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(helpers.cancel_scope.cancel)
+        stack.callback(executions.close)
+        rung.connect(helpers, executions, recovery)
+        if blueprint.recovers:
+            helpers.start_soon(recovery.run, name="recovery")
+        if blueprint.on_step_start is not None or blueprint.on_step_complete is not None:
+            helpers.start_soon(call_back, blueprint.bus, blueprint.on_step_start, blueprint.on_step_complete)
+        yield Machine(
+            services=services,
+            membership=membership,
+            plans=plans,
+            executions=executions,
+            recovery=recovery,
+        )
+
+
+class _Rung:
+    """What a ring of the bell leads to; the bell hangs before there is anything to lead to."""
+
+    def __init__(self) -> None:
+        self._parts: tuple[TaskGroup, Executions, Recovery] | None = None
+
+    def connect(self, helpers: TaskGroup, executions: Executions, recovery: Recovery) -> None:
+        self._parts = (helpers, executions, recovery)
+
+    def ring(self, execution_id: str) -> None:
+        if self._parts is not None:
+            helpers, executions, _ = self._parts
+            helpers.start_soon(executions.ring, execution_id)
+
+    def sweep(self) -> None:
+        if self._parts is not None:
+            self._parts[2].ask()
+
+
+def _say_stuck(stuck: Stuck) -> None:
+    log.error("execution_stuck", execution_id=stuck.name, waited_s=stuck.waited_s, stack=stuck.stack)
