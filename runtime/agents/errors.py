@@ -1,0 +1,77 @@
+"""What can be wrong about agents and about the values their functions are called with."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from perdure.runtime.near import nearest
+from perdure.store.errors import PerdureError
+
+NAMES_SHOWN_MAX: Final = 10  # known names listed in a message; the rest is counted
+
+
+class UnknownAgent(PerdureError):
+    """No agent of that name is registered here."""
+
+    def __init__(self, name: str, *, known: Collection[str] = (), why: str = "") -> None:
+        """`known` are the names there are; `why` says more where the name could have been imported."""
+        near = nearest(name, known)
+        parts = [f"no agent {name!r} is registered"]
+        if why:
+            parts.append(f": {why}")
+        if near is not None:
+            parts.append(f" (did you mean {near!r}?)")
+        parts.append(f"; {_listed(known)}; register it with Agents().add(…) or --agents module:registry")
+        super().__init__("".join(parts))
+        self.name = name
+        self.near = near
+
+
+class DuplicateAgent(PerdureError):
+    """Another function is registered under that name."""
+
+    def __init__(self, name: str, *, where: str) -> None:
+        """`where` is the place of the function that has the name."""
+        super().__init__(
+            f"agent {name!r} is already registered ({where}): choose another name, or replace=True"
+        )
+        self.name = name
+        self.where = where
+
+
+class AgentsNotLoaded(PerdureError):
+    """A registry of agents could not be imported."""
+
+    def __init__(self, spec: str, *, why: str) -> None:
+        """`spec` is what was asked for, `why` what went wrong and what to do."""
+        super().__init__(f"cannot load agents from {spec!r}: {why}")
+        self.spec = spec
+
+
+class BadSignature(PerdureError):
+    """A function has parameters that cannot be filled by name."""
+
+    def __init__(self, function: str, *, why: str) -> None:
+        """`function` is its qualified name."""
+        super().__init__(f"{function}: {why}")
+        self.function = function
+        self.why = why
+
+
+class InputError(PerdureError):
+    """Values a step needs are missing, or are not of the type its function asks for."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        """`problems` are sentences, each naming the step, the parameter and what was expected."""
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+def _listed(known: Collection[str]) -> str:
+    """The names there are, in words."""
+    if not known:
+        return "no agents are registered"
+    names = sorted(known)
+    more = len(names) - NAMES_SHOWN_MAX
+    return "known: " + ", ".join(names[:NAMES_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")

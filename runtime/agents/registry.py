@@ -1,0 +1,197 @@
+"""Agents by name: registered by hand, or found in the workflow that defines them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from perdure.actors.plan import Mode
+from perdure.runtime.agents.errors import BadSignature, DuplicateAgent, UnknownAgent
+from perdure.runtime.agents.signature import (
+    Function,
+    Parameter,
+    is_async,
+    parameters_of,
+    place_of,
+    qualified_name,
+)
+
+PYTHON: Final = "python:"  # the prefix of agents that are named by where they are defined
+
+F = TypeVar("F", bound=Function)
+
+
+class FunctionSource:
+    """A module-level object whose functions may be called by their qualified names: a Workflow."""
+
+    @property
+    def functions(self) -> Mapping[str, Function]:
+        """Functions by `python:module:qualname`."""
+        raise NotImplementedError
+
+
+class Agent(msgspec.Struct, frozen=True, kw_only=True):
+    """A named handler that performs steps; `where` is its module and line."""
+
+    name: str
+    function: Function
+    parameters: tuple[Parameter, ...]
+    mode: Mode
+    capabilities: frozenset[str] = frozenset()
+    where: str = ""
+
+
+class Agents:
+    """A registry of agents. Reusable: one may serve any number of runtimes."""
+
+    def __init__(self, agents: Iterable[Agent] = ()) -> None:
+        """Begin with `agents`."""
+        self._agents: dict[str, Agent] = {agent.name: agent for agent in agents}
+        self._why_not: dict[str, str] = {}
+
+    def agent(
+        self, name: str, *, capabilities: Iterable[str] = (), process: bool = False, replace: bool = False
+    ) -> Callable[[F], F]:
+        """Register the decorated function, and return it unchanged.
+
+        `async def` runs on the loop, a plain `def` in a worker thread, with `process` in a worker
+        process that can be killed. Raises DuplicateAgent, BadSignature.
+        """
+
+        def register(function: F) -> F:
+            self.add(name, function, capabilities=capabilities, process=process, replace=replace)
+            return function
+
+        return register
+
+    def add(
+        self,
+        name: str,
+        function: Function,
+        *,
+        capabilities: Iterable[str] = (),
+        process: bool = False,
+        replace: bool = False,
+    ) -> Agent:
+        """Register a function under a name; a second time with the same function changes nothing.
+
+        Raises DuplicateAgent when another function has the name (unless `replace`), and
+        BadSignature.
+        """
+        known = self._agents.get(name)
+        if known is not None and known.function is not function and not replace:
+            raise DuplicateAgent(name, where=known.where)
+        agent = make_agent(name, function, capabilities=capabilities, process=process)
+        self._agents[name] = agent
+        self._why_not.pop(name, None)
+        return agent
+
+    def find(self, name: str) -> Agent | None:
+        """Return the agent of that name, or None.
+
+        A name of the form `python:module:qualname` that is not registered is imported, but only if
+        that module holds a Workflow with a step of exactly this name: a definition cannot call
+        whatever happens to be importable.
+        """
+        known = self._agents.get(name)
+        if known is not None or not name.startswith(PYTHON):
+            return known
+        found = _import_step(name)
+        if isinstance(found, str):
+            self._why_not[name] = found
+            return None
+        return self.add(name, found)
+
+    def get(self, name: str) -> Agent:
+        """Return the agent of that name. Raises UnknownAgent with the nearest one."""
+        agent = self.find(name)
+        if agent is None:
+            raise self.unknown(name)
+        return agent
+
+    def unknown(self, name: str) -> UnknownAgent:
+        """Return the error that says why there is no such agent, and which one may be meant."""
+        return UnknownAgent(name, known=self._agents, why=self._why_not.get(name, ""))
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all agents, in the order of their registration."""
+        return tuple(self._agents)
+
+    def by_capability(self, *capabilities: str) -> tuple[Agent, ...]:
+        """Return the agents that have all of the given capabilities."""
+        wanted = frozenset(capabilities)
+        return tuple(agent for agent in self._agents.values() if wanted <= agent.capabilities)
+
+    def merge(self, other: Agents, *, replace: bool = False) -> Agents:
+        """Take over the agents of `other`, and return self. Raises DuplicateAgent."""
+        for agent in other:
+            known = self._agents.get(agent.name)
+            if known is not None and known.function is not agent.function and not replace:
+                raise DuplicateAgent(agent.name, where=known.where)
+            self._agents[agent.name] = agent
+        return self
+
+    def __iter__(self) -> Any:
+        """Iterate over the agents."""
+        return iter(tuple(self._agents.values()))
+
+    def __len__(self) -> int:
+        """Count the agents."""
+        return len(self._agents)
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether an agent of that name is registered."""
+        return name in self._agents
+
+
+def make_agent(
+    name: str, function: Function, *, capabilities: Iterable[str] = (), process: bool = False
+) -> Agent:
+    """Read a function and say how it is to be run. Raises BadSignature."""
+    if not callable(function):
+        raise BadSignature(repr(function), why="is not a function")
+    if isinstance(capabilities, str):
+        raise TypeError(f"capabilities={capabilities!r}: give a set of names, such as {{{capabilities!r}}}")
+    place = place_of(function)
+    return Agent(
+        name=name,
+        function=function,
+        parameters=parameters_of(function),
+        mode=mode_of(function, process=process),
+        capabilities=frozenset(capabilities),
+        where=qualified_name(function) + (f" line {place[1]}" if place else ""),
+    )
+
+
+def mode_of(function: Function, *, process: bool) -> Mode:
+    """Where a function runs. Raises BadSignature for a process step that could not run there."""
+    if not process:
+        return Mode.ASYNC if is_async(function) else Mode.THREAD
+    name = qualified_name(function)
+    if is_async(function):
+        raise BadSignature(name, why="a process step is a plain def: worker processes have no event loop")
+    if "<" in name or not hasattr(function, "__qualname__"):
+        raise BadSignature(
+            name, why="a process step is imported by its worker: define it with def at the top of a module"
+        )
+    if any(parameter.is_context for parameter in parameters_of(function)):
+        raise BadSignature(name, why="a process step cannot have a StepContext: it stays in this process")
+    return Mode.PROCESS
+
+
+def _import_step(name: str) -> Function | str:
+    """Import the step a qualified name speaks of, or say why it cannot be had."""
+    module_name, _, qualname = name.removeprefix(PYTHON).partition(":")
+    if not module_name or not qualname or "<" in qualname:
+        return "it can only be registered by the program that defines it"
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # noqa: BLE001 - a foreign module raises whatever it likes
+        return f"importing {module_name} failed with {type(error).__name__}: {error}"
+    for each in vars(module).values():
+        if isinstance(each, FunctionSource) and name in each.functions:
+            return each.functions[name]
+    return f"module {module_name} has no workflow with the step {qualname}"

@@ -1,0 +1,127 @@
+"""What can only be told once the agents or the context of an execution are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from perdure.runtime.agents.binding import Needs, converter, missing_input, sort_parameters
+from perdure.runtime.agents.errors import BadSignature, InputError
+from perdure.runtime.agents.registry import Agent, Agents, mode_of
+from perdure.runtime.agents.signature import Parameter
+from perdure.runtime.language.checks import template_of
+from perdure.runtime.language.definition import Definition, StepDefinition
+from perdure.runtime.language.errors import Problem, TemplateError
+from perdure.runtime.language.findings import Findings, Locate, nowhere
+from perdure.runtime.language.templates import look_up
+from perdure.runtime.near import nearest
+
+Keys = Mapping[str, str]
+
+
+def check_agents(definition: Definition, agents: Agents, *, locate: Locate = nowhere) -> list[Problem]:
+    """Return what is wrong between the steps and the agents: unknown ones, parameters nothing fills."""
+    findings = Findings(locate)
+    keys = keys_of(definition)
+    for no, step in enumerate(definition.steps):
+        path = ("steps", no, "agent")
+        agent = agents.find(step.agent)
+        if agent is None:
+            message = f"step {step.key!r}: {agents.unknown(step.agent)}"
+            findings.add(path, message.partition("; ")[0], suggestion=None)
+            continue
+        for message in _signature_problems(step, agent, keys):
+            findings.add(path, message)
+    return list(findings.problems)
+
+
+def check_context(definition: Definition, context: Mapping[str, Any], agents: Agents) -> None:
+    """Refuse a context with which some step could not run, before any step runs.
+
+    Raises TemplateError where a template finds nothing, else InputError, with all there is to say.
+    Steps whose agents are not registered here are checked by their templates only.
+    """
+    keys = keys_of(definition)
+    clashes = [
+        f"the context key {key!r} is also the key of a step: call the input something else"
+        for key in context
+        if keys.get(key) == key
+    ]
+    templates: list[str] = []
+    inputs: list[str] = []
+    for step in definition.steps:
+        templates += _template_problems(step, keys, context)
+        agent = agents.find(step.agent)
+        if agent is not None:
+            inputs += _input_problems(step, agent, keys, context)
+    if templates:
+        raise TemplateError([*clashes, *templates, *inputs])
+    if clashes or inputs:
+        raise InputError([*clashes, *inputs])
+
+
+def keys_of(definition: Definition) -> Keys:
+    """Return the step keys by every spelling a parameter may have for them; their own comes first."""
+    keys = [step.key for step in definition.steps]
+    return {key.replace("-", "_"): key for key in keys} | {key: key for key in keys}
+
+
+def _step_taken(parameter: Parameter, step: StepDefinition, keys: Keys) -> str | None:
+    """The other step whose output the parameter takes."""
+    key = keys.get(parameter.wants)
+    return key if key is not None and key != step.key and parameter.takes(key) else None
+
+
+def _needs(step: StepDefinition, agent: Agent) -> Needs:
+    return sort_parameters(
+        agent.parameters, dependencies=step.dependencies, has_prompt=step.prompt is not None
+    )
+
+
+def _signature_problems(step: StepDefinition, agent: Agent, keys: Keys) -> Iterator[str]:
+    """What the agent's function asks for that the step cannot give."""
+    if step.process:
+        try:
+            mode_of(agent.function, process=True)
+        except BadSignature as error:
+            yield f"step {step.key!r}: {error}"
+    for parameter in _needs(step, agent).inputs:
+        taken = _step_taken(parameter, step, keys)
+        if taken is not None and not parameter.has_default:
+            yield (
+                f"step {step.key!r}: parameter {parameter.name!r} of agent {agent.name!r} "
+                f"takes the output of {taken!r}, which is not among its dependencies"
+            )
+
+
+def _template_problems(step: StepDefinition, keys: Keys, context: Mapping[str, Any]) -> Iterator[str]:
+    """Templates of inputs that the context does not have."""
+    template = template_of(step)
+    for path in template.paths if template is not None else ():
+        first = path.segments[0]
+        if keys.get(first) == first:
+            continue
+        if first not in context:
+            near = nearest(first, [*context, *keys])
+            hint = f" (did you mean {near!r}?)" if near else ""
+            yield f"step {step.key!r}: {path} is neither a step nor an input of this execution{hint}"
+            continue
+        try:
+            look_up(context, path.segments, path=path, step=step.key)
+        except TemplateError as error:
+            yield str(error)
+
+
+def _input_problems(
+    step: StepDefinition, agent: Agent, keys: Keys, context: Mapping[str, Any]
+) -> Iterator[str]:
+    """Inputs of the function that are missing, or of another type than it asks for."""
+    yield from _signature_problems(step, agent, keys)
+    for parameter in _needs(step, agent).inputs:
+        if parameter.wants in context:
+            try:
+                converter(parameter, step=step.key)(context[parameter.wants])
+            except InputError as error:
+                yield str(error)
+        elif not parameter.has_default and _step_taken(parameter, step, keys) is None:
+            yield missing_input(parameter, step=step.key)

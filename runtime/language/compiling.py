@@ -1,0 +1,138 @@
+"""From a sound definition to a plan, and the checks that need to know the agents or the context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from perdure.actors.context import StepContext
+from perdure.actors.plan import Inputs, Mode, Perform, Plan, PlannedStep, RetryPolicy, Scheduling
+from perdure.runtime.agents.binding import bind
+from perdure.runtime.agents.errors import BadSignature
+from perdure.runtime.agents.process import ProcessCall
+from perdure.runtime.agents.registry import Agent, Agents, mode_of
+from perdure.runtime.language.checks import needs_of, template_of
+from perdure.runtime.language.definition import Config, Definition, RetryDefinition, StepDefinition
+from perdure.runtime.language.graph import by_level, dependents_of, level_of, order_of
+from perdure.runtime.language.outputs import compile_schema
+from perdure.runtime.language.templates import compile_template
+
+
+def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, revision: str) -> Plan:
+    """Return the executable form of a sound definition.
+
+    Agents that are not registered are named in `missing`; their steps raise UnknownAgent if they
+    are performed all the same.
+    """
+    numbers = {step.key: no for no, step in enumerate(definition.steps)}
+    needs = needs_of(definition)
+    dependents = dependents_of(needs)
+    level = level_of(needs, order_of(needs))
+    missing: dict[str, None] = {}
+    steps = []
+    for no, step in enumerate(definition.steps):
+        agent = agents.find(step.agent)
+        if agent is None:
+            missing[step.agent] = None
+        inputs, perform, mode = _closures(step, agent, numbers, agents)
+        steps.append(
+            PlannedStep(
+                no=no,
+                key=step.key,
+                level=level[no],
+                needs=tuple(needs[no]),
+                dependents=tuple(dependents[no]),
+                inputs=inputs,
+                perform=perform,
+                mode=mode,
+                timeout_ms=step.timeout_ms,
+                retry=_retry_policy(step, definition.config),
+                is_optional=step.optional,
+                is_parallel=step.parallel,
+                check_output=step.output_schema and compile_schema(step.output_schema, step=step.key),
+            )
+        )
+    config = definition.config
+    return Plan(
+        workflow=definition.name,
+        workflow_no=workflow_no,
+        revision=revision,
+        steps=tuple(steps),
+        levels=tuple(tuple(each) for each in by_level(level)),
+        scheduling=Scheduling(config.scheduling),
+        parallelism=config.parallelism,
+        continue_on_error=config.continue_on_error,
+        timeout_ms=config.timeout,
+        checkpoint_interval_ms=config.checkpoint_interval,
+        missing=tuple(missing),
+    )
+
+
+def _retry_policy(step: StepDefinition, config: Config) -> RetryPolicy:
+    """The step's own policy, else the workflow's number of retries with the usual delays."""
+    policy = step.retry_policy or RetryDefinition(max_retries=config.max_retries)
+    return RetryPolicy(
+        max_retries=policy.max_retries,
+        delay_ms=policy.retry_delay_ms,
+        multiplier=policy.retry_backoff_multiplier,
+        max_delay_ms=policy.retry_max_delay_ms,
+        jitter=policy.jitter,
+        retryable_errors=policy.retryable_errors,
+    )
+
+
+def _closures(
+    step: StepDefinition, agent: Agent | None, numbers: Mapping[str, int], agents: Agents
+) -> tuple[Inputs, Perform, Mode]:
+    """How the step's arguments are picked up, what is called with them, and where."""
+    if agent is None:
+        return _no_inputs, _refuse(agents, step.agent), Mode.ASYNC
+    template = template_of(step)
+    inputs = bind(
+        agent.parameters,
+        step=step.key,
+        dependencies={key: numbers[key] for key in step.dependencies},
+        render=None if template is None else compile_template(template, step=step.key, numbers=numbers),
+    )
+    if not step.process and agent.mode is not Mode.PROCESS:
+        return inputs, _call(agent), agent.mode
+    try:
+        mode_of(agent.function, process=True)
+    except BadSignature as error:
+        return inputs, _raise(error), Mode.ASYNC
+    return inputs, ProcessCall(agent.function), Mode.PROCESS
+
+
+def _call(agent: Agent) -> Perform:
+    """Call the function with the arguments that were picked up, and the context where it wants it."""
+    function = agent.function
+    wanted = [parameter.name for parameter in agent.parameters if parameter.is_context]
+    if not wanted:
+        return lambda _context, bound: function(**bound)
+
+    def perform(context: StepContext, bound: dict[str, Any]) -> Any:
+        return function(**bound, **dict.fromkeys(wanted, context))
+
+    return perform
+
+
+def _no_inputs(_values: object) -> dict[str, Any]:
+    return {}
+
+
+def _refuse(agents: Agents, name: str) -> Perform:
+    """Perform a step whose agent is not here: say so."""
+
+    async def perform(_context: StepContext, _bound: Any) -> Any:
+        raise agents.unknown(name)
+
+    return perform
+
+
+def _raise(error: Exception) -> Callable[[StepContext, Any], Any]:
+    """Perform a step whose function cannot run where it should: say so."""
+
+    async def perform(_context: StepContext, _bound: Any) -> Any:
+        raise error
+
+    return perform

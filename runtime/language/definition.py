@@ -1,0 +1,120 @@
+"""The canonical form of a workflow: what YAML, JSON and Python all come to.
+
+The structs here are the one table of fields: names, types, defaults and ranges. Validation, the
+printed form, the revision and the documentation are all read from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+MS_MAX: Final = 315_360_000_000  # ten years; longer is a slip of the keyboard
+RETRIES_MAX: Final = 10_000  # with any delay at all that is days; endless retries hide a fault
+MULTIPLIER_MAX: Final = 1_000  # the delay is capped anyway
+STEPS_MAX: Final = 50_000  # a graph of this size still validates within a second or two
+NEEDS_MAX: Final = 10_000  # dependencies of one step
+TAGS_MAX: Final = 100  # people read them
+LABEL_MAX: Final = 256  # characters of versions, authors, tags: they are shown in one line
+TEXT_MAX: Final = 1_000_000  # characters of a prompt or description; a whole file has no more
+AGENT_MAX: Final = 512  # characters; qualified Python names are long
+PARALLELISM_MAX: Final = 100_000  # more than any runtime's slots
+
+Positive = Annotated[int, Meta(ge=1, le=MS_MAX)]
+Delay = Annotated[int, Meta(ge=0, le=MS_MAX)]
+Retries = Annotated[int, Meta(ge=0, le=RETRIES_MAX)]
+Label = Annotated[str, Meta(min_length=1, max_length=LABEL_MAX)]
+Text = Annotated[str, Meta(max_length=TEXT_MAX)]
+AgentName = Annotated[str, Meta(min_length=1, max_length=AGENT_MAX)]
+
+
+class Part(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True
+):
+    """A mapping of the definition; fields are camelCase in text."""
+
+
+class RetryDefinition(Part, kw_only=True):
+    """How a failed step is tried again; times in milliseconds."""
+
+    max_retries: Retries = 0
+    retry_delay_ms: Delay = 1_000
+    retry_backoff_multiplier: Annotated[float, Meta(ge=1, le=MULTIPLIER_MAX)] = 2.0
+    retry_max_delay_ms: Delay = 60_000
+    jitter: bool = True
+    retryable_errors: tuple[Label, ...] = ()
+
+
+class StepDefinition(Part, kw_only=True):
+    """A node of the graph: what performs it, what it needs, how it may fail."""
+
+    key: str
+    agent: AgentName
+    prompt: Text | None = None
+    dependencies: Annotated[tuple[str, ...], Meta(max_length=NEEDS_MAX)] = ()
+    parallel: bool = True
+    optional: bool = False
+    timeout_ms: Positive | None = None
+    retry_policy: RetryDefinition | None = None
+    output_schema: dict[str, Any] | None = None
+    process: bool = False
+
+
+class Config(Part, kw_only=True):
+    """Policy of the whole workflow; times in milliseconds."""
+
+    timeout: Positive | None = None
+    max_retries: Retries = 0
+    checkpoint_interval: Positive | None = None
+    parallelism: Annotated[int, Meta(ge=1, le=PARALLELISM_MAX)] | None = None
+    continue_on_error: bool = False
+    scheduling: Literal["level", "eager"] = "level"
+
+
+class Definition(Part, kw_only=True):
+    """A workflow."""
+
+    name: str
+    description: Text | None = None
+    version: Label | None = None
+    author: Annotated[str, Meta(max_length=LABEL_MAX)] | None = None
+    tags: Annotated[tuple[Label, ...], Meta(max_length=TAGS_MAX)] = ()
+    config: Config = Config()
+    steps: Annotated[tuple[StepDefinition, ...], Meta(min_length=1, max_length=STEPS_MAX)]
+
+
+_canonical = msgspec.json.Encoder(order="deterministic")
+
+
+def plain(part: Part) -> dict[str, Any]:
+    """Return a mapping of the definition as plain values, without what equals its default.
+
+    So two texts that mean the same have the same form, whatever they spell out.
+    """
+    found: dict[str, Any] = {}
+    for field in msgspec.structs.fields(part):
+        value = getattr(part, field.name)
+        if field.required or value != field.default:
+            found[field.encode_name] = _plain_value(value)
+    return found
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Part):
+        return plain(value)
+    if isinstance(value, tuple):
+        return [_plain_value(each) for each in value]
+    return value
+
+
+def revision_of(definition: Definition) -> str:
+    """Return the identity of the definition's content: the SHA-256 of its canonical JSON, in hex."""
+    return hashlib.sha256(_canonical.encode(plain(definition))).hexdigest()
+
+
+def definition_from_json(document: Any) -> Definition:
+    """Read back a definition that was checked and stored before: types are checked, no more."""
+    return msgspec.convert(document, Definition)

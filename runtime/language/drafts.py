@@ -1,0 +1,116 @@
+"""Steps as they are declared in Python, and how their dependencies are told from their parameters.
+
+Parameters can name steps that are declared later, so nothing is decided before the definition is
+asked for: then every step and every key is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from perdure.runtime.agents.errors import BadSignature
+from perdure.runtime.agents.registry import PYTHON, mode_of
+from perdure.runtime.agents.signature import Function, parameters_of, place_of, qualified_name
+from perdure.runtime.language.definition import StepDefinition
+from perdure.runtime.language.findings import Findings, Path, Place
+
+After = Sequence[str | Function]
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A declared step: everything that is known of it alone; `after` names steps or their functions."""
+
+    step: StepDefinition
+    function: Function | None = None
+    after: tuple[str | Function, ...] = ()
+
+
+def agent_name(function: Function, *, key: str) -> str:
+    """The agent name of a step's function.
+
+    Lambdas and local functions share their qualified names, so the step's key is added to theirs.
+    """
+    name = f"{PYTHON}{qualified_name(function)}"
+    return f"{name}#{key}" if "<" in name else name
+
+
+def locate_drafts(drafts: Sequence[Draft], path: Path) -> Place:
+    """Place a problem at the function of the step it is about."""
+    match path:
+        case ("steps", int(no), *_) if no < len(drafts):
+            function = drafts[no].function
+            place = place_of(function) if function is not None else None
+            if place is not None:
+                return Place(place[0], place[1], None)
+    return Place(None, None, None)
+
+
+def settle(drafts: Sequence[Draft], findings: Findings) -> tuple[StepDefinition, ...]:
+    """Return the steps with their dependencies, adding what is wrong with their functions."""
+    keys = [draft.step.key for draft in drafts]
+    by_name = _by_parameter_name(drafts, findings)
+    by_function = {id(draft.function): draft.step.key for draft in drafts if draft.function is not None}
+    steps = []
+    for no, draft in enumerate(drafts):
+        wanted: dict[str, None] = dict.fromkeys(draft.step.dependencies)
+        if draft.function is not None:
+            wanted |= dict.fromkeys(_taken(no, draft, by_name, keys, findings))
+        wanted |= dict.fromkeys(_after(no, draft, by_function, findings))
+        steps.append(msgspec.structs.replace(draft.step, dependencies=tuple(wanted)))
+    return tuple(steps)
+
+
+def _by_parameter_name(drafts: Sequence[Draft], findings: Findings) -> dict[str, str]:
+    """The keys by the names parameters have for them; two keys with one such name are refused."""
+    found: dict[str, str] = {}
+    has_functions = any(draft.function is not None for draft in drafts)
+    for no, draft in enumerate(drafts):
+        key = draft.step.key
+        other = found.setdefault(key.replace("-", "_"), key)
+        if other != key and has_functions:
+            findings.add(
+                ("steps", no, "key"),
+                f"steps {other!r} and {key!r} would be one and the same parameter name; rename one of them",
+            )
+    return found
+
+
+def _taken(
+    no: int, draft: Draft, by_name: Mapping[str, str], keys: Sequence[str], findings: Findings
+) -> list[str]:
+    """The steps whose outputs the function's parameters take. Its own name is an input."""
+    function = draft.function
+    assert function is not None
+    try:
+        mode_of(function, process=draft.step.process)
+        parameters = parameters_of(function)
+    except BadSignature as error:
+        findings.add(("steps", no), f"step {draft.step.key!r}: {error}")
+        return []
+    taken = []
+    exact = set(keys) if any(parameter.is_exact for parameter in parameters) else set()
+    for parameter in parameters:
+        key = by_name.get(parameter.wants) if not parameter.is_exact else None
+        if parameter.is_exact and parameter.wants in exact:
+            key = parameter.wants
+        if key is not None and key != draft.step.key and not parameter.is_context:
+            taken.append(key)
+    return taken
+
+
+def _after(no: int, draft: Draft, by_function: Mapping[int, str], findings: Findings) -> list[str]:
+    """The keys of the steps this one is ordered after."""
+    keys = []
+    for each in draft.after:
+        key = each if isinstance(each, str) else by_function.get(id(each))
+        if key is None:
+            findings.add(
+                ("steps", no, "after"),
+                f"step {draft.step.key!r}: after= names {each!r}, which is no step of this workflow",
+                expected="keys of steps, or their functions",
+            )
+        else:
+            keys.append(key)
+    return keys

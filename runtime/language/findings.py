@@ -1,0 +1,90 @@
+"""A list of problems while it grows: checks add to it, the end places them in the text and raises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from perdure.runtime.language.errors import PROBLEMS_MAX, CycleError, DefinitionError, Problem
+
+Path = tuple[str | int, ...]
+
+
+class Place(NamedTuple):
+    """A position in a text, counted from 1."""
+
+    file: str | None
+    line: int | None
+    column: int | None
+
+
+Locate = Callable[[Path, bool], Place]
+
+
+def nowhere(_path: Path, _at_key: bool) -> Place:  # noqa: FBT001 - a Locate
+    """Place problems of a definition that has no text."""
+    return Place(None, None, None)
+
+
+class Findings:
+    """What was found so far."""
+
+    def __init__(self, locate: Locate = nowhere) -> None:
+        """`locate` tells where in the text a path (or, with True, its key) stands."""
+        self._locate = locate
+        self._found: list[Problem] = []
+        self._more = 0
+        self.cycle: tuple[str, ...] | None = None
+
+    def add(
+        self,
+        path: Path,
+        message: str,
+        *,
+        expected: str | None = None,
+        suggestion: str | None = None,
+        at_key: bool = False,
+    ) -> None:
+        """Note a problem with the part at `path`."""
+        if len(self._found) >= PROBLEMS_MAX:
+            self._more += 1
+            return
+        file, line, column = self._locate(path, at_key)
+        self._found.append(
+            Problem(
+                message=message,
+                path=written(path),
+                file=file,
+                line=line,
+                column=column,
+                expected=expected,
+                suggestion=suggestion,
+            )
+        )
+
+    def __len__(self) -> int:
+        """Count the problems."""
+        return len(self._found) + self._more
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Return the problems in the order of the text."""
+        return tuple(sorted(self._found, key=lambda problem: (problem.line or 0, problem.column or 0)))
+
+    def raise_if_any(self) -> None:
+        """Raise DefinitionError (CycleError when a circle is among them) if there are problems."""
+        if self.cycle is not None:
+            raise CycleError(self.problems, path=self.cycle, more=self._more)
+        if self._found:
+            raise DefinitionError(self.problems, more=self._more)
+
+
+def written(path: Path) -> str:
+    """A path as people write it: `steps[2].retryPolicy`."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else part
+    return text

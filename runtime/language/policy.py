@@ -1,0 +1,54 @@
+"""How Python speaks of time and retries: seconds, timedeltas and exception classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import msgspec
+
+from perdure.runtime.language.definition import RetryDefinition
+
+Duration = float | timedelta
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """How often and how patiently a failed step is tried again; times in seconds or as timedelta.
+
+    The delay before retry n is `delay * multiplier ** (n - 1)`, at most `max_delay`; with `jitter` a
+    random part of it. `retryable_errors` are exception classes or their names; empty means all.
+    """
+
+    max_retries: int = 0
+    delay: Duration = 1.0
+    multiplier: float = 2.0
+    max_delay: Duration = 60.0
+    jitter: bool = True
+    retryable_errors: Sequence[str | type[BaseException]] = ()
+
+
+def milliseconds(duration: Duration) -> int:
+    """Return a duration in whole milliseconds; what is more than nothing is at least one."""
+    seconds = duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
+    if seconds != seconds or abs(seconds) == float("inf"):  # noqa: PLR0124 - NaN is not itself
+        raise ValueError(f"{duration!r} is not a duration: give seconds or a timedelta")
+    rounded = round(seconds * 1_000)
+    return 1 if rounded == 0 < seconds else rounded
+
+
+def optional_milliseconds(duration: Duration | None) -> int | None:
+    """Return a duration in milliseconds, None for none."""
+    return None if duration is None else milliseconds(duration)
+
+
+def retry_definition(retry: Retry) -> RetryDefinition:
+    """Return the canonical form of a retry policy."""
+    errors = [retry.retryable_errors] if isinstance(retry.retryable_errors, str) else retry.retryable_errors
+    return RetryDefinition(
+        max_retries=retry.max_retries,
+        retry_delay_ms=milliseconds(retry.delay),
+        retry_backoff_multiplier=float(retry.multiplier),
+        retry_max_delay_ms=milliseconds(retry.max_delay),
+        jitter=retry.jitter,
+        retryable_errors=tuple(each if isinstance(each, str) else each.__name__ for each in errors),
+    )

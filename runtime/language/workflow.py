@@ -1,0 +1,235 @@
+"""A workflow, however it was written: declared in Python, or read from YAML or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar, overload
+
+from perdure.runtime.agents.registry import FunctionSource
+from perdure.runtime.agents.signature import Function
+from perdure.runtime.language.checks import needs_of
+from perdure.runtime.language.definition import Config, Definition, StepDefinition, revision_of
+from perdure.runtime.language.drafts import After, Draft, agent_name, locate_drafts, settle
+from perdure.runtime.language.findings import Findings
+from perdure.runtime.language.graph import by_level, level_of, order_of
+from perdure.runtime.language.parsing import Format, check_values, parse, read
+from perdure.runtime.language.policy import Duration, Retry, optional_milliseconds, retry_definition
+from perdure.runtime.language.printing import to_json, to_yaml
+
+F = TypeVar("F", bound=Function)
+
+
+class Workflow(FunctionSource):
+    """A named graph of steps. Nothing is checked before `definition` is asked for."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        version: str | None = None,
+        description: str | None = None,
+        author: str | None = None,
+        tags: Iterable[str] = (),
+        timeout: Duration | None = None,
+        max_retries: int = 0,
+        parallelism: int | None = None,
+        continue_on_error: bool = False,
+        checkpoint_interval: Duration | None = None,
+        scheduling: Literal["level", "eager"] = "level",
+    ) -> None:
+        """Begin a workflow without steps; times in seconds or as timedelta.
+
+        `max_retries` is for steps without a `retry` of their own; `parallelism` is how many steps
+        of one execution may run at once. With `scheduling="eager"` a step starts as soon as its own
+        needs are met, else when every step of the levels below has settled.
+        """
+        config = Config(
+            timeout=optional_milliseconds(timeout),
+            max_retries=max_retries,
+            checkpoint_interval=optional_milliseconds(checkpoint_interval),
+            parallelism=parallelism,
+            continue_on_error=continue_on_error,
+            scheduling=scheduling,
+        )
+        self._head: dict[str, Any] = {
+            "name": name,
+            "description": description,
+            "version": version,
+            "author": author,
+            "tags": (tags,) if isinstance(tags, str) else tuple(tags),
+            "config": config,
+        }
+        self._drafts: list[Draft] = []
+        self._definition: Definition | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the workflow."""
+        return str(self._head["name"])
+
+    def __repr__(self) -> str:
+        """Its name and size."""
+        return f"<Workflow {self.name!r}, {len(self._drafts)} steps>"
+
+    @overload
+    def step(self, function: F, /) -> F: ...
+
+    @overload
+    def step(
+        self,
+        function: None = None,
+        /,
+        *,
+        key: str | None = None,
+        timeout: Duration | None = None,
+        retry: Retry | None = None,
+        optional: bool = False,
+        parallel: bool = True,
+        after: After = (),
+        process: bool = False,
+        output_schema: Mapping[str, Any] | None = None,
+    ) -> Callable[[F], F]: ...
+
+    def step(
+        self,
+        function: F | None = None,
+        /,
+        *,
+        key: str | None = None,
+        timeout: Duration | None = None,
+        retry: Retry | None = None,
+        optional: bool = False,
+        parallel: bool = True,
+        after: After = (),
+        process: bool = False,
+        output_schema: Mapping[str, Any] | None = None,
+    ) -> F | Callable[[F], F]:
+        """Make the decorated function a step, and return it unchanged.
+
+        A parameter named like another step (`-` read as `_`) is the dependency on it and receives
+        its output; the others are inputs, and a default makes an input optional. `after` orders
+        without data. `timeout` is for each attempt. The key is the function's name unless given.
+        """
+
+        def declare(declared: F) -> F:
+            chosen = key if key is not None else getattr(declared, "__name__", "")
+            step = StepDefinition(
+                key=chosen,
+                agent=agent_name(declared, key=chosen),
+                parallel=parallel,
+                optional=optional,
+                timeout_ms=optional_milliseconds(timeout),
+                retry_policy=None if retry is None else retry_definition(retry),
+                output_schema=None if output_schema is None else dict(output_schema),
+                process=process,
+            )
+            self._add(Draft(step=step, function=declared, after=_several(after)))
+            return declared
+
+        return declare if function is None else declare(function)
+
+    def agent_step(
+        self,
+        key: str,
+        *,
+        agent: str,
+        prompt: str | None = None,
+        after: After = (),
+        timeout: Duration | None = None,
+        retry: Retry | None = None,
+        optional: bool = False,
+        parallel: bool = True,
+        process: bool = False,
+        output_schema: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Add a step that a named agent performs, as a YAML step does, and return the workflow.
+
+        `after` names its dependencies; `prompt` is a template.
+        """
+        step = StepDefinition(
+            key=key,
+            agent=agent,
+            prompt=prompt,
+            parallel=parallel,
+            optional=optional,
+            timeout_ms=optional_milliseconds(timeout),
+            retry_policy=None if retry is None else retry_definition(retry),
+            output_schema=None if output_schema is None else dict(output_schema),
+            process=process,
+        )
+        self._add(Draft(step=step, after=_several(after)))
+        return self
+
+    def _add(self, draft: Draft) -> None:
+        self._drafts.append(draft)
+        self._definition = None
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a workflow from a YAML or JSON file. Raises DefinitionError with all its problems."""
+        return cls.from_definition(read(Path(path)))
+
+    @classmethod
+    def parse(cls, text: str | bytes, *, source: str = "<text>", format: Format | None = None) -> Self:
+        """Read a workflow from text; `source` names it in problems, its extension tells the format.
+
+        Raises DefinitionError with all its problems.
+        """
+        return cls.from_definition(parse(text, source=source, format=format))
+
+    @classmethod
+    def from_definition(cls, definition: Definition) -> Self:
+        """Make a workflow of a definition."""
+        workflow = cls(definition.name)
+        workflow._head = {
+            field: getattr(definition, field) for field in definition.__struct_fields__ if field != "steps"
+        }
+        workflow._drafts = [Draft(step=step) for step in definition.steps]
+        return workflow
+
+    @property
+    def definition(self) -> Definition:
+        """The canonical form. Raises DefinitionError with everything that is wrong."""
+        if self._definition is None:
+            drafts = self._drafts
+            findings = Findings(lambda path, _at_key: locate_drafts(drafts, path))
+            steps = settle(drafts, findings)
+            definition = Definition(**self._head, steps=steps)
+            self._definition = check_values(definition, findings)
+        return self._definition
+
+    @property
+    def revision(self) -> str:
+        """The identity of the content: a hash of the canonical form, in hex."""
+        return revision_of(self.definition)
+
+    @property
+    def functions(self) -> dict[str, Function]:
+        """The functions of Python steps by their agent names, `python:module:qualname`."""
+        return {draft.step.agent: draft.function for draft in self._drafts if draft.function is not None}
+
+    def levels(self) -> list[list[str]]:
+        """Return the keys of the steps of each level, lowest first."""
+        definition = self.definition
+        needs = needs_of(definition)
+        levels = by_level(level_of(needs, order_of(needs)))
+        return [[definition.steps[no].key for no in level] for level in levels]
+
+    def order(self) -> list[str]:
+        """Return the keys so that each step comes after its needs, else as they are written."""
+        definition = self.definition
+        return [definition.steps[no].key for no in order_of(needs_of(definition))]
+
+    def to_yaml(self) -> str:
+        """Print as YAML that reads back equal. Raises NotPrintable for lambdas and local functions."""
+        return to_yaml(self.definition)
+
+    def to_json(self) -> str:
+        """Print as JSON that reads back equal. Raises NotPrintable for lambdas and local functions."""
+        return to_json(self.definition)
+
+
+def _several(after: After | str) -> tuple[str | Function, ...]:
+    """What a step is ordered after; a single key or function is taken as one."""
+    return (after,) if isinstance(after, str) or callable(after) else tuple(after)
