@@ -62,14 +62,16 @@ def bind(
     InputError naming the step, the parameter, what was expected and what was there.
     """
     needs = sort_parameters(parameters, dependencies=tuple(dependencies), has_prompt=render is not None)
-    rendered = needs.prompt and (needs.prompt.name, converter(needs.prompt, step=step))
+    prompts = (
+        [(needs.prompt.name, render, converter(needs.prompt, step=step))] if needs.prompt and render else []
+    )
     outputs = [(p.name, dependencies[key], converter(p, step=step)) for p, key in needs.steps]
     inputs = [(p, converter(p, step=step)) for p in needs.inputs]
 
     def pick_up(values: Values) -> dict[str, Any]:
         bound: dict[str, Any] = {}
-        if rendered is not None and render is not None:
-            bound[rendered[0]] = rendered[1](render(values))
+        for name, rendered, convert in prompts:
+            bound[name] = convert(rendered(values))
         for name, no, convert in outputs:
             bound[name] = convert(values.output(no))
         context = values.context

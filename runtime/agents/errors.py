@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from perdure.actors.errors import InvalidContext
 from perdure.runtime.near import nearest
 from perdure.store.errors import PerdureError
 
@@ -59,7 +60,7 @@ class BadSignature(PerdureError):
         self.why = why
 
 
-class InputError(PerdureError):
+class InputError(InvalidContext):
     """Values a step needs are missing, or are not of the type its function asks for."""
 
     def __init__(self, problems: Sequence[str]) -> None:

@@ -49,7 +49,7 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
                 retry=_retry_policy(step, definition.config),
                 is_optional=step.optional,
                 is_parallel=step.parallel,
-                check_output=step.output_schema and compile_schema(step.output_schema, step=step.key),
+                check_output=_check_output(step),
             )
         )
     config = definition.config
@@ -79,6 +79,11 @@ def _retry_policy(step: StepDefinition, config: Config) -> RetryPolicy:
         jitter=policy.jitter,
         retryable_errors=policy.retryable_errors,
     )
+
+
+def _check_output(step: StepDefinition) -> Callable[[Any], None] | None:
+    """What the step promises about its output, if anything."""
+    return None if step.output_schema is None else compile_schema(step.output_schema, step=step.key)
 
 
 def _closures(

@@ -37,7 +37,7 @@ class Part(
     """A mapping of the definition; fields are camelCase in text."""
 
 
-class RetryDefinition(Part, kw_only=True):
+class RetryDefinition(Part, frozen=True, kw_only=True):
     """How a failed step is tried again; times in milliseconds."""
 
     max_retries: Retries = 0
@@ -48,7 +48,7 @@ class RetryDefinition(Part, kw_only=True):
     retryable_errors: tuple[Label, ...] = ()
 
 
-class StepDefinition(Part, kw_only=True):
+class StepDefinition(Part, frozen=True, kw_only=True):
     """A node of the graph: what performs it, what it needs, how it may fail."""
 
     key: str
@@ -63,7 +63,7 @@ class StepDefinition(Part, kw_only=True):
     process: bool = False
 
 
-class Config(Part, kw_only=True):
+class Config(Part, frozen=True, kw_only=True):
     """Policy of the whole workflow; times in milliseconds."""
 
     timeout: Positive | None = None
@@ -74,7 +74,7 @@ class Config(Part, kw_only=True):
     scheduling: Literal["level", "eager"] = "level"
 
 
-class Definition(Part, kw_only=True):
+class Definition(Part, frozen=True, kw_only=True):
     """A workflow."""
 
     name: str

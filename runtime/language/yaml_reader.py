@@ -118,6 +118,8 @@ class _Reader:
                     self.fail("a second document begins here: one file holds one workflow", event.start_mark)
                 if event.version is not None and tuple(event.version) not in {(1, 1), (1, 2)}:
                     self.fail("only YAML 1.1 and 1.2 are read", event.start_mark)
+            case _:
+                pass  # the ends of documents and of the text need no answer
 
     def _scalar(self, event: Any) -> None:
         """Resolve a scalar and put it where it belongs."""
