@@ -245,7 +245,7 @@ def test_graph_and_agents_describe_what_is_there(terminal):
     [
         (("run", "missing.yaml"), 4),
         (("run", "relay.yaml", "-i", "word=x"), 4),
-        (("run", "relay.yaml", "--agents", "agents.py:agents"), 4),
+        (("run", "relay.yaml", "--agents", "agents.py:agents"), 2),
         (("run", "relay.yaml", "--agents", "nowhere.py:agents"), 4),
         (("resume", "@last"), 6),
     ],
