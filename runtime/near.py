@@ -1,4 +1,4 @@
-"""The nearest valid name to one that was mistyped."""
+"""Names in messages: cut to what can be shown, and the nearest valid one to a mistyped one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 CANDIDATES_MAX: Final = 1_000  # names compared; among more, a guess costs more than it helps
 LENGTH_MAX: Final = 128  # characters of a name worth comparing
+SHOWN_MAX: Final = 80  # characters of a name in a message
 LIKENESS_MIN: Final = 0.6  # below it a suggestion puzzles more than it helps
 
 
@@ -18,3 +19,9 @@ def nearest(name: str, known: Collection[str]) -> str | None:
     folded = {each.casefold(): each for each in known}
     found = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=LIKENESS_MIN)
     return folded[found[0]] if found else None
+
+
+def quoted(text: object) -> str:
+    """Return a name in quotes, cut to what fits into a message."""
+    written = repr(text)
+    return written if len(written) <= SHOWN_MAX else f"{written[: SHOWN_MAX - 2]}…{written[-1]}"

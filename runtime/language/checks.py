@@ -11,7 +11,7 @@ from perdure.runtime.language.findings import Findings
 from perdure.runtime.language.graph import cycles_of, not_ancestors, order_of
 from perdure.runtime.language.outputs import BadSchema, check_schema
 from perdure.runtime.language.templates import BadTemplate, Template, parse_template
-from perdure.runtime.near import nearest
+from perdure.runtime.near import nearest, quoted
 
 CYCLE_STEPS_SHOWN_MAX: Final = 128  # steps of a circle named in a message; the rest is counted
 
@@ -29,15 +29,17 @@ def check(definition: Definition, findings: Findings) -> None:
 def _check_labels(definition: Definition, findings: Findings) -> None:
     """Refuse names and labels that could not be shown or addressed."""
     if definition.name and not names.is_name(definition.name):
-        findings.add(("name",), f"{definition.name!r} is not a workflow name", expected=names.NAME_RULE)
+        findings.add(("name",), f"{quoted(definition.name)} is not a workflow name", expected=names.NAME_RULE)
     labels = [(("version",), definition.version), (("author",), definition.author)]
     tags = [(("tags", no), tag) for no, tag in enumerate(definition.tags)]
     for path, label in [*labels, *tags]:
         if label is not None and not names.is_label(label):
-            findings.add(path, f"{label!r} has characters that cannot be shown", expected="one line of text")
+            findings.add(
+                path, f"{quoted(label)} has characters that cannot be shown", expected="one line of text"
+            )
     for no, tag in enumerate(definition.tags):
         if tag in definition.tags[:no]:
-            findings.add(("tags", no), f"tag {tag!r} is there twice")
+            findings.add(("tags", no), f"tag {quoted(tag)} is there twice")
 
 
 def _check_keys(definition: Definition, findings: Findings) -> dict[str, int]:
@@ -46,10 +48,10 @@ def _check_keys(definition: Definition, findings: Findings) -> dict[str, int]:
     for no, step in enumerate(definition.steps):
         path = ("steps", no, "key")
         if step.key and not names.is_key(step.key):
-            findings.add(path, f"{step.key!r} is not a step key", expected=names.KEY_RULE)
+            findings.add(path, f"{quoted(step.key)} is not a step key", expected=names.KEY_RULE)
         if step.key in numbers:
             first = numbers[step.key]
-            findings.add(path, f"step {step.key!r} is defined twice: it is also steps[{first}]")
+            findings.add(path, f"step {quoted(step.key)} is defined twice: it is also steps[{first}]")
         elif step.key:
             numbers[step.key] = no
     return numbers
@@ -60,7 +62,7 @@ def _check_steps(definition: Definition, findings: Findings) -> Iterator[tuple[i
     for no, step in enumerate(definition.steps):
         if not names.is_label(step.agent):
             findings.add(
-                ("steps", no, "agent"), f"{step.agent!r} is not an agent name", expected="visible text"
+                ("steps", no, "agent"), f"{quoted(step.agent)} is not an agent name", expected="visible text"
             )
         if step.output_schema is not None:
             try:
@@ -86,15 +88,15 @@ def _check_needs(definition: Definition, numbers: dict[str, int], findings: Find
             path = ("steps", no, "dependencies", place)
             need = numbers.get(key)
             if key == step.key:
-                findings.add(path, f"step {step.key!r} depends on itself: {key} → {key}")
+                findings.add(path, f"step {quoted(step.key)} depends on itself: {key} → {key}")
             elif need is None:
                 findings.add(
                     path,
-                    f"step {step.key!r} depends on {key!r}, which does not exist",
+                    f"step {quoted(step.key)} depends on {quoted(key)}, which does not exist",
                     suggestion=nearest(key, numbers),
                 )
             elif need in sound:
-                findings.add(path, f"step {step.key!r} names the dependency {key!r} twice")
+                findings.add(path, f"step {quoted(step.key)} names the dependency {quoted(key)} twice")
             else:
                 sound[need] = None
         needs.append(list(sound))
@@ -131,7 +133,7 @@ def _check_templates(
             if target == no:
                 findings.add(
                     ("steps", no, "prompt"),
-                    f"{path} is the output of step {definition.steps[no].key!r} itself",
+                    f"{path} is the output of step {quoted(definition.steps[no].key)} itself",
                 )
             elif target is not None and target not in direct:
                 asked[no, target] = None
@@ -141,8 +143,8 @@ def _check_templates(
             step, other = definition.steps[no], definition.steps[target]
             findings.add(
                 ("steps", no, "prompt"),
-                f"the prompt of step {step.key!r} looks up {other.key!r}, which need not run before it",
-                expected=f"{other.key!r} among its dependencies, or theirs",
+                f"the prompt looks up {quoted(other.key)}, which need not run before {quoted(step.key)}",
+                expected=f"{quoted(other.key)} among its dependencies, or theirs",
             )
 
 

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from perdure.runtime.language.names import KEY_MAX
+
 MS_MAX: Final = 315_360_000_000  # ten years; longer is a slip of the keyboard
 RETRIES_MAX: Final = 10_000  # with any delay at all that is days; endless retries hide a fault
 MULTIPLIER_MAX: Final = 1_000  # the delay is capped anyway
@@ -26,6 +28,7 @@ PARALLELISM_MAX: Final = 100_000  # more than any runtime's slots
 Positive = Annotated[int, Meta(ge=1, le=MS_MAX)]
 Delay = Annotated[int, Meta(ge=0, le=MS_MAX)]
 Retries = Annotated[int, Meta(ge=0, le=RETRIES_MAX)]
+Key = Annotated[str, Meta(min_length=1, max_length=KEY_MAX)]
 Label = Annotated[str, Meta(min_length=1, max_length=LABEL_MAX)]
 Text = Annotated[str, Meta(max_length=TEXT_MAX)]
 AgentName = Annotated[str, Meta(min_length=1, max_length=AGENT_MAX)]
@@ -51,7 +54,7 @@ class RetryDefinition(Part, frozen=True, kw_only=True):
 class StepDefinition(Part, frozen=True, kw_only=True):
     """A node of the graph: what performs it, what it needs, how it may fail."""
 
-    key: str
+    key: Key
     agent: AgentName
     prompt: Text | None = None
     dependencies: Annotated[tuple[str, ...], Meta(max_length=NEEDS_MAX)] = ()
@@ -77,7 +80,7 @@ class Config(Part, frozen=True, kw_only=True):
 class Definition(Part, frozen=True, kw_only=True):
     """A workflow."""
 
-    name: str
+    name: Key
     description: Text | None = None
     version: Label | None = None
     author: Annotated[str, Meta(max_length=LABEL_MAX)] | None = None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from perdure.runtime.language.errors import PROBLEMS_MAX, CycleError, DefinitionError, Problem
+
+PART_MAX: Final = 80  # characters of one part of a path in a message
 
 Path = tuple[str | int, ...]
 
@@ -86,5 +88,6 @@ def written(path: Path) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += f".{part}" if text else part
+            shown = part if len(part) <= PART_MAX else f"{part[: PART_MAX - 1]}…"
+            text += f".{shown}" if text else shown
     return text

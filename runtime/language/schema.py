@@ -16,7 +16,7 @@ from msgspec.structs import FieldInfo, fields
 
 from perdure.runtime.language.definition import Part
 from perdure.runtime.language.findings import Findings, Path
-from perdure.runtime.near import nearest
+from perdure.runtime.near import nearest, quoted
 
 P = TypeVar("P", bound=Part)
 
@@ -75,7 +75,7 @@ def _part(value: dict[str, Any], kind: type[P], path: Path, findings: Findings) 
     for name, inner in value.items():
         if name not in known:
             findings.add(
-                (*path, name), f"unknown field {name!r}", suggestion=nearest(name, known), at_key=True
+                (*path, name), f"unknown field {quoted(name)}", suggestion=nearest(name, known), at_key=True
             )
             continue
         field, shape = known[name]
@@ -167,20 +167,20 @@ def describe(shape: Shape) -> str:
         return "a mapping"
     text = _WORDS[kind]
     if kind in _NUMERIC and limits:
-        return f"{text} {limits}"
+        return f"{text}, {limits}"
     return f"{text} of {limits} characters" if limits else text
 
 
 def _range(shape: Shape) -> str:
     """The limits of a shape, in words."""
     if shape.low is not None and shape.high is not None:
-        return f"from {shape.low:,} to {shape.high:,}"
+        return f"{shape.low:,} to {shape.high:,}"
     if shape.high is not None:
         return f"at most {shape.high:,}"
     return f"at least {shape.low:,}" if shape.low is not None else ""
 
 
-def written_value(value: Any, *, characters_max: int = 60) -> str:
+def written_value(value: Any) -> str:
     """A value as it stands in a definition, cut to what fits into a message."""
     if isinstance(value, dict):
         return "a mapping"
@@ -188,8 +188,7 @@ def written_value(value: Any, *, characters_max: int = 60) -> str:
         return "a list"
     if value is None:
         return "null"
-    text = str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= characters_max else f"{text[: characters_max - 1]}…"
+    return str(value).lower() if isinstance(value, bool) else quoted(value)
 
 
 def _kind(value: Any) -> str:

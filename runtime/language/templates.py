@@ -21,7 +21,7 @@ RENDERED_CHARACTERS_MAX: Final = 1_048_576  # a rendered prompt is kept like any
 WHOLE: Final = "result"  # `KEY.result` is the whole output, unless the output has such a field
 
 _OPENING: Final = re.compile(r"\\?\{\{")
-_SEGMENT: Final = re.compile(r"[^{}.\s]+")
+_SEGMENT: Final = re.compile(r"[^{}.\s]{1,256}")  # longer names are not names of fields
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
@@ -87,7 +87,7 @@ def _parse_path(inner: str) -> Path:
         if not _SEGMENT.fullmatch(segment):
             raise BadTemplate(
                 f"'{{{{{_excerpt(text, 0)}}}}}' is not a path: segments are joined by dots and hold no "
-                "braces, dots or spaces; there are no expressions"
+                "braces, dots or spaces and at most 256 characters; there are no expressions"
             )
     return Path(segments)
 
