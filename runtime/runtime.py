@@ -100,10 +100,15 @@ class Runtime:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        """Interrupt what runs, give everything up, close the store."""
+    ) -> None:
+        """Interrupt what runs, give everything up, close the store.
+
+        An error of the block goes on as it is: it is not handed to the task group inside, which
+        would wrap it.
+        """
         stack, self._stack = self._stack, None
-        return None if stack is None else await stack.__aexit__(kind, error, trace)
+        if stack is not None:
+            await stack.__aexit__(None, None, None)
 
     # ---- workflows -----------------------------------------------------------------------------
 

@@ -22,6 +22,20 @@ class NotFound(PerdureError):
         self.name = name
 
 
+class InvalidId(PerdureError):
+    """The text cannot be an id: ids end up in paths, addresses and logs."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        """`name` is the text that was meant as the id of a `kind` of thing."""
+        shown = name if len(name) <= 80 else f"{name[:80]}…"  # noqa: PLR2004  one line of a message
+        super().__init__(
+            f"{shown!r} cannot be the id of an {kind}: use 1 to 128 letters, digits, '.', '_' or '-', "
+            "beginning with a letter or digit"
+        )
+        self.kind = kind
+        self.name = name
+
+
 class Conflict(PerdureError):
     """Somebody was faster: the record is no longer at the version the caller had in mind."""
 
@@ -40,11 +54,18 @@ class IllegalTransition(PerdureError):
     """The command makes no sense in the state the execution is in."""
 
     def __init__(
-        self, execution_id: object, *, state: str, command: str, version: int | None = None, hint: str = ""
+        self,
+        execution_id: object,
+        *,
+        state: str,
+        command: str,
+        version: int | None = None,
+        hint: str = "",
+        kind: str = "execution",
     ) -> None:
         """`command` is what was asked for, `state` what forbids it, `version` the current version."""
         super().__init__(
-            f"cannot {command} execution {execution_id}: it is {state}" + (f"; {hint}" if hint else "")
+            f"cannot {command} {kind} {execution_id}: it is {state}" + (f"; {hint}" if hint else "")
         )
         self.execution_id = execution_id
         self.state = state

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from perdure.store.errors import PerdureError
 from perdure.store.records import (
@@ -22,7 +22,6 @@ from perdure.store.records import (
     Message,
     Runner,
     Step,
-    Timer,
     Workflow,
     WorkflowStatistics,
 )
@@ -61,20 +60,31 @@ class Store(Protocol):
         """All that is needed to take the execution up, or None."""
         ...
 
-    async def unfinished(self, *, limit: int, after_no: int = 0) -> list[Execution]:
-        """Executions that are neither terminal nor paused, highest priority first, then oldest."""
+    async def claimable(self, *, limit: int, after_no: int = 0) -> list[Execution]:
+        """Executions nobody owns that have something to do now, highest priority first, then oldest.
+
+        Not among them: the terminal, the paused and those that only wait (for a timer, a message).
+        """
         ...
 
-    async def due(self, *, before: int, limit: int) -> list[Timer]:
-        """Timers of executions nobody owns that fall due before that time (ms), in due order."""
+    async def due(self, *, before: int, limit: int) -> list[str]:
+        """Ids of waiting executions nobody owns with a timer due by that time (ms), in due order."""
         ...
 
-    async def next_due(self) -> int | None:
-        """When (ms) the next timer of an execution that nobody owns falls due."""
+    async def next_due(self, *, after: int) -> int | None:
+        """When (ms), after that time, the next timer of a waiting execution nobody owns falls due."""
         ...
 
-    async def inbox(self, *, runner_no: int) -> list[Message]:
-        """Messages not applied yet to executions this runner owns, oldest first."""
+    async def fold(self, execution_id: str, version: int) -> tuple[Attempt, ...]:
+        """The outcome of each step as of that version."""
+        ...
+
+    async def context_at(self, execution_id: str, version: int) -> dict[str, Any]:
+        """The context as of that version. Raises NotFound."""
+        ...
+
+    async def inbox(self, *, runner_no: int | None) -> list[Message]:
+        """Messages not applied yet to executions this runner (None: nobody) owns, oldest first."""
         ...
 
     async def message(self, no: int) -> Message | None:
@@ -88,6 +98,10 @@ class Store(Protocol):
     # ---- what people read -------------------------------------------------------------------
     async def execution(self, execution_id: str) -> Execution | None:
         """One execution, or None."""
+        ...
+
+    async def summary(self, execution_id: str) -> ExecutionSummary | None:
+        """One execution and how far its steps have come, or None."""
         ...
 
     async def find(self, prefix: str, *, limit: int = 10) -> list[str]:

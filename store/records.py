@@ -22,7 +22,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A read-only snapshot of one thing in the store."""
 
 
-class Error(Record):
+class Error(Record, frozen=True, kw_only=True):
     """Why an attempt or an execution failed, as it is kept and shown."""
 
     type: str
@@ -32,7 +32,7 @@ class Error(Record):
     stack: str | None = None
 
 
-class Workflow(Record):
+class Workflow(Record, frozen=True, kw_only=True):
     """One immutable revision of a named definition; `revision` is the hash of its canonical form."""
 
     no: int
@@ -47,7 +47,7 @@ class Workflow(Record):
     definition: dict[str, Any]
 
 
-class Step(Record):
+class Step(Record, frozen=True, kw_only=True):
     """A node of a revision's DAG, with its level (0 has no needs)."""
 
     no: int
@@ -57,7 +57,7 @@ class Step(Record):
     needs: tuple[str, ...]
 
 
-class Execution(Record):
+class Execution(Record, frozen=True, kw_only=True):
     """One run of one revision."""
 
     no: int
@@ -99,7 +99,7 @@ class Execution(Record):
         return self.state in TERMINAL
 
 
-class Attempt(Record):
+class Attempt(Record, frozen=True, kw_only=True):
     """One try of one step. `is_outcome` marks the one recorded outcome of its generation.
 
     `lineage` is what the idempotency key hangs on: it stays over attempts, recovery and a plain
@@ -118,11 +118,12 @@ class Attempt(Record):
     finished_at: datetime | None
     due_at: datetime | None
     deaths: int
+    alone: bool
     output: msgspec.Raw | None
     error: Error | None
 
 
-class Event(Record):
+class Event(Record, frozen=True, kw_only=True):
     """One line of the append-only log. `id` grows over the whole store, `version` per execution."""
 
     id: int
@@ -138,7 +139,7 @@ class Event(Record):
     data: Any
 
 
-class Checkpoint(Record):
+class Checkpoint(Record, frozen=True, kw_only=True):
     """A named position in an execution's log; `version` is the position."""
 
     execution_id: str
@@ -152,7 +153,7 @@ class Checkpoint(Record):
     size_bytes: int
 
 
-class Message(Record):
+class Message(Record, frozen=True, kw_only=True):
     """A command or signal that came from outside the owning process."""
 
     no: int
@@ -166,7 +167,7 @@ class Message(Record):
     answer: bytes | None
 
 
-class Timer(Record):
+class Timer(Record, frozen=True, kw_only=True):
     """A moment at which an execution has something to do; `step_no` is -1 for the whole execution."""
 
     execution_no: int
@@ -175,7 +176,7 @@ class Timer(Record):
     due_at: datetime
 
 
-class Runner(Record):
+class Runner(Record, frozen=True, kw_only=True):
     """A process that executes; it is alive while it holds the lock on `lock_path`."""
 
     no: int
@@ -189,7 +190,7 @@ class Runner(Record):
     heartbeat_at: datetime
 
 
-class Loaded(Record):
+class Loaded(Record, frozen=True, kw_only=True):
     """All that is needed to take up an execution where it was left."""
 
     execution: Execution
@@ -198,7 +199,7 @@ class Loaded(Record):
     inbox: tuple[Message, ...]
 
 
-class ExecutionSummary(Record):
+class ExecutionSummary(Record, frozen=True, kw_only=True):
     """An execution and how far its steps have come (view `workflow_execution_summary`)."""
 
     id: str
@@ -224,7 +225,7 @@ class ExecutionSummary(Record):
     duration_ms: int | None
 
 
-class WorkflowStatistics(Record):
+class WorkflowStatistics(Record, frozen=True, kw_only=True):
     """How the executions of one workflow have fared (view `workflow_statistics`)."""
 
     workflow: str

@@ -7,13 +7,21 @@ encoded JSON. `no` fields are the compact keys of `records`.
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 import msgspec
 
 from perdure.store.states import State, StepState
 
 EXECUTION_TIMER = -1  # the `step_no` of a timer that belongs to the whole execution
+
+ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)  # safe in paths and URLs
+
+
+def is_id(text: str) -> bool:
+    """Whether an execution may have this id: 1 to 128 letters, digits, `.`, `_`, `-`, no `._-` first."""
+    return ID_PATTERN.fullmatch(text) is not None
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -30,7 +38,7 @@ class PublishStep(msgspec.Struct, frozen=True, kw_only=True):
     needs: tuple[int, ...]
 
 
-class Publish(Write):
+class Publish(Write, frozen=True, kw_only=True):
     """Store a revision and make it the active one of its name, atomically.
 
     Same name and revision → nothing new, it is only made active. Answers the `no` of the workflow.
@@ -120,7 +128,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     statements: tuple[Statement, ...] = ()
 
 
-class Start(Write):
+class Start(Write, frozen=True, kw_only=True):
     """Insert an execution, owned by `runner_no` (epoch 1) or by nobody (None, epoch 0).
 
     The same id twice joins: nothing is written and the answer says so. Version 1 is the start.
@@ -142,7 +150,7 @@ class Start(Write):
     delta: Delta
 
 
-class Change(Write):
+class Change(Write, frozen=True, kw_only=True):
     """Move one execution from `version` to `version + 1`, by compare-and-swap.
 
     Refused, changing nothing: LeaseLost when `epoch` is no longer the store's, Conflict when the
@@ -181,22 +189,20 @@ CHANGEABLE = frozenset(
 )
 
 
-class Claim(Write):
+class Claim(Write, frozen=True, kw_only=True):
     """Take an execution over: epoch + 1, owner `runner_no`. Of two claimants exactly one gets it.
 
-    Refused with Conflict when `epoch` is no longer the store's. `died` says that the last owner is
-    dead: attempts it had running count one death each. Answers the `Loaded` execution.
+    Refused with Conflict when `epoch` is no longer the store's. Answers the `Loaded` execution.
     """
 
     execution_no: int
     execution_id: str
     epoch: int
     runner_no: int
-    died: bool
     at: int
 
 
-class Post(Write):
+class Post(Write, frozen=True, kw_only=True):
     """Put a message into an execution's durable inbox; the same command id twice is one message.
 
     Refused: NotFound, MailboxFull. Answers the `no` of the message.
@@ -210,7 +216,17 @@ class Post(Write):
     at: int
 
 
-class Register(Write):
+class Answer(Write, frozen=True, kw_only=True):
+    """Answer an inbox message with no change of its execution, which may be terminal.
+
+    It counts as applied from then on; the first answer stays. Refused: NotFound.
+    """
+
+    message_no: int
+    answer: bytes
+
+
+class Register(Write, frozen=True, kw_only=True):
     """Enter a runner into the list of processes. Answers its `no`."""
 
     id: str
@@ -222,33 +238,44 @@ class Register(Write):
     at: int
 
 
-class Renew(Write):
+class Renew(Write, frozen=True, kw_only=True):
     """Say that the runner is alive. Refused with NotFound when it was deregistered by others."""
 
     runner_no: int
     at: int
 
 
-class Deregister(Write):
-    """Take a runner off the list, and with it its hold on whatever it still owned."""
+class Deregister(Write, frozen=True, kw_only=True):
+    """Take a runner off the list, and with it its hold on whatever it still owned.
+
+    `died`: it did not leave by itself; every attempt it had running counts one death.
+    """
 
     runner_no: int
+    died: bool = False
 
 
-class DeleteExecution(Write):
+class Release(Write, frozen=True, kw_only=True):
+    """Give an execution up without changing it. Without effect when the epoch is no longer ours."""
+
+    execution_no: int
+    epoch: int
+
+
+class DeleteExecution(Write, frozen=True, kw_only=True):
     """Delete a terminal execution with all its rows. Refused: NotFound, IllegalTransition."""
 
     execution_id: str
 
 
-class DeleteWorkflow(Write):
+class DeleteWorkflow(Write, frozen=True, kw_only=True):
     """Delete a revision that no execution uses. Refused: NotFound, IllegalTransition."""
 
     name: str
     revision: str
 
 
-class UpdateExecution(Write):
+class UpdateExecution(Write, frozen=True, kw_only=True):
     """Change what may be changed from outside: the priority."""
 
     execution_id: str

@@ -26,7 +26,6 @@ from perdure.runtime import (
     State,
     Status,
     StepContext,
-    TemplateError,
     UnknownAgent,
     Workflow,
     trace_id,
@@ -702,10 +701,10 @@ def test_a_query_is_answered_while_steps_run_and_shows_their_heartbeat() -> None
 @pytest.mark.parametrize(
     ("context", "error"),
     [
-        ({}, TemplateError),
+        ({}, InvalidContext),
         ({"item": "lamp", "bad": object()}, NotSerializable),
         ({"item": "x" * 2_000_000}, PayloadTooLarge),
-        ({"item": "lamp", "reserve": 1}, TemplateError),
+        ({"item": "lamp", "reserve": 1}, InvalidContext),
     ],
 )
 def test_a_context_that_cannot_work_is_refused_before_any_step_runs(
@@ -867,5 +866,3 @@ def test_listing_filters_and_pages() -> None:
 
 async def _noop() -> None:
     """An agent that does nothing."""
-
-

@@ -1,0 +1,143 @@
+"""How SQL reaches SQLite: a connection on a thread of its own, or inline on the caller's.
+
+aiosqlite gives the thread. One call is one hop: a whole function runs there, not a statement. Its
+only door for that is the private `Connection._execute`, used in this file alone; pyproject.toml
+bounds the version and a test watches the door. A caller that is cancelled abandons the wait, never
+the work: what has been queued for the thread runs to its end.
+
+`InlineConnection` runs the same functions at once, for virtual time, where a thread that works
+while the clock stands still would be a lie.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast
+
+import aiosqlite
+
+from perdure.store.errors import StoreClosed, StoreError
+
+STATEMENTS_CACHED: Final = 256  # more than the store has distinct statements, so none is parsed twice
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Link:
+    """One SQLite connection that the thread owning it can drop and open again."""
+
+    def __init__(self, path: str, *, pragmas: tuple[str, ...], lock_wait_s: float) -> None:
+        """Nothing is opened yet. `pragmas` are sent in order after each opening."""
+        self.path = path
+        self._pragmas = pragmas
+        self._lock_wait_s = lock_wait_s
+        self._connection: sqlite3.Connection | None = None
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The live connection; opened again if a failed commit had it dropped."""
+        if self._connection is None:
+            self.open()
+        assert self._connection is not None
+        return self._connection
+
+    def open(self) -> Link:
+        """Connect and set up. Raises sqlite3.Error and leaves nothing open."""
+        connection = sqlite3.connect(
+            self.path,
+            timeout=self._lock_wait_s,
+            isolation_level=None,
+            cached_statements=STATEMENTS_CACHED,
+        )
+        try:
+            for pragma in self._pragmas:
+                connection.execute(pragma).fetchall()
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return self
+
+    def close(self) -> None:
+        """Let go of the file. SQLite rolls back whatever was not committed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+class Connection(Protocol):
+    """A place where functions over a `Link` run, one after another."""
+
+    async def open(self) -> None:
+        """Connect. Raises sqlite3.Error."""
+        ...
+
+    async def run(self, function: Callable[Concatenate[Link, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `function(link, …)` to its end, in turn. Raises what it raises, and StoreClosed."""
+        ...
+
+    async def close(self) -> None:
+        """Wait for what was asked for, then disconnect."""
+        ...
+
+
+class InlineConnection:
+    """Runs every function at once, on the caller's thread, without giving way."""
+
+    def __init__(self, link: Link) -> None:
+        """Nothing is opened yet."""
+        self._link = link
+        self._is_open = False
+
+    async def open(self) -> None:
+        """Connect. Raises sqlite3.Error."""
+        self._link.open()
+        self._is_open = True
+
+    async def run(self, function: Callable[Concatenate[Link, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run it now. Raises what it raises, and StoreClosed."""
+        if not self._is_open:
+            raise StoreClosed(f"the store {self._link.path} is closed: open it before using it")
+        return function(self._link, *args, **kwargs)
+
+    async def close(self) -> None:
+        """Disconnect; a second time does nothing."""
+        self._is_open = False
+        self._link.close()
+
+
+class ThreadedConnection:
+    """Runs functions on the one thread of an aiosqlite connection, in the order they were asked for."""
+
+    def __init__(self, link: Link) -> None:
+        """Nothing is opened yet. Raises StoreError when aiosqlite has lost the private door."""
+        if not hasattr(aiosqlite.Connection, "_execute"):
+            raise StoreError(
+                f"aiosqlite {aiosqlite.__version__} cannot run a function on its thread: "
+                "install the version that perdure's requirements name"
+            )
+        self._link = link
+        self._thread: aiosqlite.Connection | None = None
+
+    async def open(self) -> None:
+        """Start the thread and connect on it. Raises sqlite3.Error."""
+        # aiosqlite only ever closes what its connector returned, so the link may stand in for the
+        # connection; that lets the thread open a new one after a failed commit.
+        connector = cast("Callable[[], sqlite3.Connection]", self._link.open)
+        self._thread = await aiosqlite.Connection(connector, iter_chunk_size=64)
+
+    async def run(self, function: Callable[Concatenate[Link, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run it on the thread, in turn. Raises what it raises, and StoreClosed."""
+        thread = self._thread
+        if thread is None:
+            raise StoreClosed(f"the store {self._link.path} is closed: open it before using it")
+        execute = cast("Any", thread._execute)  # noqa: SLF001  the private door
+        return cast("T", await execute(function, self._link, *args, **kwargs))
+
+    async def close(self) -> None:
+        """Let the queue run dry, disconnect and end the thread; a second time does nothing."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await thread.close()

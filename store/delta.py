@@ -1,0 +1,237 @@
+"""The rows that one transition adds or moves on, written beside the execution's own row."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Final
+
+from perdure.store.errors import DuplicateCommand, IllegalTransition, NotFound, PayloadTooLarge
+from perdure.store.records import PAYLOAD_BYTES_MAX
+from perdure.store.states import StepState, step_can_become
+from perdure.store.writes import AttemptWrite, CheckpointWrite, Delta, EventWrite, MessageWrite, TimerWrite
+
+INSERT_ATTEMPT: Final = """
+INSERT INTO workflow_step_executions (execution_no, step_no, generation, attempt, lineage, state,
+    is_outcome, opened_version, settled_version, started_at, finished_at, due_at, alone, error, output)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+# What an attempt has been given it keeps (when it started, its output); `due_at` and `alone` are
+# the new state's own.
+MOVE_ATTEMPT: Final = """
+UPDATE workflow_step_executions
+SET state = ?, is_outcome = max(is_outcome, ?), settled_version = coalesce(settled_version, ?),
+    started_at = coalesce(?, started_at), finished_at = coalesce(?, finished_at),
+    due_at = ?, alone = ?, error = coalesce(?, error), output = coalesce(?, output)
+WHERE execution_no = ? AND step_no = ? AND generation = ? AND attempt = ? AND state = ?
+"""
+
+INSERT_EVENT: Final = """
+INSERT INTO workflow_events (execution_no, version, at, type, step_no, attempt, by, command_id, data)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+SET_TIMER: Final = """
+INSERT INTO workflow_timers (execution_no, kind, step_no, due_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (execution_no, kind, step_no) DO UPDATE SET due_at = excluded.due_at
+"""
+
+CLEAR_TIMER: Final = "DELETE FROM workflow_timers WHERE execution_no = ? AND kind = ? AND step_no = ?"
+
+INSERT_CHECKPOINT: Final = """
+INSERT INTO workflow_checkpoints (execution_no, version, label, by, automatic, created_at,
+    steps_completed, steps_total, size_bytes)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+# A message may be applied by one change (a pause is requested) and answered by a later one.
+APPLY_MESSAGE: Final = """
+UPDATE workflow_messages
+SET applied_version = coalesce(applied_version, ?), answer = coalesce(answer, ?)
+WHERE no = ? AND execution_no = ?
+"""
+
+
+def text(payload: bytes | None, what: str) -> str | None:
+    """A payload as the column keeps it. Raises PayloadTooLarge."""
+    if payload is None:
+        return None
+    if len(payload) > PAYLOAD_BYTES_MAX:
+        raise PayloadTooLarge(what, size=len(payload), limit=PAYLOAD_BYTES_MAX)
+    return payload.decode()
+
+
+def illegal_attempt(attempts: tuple[AttemptWrite, ...]) -> AttemptWrite | None:
+    """The first attempt whose move is not in the tables.
+
+    A new row may be in any state that a pending step comes to within one change: a body that
+    began and ended between two commits leaves no trace of having run, and a restore copies outcomes.
+    """
+    for attempt in attempts:
+        before, after = attempt.before, attempt.state
+        if before is None:
+            if after is StepState.COMPENSATED:
+                return attempt
+        elif not step_can_become(before, after):
+            return attempt
+    return None
+
+
+def write(  # noqa: PLR0917  the innermost loop: positional is what it can afford
+    connection: sqlite3.Connection, no: int, execution_id: str, version: int, at: int, delta: Delta
+) -> int:
+    """Write all of it as of `version`; return the id of the first event, or 0.
+
+    Raises IllegalTransition when an attempt is not in the state its move begins with,
+    DuplicateCommand, NotFound for a message, PayloadTooLarge, sqlite3.Error.
+    """
+    for attempt in delta.attempts:
+        if attempt.before is None:
+            _insert_attempt(connection, no, version, attempt)
+        else:
+            _move_attempt(connection, no, execution_id, version, attempt)
+    for timer in delta.timers:
+        _set_timer(connection, no, timer)
+    for message in delta.messages:
+        _apply_message(connection, no, version, message)
+    if delta.checkpoint is not None:
+        _insert_checkpoint(connection, no, version, at, delta.checkpoint)
+    if not delta.events:
+        return 0
+    return _append_events(connection, no, execution_id, version, at, delta.events)
+
+
+def _insert_attempt(connection: sqlite3.Connection, no: int, version: int, attempt: AttemptWrite) -> None:
+    connection.execute(
+        INSERT_ATTEMPT,
+        (
+            no,
+            attempt.step_no,
+            attempt.generation,
+            attempt.attempt,
+            attempt.lineage,
+            attempt.state,
+            attempt.is_outcome,
+            version,
+            version if attempt.is_outcome else None,
+            attempt.started_at,
+            attempt.finished_at,
+            attempt.due_at,
+            attempt.alone,
+            text(attempt.error, "an error"),
+            text(attempt.output, "the output of a step"),
+        ),
+    )
+
+
+def _move_attempt(
+    connection: sqlite3.Connection, no: int, execution_id: str, version: int, attempt: AttemptWrite
+) -> None:
+    moved = connection.execute(
+        MOVE_ATTEMPT,
+        (
+            attempt.state,
+            attempt.is_outcome,
+            version if attempt.is_outcome else None,
+            attempt.started_at,
+            attempt.finished_at,
+            attempt.due_at,
+            attempt.alone,
+            text(attempt.error, "an error"),
+            text(attempt.output, "the output of a step"),
+            no,
+            attempt.step_no,
+            attempt.generation,
+            attempt.attempt,
+            attempt.before,
+        ),
+    ).rowcount
+    if moved == 0:
+        raise misplaced_attempt(connection, no, execution_id, version, attempt)
+
+
+def misplaced_attempt(
+    connection: sqlite3.Connection, no: int, execution_id: str, version: int, attempt: AttemptWrite
+) -> IllegalTransition:
+    """Say where the attempt really is."""
+    row = connection.execute(
+        "SELECT state FROM workflow_step_executions "
+        "WHERE execution_no = ? AND step_no = ? AND generation = ? AND attempt = ?",
+        (no, attempt.step_no, attempt.generation, attempt.attempt),
+    ).fetchone()
+    return IllegalTransition(
+        execution_id,
+        state="without it" if row is None else f"{row[0]}, not {attempt.before}",
+        command=f"move attempt {attempt.attempt} of step {attempt.step_no} to {attempt.state} in",
+        version=version - 1,
+    )
+
+
+def _set_timer(connection: sqlite3.Connection, no: int, timer: TimerWrite) -> None:
+    if timer.due_at is None:
+        connection.execute(CLEAR_TIMER, (no, timer.kind, timer.step_no))
+    else:
+        connection.execute(SET_TIMER, (no, timer.kind, timer.step_no, timer.due_at))
+
+
+def _apply_message(connection: sqlite3.Connection, no: int, version: int, message: MessageWrite) -> None:
+    answer = text(message.answer, "an answer")
+    if connection.execute(APPLY_MESSAGE, (version, answer, message.no, no)).rowcount == 0:
+        raise NotFound("message", message.no, hint="the execution's inbox does not hold it")
+
+
+def _insert_checkpoint(
+    connection: sqlite3.Connection, no: int, version: int, at: int, checkpoint: CheckpointWrite
+) -> None:
+    connection.execute(
+        INSERT_CHECKPOINT,
+        (
+            no,
+            version,
+            checkpoint.label,
+            checkpoint.by,
+            checkpoint.automatic,
+            at,
+            checkpoint.steps_completed,
+            checkpoint.steps_total,
+            checkpoint.size_bytes,
+        ),
+    )
+
+
+def _append_events(  # noqa: PLR0917  as above
+    connection: sqlite3.Connection,
+    no: int,
+    execution_id: str,
+    version: int,
+    at: int,
+    events: tuple[EventWrite, ...],
+) -> int:
+    """Append in order; within one transaction the ids are consecutive."""
+    first: int = 0
+    for event in events:
+        if event.command_id is not None:
+            _refuse_repetition(connection, no, execution_id, event.command_id)
+        row: tuple[Any, ...] = (
+            no,
+            version,
+            at,
+            event.type,
+            event.step_no,
+            event.attempt,
+            event.by,
+            event.command_id,
+            text(event.data, "the data of an event"),
+        )
+        inserted = connection.execute(INSERT_EVENT, row).lastrowid
+        first = first or inserted or 0
+    return first
+
+
+def _refuse_repetition(connection: sqlite3.Connection, no: int, execution_id: str, command_id: str) -> None:
+    """Raise DuplicateCommand when the command is in the log already."""
+    found = connection.execute(
+        "SELECT 1 FROM workflow_events WHERE execution_no = ? AND command_id = ?", (no, command_id)
+    )
+    if found.fetchone() is not None:
+        raise DuplicateCommand(execution_id, command_id=command_id)

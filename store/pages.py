@@ -1,0 +1,156 @@
+"""What people read: single executions, lists with filters and pages, the log, the definitions."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from typing import Any, Final
+
+from perdure.store import rows
+from perdure.store.records import (
+    PAGE_MAX,
+    Attempt,
+    Checkpoint,
+    Event,
+    Execution,
+    ExecutionSummary,
+    Step,
+    Workflow,
+    WorkflowStatistics,
+)
+from perdure.store.states import STATES_OF, Status
+
+ID_PART: Final = re.compile(r"[A-Za-z0-9._-]*", re.ASCII)
+AFTER_EVERY_ID = "\x7f"  # sorts behind all characters an id may have
+
+
+def execution(connection: sqlite3.Connection, execution_id: str) -> Execution | None:
+    """One execution, or None."""
+    row = connection.execute(rows.EXECUTION + "WHERE e.id = ?", (execution_id,)).fetchone()
+    return None if row is None else rows.execution(row)
+
+
+def summary(connection: sqlite3.Connection, execution_id: str) -> ExecutionSummary | None:
+    """One execution and how far its steps have come, or None."""
+    row = connection.execute(rows.SUMMARY + "WHERE e.id = ?", (execution_id,)).fetchone()
+    return None if row is None else rows.summary(row)
+
+
+def find(connection: sqlite3.Connection, prefix: str, limit: int) -> list[str]:
+    """Ids that begin with that text, newest first: a range of the id index, so no LIKE to escape."""
+    if not ID_PART.fullmatch(prefix):
+        return []
+    newest_first = "ORDER BY no DESC LIMIT ?"
+    if not prefix:
+        found = connection.execute(f"SELECT id FROM workflow_executions {newest_first}", (limit,))
+        return [row[0] for row in found]
+    found = connection.execute(
+        "SELECT id FROM workflow_executions INDEXED BY workflow_executions_id "
+        f"WHERE id >= ? AND id < ? {newest_first}",
+        (prefix, prefix + AFTER_EVERY_ID, limit),
+    )
+    return [row[0] for row in found]
+
+
+def executions(
+    connection: sqlite3.Connection,
+    *,
+    status: Status | None,
+    workflow: str | None,
+    since: int | None,
+    limit: int,
+    after: str | None,
+) -> list[ExecutionSummary]:
+    """A page of executions, newest first; `after` is the last id of the page before."""
+    where: list[str] = []
+    parameters: list[Any] = []
+    if status is not None:
+        states = sorted(STATES_OF[status])
+        where.append("(" + " OR ".join("e.state = ?" for _ in states) + ")")
+        parameters += states
+    if workflow is not None:
+        where.append("e.workflow_no IN (SELECT no FROM workflows WHERE name = ?)")
+        parameters.append(workflow)
+    if since is not None:
+        where.append("e.created_at >= ?")
+        parameters.append(since)
+    if after is not None:
+        where.append("e.no < (SELECT no FROM workflow_executions WHERE id = ?)")
+        parameters.append(after)
+    filters = "WHERE " + " AND ".join(where) if where else ""
+    parameters.append(min(limit, PAGE_MAX))
+    found = connection.execute(f"{rows.SUMMARY} {filters} ORDER BY e.no DESC LIMIT ?", parameters)
+    return list(map(rows.summary, found))
+
+
+def attempts(connection: sqlite3.Connection, execution_id: str) -> list[Attempt]:
+    """Every attempt of every step, in step order."""
+    found = connection.execute(
+        rows.ATTEMPT + "WHERE e.id = ? ORDER BY a.step_no, a.generation, a.attempt", (execution_id,)
+    )
+    return list(map(rows.attempt, found))
+
+
+def events(connection: sqlite3.Connection, execution_id: str | None, after: int, limit: int) -> list[Event]:
+    """The log after that event id, oldest first, of one execution or of all."""
+    limit = min(limit, PAGE_MAX)
+    if execution_id is None:
+        found = connection.execute(rows.EVENT + "WHERE v.id > ? ORDER BY v.id LIMIT ?", (after, limit))
+        return list(map(rows.event, found))
+    found = connection.execute(
+        rows.EVENT
+        + "WHERE v.execution_no = (SELECT no FROM workflow_executions WHERE id = ?) AND v.id > ? "
+        + "ORDER BY v.id LIMIT ?",
+        (execution_id, after, limit),
+    )
+    return list(map(rows.event, found))
+
+
+def checkpoints(connection: sqlite3.Connection, execution_id: str, limit: int) -> list[Checkpoint]:
+    """Checkpoints, newest first."""
+    found = connection.execute(
+        rows.CHECKPOINT + "WHERE e.id = ? ORDER BY k.version DESC LIMIT ?",
+        (execution_id, min(limit, PAGE_MAX)),
+    )
+    return list(map(rows.checkpoint, found))
+
+
+def workflow(
+    connection: sqlite3.Connection, name: str, revision: str | None, version: str | None
+) -> Workflow | None:
+    """A revision by its hash or label (then the newest so labelled); without either the active one."""
+    if revision is not None:
+        where, parameters = "name = ? AND revision = ?", (name, revision)
+    elif version is not None:
+        where, parameters = "name = ? AND version = ?", (name, version)
+    else:
+        where, parameters = "name = ? AND is_active = 1 AND ? = ''", (name, "")
+    found = connection.execute(f"{rows.WORKFLOW} WHERE {where} ORDER BY no DESC LIMIT 1", parameters)
+    row = found.fetchone()
+    return None if row is None else rows.workflow(row)
+
+
+def workflow_by_no(connection: sqlite3.Connection, no: int) -> Workflow | None:
+    """A revision by its key."""
+    row = connection.execute(rows.WORKFLOW + "WHERE no = ?", (no,)).fetchone()
+    return None if row is None else rows.workflow(row)
+
+
+def workflows(connection: sqlite3.Connection, active_only: bool) -> list[Workflow]:  # noqa: FBT001
+    """The definitions, by name, newest revision first."""
+    active = "WHERE is_active = 1" if active_only else ""
+    return list(map(rows.workflow, connection.execute(f"{rows.WORKFLOW} {active} ORDER BY name, no DESC")))
+
+
+def steps(connection: sqlite3.Connection, workflow_no: int) -> list[Step]:
+    """The nodes of one revision, in step order."""
+    return list(map(rows.step, connection.execute(rows.STEP, (workflow_no,))))
+
+
+def statistics(connection: sqlite3.Connection, workflow_name: str | None) -> list[WorkflowStatistics]:
+    """How the executions of each workflow have fared."""
+    if workflow_name is None:
+        found = connection.execute(rows.STATISTICS + "ORDER BY workflow")
+    else:
+        found = connection.execute(rows.STATISTICS + "WHERE workflow = ?", (workflow_name,))
+    return list(map(rows.statistics, found))

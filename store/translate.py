@@ -1,0 +1,32 @@
+"""SQLite's errors in our words; nothing outside this package sees a `sqlite3.Error`."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from perdure.store.errors import StoreCorrupt, StoreError, StoreLocked
+
+LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+WHAT_TO_DO: Final = {
+    sqlite3.SQLITE_FULL: "the disk is full: make room, the work goes on by itself",
+    sqlite3.SQLITE_IOERR: "the disk or file system failed: check it, then start again",
+    sqlite3.SQLITE_CANTOPEN: "check that the folder exists and may be written to",
+    sqlite3.SQLITE_READONLY: "the file or its folder is read-only: change that, or use another place",
+    sqlite3.SQLITE_PERM: "check the permissions of the file and its folder",
+    sqlite3.SQLITE_AUTH: "a step's own statements may not touch the store's tables or the transaction",
+}
+
+
+def translated(error: sqlite3.Error, path: str) -> StoreError:
+    """The same error as one of ours, with what to do about it."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in LOCKED:
+        return StoreLocked(path)
+    if code in DAMAGED:
+        return StoreCorrupt(
+            f"{path} is damaged or no perdure database ({error}): restore a backup, or choose another file"
+        )
+    advice = WHAT_TO_DO.get(code, "nothing was changed")
+    return StoreError(f"{path}: {error}; {advice}")
