@@ -11,6 +11,8 @@ from perdure.store.errors import PerdureError
 
 NAMES_SHOWN_MAX: Final = 10  # known names listed in a message; the rest is counted
 
+PROBLEMS_SHOWN_MAX: Final = 100  # sentences in one message
+
 
 class UnknownAgent(PerdureError):
     """No agent of that name is registered here."""
@@ -65,7 +67,9 @@ class InputError(InvalidContext):
 
     def __init__(self, problems: Sequence[str]) -> None:
         """`problems` are sentences, each naming the step, the parameter and what was expected."""
-        super().__init__("\n".join(problems))
+        more = len(problems) - PROBLEMS_SHOWN_MAX
+        shown = [*problems[:PROBLEMS_SHOWN_MAX], *([f"and {more} more problems"] if more > 0 else [])]
+        super().__init__("\n".join(shown))
         self.problems = tuple(problems)
 
 

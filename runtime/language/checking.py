@@ -28,7 +28,7 @@ def check_agents(definition: Definition, agents: Agents, *, locate: Locate = now
         agent = agents.find(step.agent)
         if agent is None:
             message = f"step {step.key!r}: {agents.unknown(step.agent)}"
-            findings.add(path, message.partition("; ")[0], suggestion=None)
+            findings.add(path, message.partition("; ")[0])
             continue
         for message in _signature_problems(step, agent, keys):
             findings.add(path, message)

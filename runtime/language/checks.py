@@ -11,7 +11,7 @@ from perdure.runtime.language.findings import Findings
 from perdure.runtime.language.graph import cycles_of, not_ancestors, order_of
 from perdure.runtime.language.outputs import BadSchema, check_schema
 from perdure.runtime.language.templates import BadTemplate, Template, parse_template
-from perdure.runtime.near import nearest, quoted
+from perdure.runtime.near import quoted
 
 CYCLE_STEPS_SHOWN_MAX: Final = 128  # steps of a circle named in a message; the rest is counted
 
@@ -93,7 +93,7 @@ def _check_needs(definition: Definition, numbers: dict[str, int], findings: Find
                 findings.add(
                     path,
                     f"step {quoted(step.key)} depends on {quoted(key)}, which does not exist",
-                    suggestion=nearest(key, numbers),
+                    near=(key, numbers),
                 )
             elif need in sound:
                 findings.add(path, f"step {quoted(step.key)} names the dependency {quoted(key)} twice")

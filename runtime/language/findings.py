@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
 from perdure.runtime.language.errors import PROBLEMS_MAX, CycleError, DefinitionError, Problem
+from perdure.runtime.near import nearest
 
+GUESSES_MAX: Final = 25  # names guessed at; comparing one with a thousand others takes milliseconds
 PART_MAX: Final = 80  # characters of one part of a path in a message
 
 Path = tuple[str | int, ...]
@@ -36,6 +38,7 @@ class Findings:
         self._locate = locate
         self._found: list[Problem] = []
         self._more = 0
+        self._guesses = 0
         self.cycle: tuple[str, ...] | None = None
 
     def add(
@@ -44,10 +47,10 @@ class Findings:
         message: str,
         *,
         expected: str | None = None,
-        suggestion: str | None = None,
+        near: tuple[str, Collection[str]] | None = None,
         at_key: bool = False,
     ) -> None:
-        """Note a problem with the part at `path`."""
+        """Note a problem with the part at `path`; `near` is a wrong name and those that would be right."""
         if len(self._found) >= PROBLEMS_MAX:
             self._more += 1
             return
@@ -60,9 +63,16 @@ class Findings:
                 line=line,
                 column=column,
                 expected=expected,
-                suggestion=suggestion,
+                suggestion=self._suggestion(near),
             )
         )
+
+    def _suggestion(self, near: tuple[str, Collection[str]] | None) -> str | None:
+        """The name that was meant, for as many problems as comparing names is cheap."""
+        if near is None or self._guesses >= GUESSES_MAX:
+            return None
+        self._guesses += 1
+        return nearest(*near)
 
     def __len__(self) -> int:
         """Count the problems."""

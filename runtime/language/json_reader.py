@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 
 from perdure.runtime.language.document import DEPTH_MAX, Document, Mark, number_problem, text_problem
 from perdure.runtime.language.scalars import DIGITS_MAX
+from perdure.runtime.near import quoted
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
@@ -68,7 +69,7 @@ class _Reader:
             if part in container:
                 first = self.document.key_of(container, part).key_line
                 raise self.document.refuse(
-                    f"the key {part[:60]!r} is there twice, first in line {first}",
+                    f"the key {quoted(part)} is there twice, first in line {first}",
                     line=key_line,
                     column=key_column,
                 )

@@ -16,7 +16,7 @@ from msgspec.structs import FieldInfo, fields
 
 from perdure.runtime.language.definition import Part
 from perdure.runtime.language.findings import Findings, Path
-from perdure.runtime.near import nearest, quoted
+from perdure.runtime.near import quoted
 
 P = TypeVar("P", bound=Part)
 
@@ -74,9 +74,7 @@ def _part(value: dict[str, Any], kind: type[P], path: Path, findings: Findings) 
     given: dict[str, Any] = {}
     for name, inner in value.items():
         if name not in known:
-            findings.add(
-                (*path, name), f"unknown field {quoted(name)}", suggestion=nearest(name, known), at_key=True
-            )
+            findings.add((*path, name), f"unknown field {quoted(name)}", near=(name, known), at_key=True)
             continue
         field, shape = known[name]
         found = _value(inner, shape, (*path, name), findings)
@@ -105,8 +103,7 @@ def _value(value: Any, shape: Shape, path: Path, findings: Findings) -> Any:
         return _list(value, shape, path, findings)
     if kind is Literal:
         if value not in shape.of or isinstance(value, bool):
-            near = nearest(value, shape.of) if isinstance(value, str) else None
-            return _wrong(value, shape, path, findings, suggestion=near)
+            return _wrong(value, shape, path, findings)
         return value
     if kind is dict:
         return value if isinstance(value, dict) else _wrong(value, shape, path, findings)
@@ -144,15 +141,14 @@ def _is_within(size: float, shape: Shape) -> bool:
     return (shape.low is None or size >= shape.low) and (shape.high is None or size <= shape.high)
 
 
-def _wrong(
-    value: Any, shape: Shape, path: Path, findings: Findings, *, suggestion: str | None = None
-) -> msgspec.UnsetType:
+def _wrong(value: Any, shape: Shape, path: Path, findings: Findings) -> msgspec.UnsetType:
     """Note that a value is not what it should be."""
     what = written_value(value)
     if shape.kind is str and isinstance(value, bool | int | float):
         findings.add(path, f"{what} is {_kind(value)}, not text: quote it", expected=f'"{what}"')
     else:
-        findings.add(path, f"{what} does not fit here", expected=describe(shape), suggestion=suggestion)
+        near = (value, shape.of) if shape.kind is Literal and isinstance(value, str) else None
+        findings.add(path, f"{what} does not fit here", expected=describe(shape), near=near)
     return msgspec.UNSET
 
 

@@ -16,6 +16,7 @@ from yaml import events
 
 from perdure.runtime.language.document import DEPTH_MAX, Document, Mark, number_problem, text_problem
 from perdure.runtime.language.scalars import Scalar, resolve
+from perdure.runtime.near import quoted
 
 ALIASES_MAX: Final = 1_000  # in one document
 ALIASED_CHARACTERS_MAX: Final = 1_000_000  # of text that aliases repeat: as much as a whole file
@@ -143,7 +144,7 @@ class _Reader:
         kind = tag.removeprefix(_TAG) if tag is not None else None
         if kind is not None and kind not in _SCALAR_TAGS:
             self.fail(
-                f"the tag {tag!r} is not read: values are plain text, numbers, lists and mappings",
+                f"the tag {quoted(tag)} is not read: there are text, numbers, lists and mappings",
                 event.start_mark,
             )
         try:
@@ -155,7 +156,7 @@ class _Reader:
         if kind is not None and not (
             isinstance(value, _SCALAR_TAGS[kind]) and (kind == "bool") == isinstance(value, bool)
         ):
-            self.fail(f"{event.value[:40]!r} is not what its tag !!{kind} says", event.start_mark)
+            self.fail(f"{quoted(event.value)} is not what its tag !!{kind} says", event.start_mark)
         return value
 
     def _start(self, event: Any) -> None:
@@ -166,7 +167,8 @@ class _Reader:
             self.fail("a key is text, not a list or mapping", mark)
         if event.tag not in {None, "!", _TAG + _COLLECTION_TAGS[type(event)]}:
             self.fail(
-                f"the tag {event.tag!r} is not read: values are plain text, numbers, lists and mappings", mark
+                f"the tag {quoted(event.tag)} is not read: there are text, numbers, lists and mappings",
+                mark,
             )
         if len(self._stack) >= DEPTH_MAX:
             self.fail(f"nested more than {DEPTH_MAX} levels deep", mark)
@@ -192,11 +194,12 @@ class _Reader:
             self.fail(f"more than {ALIASES_MAX:,} aliases", mark)
         if event.anchor not in self._anchors:
             self.fail(
-                f"the alias *{event.anchor} stands for nothing: there is no &{event.anchor} before it", mark
+                f"the alias {quoted('*' + event.anchor)} stands for nothing: no such anchor comes before it",
+                mark,
             )
         anchored = self._anchors[event.anchor]
         if anchored is None:
-            self.fail(f"the alias *{event.anchor} stands inside of what it stands for", mark)
+            self.fail(f"the alias {quoted('*' + event.anchor)} stands inside of what it stands for", mark)
         self.document.count_node(mark.line + 1, mark.column + 1, many=anchored.size)
         self._aliased_characters += anchored.characters
         if self._aliased_characters > ALIASED_CHARACTERS_MAX:
@@ -236,10 +239,10 @@ class _Reader:
     def _put_key(self, inner: _Open, container: dict[str, Any], value: Any, mark: Any) -> None:
         """Remember the key whose value comes next."""
         if not isinstance(value, str):
-            self.fail(f"the key {value!r} is not text: quote it", mark)
+            self.fail(f"the key {quoted(value)} is not text: quote it", mark)
         if value in container:
             first = self.document.key_of(container, value)
-            self.fail(f"the key {value[:60]!r} is there twice, first in line {first.key_line}", mark)
+            self.fail(f"the key {quoted(value)} is there twice, first in line {first.key_line}", mark)
         inner.key = value
         inner.key_mark = mark
 
