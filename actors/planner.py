@@ -132,12 +132,16 @@ def answer_waiters(turn: Turn, waiters: list[Asker]) -> None:
         waiters.clear()
 
 
-def may_park(turn: Turn, *, linger_ms: int, is_closing: bool) -> bool:
-    """Whether the execution needs no actor for the next `linger_ms`."""
+def may_park(turn: Turn, *, linger_ms: int | None, is_closing: bool) -> bool:
+    """Whether the execution needs no actor for the next `linger_ms`; with None it keeps it to the end."""
     state = turn.state
     if state.running or state.lingering:
         return False
-    if is_closing or state.state in RESTING or not state.plan.is_performable:
+    if is_closing or state.state in TERMINAL:
+        return True
+    if linger_ms is None:
+        return False
+    if state.state is State.PAUSED or not state.plan.is_performable:
         return True
     return state.state is State.AWAITING_COMPLETION and all(
         due_at > turn.now + linger_ms for due_at in due_times(state)

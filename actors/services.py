@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import msgspec
@@ -38,8 +38,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     chance: Callable[[], float]
     runner_no: int
     on_commit: Callable[[str], None]
-    on_step: Callable[[str, str, str], Awaitable[None]] | None = None
-    linger_ms: int = LINGER_MS
+    linger_ms: int | None = LINGER_MS  # None: an execution taken up here stays here to its end
 
     def now_ms(self) -> int:
         """Wall time in ms since 1970."""

@@ -31,7 +31,6 @@ from perdure.runtime.plans import Plans
 from perdure.runtime.seams import Seams
 from perdure.store.protocol import Store
 
-FOREVER_MS = 10**12  # who runs a single execution waits with it instead of giving it up
 IN_MEMORY = ":memory:"  # no other process can see such a store, so there is no bell to hang
 
 log = get_logger("perdure.runtime")
@@ -119,7 +118,7 @@ async def _joined(blueprint: Blueprint, writer: Writer) -> AsyncIterator[Machine
             chance=seams.chance,
             runner_no=membership.no,
             on_commit=doorbell.announce,
-            linger_ms=LINGER_MS if blueprint.recovers else FOREVER_MS,
+            linger_ms=LINGER_MS if blueprint.recovers or not blueprint.performs else None,
         )
         for workflow in blueprint.workflows:
             await plans.publish(workflow, at_ms=services.now_ms())
