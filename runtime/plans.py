@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -14,7 +15,6 @@ from perdure.runtime.language import Definition, Workflow, compile_plan, definit
 from perdure.store.codec import encode
 from perdure.store.errors import NotFound
 from perdure.store.protocol import Store
-from perdure.store.records import Workflow as WorkflowRecord
 from perdure.store.writes import Publish, PublishStep
 
 PLANS_MAX: Final = 1_000  # compiled revisions kept; the least recently used goes first
@@ -39,7 +39,7 @@ class Plans:
         self._agents = agents if performs else Agents()
         self._performs = performs
         self._revisions: OrderedDict[int, Revision] = OrderedDict()
-        self._published: dict[str, int] = {}
+        self._of_workflow: WeakKeyDictionary[Workflow, Revision] = WeakKeyDictionary()
 
     async def plan(self, workflow_no: int) -> Plan:
         """The plan of a stored revision; compiled anew as long as code for it is missing."""
@@ -59,16 +59,17 @@ class Plans:
     async def publish(self, workflow: Workflow, *, at_ms: int) -> Revision:
         """Store a workflow's revision, make it the active one, and register its functions."""
         definition = workflow.definition
+        latest = self._of_workflow.get(workflow)
+        if latest is not None and latest.definition is definition and latest.plan.is_performable:
+            return latest
         revision = workflow.revision
         for name, function in workflow.functions.items():
             self._agents.add(name, function, replace=True)
-        known = self._published.get(revision)
-        if known is not None:
-            return await self.revision(known)
         no = await self._writer.write(_publication(definition, revision, at_ms))
         assert isinstance(no, int)
-        self._published[revision] = no
-        return self._remember(no, revision, definition)
+        compiled = self._remember(no, revision, definition)
+        self._of_workflow[workflow] = compiled
+        return compiled
 
     async def active(self, name: str) -> Revision:
         """The active revision of that name. Raises NotFound."""
@@ -107,5 +108,3 @@ def _publication(definition: Definition, revision: str, at_ms: int) -> Publish:
         at=at_ms,
     )
 
-
-__all__ = ["Plans", "Revision", "WorkflowRecord"]
