@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 
 class StepSlots:
     """At most `limit` bodies of steps at a time; further ones wait their turn, in order."""
 
-    __slots__ = ("_limit", "_taken", "_waiting")
+    __slots__ = ("_limit", "_on_busy", "_taken", "_waiting")
 
-    def __init__(self, limit: int) -> None:
-        """`limit` is at least 1."""
+    def __init__(self, limit: int, *, on_busy: Callable[[], None] | None = None) -> None:
+        """`limit` is at least 1; `on_busy` is called when the first body begins after a rest."""
         self._limit = limit
+        self._on_busy = on_busy
         self._taken = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
@@ -26,6 +28,8 @@ class StepSlots:
         """Wait for a slot; a cancelled wait gives back what it was handed."""
         if self._taken < self._limit and not self._waiting:
             self._taken += 1
+            if self._taken == 1 and self._on_busy is not None:
+                self._on_busy()
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,11 +17,11 @@ class StepContext:
     """
 
     __slots__ = (
+        "_context",
         "_heartbeat",
         "_interrupt_reason",
         "_needs",
         "attempt",
-        "context",
         "execution_id",
         "generation",
         "idempotency_key",
@@ -54,8 +55,8 @@ class StepContext:
         self.generation = generation
         self.idempotency_key = idempotency_key
         self.trace_id = trace_id
-        self.context = context
         self.log = log
+        self._context = context
         self._needs = needs
         self._heartbeat = heartbeat
         self._interrupt_reason = interrupt_reason
@@ -63,6 +64,11 @@ class StepContext:
     def heartbeat(self, detail: Any = None) -> None:
         """Say that the body is getting on; `detail` is shown to whoever queries the execution."""
         self._heartbeat(detail)
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """The execution's context as it is now; a copy, so that changing it changes nothing else."""
+        return copy.deepcopy(dict(self._context))
 
     @property
     def needs(self) -> dict[str, Any]:

@@ -28,7 +28,6 @@ from perdure.actors.kernel import (
     Ref,
     Supervisor,
 )
-from perdure.actors.log import get_logger
 from perdure.actors.membership import Membership
 from perdure.actors.messages import (
     COMMAND_WORDS,
@@ -58,8 +57,6 @@ from perdure.store.writes import Delta, Post, Start, Started
 
 ROUTE_TRIES: Final = 20  # an execution may park, or change hands, just as a message is on its way
 SHUTDOWN_S: Final = 10.0  # bodies have this long to unwind before their actor is cancelled
-
-log = get_logger("perdure.executions")
 
 
 class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,13 +96,18 @@ class Executions:
         *,
         max_active: int,
         on_room: Callable[[], None],
+        on_quarantine: Callable[[str, BaseException | None], None],
     ) -> None:
-        """At most `max_active` executions are hot at a time; further ones queue in the store."""
+        """At most `max_active` executions are hot at a time; further ones queue in the store.
+
+        `on_quarantine` is called with an execution whose actor is not to be restarted any more.
+        """
         self._services = services
         self._supervisor = supervisor
         self._membership = membership
         self._max_active = max_active
         self._on_room = on_room
+        self._on_quarantine = on_quarantine
         self._slots: dict[str, _Slot] = {}
         self._is_closed = False
 
@@ -225,7 +227,7 @@ class Executions:
     def _forget(self, down: Down) -> None:
         self._slots.pop(down.name, None)
         if down.reason is Reason.QUARANTINED:
-            log.error("execution_quarantined", execution_id=down.name, error=repr(down.error))
+            self._on_quarantine(down.name, down.error)
         if not self._is_closed:
             self._on_room()
 

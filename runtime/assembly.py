@@ -7,8 +7,9 @@ task group holds whatever runs; nothing of it is left when the context is.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import anyio
 import msgspec
@@ -18,11 +19,14 @@ from perdure.actors.admission import StepSlots
 from perdure.actors.bus import Bus
 from perdure.actors.doorbell import Doorbell
 from perdure.actors.executions import Executions
-from perdure.actors.kernel import Alarms, Stuck, Supervisor, Teardown
+from perdure.actors.incidents import mark_quarantined, tell_dead_letter, tell_exit, tell_stuck
+from perdure.actors.kernel import Alarms, Supervisor, Teardown
+from perdure.actors.kernel.clock import HoldableLoop
 from perdure.actors.log import get_logger
 from perdure.actors.membership import Membership
 from perdure.actors.recovery import Recovery
 from perdure.actors.services import LINGER_MS, Services
+from perdure.actors.watchdog import Watchdog
 from perdure.actors.writer import Writer
 from perdure.runtime.agents import Agents
 from perdure.runtime.callbacks import StepCallback, call_back
@@ -107,28 +111,43 @@ async def _joined(blueprint: Blueprint, writer: Writer) -> AsyncIterator[Machine
     try:
         await membership.join(doorbell=doorbell.path)
         plans = Plans(blueprint.store, writer, blueprint.agents, performs=blueprint.performs)
-        services = Services(
-            store=blueprint.store,
-            writer=writer,
-            clock=seams.clock,
-            alarms=alarms,
-            slots=StepSlots(blueprint.max_active_steps),
-            bus=blueprint.bus,
-            plans=plans,
-            chance=seams.chance,
-            runner_no=membership.no,
-            on_commit=doorbell.announce,
-            linger_ms=LINGER_MS if blueprint.recovers or not blueprint.performs else None,
-        )
-        for workflow in blueprint.workflows:
-            await plans.publish(workflow, at_ms=services.now_ms())
-        async with _at_work(blueprint, services, membership, plans, rung) as machine:
-            yield machine
+        with _watched_slots(blueprint.max_active_steps) as slots:
+            services = Services(
+                store=blueprint.store,
+                writer=writer,
+                clock=seams.clock,
+                alarms=alarms,
+                slots=slots,
+                bus=blueprint.bus,
+                plans=plans,
+                chance=seams.chance,
+                runner_no=membership.no,
+                on_commit=doorbell.announce,
+                linger_ms=LINGER_MS if blueprint.recovers or not blueprint.performs else None,
+            )
+            for workflow in blueprint.workflows:
+                await plans.publish(workflow, at_ms=services.now_ms())
+            async with _at_work(blueprint, services, membership, plans, rung) as machine:
+                yield machine
     finally:
         with anyio.CancelScope(shield=True):
             await doorbell.close()
             await membership.leave()
         alarms.close()
+
+
+@contextmanager
+def _watched_slots(limit: int) -> Iterator[StepSlots]:
+    """Room for bodies of steps, with a watchdog for those that block the loop (virtual time has none)."""
+    if isinstance(asyncio.get_running_loop(), HoldableLoop):
+        yield StepSlots(limit)
+        return
+    watchdog = Watchdog(lambda: slots.taken > 0)
+    slots = StepSlots(limit, on_busy=watchdog.wake)
+    try:
+        yield slots
+    finally:
+        watchdog.close()
 
 
 @asynccontextmanager
@@ -141,15 +160,22 @@ async def _at_work(
             Supervisor(
                 name="executions",
                 random=services.chance,
-                on_stuck=_say_stuck,
+                on_exit=tell_exit,
+                on_dead_letter=tell_dead_letter,
+                on_stuck=tell_stuck,
                 teardown=Teardown.TOGETHER,
             )
         )
+        helpers = await stack.enter_async_context(anyio.create_task_group())
         executions = Executions(
-            services, supervisor, membership, max_active=blueprint.max_active, on_room=rung.sweep
+            services,
+            supervisor,
+            membership,
+            max_active=blueprint.max_active,
+            on_room=rung.sweep,
+            on_quarantine=lambda id_, error: _mark(helpers, services, id_, error),
         )
         recovery = Recovery(services, executions, membership)
-        helpers = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(helpers.cancel_scope.cancel)
         stack.callback(executions.close)
         rung.connect(helpers, executions, recovery)
@@ -185,5 +211,5 @@ class _Rung:
             self._parts[2].ask()
 
 
-def _say_stuck(stuck: Stuck) -> None:
-    log.error("execution_stuck", execution_id=stuck.name, waited_s=stuck.waited_s, stack=stuck.stack)
+def _mark(helpers: TaskGroup, services: Services, execution_id: str, error: BaseException | None) -> None:
+    helpers.start_soon(mark_quarantined, services, execution_id, error)

@@ -6,6 +6,7 @@ each argument comes from; the closure it returns only picks them up.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any, Final
@@ -71,13 +72,13 @@ def bind(
     def pick_up(values: Values) -> dict[str, Any]:
         bound: dict[str, Any] = {}
         for name, rendered, convert in prompts:
-            bound[name] = convert(rendered(values))
+            bound[name] = convert(_own(rendered(values)))
         for name, no, convert in outputs:
             bound[name] = convert(values.output(no))
         context = values.context
         for parameter, convert in inputs:
             if parameter.wants in context:
-                bound[parameter.name] = convert(context[parameter.wants])
+                bound[parameter.name] = convert(_own(context[parameter.wants]))
             elif not parameter.has_default:
                 raise InputError([missing_input(parameter, step=step)])
         return bound
@@ -113,6 +114,11 @@ def _dependency(parameter: Parameter, dependencies: tuple[str, ...]) -> str | No
     if parameter.wants in dependencies:
         return parameter.wants
     return next((key for key in dependencies if parameter.takes(key)), None)
+
+
+def _own(value: Any) -> Any:
+    """A body may change what it is given; the execution's context must not change with it."""
+    return copy.deepcopy(value) if isinstance(value, dict | list) else value
 
 
 def _as_it_is(value: Any) -> Any:
