@@ -55,17 +55,18 @@ def _from_file(spec: str, path: Path) -> ModuleType:
     path = path.expanduser().resolve()
     if not path.is_file():
         raise AgentsNotLoaded(spec, why=f"there is no file {path}")
-    name = path.stem
-    loaded = sys.modules.get(name)
-    if loaded is not None and getattr(loaded, "__file__", None) == str(path):
-        return loaded
-    if loaded is not None or _is_taken(name, path):
-        name = f"{name}_{zlib.crc32(bytes(path)):08x}"
-    return _execute(spec, name, path)
+    own_name = f"{path.stem}_{zlib.crc32(bytes(path)):08x}"
+    for name in (path.stem, own_name):
+        loaded = sys.modules.get(name)
+        if loaded is not None and getattr(loaded, "__file__", None) == str(path):
+            return loaded
+    return _execute(spec, own_name if _is_taken(path.stem, path) else path.stem, path)
 
 
 def _is_taken(name: str, path: Path) -> bool:
-    """Whether another module would be imported under this name."""
+    """Whether another module is, or would be, imported under this name."""
+    if name in sys.modules:
+        return True
     try:
         found = importlib.util.find_spec(name)
     except (ImportError, ValueError):

@@ -122,7 +122,7 @@ def _parameter(name: str, annotation: Any, default: Any) -> Parameter:
 def _is_context(annotation: Any) -> bool:
     """Whether the annotation is StepContext, `StepContext | None`, or a name that could not be read."""
     if isinstance(annotation, str):
-        return annotation.rpartition(".")[2] == "StepContext"
+        return annotation.strip("'\"").rpartition(".")[2] == "StepContext"
     return annotation is StepContext or StepContext in get_args(annotation)
 
 

@@ -7,10 +7,12 @@ printed form, the revision and the documentation are all read from it.
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import FieldInfo, fields
 
 from perdure.runtime.language.names import KEY_MAX
 
@@ -98,11 +100,17 @@ def plain(part: Part) -> dict[str, Any]:
     So two texts that mean the same have the same form, whatever they spell out.
     """
     found: dict[str, Any] = {}
-    for field in msgspec.structs.fields(part):
+    for field in _fields_of(type(part)):
         value = getattr(part, field.name)
         if field.required or value != field.default:
             found[field.encode_name] = _plain_value(value)
     return found
+
+
+@cache
+def _fields_of(kind: type[Part]) -> tuple[FieldInfo, ...]:
+    """The fields of a struct; asking msgspec each time would read the type hints anew."""
+    return fields(kind)
 
 
 def _plain_value(value: Any) -> Any:

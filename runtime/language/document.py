@@ -43,7 +43,7 @@ class Document:
         """Where an entry stands that is there already."""
         return self._marks[id(container)][part]
 
-    def locate(self, path: Path, at_key: bool) -> Place:  # noqa: FBT001 - a Locate
+    def locate(self, path: Path, *, at_key: bool) -> Place:
         """Return the place of the part at `path`, or of the innermost part around it that exists."""
         value, found = self.value, Mark(1, 1, 1, 1)
         is_exact = True

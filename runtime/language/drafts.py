@@ -7,6 +7,7 @@ asked for: then every step and every key is known.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -14,9 +15,10 @@ from perdure.runtime.agents.errors import BadSignature
 from perdure.runtime.agents.registry import PYTHON, mode_of
 from perdure.runtime.agents.signature import Function, parameters_of, place_of, qualified_name
 from perdure.runtime.language.definition import StepDefinition
-from perdure.runtime.language.findings import Findings, Path, Place
+from perdure.runtime.language.findings import Findings, Path, Place, nowhere
 
 After = Sequence[str | Function]
+NAMELESS: Final = {"", "<lambda>"}  # what functions without a name are called
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,15 +38,24 @@ def agent_name(function: Function, *, key: str) -> str:
     return f"{name}#{key}" if "<" in name else name
 
 
-def locate_drafts(drafts: Sequence[Draft], path: Path) -> Place:
-    """Place a problem at the function of the step it is about."""
-    match path:
-        case ("steps", int(no), *_) if no < len(drafts):
-            function = drafts[no].function
-            place = place_of(function) if function is not None else None
-            if place is not None:
-                return Place(place[0], place[1], None)
-    return Place(None, None, None)
+class DraftPlaces:
+    """Places a problem at the function of the step it is about."""
+
+    def __init__(self, drafts: Sequence[Draft]) -> None:
+        """`drafts` are the steps, in their order."""
+        self._drafts = drafts
+
+    def __call__(self, path: Path, *, at_key: bool) -> Place:
+        """Return the file and line of the function, where the step has one."""
+        match path:
+            case ("steps", int(no), *_) if no < len(self._drafts):
+                function = self._drafts[no].function
+                place = place_of(function) if function is not None else None
+                if place is not None:
+                    return Place(place[0], place[1], None)
+            case _:
+                pass
+        return nowhere(path, at_key=at_key)
 
 
 def settle(drafts: Sequence[Draft], findings: Findings) -> tuple[StepDefinition, ...]:
@@ -68,6 +79,8 @@ def _by_parameter_name(drafts: Sequence[Draft], findings: Findings) -> dict[str,
     has_functions = any(draft.function is not None for draft in drafts)
     for no, draft in enumerate(drafts):
         key = draft.step.key
+        if key in NAMELESS and draft.function is not None:
+            findings.add(("steps", no, "key"), "the function has no name: give the step a key, key=…")
         other = found.setdefault(key.replace("-", "_"), key)
         if other != key and has_functions:
             findings.add(

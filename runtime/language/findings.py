@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Final, NamedTuple
+from collections.abc import Collection
+from typing import Final, NamedTuple, Protocol
 
 from perdure.runtime.language.errors import PROBLEMS_MAX, CycleError, DefinitionError, Problem
 from perdure.runtime.near import nearest
@@ -22,10 +22,15 @@ class Place(NamedTuple):
     column: int | None
 
 
-Locate = Callable[[Path, bool], Place]
+class Locate(Protocol):
+    """Tells where in a text the part at a path stands, or with `at_key` its key."""
+
+    def __call__(self, path: Path, *, at_key: bool) -> Place:
+        """Return the place of the part, or of the innermost part around it that exists."""
+        ...
 
 
-def nowhere(_path: Path, _at_key: bool) -> Place:  # noqa: FBT001 - a Locate
+def nowhere(path: Path, *, at_key: bool) -> Place:  # noqa: ARG001 - a Locate
     """Place problems of a definition that has no text."""
     return Place(None, None, None)
 
@@ -34,7 +39,7 @@ class Findings:
     """What was found so far."""
 
     def __init__(self, locate: Locate = nowhere) -> None:
-        """`locate` tells where in the text a path (or, with True, its key) stands."""
+        """`locate` tells where in the text the part at a path stands."""
         self._locate = locate
         self._found: list[Problem] = []
         self._more = 0
@@ -54,7 +59,7 @@ class Findings:
         if len(self._found) >= PROBLEMS_MAX:
             self._more += 1
             return
-        file, line, column = self._locate(path, at_key)
+        file, line, column = self._locate(path, at_key=at_key)
         self._found.append(
             Problem(
                 message=message,

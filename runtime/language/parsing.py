@@ -63,7 +63,9 @@ def read_document(text: str | bytes, *, source: str, format: Format | None = Non
 
 def _decoded(text: str | bytes, source: str) -> str:
     """Decode bytes; refuse what is too long, is not UTF-8 or cannot be kept."""
-    encoded = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    if isinstance(text, str) and (problem := text_problem(text)) is not None:
+        raise _refusal(problem, source)
+    encoded = text if isinstance(text, bytes) else text.encode()
     if len(encoded) > DEFINITION_BYTES_MAX:
         raise _refusal(f"longer than {DEFINITION_BYTES_MAX:,} bytes: split the workflow", source)
     try:
@@ -74,7 +76,7 @@ def _decoded(text: str | bytes, source: str) -> str:
             f"byte {error.start} is not UTF-8: save the file as UTF-8", source, line=line
         ) from None
     if (problem := text_problem(decoded)) is not None:
-        raise _refusal(problem, source, line=decoded.count("\n", 0, max(decoded.find("\x00"), 0)) + 1)
+        raise _refusal(problem, source, line=decoded.count("\n", 0, decoded.find("\x00")) + 1)
     return decoded
 
 

@@ -10,7 +10,7 @@ from perdure.runtime.agents.registry import FunctionSource
 from perdure.runtime.agents.signature import Function
 from perdure.runtime.language.checks import needs_of
 from perdure.runtime.language.definition import Config, Definition, StepDefinition, revision_of
-from perdure.runtime.language.drafts import After, Draft, agent_name, locate_drafts, settle
+from perdure.runtime.language.drafts import After, Draft, DraftPlaces, agent_name, settle
 from perdure.runtime.language.findings import Findings
 from perdure.runtime.language.graph import by_level, level_of, order_of
 from perdure.runtime.language.parsing import Format, check_values, parse, read
@@ -62,6 +62,7 @@ class Workflow(FunctionSource):
         }
         self._drafts: list[Draft] = []
         self._definition: Definition | None = None
+        self._revision: str | None = None
 
     @property
     def name(self) -> str:
@@ -164,6 +165,7 @@ class Workflow(FunctionSource):
     def _add(self, draft: Draft) -> None:
         self._drafts.append(draft)
         self._definition = None
+        self._revision = None
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -193,7 +195,7 @@ class Workflow(FunctionSource):
         """The canonical form. Raises DefinitionError with everything that is wrong."""
         if self._definition is None:
             drafts = self._drafts
-            findings = Findings(lambda path, _at_key: locate_drafts(drafts, path))
+            findings = Findings(DraftPlaces(drafts))
             steps = settle(drafts, findings)
             definition = Definition(**self._head, steps=steps)
             self._definition = check_values(definition, findings)
@@ -202,7 +204,9 @@ class Workflow(FunctionSource):
     @property
     def revision(self) -> str:
         """The identity of the content: a hash of the canonical form, in hex."""
-        return revision_of(self.definition)
+        if self._revision is None:
+            self._revision = revision_of(self.definition)
+        return self._revision
 
     @property
     def functions(self) -> dict[str, Function]:

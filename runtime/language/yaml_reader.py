@@ -128,7 +128,7 @@ class _Reader:
         self._count(mark)
         if (problem := text_problem(event.value)) is not None:
             self.fail(problem, mark)
-        if self._wants_key() and event.value == "<<" and event.style is None and event.tag is None:
+        if self._wants_key() and event.value == "<<" and event.implicit[0]:
             self.fail("merge keys (<<) are not part of YAML 1.2: write the fields out", mark)
         value = self._resolved(event)
         characters = len(event.value)

@@ -1,0 +1,51 @@
+"""What the language's tests share: values as a step sees them, and a short way to be refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from perdure.runtime.language import Definition, DefinitionError, parse
+
+
+class SeenValues:
+    """The context and the outputs by step number."""
+
+    def __init__(self, context: dict[str, Any] | None = None, outputs: dict[int, Any] | None = None) -> None:
+        """Without arguments there is nothing to see."""
+        self.context = context or {}
+        self._outputs = outputs or {}
+
+    def output(self, step_no: int) -> Any:
+        """The output of a step."""
+        return self._outputs[step_no]
+
+
+@pytest.fixture
+def seen() -> type[SeenValues]:
+    """Make the values a step may read."""
+    return SeenValues
+
+
+@pytest.fixture
+def refused() -> Callable[..., DefinitionError]:
+    """Parse what must be refused, and return the error."""
+
+    def parse_refused(text: str | bytes, *, source: str = "w.yaml") -> DefinitionError:
+        with pytest.raises(DefinitionError) as caught:
+            parse(text, source=source)
+        return caught.value
+
+    return parse_refused
+
+
+@pytest.fixture
+def steps() -> Callable[[str], Definition]:
+    """Parse a definition of which only the steps are given."""
+
+    def parse_steps(text: str) -> Definition:
+        return parse(f"name: w\nsteps:\n{text}", source="w.yaml")
+
+    return parse_steps
