@@ -29,6 +29,7 @@ from perdure.store.codec import decode, encode
 from perdure.store.errors import IllegalTransition, NotFound
 from perdure.store.records import Attempt, Checkpoint, Error, Event, ExecutionSummary
 from perdure.store.states import STATUS, TERMINAL, State, Status
+from perdure.store.writes import UpdateExecution
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
@@ -116,6 +117,12 @@ class Execution:
         if execution.state in TERMINAL:
             return False, f"it has ended {execution.state.value}"
         return False, f"it is {execution.state.value}: only a paused execution can be resumed"
+
+    async def set_priority(self, priority: int) -> None:
+        """Change its place among those that wait for room; higher comes first. Raises NotFound."""
+        services = self._runtime.machine.services
+        update = UpdateExecution(execution_id=self.id, priority=priority, at=services.now_ms())
+        await services.writer.write(update)
 
     # ---- commands ------------------------------------------------------------------------------
 

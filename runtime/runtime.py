@@ -34,7 +34,7 @@ from perdure.store.protocol import Store
 from perdure.store.records import Event, ExecutionSummary, WorkflowStatistics
 from perdure.store.records import Workflow as WorkflowRecord
 from perdure.store.states import Status
-from perdure.store.writes import DeleteExecution
+from perdure.store.writes import DeleteExecution, DeleteWorkflow
 
 MAX_ACTIVE: Final = 10_000  # executions with a task in this process, about 10 KB each
 MAX_ACTIVE_STEPS: Final = 10_000  # bodies in flight in this process
@@ -134,6 +134,11 @@ class Runtime:
         if record is None:
             raise NotFound("workflow", name if version is None else f"{name} {version}")
         return record
+
+    async def delete_workflow(self, name: str, revision: str) -> None:
+        """Delete a revision that no execution uses. Raises NotFound, IllegalTransition."""
+        self.check_open()
+        await self.machine.services.writer.write(DeleteWorkflow(name=name, revision=revision))
 
     async def statistics(self, *, workflow: str | None = None) -> list[WorkflowStatistics]:
         """How the executions of each workflow have fared."""

@@ -1,0 +1,57 @@
+"""What the documentation shows runs as written and prints what it says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\s*(?:It )?prints:?\s*^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+COMMENTED_OUTPUT = re.compile(r"print\(.*\)\s+# (.+)$", re.MULTILINE)
+
+
+def programs() -> list[tuple[str, str, str]]:
+    """Every complete program in the pages, with what it is said to print."""
+    found = []
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for number, (code, printed) in enumerate(BLOCK.findall(page.read_text())):
+            if "asyncio.run(" in code:
+                expected = printed or "\n".join(COMMENTED_OUTPUT.findall(code)) + "\n"
+                found.append((f"{page.name}-{number}", code, expected))
+    return found
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("code", "expected"), [p[1:] for p in programs()], ids=[p[0] for p in programs()])
+def test_a_program_in_the_documentation_runs_and_prints_what_it_says(
+    tmp_path: Path, code: str, expected: str
+) -> None:
+    """In a process and a folder of its own, as a reader would try it."""
+    (tmp_path / "program.py").write_text(code)
+    ran = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    lines = [line.rstrip() for line in ran.stdout.splitlines()]
+    assert lines == [line.rstrip() for line in expected.splitlines()]
+
+
+def test_the_readme_leads_with_its_two_commands_and_code() -> None:
+    """A reader who gives it half a minute has seen how to try it and what it looks like."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert any("make demo" in line for line in lines[:10])
+    assert any("make test" in line for line in lines[:10])
+    assert "import asyncio" in lines[:16]
+
+
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_every_link_between_pages_leads_somewhere(page: str) -> None:
+    """Relative links only; addresses on the web are not looked up."""
+    text = (ROOT / page).read_text()
+    targets = [target for target in re.findall(r"\]\(([^)#]+)", text) if "://" not in target]
+    missing = [target for target in targets if not (ROOT / target).exists()]
+    assert not missing
