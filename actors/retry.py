@@ -12,11 +12,12 @@ def delay_before(policy: RetryPolicy, *, retry: int, chance: float) -> int:
     Exponential, capped, with full jitter where the policy wants it: `chance` in [0, 1) picks the
     part of the delay that is waited (after Brooker, "Exponential Backoff And Jitter", 2015).
     """
-    delay = float(policy.delay_ms)
-    for _ in range(retry - 1):
-        delay *= policy.multiplier
-        if delay >= policy.max_delay_ms:
-            break
+    if policy.delay_ms == 0:
+        return 0
+    try:
+        delay = policy.delay_ms * float(policy.multiplier) ** (retry - 1)
+    except OverflowError:  # far past any cap
+        delay = policy.max_delay_ms
     capped = min(delay, policy.max_delay_ms)
     return int(capped * chance if policy.jitter else capped)
 
