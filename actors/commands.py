@@ -12,7 +12,6 @@ from perdure.actors import planner, schedule
 from perdure.actors.errors import InvalidContext
 from perdure.actors.messages import (
     COMMAND_WORDS,
-    Answer,
     AnyCommand,
     Cancel,
     Interrupt,
@@ -27,8 +26,15 @@ from perdure.actors.messages import (
 )
 from perdure.actors.state import RETRY_TIMER
 from perdure.actors.turn import Asker, InterruptSteps, Turn, encode
-from perdure.store.errors import Conflict, IllegalTransition, PayloadTooLarge, PerdureError
-from perdure.store.records import PAYLOAD_BYTES_MAX
+from perdure.store.codec import encode as checked
+from perdure.store.errors import (
+    Conflict,
+    IllegalTransition,
+    NotSerializable,
+    PayloadTooLarge,
+    PerdureError,
+)
+from perdure.store.records import PAYLOAD_BYTES_MAX, Attempt
 from perdure.store.states import TERMINAL, State, StepState
 
 _ACTIVE: Final = frozenset(
@@ -61,7 +67,7 @@ def refusal(turn: Turn, command: AnyCommand, *, kind: type | None = None) -> Per
     if command.expected_version is not None and command.expected_version != state.version:
         return Conflict(state.id, expected=command.expected_version, current=state.version)
     if state.state in MEANING[kind]:
-        return None
+        return _unfit(command)
     hint = HINTS.get(kind, "it has ended" if state.state in TERMINAL else "")
     if kind is Resume and state.state in _ACTIVE:
         hint = "it is already running"
@@ -71,61 +77,48 @@ def refusal(turn: Turn, command: AnyCommand, *, kind: type | None = None) -> Per
     )
 
 
-def apply(turn: Turn, command: AnyCommand, asker: Asker, waiters: list[Asker]) -> None:
-    """Take a command that `refusal` has let pass."""
-    problem: PerdureError | None = None
-    match command:
-        case Pause():
-            _pause(turn, command, asker, waiters)
-            return
-        case Cancel():
-            _cancel(turn, command, asker, waiters)
-            return
-        case Resume():
-            problem = _resume(turn, command)
-        case Signal():
-            turn.note(
-                "signal_received",
-                by=command.by,
-                command_id=command.id,
-                data={"name": command.name, "payload": command.payload},
-            )
-        case UpdateContext():
-            problem = _merge(turn, command.patch, by=command.by, command_id=command.id)
-        case TakeCheckpoint():
-            turn.checkpoint(label=command.label, by=command.by, is_automatic=command.automatic)
-        case Retry():
-            _retry(turn, command)
-        case _:
-            raise AssertionError(command)
+def apply(
+    turn: Turn, command: AnyCommand, asker: Asker, waiters: list[Asker], *, is_closing: bool = False
+) -> None:
+    """Take a command that `refusal` has let pass. `is_closing`: nothing starts any more."""
+    if turn.state.state is State.IDLE:
+        planner.begin(turn)
+    problem = _take(turn, command, asker, waiters)
     if problem is not None:
         turn.respond(asker, problem)
         return
-    planner.proceed(turn)
-    turn.respond(asker, Answer(turn.state.state, turn.version_before + 1))
+    planner.proceed(turn, is_closing=is_closing)
+    if asker in waiters:
+        planner.answer_waiters(turn, waiters)
+    else:
+        turn.respond_here(asker)
 
 
 def restore(turn: Turn, command: AnyCommand, point: RestorePoint, asker: Asker) -> None:
     """Go back to a checkpoint: what settled later is reopened, the context is as it was then."""
     state = turn.state
+    replacement = {"replace": point.context}
+    size = len(encode(replacement))
+    if size > PAYLOAD_BYTES_MAX:
+        turn.respond(
+            asker, PayloadTooLarge("the context at the checkpoint", size=size, limit=PAYLOAD_BYTES_MAX)
+        )
+        return
     outcomes = {outcome.step_no: outcome for outcome in point.outcomes}
     turn.become(State.RESTORING_CHECKPOINT)
     for step_no, run in enumerate(state.steps):
         then = outcomes.get(step_no)
         if then is None:
-            if run.state is not StepState.PENDING:
+            if run.is_stored:
                 _reopen(turn, step_no, new_lineage=True)
-            continue
-        if run.generation == then.generation and run.state is then.state:
-            continue
-        run.reopen(new_lineage=True)
-        output = None if then.output is None else bytes(then.output)
-        run.attempt = then.attempt
-        turn.move_step(step_no, then.state, is_outcome=True, output=output, error=then.error)
+        elif run.generation != then.generation or run.state is not then.state:
+            _reopen(turn, step_no, new_lineage=True, outcome=then)
     state.reindex()
     if state.context != point.context:
         turn.set_context(point.context, encode(point.context))
-        turn.note("context_updated", data={"replace": point.context})
+        turn.note("context_updated", data=replacement)
+    if turn.before in TERMINAL:
+        turn.set_remaining(state.plan.timeout_ms)
     turn.set_error(None)
     turn.note(
         "checkpoint_restored",
@@ -134,14 +127,42 @@ def restore(turn: Turn, command: AnyCommand, point: RestorePoint, asker: Asker) 
         data={"label": point.label, "version": point.version},
     )
     turn.become(State.PAUSED)
-    turn.respond(asker, Answer(state.state, turn.version_before + 1))
+    turn.respond_here(asker)
+
+
+def _take(turn: Turn, command: AnyCommand, asker: Asker, waiters: list[Asker]) -> PerdureError | None:
+    """Do what the command says, or say why it cannot be done after all."""
+    match command:
+        case Pause():
+            _pause(turn, command, asker, waiters)
+        case Cancel():
+            _cancel(turn, command, asker, waiters)
+        case Resume():
+            return _resume(turn, command)
+        case Signal():
+            turn.note(
+                "signal_received",
+                by=command.by,
+                command_id=command.id,
+                data={"name": command.name, "payload": command.payload},
+            )
+        case UpdateContext():
+            return _merge(turn, command.patch, by=command.by, command_id=command.id)
+        case TakeCheckpoint():
+            turn.checkpoint(
+                label=command.label, by=command.by, is_automatic=command.automatic, command_id=command.id
+            )
+        case Retry():
+            _retry(turn, command)
+        case _:
+            raise AssertionError(command)
+    return None
 
 
 def _pause(turn: Turn, command: Pause, asker: Asker, waiters: list[Asker]) -> None:
-    """Write the wish, stop what runs if it is to be interrupted, and answer when at rest."""
+    """Write the wish and stop what runs if it is to be interrupted; answered when at rest."""
     state = turn.state
     if state.state is State.PAUSED:
-        turn.respond(asker, Answer(state.state, state.version))
         return
     waiters.append(asker)
     if asker.message_no is not None:
@@ -152,11 +173,10 @@ def _pause(turn: Turn, command: Pause, asker: Asker, waiters: list[Asker]) -> No
         turn.become(State.PAUSING)
         if command.mode is PauseMode.INTERRUPT:
             turn.orders.append(InterruptSteps(Interrupt.PAUSE))
-        planner.proceed(turn)
-    planner.answer_waiters(turn, waiters)
 
 
 def _cancel(turn: Turn, command: Cancel, asker: Asker, waiters: list[Asker]) -> None:
+    """Write the wish and stop everything; answered at the end."""
     state = turn.state
     waiters.append(asker)
     if asker.message_no is not None:
@@ -165,8 +185,6 @@ def _cancel(turn: Turn, command: Cancel, asker: Asker, waiters: list[Asker]) -> 
         turn.note("cancel_requested", by=command.by, command_id=command.id, data={"reason": command.reason})
         turn.set_error(None)
         planner.stop_everything(turn, Interrupt.CANCEL)
-        planner.proceed(turn)
-    planner.answer_waiters(turn, waiters)
 
 
 def _resume(turn: Turn, command: Resume) -> PerdureError | None:
@@ -181,14 +199,11 @@ def _resume(turn: Turn, command: Resume) -> PerdureError | None:
     turn.set_pause(None)
     turn.count_resume()
     turn.become(State.SCHEDULING)
-    state.ready.clear()
-    if state.started_at is None:
-        planner.begin(turn)
-    else:
-        if was_paused and state.remaining_ms is not None:
-            turn.set_deadline(turn.now + state.remaining_ms)
-            turn.set_remaining(None)
-        schedule.enter_first(turn)
+    if was_paused and state.remaining_ms is not None:
+        turn.set_deadline(turn.now + state.remaining_ms)
+        turn.set_remaining(None)
+    state.reindex()
+    schedule.enter_first(turn)
     planner.take_due(turn)
     return None
 
@@ -210,13 +225,27 @@ def _retry(turn: Turn, command: Retry) -> None:
     schedule.enter_first(turn)
 
 
-def _reopen(turn: Turn, step_no: int, *, new_lineage: bool) -> None:
-    """Take a step back to pending in a new generation."""
+def _reopen(turn: Turn, step_no: int, *, new_lineage: bool, outcome: Attempt | None = None) -> None:
+    """Take a step to a new generation: back to pending, or to an outcome it had before."""
     run = turn.state.steps[step_no]
     if run.state is StepState.WAITING:
         turn.set_timer(RETRY_TIMER, step_no, None)
     run.reopen(new_lineage=new_lineage)
-    turn.move_step(step_no, StepState.PENDING)
+    if outcome is None:
+        turn.move_step(step_no, StepState.PENDING)
+        return
+    run.attempt = outcome.attempt
+    output = None if outcome.output is None else bytes(outcome.output)
+    turn.move_step(step_no, outcome.state, is_outcome=True, output=output, error=outcome.error)
+
+
+def _unfit(command: AnyCommand) -> PerdureError | None:
+    """Why the command cannot be kept in the log, or None."""
+    try:
+        checked(command, what=f"the command to {COMMAND_WORDS[type(command)]} the execution")
+    except (NotSerializable, PayloadTooLarge) as error:
+        return error
+    return None
 
 
 def _merge(

@@ -15,7 +15,6 @@ from __future__ import annotations
 from perdure.actors import schedule
 from perdure.actors.errors import CrashBudgetExceeded, ExecutionTimeout, StepFailed
 from perdure.actors.messages import (
-    Answer,
     Completed,
     Failed,
     Interrupt,
@@ -34,8 +33,9 @@ STOPPING = frozenset({State.PAUSING, State.CANCELLING})
 
 
 def begin(turn: Turn) -> None:
-    """A new execution, or one that was queued: start what has no needs."""
+    """A new execution, or one that was queued: start what has no needs. `idle` ends here."""
     state = turn.state
+    turn.become(State.SCHEDULING)
     turn.note("workflow_started", data={"workflow": state.plan.workflow, "revision": state.plan.revision})
     timeout_ms = state.plan.timeout_ms if state.remaining_ms is None else state.remaining_ms
     if timeout_ms is not None and state.deadline_at is None:
@@ -62,10 +62,21 @@ def take_up(turn: Turn) -> None:
             failed = Failed(_as_error(error), may_retry=False)
             _take_report(turn, StepReport(step_no, run.generation, run.attempt, failed))
         else:
-            _set_back(turn, step_no, "crash")
-    if state.state is not State.CANCELLING and not state.is_blocked:
+            _take_interruption(turn, step_no, "crash")
+    if state.state is not State.CANCELLING:
         state.ready.clear()
         schedule.enter_first(turn)
+
+
+def take_over(turn: Turn, before: ExecutionState) -> None:
+    """The state was folded anew while bodies run: they, and threads that linger, go on as they were."""
+    state = turn.state
+    state.lingering |= before.lingering
+    for run, run_before in zip(state.steps, before.steps, strict=True):
+        run.note = run_before.note
+    if state.state not in RESTING and state.state is not State.CANCELLING:
+        schedule.enter_first(turn)
+    take_due(turn)
 
 
 def take_report(turn: Turn, report: StepReport) -> None:
@@ -86,8 +97,8 @@ def take_timer(turn: Turn, kind: str, step_no: int) -> None:
         if state.deadline_at is not None and state.deadline_at <= turn.now:
             _exceed_deadline(turn)
         return
-    run = state.steps[step_no]
-    if kind == RETRY_TIMER and run.state is StepState.WAITING and step_no not in state.ready:
+    if kind == RETRY_TIMER and step_no in state.waiting:
+        state.waiting.discard(step_no)
         state.ready.append(step_no)
 
 
@@ -127,8 +138,7 @@ def answer_waiters(turn: Turn, waiters: list[Asker]) -> None:
     """Tell those who wait for the execution to come to rest, once it has, where it rests."""
     state = turn.state
     if waiters and (state.state in RESTING or state.state not in STOPPING):
-        for asker in waiters:
-            turn.respond(asker, Answer(state.state, turn.version_before + 1))
+        turn.respond_here(*waiters)
         waiters.clear()
 
 
@@ -171,7 +181,7 @@ def _take_report(turn: Turn, report: StepReport) -> None:
         case Failed():
             _take_failure(turn, report, report.outcome)
         case Interrupted(reason):
-            _take_interruption(turn, report.step_no, reason)
+            _take_interruption(turn, report.step_no, reason.value)
 
 
 def _take_failure(turn: Turn, report: StepReport, failed: Failed) -> None:
@@ -185,7 +195,7 @@ def _take_failure(turn: Turn, report: StepReport, failed: Failed) -> None:
     if not retries:
         turn.note("step_failed", step_no=step.no, attempt=run.attempt, data=data)
         schedule.settle(turn, step.no)
-        if not step.is_optional and not state.plan.continue_on_error and state.error is None:
+        if state.is_blocked and state.error is None and state.state is not State.CANCELLING:
             turn.set_error(_step_failed(step.key, run.attempt, failed.error))
         return
     delay = delay_before(step.retry, retry=run.attempt, chance=turn.chance)
@@ -194,32 +204,25 @@ def _take_failure(turn: Turn, report: StepReport, failed: Failed) -> None:
     due_at = turn.now + delay
     turn.move_step(step.no, StepState.WAITING, due_at=due_at)
     run.error = failed.error
-    state.waiting.add(step.no)
     if delay:
+        state.waiting.add(step.no)
         turn.set_timer(RETRY_TIMER, step.no, due_at)
     else:
         state.ready.append(step.no)
 
 
-def _take_interruption(turn: Turn, step_no: int, reason: Interrupt) -> None:
-    if reason in (Interrupt.CANCEL, Interrupt.DEADLINE):
+def _take_interruption(turn: Turn, step_no: int, reason: str) -> None:
+    """Take a step whose body was cut off back to pending, no attempt used up; in the end cancel it."""
+    state = turn.state
+    schedule.stop_running(state, step_no)
+    if state.state is State.CANCELLING:
         _cancel_step(turn, step_no)
         return
-    _set_back(turn, step_no, reason.value)
-    if turn.state.state in schedule.MAY_LAUNCH and reason is not Interrupt.SHUTDOWN:
-        turn.state.ready.append(step_no)
-
-
-def _set_back(turn: Turn, step_no: int, reason: str) -> None:
-    """Take a step back to pending; its attempt is not used up."""
-    schedule.stop_running(turn.state, step_no)
     turn.move_step(step_no, StepState.PENDING)
-    turn.note(
-        "step_interrupted",
-        step_no=step_no,
-        attempt=turn.state.steps[step_no].attempt,
-        data={"reason": reason},
-    )
+    attempt = state.steps[step_no].attempt
+    turn.note("step_interrupted", step_no=step_no, attempt=attempt, data={"reason": reason})
+    if state.state in schedule.MAY_LAUNCH:
+        state.ready.append(step_no)
 
 
 def _cancel_step(turn: Turn, step_no: int) -> None:
@@ -239,7 +242,6 @@ def _exceed_deadline(turn: Turn) -> None:
     )
     turn.set_error(_as_error(error))
     turn.note("deadline_exceeded", data={"deadline_at_ms": state.deadline_at})
-    turn.set_deadline(None)
     stop_everything(turn, Interrupt.DEADLINE)
 
 
@@ -247,9 +249,11 @@ def stop_everything(turn: Turn, reason: Interrupt) -> None:
     """Write the intent to stop for good and cancel what runs; what waits is cancelled at once."""
     state = turn.state
     turn.become(State.CANCELLING)
-    for step_no in sorted(state.waiting):
-        turn.set_timer(RETRY_TIMER, step_no, None)
-        _cancel_step(turn, step_no)
+    turn.set_deadline(None)
+    for step_no, run in enumerate(state.steps):
+        if run.state is StepState.WAITING:
+            turn.set_timer(RETRY_TIMER, step_no, None)
+            _cancel_step(turn, step_no)
     state.waiting.clear()
     state.ready.clear()
     turn.orders.append(InterruptSteps(reason))
@@ -263,16 +267,21 @@ def _come_to_rest(turn: Turn) -> None:
     state = turn.state
     if state.state is State.CANCELLING:
         _end(turn, State.FAILED if state.error is not None else State.CANCELLED)
-    elif state.is_everything_settled:
+    elif state.is_everything_settled or (state.is_blocked and not _has_siblings_open(state)):
         _aggregate(turn)
-    elif state.is_blocked and not state.waiting and not state.lingering:
-        _end(turn, State.FAILED)
     elif state.state is State.PAUSING:
         _pause(turn)
-    elif state.plan.is_performable:
-        turn.become(State.AWAITING_COMPLETION)
-    else:
+    elif not state.plan.is_performable:
         turn.become(State.SCHEDULING)  # waits for its code: a runner that has it takes it up
+    elif state.ready:
+        turn.become(State.EXECUTING)  # a thread lingers: no timer would wake the next owner
+    else:
+        turn.become(State.AWAITING_COMPLETION)
+
+
+def _has_siblings_open(state: ExecutionState) -> bool:
+    """Whether a step that had begun before a required one failed has yet to settle."""
+    return bool(state.waiting) or any(state.steps[no].has_begun for no in state.ready)
 
 
 def _pause(turn: Turn) -> None:
@@ -286,7 +295,7 @@ def _pause(turn: Turn) -> None:
 
 
 def _aggregate(turn: Turn) -> None:
-    """Every step has settled: completed, unless a required one has failed."""
+    """Nothing more can run: completed, unless a required step has failed."""
     state = turn.state
     for step, run in zip(state.plan.steps, state.steps, strict=True):
         if run.state is StepState.FAILED and not step.is_optional:

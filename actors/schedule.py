@@ -8,9 +8,10 @@ far as `parallelism` and `parallel: false` allow.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
-from perdure.actors.state import RETRY_TIMER, ExecutionState
+from perdure.actors.state import RETRY_TIMER, ExecutionState, StepRun
 from perdure.actors.turn import Launch, Turn
 from perdure.store.states import State, StepState
 
@@ -20,11 +21,13 @@ MAY_LAUNCH = frozenset({State.IDLE, State.SCHEDULING, State.EXECUTING, State.AWA
 def enter_first(turn: Turn) -> None:
     """After a fold, a start or a reopening: let in every pending step whose time has come."""
     state = turn.state
-    if state.is_eager:
+    if state.is_blocked:
+        state.ready.extend(no for no, run in enumerate(state.steps) if _may_go_on(run))
+    elif state.is_eager:
         open_steps: Iterable[int] = [step.no for step in state.plan.steps if state.unmet[step.no] == 0]
         _enter(turn, open_steps)
-        return
-    _enter_level(turn)
+    else:
+        _enter_level(turn)
 
 
 def settle(turn: Turn, step_no: int) -> None:
@@ -41,24 +44,30 @@ def settle(turn: Turn, step_no: int) -> None:
 
 
 def launch(turn: Turn) -> None:
-    """Start ready steps, as many as may run beside each other."""
+    """Start ready steps, as many as may run beside each other.
+
+    A thread that lingers counts as in flight. Once a required step has failed only those go on that
+    had begun before.
+    """
     state = turn.state
-    if state.state not in MAY_LAUNCH or state.is_blocked or not state.plan.is_performable:
+    if state.state not in MAY_LAUNCH or not state.plan.is_performable:
         return
+    if state.is_blocked:
+        state.ready = deque(no for no in state.ready if state.steps[no].has_begun)
     limit = state.plan.parallelism or len(state.steps)
-    while state.ready and not state.is_exclusive and len(state.running) < limit:
+    held: list[int] = []
+    while state.ready and not _is_exclusive(state) and len(state.running) + len(state.lingering) < limit:
         step_no = state.ready[0]
         if step_no in state.lingering:
-            state.ready.rotate(-1)
-            if all(no in state.lingering for no in state.ready):
-                return
+            held.append(state.ready.popleft())
             continue
-        if not state.plan.steps[step_no].is_parallel:
-            if state.running:
-                return
+        if state.runs_alone(step_no):
+            if state.running or state.lingering:
+                break
             state.is_exclusive = True
         state.ready.popleft()
         start(turn, step_no)
+    state.ready.extend(held)
 
 
 def start(turn: Turn, step_no: int) -> None:
@@ -79,8 +88,18 @@ def start(turn: Turn, step_no: int) -> None:
 def stop_running(state: ExecutionState, step_no: int) -> None:
     """Take a step whose body has ended out of the counts of what is in flight."""
     state.running.discard(step_no)
-    if not state.plan.steps[step_no].is_parallel:
+    if not state.running:
         state.is_exclusive = False
+
+
+def _is_exclusive(state: ExecutionState) -> bool:
+    """Whether something is in flight that nothing may run beside."""
+    return state.is_exclusive or any(not state.plan.steps[no].is_parallel for no in state.lingering)
+
+
+def _may_go_on(run: StepRun) -> bool:
+    """Whether a step was interrupted before it settled; one that waits is let in when it is due."""
+    return run.state is StepState.PENDING and run.has_begun
 
 
 def _enter_level(turn: Turn) -> None:

@@ -20,6 +20,7 @@ from perdure.store.states import SETTLED_STEP, State, StepState
 
 RETRY_TIMER: Final = "retry"
 DEADLINE_TIMER: Final = "deadline"
+SUSPECT_DEATHS: Final = 2  # after so many deaths of its process a step runs with nothing beside it
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -56,12 +57,22 @@ class StepRun:
         self.is_stored = False  # whether the store has a row for (generation, attempt)
         self.note: Any = None  # the last heartbeat's detail
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a step that may start now did so before, and did not settle."""
+        return self.state is StepState.WAITING or self.started_at is not None
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the process has died so often while it ran that it has to run alone."""
+        return self.deaths >= SUSPECT_DEATHS
+
     def next_attempt(self) -> None:
         """Begin another attempt of the same generation; it has no row yet."""
         self.attempt += 1
-        self.is_stored = False
-        self.deaths = 0
+        self.started_at = None
         self.ran_alone = False
+        self.is_stored = False
 
     def reopen(self, *, new_lineage: bool) -> None:
         """Begin a new generation, as if never run."""
@@ -142,7 +153,6 @@ class ExecutionState:
         self._take_columns(execution)
         for attempt in loaded.attempts:
             _take_attempt(self.steps[attempt.step_no], attempt)
-        self.payload_bytes = sum(len(step.output) for step in self.steps if step.output)
         self.reindex()
         return self
 
@@ -160,7 +170,10 @@ class ExecutionState:
         self.started_at = _ms(execution.started_at)
 
     def reindex(self) -> None:
-        """Count anew what is running, waiting, settled and open; `ready` starts empty."""
+        """Count anew what is running, waiting, settled and open; `ready` starts empty.
+
+        A waiting step leaves `waiting` for `ready` when it is due.
+        """
         plan = self.plan
         self.ready: deque[int] = deque()
         self.running: set[int] = set()
@@ -174,10 +187,18 @@ class ExecutionState:
         for step, run in zip(plan.steps, self.steps, strict=True):
             if run.state is StepState.RUNNING:
                 self.running.add(step.no)
+                self.is_exclusive = self.runs_alone(step.no)
             elif run.state is StepState.WAITING:
                 self.waiting.add(step.no)
             elif run.state in SETTLED_STEP:
                 self.count_settled(step.no)
+        self.payload_bytes = sum(len(run.output) for run in self.steps if run.output)
+        while self.level < len(plan.levels) - 1 and not self.level_open[self.level]:
+            self.level += 1
+
+    def runs_alone(self, step_no: int) -> bool:
+        """Whether no other step of this execution may run beside it."""
+        return not self.plan.steps[step_no].is_parallel or self.steps[step_no].is_suspect
 
     def count_settled(self, step_no: int) -> None:
         """Take one settled step into the counts."""
@@ -235,7 +256,11 @@ class ExecutionState:
             },
             "settled": self.settled,
             "running": [self.plan.steps[no].key for no in sorted(self.running)],
-            "waiting": [self.plan.steps[no].key for no in sorted(self.waiting)],
+            "waiting": [
+                step.key
+                for step, run in zip(self.plan.steps, self.steps, strict=True)
+                if run.state is StepState.WAITING
+            ],
         }
 
 
@@ -274,15 +299,17 @@ def _take_attempt(run: StepRun, attempt: Attempt) -> None:
     """Let a row replace what is known of its step when it is newer."""
     if (attempt.generation, attempt.attempt) < (run.generation, run.attempt):
         return
+    is_next = run.is_stored and attempt.generation == run.generation
+    run.deaths = attempt.deaths + (run.deaths if is_next else 0)
+    if not (is_next and attempt.state is StepState.WAITING):  # one that waits shows why it has to
+        run.error = attempt.error
     run.state = attempt.state
     run.generation = attempt.generation
     run.attempt = attempt.attempt
     run.lineage = attempt.lineage
     run.output = None if attempt.output is None else bytes(attempt.output)
-    run.error = attempt.error
     run.due_at = _ms(attempt.due_at)
     run.started_at = _ms(attempt.started_at)
-    run.deaths = attempt.deaths
     run.ran_alone = attempt.alone
     run.is_stored = True
 

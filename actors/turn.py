@@ -92,7 +92,7 @@ class Turn:
     def __init__(
         self, state: ExecutionState, *, now: int, chance: float = 0.0, is_alone: bool = False
     ) -> None:
-        """`is_alone`: no step of any execution is in flight in this process."""
+        """`is_alone`: no step of any other execution is in flight in this process."""
         self.state = state
         self.now = now
         self.chance = chance
@@ -121,6 +121,7 @@ class Turn:
         if state in TERMINAL:
             self._fields["finished_at"] = self.now
             self.set_deadline(None)
+            self.set_remaining(None)
         elif execution.state in TERMINAL:
             self._fields["finished_at"] = None
         if state is State.PAUSED:
@@ -158,9 +159,9 @@ class Turn:
         """Take the current attempt of a step to `state`, inserting its row where there is none."""
         run = self.state.steps[step_no]
         starts = state is StepState.RUNNING
+        run.ran_alone = starts and self._alone and self.state.is_exclusive
         if starts:
             run.started_at = self.now
-            run.ran_alone = self._alone
         self._attempts.append(
             AttemptWrite(
                 step_no,
@@ -175,7 +176,7 @@ class Turn:
                 due_at,
                 output,
                 None if error is None else encode(error),
-                self._alone and starts,
+                run.ran_alone,
             )
         )
         run.state = state
@@ -223,7 +224,9 @@ class Turn:
         self.state.resume_count += 1
         self._fields["resume_count"] = self.state.resume_count
 
-    def checkpoint(self, *, label: str | None, by: str | None, is_automatic: bool) -> None:
+    def checkpoint(
+        self, *, label: str | None, by: str | None, is_automatic: bool, command_id: str | None = None
+    ) -> None:
         """Name the position this turn creates; a label wins over an automatic one."""
         if self._checkpoint is not None and is_automatic:
             return
@@ -232,7 +235,8 @@ class Turn:
         self._checkpoint = CheckpointWrite(
             label, by, is_automatic, completed, len(state.steps), state.payload_bytes
         )
-        self.note("checkpoint_created", by=by, data={"label": label, "automatic": is_automatic})
+        data = {"label": label, "automatic": is_automatic}
+        self.note("checkpoint_created", by=by, command_id=command_id, data=data)
 
     def execute(self, statements: tuple[Statement, ...]) -> None:
         """Run the user's own statements in the same transaction."""
@@ -255,6 +259,13 @@ class Turn:
             self.mark_applied(asker.message_no, encode(answer))
         elif asker.message_no is not None and isinstance(answer, PerdureError):
             self.orders.append(Refuse(asker.message_no, encode(describe_refusal(answer))))
+
+    def respond_here(self, *askers: Asker) -> None:
+        """Answer with the state this turn leads to, and the version it will have."""
+        is_written = not self.is_empty or any(asker.message_no is not None for asker in askers)
+        answer = Answer(self.state.state, self.version_before + is_written)
+        for asker in askers:
+            self.respond(asker, answer)
 
     # ---- what the actor reads ----------------------------------------------------------------
 
