@@ -71,7 +71,7 @@ def agents(*, agents: str | None = None, options: Reading = READING) -> int:
     if registry is None:
         session.note("no agents named: use --agents module:registry, PERDURE_AGENTS or perdure.toml")
         return Exit.USAGE
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": name,
             "mode": str(found.mode),

@@ -11,9 +11,13 @@ from perdure.runtime.cli.control import show_standing
 from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Performing, UsageError, read_json
 from perdure.runtime.cli.session import Session, open_session, run_async
+from perdure.store.errors import IllegalTransition
 
 if TYPE_CHECKING:
     from perdure.runtime import Execution, Runtime
+    from perdure.store.records import Runner
+
+Ask = Callable[["Execution"], Awaitable[Any]]
 
 DEFAULTS = Performing()
 
@@ -44,7 +48,10 @@ def resume(
             await execution.restore(int(from_) if from_.isdigit() else from_)
         return await execution.resume(data=patch)
 
-    return _perform(open_session(options), id, go_on, timeout=options.timeout)
+    async def take_over(execution: Execution) -> Any:
+        return None if patch is None else await execution.update_context(patch)
+
+    return _perform(open_session(options), id, go_on, timeout=options.timeout, if_adopted=take_over)
 
 
 def retry(id: str, /, *, options: Performing = DEFAULTS) -> int:
@@ -57,9 +64,18 @@ def retry(id: str, /, *, options: Performing = DEFAULTS) -> int:
 
 
 def _perform(
-    session: Session, prefix: str, ask: Callable[[Execution], Awaitable[Any]], *, timeout: float | None
+    session: Session,
+    prefix: str,
+    ask: Ask,
+    *,
+    timeout: float | None,
+    if_adopted: Ask | None = None,
 ) -> int:
-    """Ask the execution with its agents at hand; attend to it where it then runs in this process."""
+    """Ask the execution with its agents at hand; attend to it where it then runs in this process.
+
+    An execution whose process has died in the middle is taken over by whoever asks, and goes on:
+    resuming is then refused, for it is no longer needed, and `if_adopted` is done instead.
+    """
 
     async def main() -> int:
         from perdure.runtime.cli.attend import attend
@@ -71,7 +87,12 @@ def _perform(
         async with session.runtime("embedded", agents=agents) as runtime:
             execution = await runtime.execution(id_)
             seen = [event.id async for event in execution.events(follow=False)]
-            await ask(execution)
+            try:
+                await ask(execution)
+            except IllegalTransition:
+                if if_adopted is None or not await _is_here(runtime, id_):
+                    raise
+                await if_adopted(execution)
             if await _is_elsewhere(runtime, id_):
                 await show_standing(execution, session=session)
                 return Exit.DONE
@@ -82,9 +103,21 @@ def _perform(
 
 async def _is_elsewhere(runtime: Runtime, execution_id: str) -> bool:
     """Whether another process performs the execution now."""
+    owner = await _owner(runtime, execution_id)
+    return owner is not None and not _is_us(owner)
+
+
+async def _is_here(runtime: Runtime, execution_id: str) -> bool:
+    """Whether this process performs the execution now."""
+    owner = await _owner(runtime, execution_id)
+    return owner is not None and _is_us(owner)
+
+
+async def _owner(runtime: Runtime, execution_id: str) -> Runner | None:
     execution = await runtime.store.execution(execution_id)
-    if execution is None or execution.runner is None:
-        return False
-    runners = {runner.id: runner for runner in await runtime.store.runners()}
-    owner = runners.get(execution.runner)
-    return owner is not None and (owner.pid, owner.host) != (os.getpid(), socket.gethostname())
+    runners = await runtime.store.runners()
+    return next((each for each in runners if execution is not None and each.id == execution.runner), None)
+
+
+def _is_us(runner: Runner) -> bool:
+    return (runner.pid, runner.host) == (os.getpid(), socket.gethostname())

@@ -41,7 +41,7 @@ def _kill_one(terminal, id_: str, moments: random.Random) -> str:
     process = terminal.start(
         "run", "chain.yaml", "--id", id_, "--trace-id", trace, "--agents", "agents.py:agents"
     )
-    time.sleep(START_S + moments.uniform(0, len(STEPS) * STEP_S * 2.5))
+    time.sleep(START_S + moments.uniform(0, len(STEPS) * STEP_S * 2))
     process.kill()
     process.communicate()
 
