@@ -195,10 +195,15 @@ def read_text(path: Path) -> str:
 
 def changed_lines(diff: str) -> Iterator[tuple[str, list[tuple[int, int]]]]:
     """Name every file of a unified diff that is still there, with the lines that are new in it."""
-    from unidiff import PatchSet  # noqa: PLC0415 - only needed for a diff
+    from unidiff.errors import UnidiffParseError  # noqa: PLC0415 - only needed for a diff
+    from unidiff.patch import PatchSet  # noqa: PLC0415 - the same
 
-    for file in PatchSet(diff):
-        added = [line.target_line_no for hunk in file for line in hunk if line.is_added]
+    try:
+        files = PatchSet(diff)
+    except UnidiffParseError as error:
+        raise SourceUnreadable(f"this is not a unified diff: {error}") from error
+    for file in files:
+        added = [line.target_line_no or 0 for hunk in file for line in hunk if line.is_added]
         if added and not file.is_removed_file:
             yield file.path, list(spans_of(added))
 
