@@ -235,3 +235,17 @@ def _suite_texts(content: str) -> list[str]:
 
 def _with_tabs(text: str) -> str:
     return text.replace("—", "").replace("»", "\t")
+
+
+@pytest.mark.parametrize("folder", ["wfinstances", "shapes", "recipes-huge"])
+def test_real_graphs_have_the_levels_that_others_measured(cases, folder):
+    """Thousands of tasks, chains, fans: compiled within a second."""
+    for row in lines(cases / folder / "dags.jsonl"):
+        workflow = Workflow("graph")
+        for no, needs in enumerate(row["deps"]):
+            workflow.agent_step(f"t{no}", agent="noop", after=[f"t{need}" for need in needs])
+        started = time.perf_counter()
+        plan = compile_plan(workflow.definition, agents=Agents(), workflow_no=1, revision=workflow.revision)
+        assert time.perf_counter() - started < SECONDS_MAX
+        assert len(plan.levels) == row["levels"]
+        assert row["widths"] in (None, [len(level) for level in plan.levels])
