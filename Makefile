@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CASES := $(abspath $(wildcard ../shared/cases))
 DEMO := build/demo
-REVIEWED ?= store/states.py
+REVIEWED ?= store/pages.py
 
 .PHONY: help demo test lint types arrows wheel check clean
 .DEFAULT_GOAL := help

@@ -23,6 +23,7 @@ from perdure.actors.messages import (
     COMMANDS,
     Answer,
     AnyCommand,
+    CheckpointDue,
     ExecutionMessage,
     Interrupt,
     Posted,
@@ -48,6 +49,7 @@ from perdure.actors.turn import (
 )
 from perdure.store.errors import Conflict, DuplicateCommand, LeaseLost, NotFound, PerdureError
 from perdure.store.records import Loaded
+from perdure.store.states import State
 from perdure.store.writes import Answer as AnswerMessage
 from perdure.store.writes import Changed, Claim, Release
 
@@ -73,6 +75,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
         self._prepared = prepared
         self._crew = Crew(services, self._report)
         self._alarm: Alarm | None = None
+        self._checkpoint_alarm: Alarm | None = None
+        self._checkpointed = 0
         self._is_parked = False
         self._is_closing = False
         self.state: ExecutionState | None = None if prepared is None else prepared[0]
@@ -81,6 +85,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
         """Take the execution up and work on it until it needs no actor."""
         try:
             await self._begin()
+            self._set_checkpoint_alarm()
             while not self._is_parked:
                 if self._crew.has_launches:
                     async with asyncio.TaskGroup() as level:
@@ -88,8 +93,9 @@ class ExecutionActor(Actor[ExecutionMessage]):
                 else:
                     await self._turn()
         finally:
-            if self._alarm is not None:
-                self._alarm.cancel()
+            for alarm in (self._alarm, self._checkpoint_alarm):
+                if alarm is not None:
+                    alarm.cancel()
 
     async def _work(self, level: asyncio.TaskGroup) -> None:
         """Start bodies in `level` and handle messages beside them until none is left in it."""
@@ -150,7 +156,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
         batch = mailbox.take()
         for position, envelope in enumerate(batch, start=1):
             if not self._take_report(turn, envelope.message):
-                await self._commit(turn, is_last=False)
+                if position > 1:  # a command that comes first may be about to stop everything
+                    await self._commit(turn, is_last=False)
                 turn = await self._take_other(envelope)
                 if position < len(batch):
                     await self._commit(turn, is_last=False)
@@ -169,6 +176,11 @@ class ExecutionActor(Actor[ExecutionMessage]):
                 turn.state.lingering.discard(step_no)
             case TimersDue():
                 planner.take_due(turn)
+            case CheckpointDue():
+                self._set_checkpoint_alarm()
+                if turn.state.state is State.EXECUTING and turn.state.version > self._checkpointed:
+                    self._checkpointed = turn.state.version + 1
+                    turn.checkpoint(label=None, by=None, is_automatic=True)
             case _:
                 return False
         return True
@@ -208,7 +220,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
         else:
             refused = commands.refusal(turn, command)
             if refused is None:
-                commands.apply(turn, command, asker, self._waiters)
+                commands.apply(turn, command, asker, self._waiters, is_closing=self._is_closing)
                 if asker in self._waiters and asker.reply is not None:
                     asker.reply.keep()
                 return
@@ -264,11 +276,15 @@ class ExecutionActor(Actor[ExecutionMessage]):
 
     async def _reload(self, turn: Turn) -> None:
         """A command came twice, so nothing was written: go on from what the store has."""
+        before = turn.state
         loaded = await self._services.store.load(self._id)
         assert loaded is not None
-        self.state = ExecutionState.fold(turn.state.plan, loaded)
+        self.state = ExecutionState.fold(before.plan, loaded)
         answer = Answer(self.state.state, self.state.version)
         await self._carry_out([Respond(o.reply, answer) for o in turn.orders if isinstance(o, Respond)])
+        fresh = self._new_turn()
+        planner.take_over(fresh, before)
+        await self._commit(fresh, is_last=False)
 
     # ---- acting ------------------------------------------------------------------------------
 
@@ -304,3 +320,12 @@ class ExecutionActor(Actor[ExecutionMessage]):
             seconds = max(0.0, (min(times) - self._services.now_ms()) / 1000)
             at = asyncio.get_running_loop().time() + min(seconds, CLOCK_REREAD_S)
             self._alarm = self._services.alarms.add(at, lambda: self.cell.mailbox.post(TimersDue()))
+
+    def _set_checkpoint_alarm(self) -> None:
+        """Ask for an automatic checkpoint `checkpointInterval` from now."""
+        assert self.state is not None
+        interval_ms = self.state.plan.checkpoint_interval_ms
+        if interval_ms is not None:
+            at = asyncio.get_running_loop().time() + interval_ms / 1000
+            post = self.cell.mailbox.post
+            self._checkpoint_alarm = self._services.alarms.add(at, lambda: post(CheckpointDue()))

@@ -156,6 +156,10 @@ class Shutdown(msgspec.Struct, frozen=True):
     """The runtime is closing: interrupt what runs, give the execution up, leave the rest to others."""
 
 
+class CheckpointDue(msgspec.Struct, frozen=True):
+    """`checkpointInterval` has passed."""
+
+
 class Query(msgspec.Struct, frozen=True):
     """Describe the execution as it is; never waits for the store."""
 
@@ -177,6 +181,6 @@ class RestorePoint(msgspec.Struct, frozen=True):
     context: dict[str, Any]
 
 
-ExecutionMessage = AnyCommand | StepReport | StepEnded | TimersDue | Shutdown | Query | Posted
+ExecutionMessage = AnyCommand | StepReport | StepEnded | TimersDue | CheckpointDue | Shutdown | Query | Posted
 CONTROL = (Pause, Resume, Cancel, Restore, Retry, Shutdown)
 COMMANDS = (Pause, Resume, Cancel, Signal, UpdateContext, TakeCheckpoint, Restore, Retry)

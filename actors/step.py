@@ -19,6 +19,7 @@ from typing import Any, Final, assert_never, cast
 import anyio
 import anyio.to_process
 import anyio.to_thread
+from structlog.contextvars import bind_contextvars
 
 from perdure.actors.admission import StepSlots
 from perdure.actors.context import StepContext
@@ -36,6 +37,7 @@ from perdure.actors.messages import (
 )
 from perdure.actors.plan import Mode, PlannedStep
 from perdure.actors.state import StepValues
+from perdure.actors.trace import trace_id
 from perdure.store.codec import encode
 from perdure.store.errors import NotSerializable, PayloadTooLarge
 from perdure.store.records import Error
@@ -116,6 +118,7 @@ class Attempt:
     async def run(self) -> None:
         """Push the attempt through its stages and report how it ended. Never raises but to unwind."""
         self._task = asyncio.current_task()
+        self._bind_trace()
         try:
             outcome = await self._outcome()
         finally:
@@ -126,6 +129,12 @@ class Attempt:
             self._report(StepEnded(self.step.no))
         else:
             self._tell(outcome)
+
+    def _bind_trace(self) -> None:
+        """Let every log line and every execution started in the body carry this execution's trace."""
+        context = self.context
+        trace_id.set(context.trace_id)
+        bind_contextvars(trace_id=context.trace_id, execution_id=context.execution_id, step=context.step)
 
     async def _outcome(self) -> Completed | Failed | Interrupted:
         task = asyncio.current_task()

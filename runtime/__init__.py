@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         StepTimeout,
     )
     from perdure.actors.messages import PauseMode
+    from perdure.actors.trace import trace_id
     from perdure.runtime.agents import Agents, UnknownAgent, load_agents
     from perdure.runtime.execution import Execution, Result
     from perdure.runtime.language import (
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
         Workflow,
     )
     from perdure.runtime.runtime import Runtime
-    from perdure.runtime.trace import trace_id
     from perdure.store.errors import (
         Conflict,
         IllegalTransition,
@@ -66,6 +66,7 @@ _HOMES = {
         "StepTimeout",
     ),
     "perdure.actors.messages": ("PauseMode",),
+    "perdure.actors.trace": ("trace_id",),
     "perdure.runtime.agents": ("Agents", "UnknownAgent", "load_agents"),
     "perdure.runtime.execution": ("Execution", "Result"),
     "perdure.runtime.language": (
@@ -79,7 +80,6 @@ _HOMES = {
         "Workflow",
     ),
     "perdure.runtime.runtime": ("Runtime",),
-    "perdure.runtime.trace": ("trace_id",),
     "perdure.store.errors": (
         "Conflict",
         "IllegalTransition",

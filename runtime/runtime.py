@@ -18,6 +18,7 @@ import anyio
 from perdure.actors.bus import Bus
 from perdure.actors.errors import RuntimeClosed
 from perdure.actors.executions import NewExecution
+from perdure.actors.trace import trace_id as current_trace_id
 from perdure.runtime.agents import Agents, UnknownAgent
 from perdure.runtime.assembly import Blueprint, Machine, assemble
 from perdure.runtime.callbacks import StepCallback
@@ -26,14 +27,13 @@ from perdure.runtime.language import Workflow, check_context
 from perdure.runtime.plans import Revision
 from perdure.runtime.seams import Seams, system_seams
 from perdure.runtime.trace import normalise
-from perdure.runtime.trace import trace_id as current_trace_id
 from perdure.store import SQLiteStore
 from perdure.store.codec import decode, encode
 from perdure.store.errors import NotFound
 from perdure.store.protocol import Store
 from perdure.store.records import Event, ExecutionSummary, WorkflowStatistics
 from perdure.store.records import Workflow as WorkflowRecord
-from perdure.store.states import Status
+from perdure.store.states import Status, status_named
 from perdure.store.writes import DeleteExecution, DeleteWorkflow
 
 MAX_ACTIVE: Final = 10_000  # executions with a task in this process, about 10 KB each
@@ -242,7 +242,7 @@ class Runtime:
     ) -> list[ExecutionSummary]:
         """A page of executions, newest first; the last id of a page is the next page's `after`."""
         self.check_open()
-        wanted = None if status is None else Status(status)
+        wanted = None if status is None else status_named(status)
         return await self.store.executions(
             status=wanted, workflow=workflow, since=since, limit=limit, after=after
         )

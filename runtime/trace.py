@@ -1,13 +1,9 @@
-"""Trace ids: given by the caller, bound once, carried by every log line and kept with the execution."""
+"""Trace ids as they come from outside: any text, or a W3C `traceparent`."""
 
 from __future__ import annotations
 
 import re
-from contextvars import ContextVar
 from typing import Final
-
-trace_id: ContextVar[str | None] = ContextVar("perdure_trace_id", default=None)
-"""Set it (to a trace id or a whole W3C `traceparent`) and every execution started below carries it."""
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 TRACE_ID_CHARS_MAX: Final = 128

@@ -14,6 +14,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from perdure.store.errors import NotFound
+
 
 class State(StrEnum):
     """What an execution is doing."""
@@ -204,6 +206,17 @@ def can_become(before: State, after: State) -> bool:
 def step_can_become(before: StepState, after: StepState) -> bool:
     """Tell whether one change may take an attempt of a step from `before` to `after`."""
     return after in STEP_TRANSITIONS[before]
+
+
+def status_named(text: object) -> Status:
+    """The status of that name, exactly. Raises NotFound for anything else, naming what there is.
+
+    Nothing is guessed: `None`, another case or an old spelling is refused, not mapped.
+    """
+    try:
+        return Status(str(text) if isinstance(text, str) else repr(text))
+    except ValueError:
+        raise NotFound("status", text, hint=f"there are: {', '.join(Status)}") from None
 
 
 def _reachable(start: State) -> frozenset[State]:

@@ -642,6 +642,58 @@ def test_the_trace_id_comes_from_the_caller_and_is_on_every_event() -> None:
     virtually(scenario)
 
 
+def test_a_step_starts_others_and_logs_under_the_trace_of_its_execution() -> None:
+    """Bound once; nobody passes it on."""
+    workflow = Workflow("outer")
+    seen: list[str | None] = []
+
+    @workflow.step
+    async def work() -> None:
+        seen.append(trace_id.get())
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(workflow, trace_id="t-42")
+        await execution.result()
+        assert seen == ["t-42"]
+        assert trace_id.get() is None
+
+    virtually(scenario)
+
+
+def test_a_long_level_is_checkpointed_at_the_interval() -> None:
+    """`checkpointInterval`: only where something has changed since."""
+    workflow = Workflow("long", checkpoint_interval=10)
+
+    @workflow.step
+    async def slow() -> None:
+        await anyio.sleep(100)
+
+    @workflow.step
+    async def quick() -> None:
+        await anyio.sleep(25)
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(workflow)
+        await anyio.sleep(50)
+        checkpoints = await execution.checkpoints()
+        assert [checkpoint.steps_completed for checkpoint in checkpoints] == [1, 0]
+        assert all(checkpoint.automatic for checkpoint in checkpoints)
+        assert (await execution.result()).status is Status.COMPLETED
+
+    virtually(scenario)
+
+
+@pytest.mark.parametrize("status", ["Running", "", "success", "RUNNING", "in_progress"])
+def test_a_status_nobody_defined_is_refused_by_name(status: str) -> None:
+    """Never mapped silently."""
+
+    async def scenario(runtime: Runtime) -> None:
+        with pytest.raises(NotFound, match="rolled_back"):
+            await runtime.list(status=status)
+
+    virtually(scenario)
+
+
 def test_events_can_be_followed_and_none_is_missing_or_doubled() -> None:
     """From the first to the last."""
 
