@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -134,7 +134,7 @@ class Agents:
             self._agents[agent.name] = agent
         return self
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Agent]:
         """Iterate over the agents."""
         return iter(tuple(self._agents.values()))
 
