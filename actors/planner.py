@@ -267,7 +267,7 @@ def _come_to_rest(turn: Turn) -> None:
     state = turn.state
     if state.state is State.CANCELLING:
         _end(turn, State.FAILED if state.error is not None else State.CANCELLED)
-    elif state.is_everything_settled or (state.is_blocked and not _has_siblings_open(state)):
+    elif state.is_everything_settled or (state.is_blocked and not any(run.is_cut for run in state.steps)):
         _aggregate(turn)
     elif state.state is State.PAUSING:
         _pause(turn)
@@ -277,11 +277,6 @@ def _come_to_rest(turn: Turn) -> None:
         turn.become(State.EXECUTING)  # a thread lingers: no timer would wake the next owner
     else:
         turn.become(State.AWAITING_COMPLETION)
-
-
-def _has_siblings_open(state: ExecutionState) -> bool:
-    """Whether a step that had begun before a required one failed has yet to settle."""
-    return bool(state.waiting) or any(state.steps[no].has_begun for no in state.ready)
 
 
 def _pause(turn: Turn) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from perdure.actors.state import RETRY_TIMER, ExecutionState, StepRun
+from perdure.actors.state import RETRY_TIMER, ExecutionState
 from perdure.actors.turn import Launch, Turn
 from perdure.store.states import State, StepState
 
@@ -22,7 +22,8 @@ def enter_first(turn: Turn) -> None:
     """After a fold, a start or a reopening: let in every pending step whose time has come."""
     state = turn.state
     if state.is_blocked:
-        state.ready.extend(no for no, run in enumerate(state.steps) if _may_go_on(run))
+        pending = StepState.PENDING  # what waits is let in when it is due
+        state.ready.extend(no for no, run in enumerate(state.steps) if run.is_cut and run.state is pending)
     elif state.is_eager:
         open_steps: Iterable[int] = [step.no for step in state.plan.steps if state.unmet[step.no] == 0]
         _enter(turn, open_steps)
@@ -53,7 +54,7 @@ def launch(turn: Turn) -> None:
     if state.state not in MAY_LAUNCH or not state.plan.is_performable:
         return
     if state.is_blocked:
-        state.ready = deque(no for no in state.ready if state.steps[no].has_begun)
+        state.ready = deque(no for no in state.ready if state.steps[no].is_cut)
     limit = state.plan.parallelism or len(state.steps)
     held: list[int] = []
     while state.ready and not _is_exclusive(state) and len(state.running) + len(state.lingering) < limit:
@@ -95,11 +96,6 @@ def stop_running(state: ExecutionState, step_no: int) -> None:
 def _is_exclusive(state: ExecutionState) -> bool:
     """Whether something is in flight that nothing may run beside."""
     return state.is_exclusive or any(not state.plan.steps[no].is_parallel for no in state.lingering)
-
-
-def _may_go_on(run: StepRun) -> bool:
-    """Whether a step was interrupted before it settled; one that waits is let in when it is due."""
-    return run.state is StepState.PENDING and run.has_begun
 
 
 def _enter_level(turn: Turn) -> None:

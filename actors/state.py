@@ -58,9 +58,10 @@ class StepRun:
         self.note: Any = None  # the last heartbeat's detail
 
     @property
-    def has_begun(self) -> bool:
-        """Whether a step that may start now did so before, and did not settle."""
-        return self.state is StepState.WAITING or self.started_at is not None
+    def is_cut(self) -> bool:
+        """Whether it has begun and neither runs nor settled: it waits, or was interrupted."""
+        state = self.state
+        return state is StepState.WAITING or (state is StepState.PENDING and self.started_at is not None)
 
     @property
     def is_suspect(self) -> bool:
@@ -95,6 +96,7 @@ class ExecutionState:
 
     __slots__ = (
         "agents",
+        "completed",
         "context",
         "deadline_at",
         "epoch",
@@ -179,6 +181,7 @@ class ExecutionState:
         self.running: set[int] = set()
         self.waiting: set[int] = set()
         self.settled = 0
+        self.completed = 0
         self.level = 0
         self.level_open = [len(level) for level in plan.levels]
         self.unmet = [len(step.needs) for step in plan.steps]
@@ -205,6 +208,7 @@ class ExecutionState:
         step = self.plan.steps[step_no]
         run = self.steps[step_no]
         self.settled += 1
+        self.completed += run.state is StepState.COMPLETED
         self.level_open[step.level] -= 1
         for dependent in step.dependents:
             self.unmet[dependent] -= 1

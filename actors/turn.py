@@ -231,9 +231,8 @@ class Turn:
         if self._checkpoint is not None and is_automatic:
             return
         state = self.state
-        completed = sum(run.state is StepState.COMPLETED for run in state.steps)
         self._checkpoint = CheckpointWrite(
-            label, by, is_automatic, completed, len(state.steps), state.payload_bytes
+            label, by, is_automatic, state.completed, len(state.steps), state.payload_bytes
         )
         data = {"label": label, "automatic": is_automatic}
         self.note("checkpoint_created", by=by, command_id=command_id, data=data)

@@ -96,6 +96,8 @@ class Rows:
         self.epoch = 1
         self.fields: dict[str, Any] = {}
         self.attempts: dict[tuple[int, int, int], Row] = {}
+        self.newest: dict[int, Row] = {}
+        self.outcomes: set[tuple[int, int]] = set()
         self.timers: dict[tuple[str, int], int] = {}
         self.events: list[tuple[int, Any]] = []
         self.applied: dict[int, bytes | None] = {}
@@ -192,8 +194,7 @@ class Rows:
 
     def current(self, step_no: int) -> AttemptWrite | None:
         """The newest attempt of a step."""
-        keys = [key for key in self.attempts if key[0] == step_no]
-        return self.attempts[max(keys)].write if keys else None
+        return self.newest[step_no].write if step_no in self.newest else None
 
     def _write(self, delta: Delta, version: int) -> None:
         assert version == self.version + 1
@@ -219,13 +220,13 @@ class Rows:
             self._check_may_run(new)
         if new.is_outcome:
             assert new.state in SETTLED_STEP
-            others = (row.write for (no, gen, _), row in self.attempts.items() if (no, gen) == key[:2])
-            assert not any(other.is_outcome for other in others), f"two outcomes of {key}"
+            assert key[:2] not in self.outcomes, f"two outcomes of {key}"
+            self.outcomes.add(key[:2])
         old = self.attempts.get(key)
         settled = version if new.is_outcome else None
         if new.before is None:
             assert old is None, f"attempt {key} is there already"
-            self.attempts[key] = Row(new, version, settled)
+            self.attempts[key] = self.newest[new.step_no] = Row(new, version, settled)
             return
         assert old is not None, f"attempt {key} is not there"
         assert old.write.state is new.before
@@ -386,9 +387,10 @@ class Bench:
         for step_no in step_nos:
             self.report(step_no, Completed(output))
 
-    def fail(self, step_no: int, *, names: tuple[str, ...] = ("ValueError", "Exception")) -> Turn:
-        """A body raises."""
-        return self.report(step_no, Failed(Error(type=names[0], message="no"), names))
+    def fail(self, step_no: int, *, lingers: bool = False) -> Turn:
+        """A body raises, or is timed out while its thread `lingers`."""
+        failed = Failed(Error(type="ValueError", message="no"), ("ValueError", "Exception"))
+        return self.report(step_no, failed, lingers=lingers)
 
     def unwind(self, *step_nos: int) -> None:
         """Bodies that were interrupted end so."""
@@ -460,7 +462,7 @@ def picture(state: ExecutionState) -> dict[str, Any]:
     for step in described["steps"].values():
         step.pop("heartbeat")
     return described | {
-        "counts": (state.settled, state.level_open, state.unmet),
+        "counts": (state.settled, state.completed, state.level_open, state.unmet),
         "flags": (state.is_blocked, state.is_exclusive),
         "columns": (state.remaining_ms, state.pause_mode, state.resume_count, state.started_at),
         "payload_bytes": state.payload_bytes,
