@@ -120,6 +120,15 @@ class Line:
             with contextlib.suppress(ConnectionError):
                 await self._streams[1].drain()
 
+    async def broken(self) -> None:
+        """Return when the other end is gone; at once where there was none."""
+        while self._streams is not None:
+            try:
+                if not await self._streams[0].readline():
+                    self._hang_up()
+            except (ConnectionError, ValueError):
+                self._hang_up()
+
     async def wait(self) -> None:
         """Return when something was committed, the runner has died, or POLL_S have passed."""
         if self._streams is None:

@@ -7,7 +7,8 @@ nobody's, then an actor is started here, which claims it first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -110,11 +111,26 @@ class Executions:
         self._on_quarantine = on_quarantine
         self._slots: dict[str, _Slot] = {}
         self._is_closed = False
+        self._is_held = False
 
     @property
     def has_room(self) -> bool:
         """Whether another execution may become hot."""
-        return len(self._slots) < self._max_active and not self._is_closed
+        return len(self._slots) < self._max_active and not self._is_closed and not self._is_held
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no execution is hot here."""
+        return not self._slots
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let nothing new become hot: whatever is started meanwhile queues in the store."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
 
     def is_hot(self, execution_id: str) -> bool:
         """Whether the execution has an actor here."""

@@ -61,6 +61,8 @@ class Membership:
         )
         assert isinstance(answer, int)
         self.no = answer
+        if self._kind != "client":
+            await self.ring_workers()
 
     async def leave(self) -> None:
         """Leave the list, then let the lock go. A store that cannot be reached finds out by the lock."""

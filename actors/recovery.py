@@ -10,16 +10,22 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+import anyio
+
+from perdure.actors.doorbell import call
 from perdure.actors.executions import Executions
 from perdure.actors.kernel import Alarm
 from perdure.actors.log import get_logger
 from perdure.actors.membership import Membership
 from perdure.actors.services import Services
+from perdure.actors.state import SUSPECT_DEATHS
 from perdure.store.errors import PerdureError, StoreError
-from perdure.store.records import Execution
+from perdure.store.records import Execution, Runner
 
 SWEEP_S: Final = 15.0  # the safety net: how often a sweep happens though nothing called for one
 SWEEP_PAGE: Final = 200  # executions looked at in one read
+TRIAL_S: Final = 10.0  # how long a suspect has the process to itself
+OUTCOMES: Final = frozenset({"step_completed", "step_failed", "workflow_paused", "workflow_cancelled"})
 REST_S: Final = 1.0  # after a sweep that failed: the store gets time to come back
 
 log = get_logger("perdure.recovery")
@@ -36,6 +42,8 @@ class Recovery:
         self._wakeup: asyncio.Future[None] | None = None
         self._is_asked = True
         self._alarm: Alarm | None = None
+        self._watched: set[str] = set()
+        self._unwatched: list[Runner] = []
         self.waiting_for_code: dict[str, tuple[str, ...]] = {}
 
     def ask(self) -> None:
@@ -45,22 +53,54 @@ class Recovery:
             self._wakeup.set_result(None)
 
     async def run(self) -> None:
-        """Sweep whenever asked, when a stored timer is due, and every SWEEP_S."""
-        while True:
-            self._is_asked = False
-            pause_s = SWEEP_S
-            try:
-                pause_s = await self.sweep()
-            except StoreError as error:
-                log.warning("sweep_failed", error=str(error))
-                pause_s = REST_S
-            await self._rest(pause_s)
+        """Sweep whenever asked, when a stored timer is due, when a runner dies, and every SWEEP_S."""
+        async with anyio.create_task_group() as watchers:
+            while True:
+                self._is_asked = False
+                pause_s = SWEEP_S
+                try:
+                    pause_s = await self.sweep()
+                    for runner in self._unwatched:
+                        watchers.start_soon(self._watch, runner)
+                    self._unwatched.clear()
+                except StoreError as error:
+                    log.warning("sweep_failed", error=str(error))
+                    pause_s = REST_S
+                await self._rest(pause_s)
+
+    async def _watch(self, runner: Runner) -> None:
+        """Hold a line to another runner's bell: when it breaks off, the runner is gone."""
+        async with call(runner.doorbell) as line:
+            await line.broken()
+        self._watched.discard(runner.id)
+        self.ask()
 
     async def sweep(self) -> float:
         """Take up what is free; return the seconds until something stored falls due."""
-        await self._membership.living()
+        for runner in await self._membership.living():
+            if runner.doorbell is not None and runner.id not in self._watched:
+                self._watched.add(runner.id)
+                self._unwatched.append(runner)
+        if self._executions.is_idle:
+            await self._try_suspects()
         await self._take_up_free()
         return await self._take_up_due()
+
+    async def _try_suspects(self) -> None:
+        """Take up, one by one, what may be killing its process, while nothing else can be to blame.
+
+        Each has TRIAL_S to come to an outcome; then the others begin, whatever it does.
+        """
+        found = await self._services.store.suspects(deaths=SUSPECT_DEATHS, limit=SWEEP_PAGE)
+        for execution in found:
+            if await self._missing(execution):
+                continue
+            log.warning("suspect_tried_alone", execution_id=execution.id)
+            with self._executions.held(), self._services.bus.subscribe(execution.id) as events:
+                self._executions.take_up(execution.id)
+                with anyio.move_on_after(TRIAL_S):
+                    while not any(event.type in OUTCOMES for event in events.take()):
+                        await events.wait()
 
     async def _take_up_free(self) -> None:
         waiting: dict[str, tuple[str, ...]] = {}

@@ -67,6 +67,10 @@ class Store(Protocol):
         """
         ...
 
+    async def suspects(self, *, deaths: int, limit: int) -> list[Execution]:
+        """Claimable executions with a step in whose attempt its process has died `deaths` times or more."""
+        ...
+
     async def due(self, *, before: int, limit: int) -> list[str]:
         """Ids of waiting executions nobody owns with a timer due by that time (ms), in due order."""
         ...

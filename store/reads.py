@@ -69,6 +69,17 @@ def _priority_of(connection: sqlite3.Connection, execution_no: int) -> int | Non
     return None if row is None else row[0]
 
 
+def suspects(connection: sqlite3.Connection, deaths: int, limit: int) -> list[Execution]:
+    """Claimable executions with a step in whose attempt its process has died that often, or oftener."""
+    found = connection.execute(
+        rows.EXECUTION
+        + f"WHERE {CLAIMABLE} AND EXISTS (SELECT 1 FROM workflow_step_executions a "
+        + "WHERE a.execution_no = e.no AND a.is_outcome = 0 AND a.deaths >= ?) ORDER BY e.no LIMIT ?",
+        (deaths, limit),
+    )
+    return list(map(rows.execution, found))
+
+
 _DUE = (
     "FROM workflow_timers t INDEXED BY workflow_timers_due "
     "CROSS JOIN workflow_executions e ON e.no = t.execution_no "

@@ -117,6 +117,10 @@ class SQLiteStore:
         """Executions nobody owns that have something to do now."""
         return await self._read(reads.claimable, limit, after_no)
 
+    async def suspects(self, *, deaths: int, limit: int) -> list[Execution]:
+        """Claimable executions with a step in whose attempt its process has died that often."""
+        return await self._read(reads.suspects, deaths, limit)
+
     async def due(self, *, before: int, limit: int) -> list[str]:
         """Waiting executions nobody owns with a timer due by that time."""
         return await self._read(reads.due, before, limit)
