@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\s*(?:It )?prints:?\s*^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^```python\n(.*?)^```$(?:\s*(?:It )?prints:?\s*^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL
+)
 COMMENTED_OUTPUT = re.compile(r"print\(.*\)\s+# (.+)$", re.MULTILINE)
 
 

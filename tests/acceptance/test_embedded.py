@@ -18,7 +18,7 @@ pytestmark = pytest.mark.e2e
 
 PATIENCE_S = 30.0
 
-PROGRAM = '''
+PROGRAM = """
 import asyncio, os, sys
 from perdure.runtime import Runtime, Workflow
 
@@ -60,7 +60,7 @@ async def main() -> None:
         await runtime.serve()
 
 asyncio.run(main())
-'''
+"""
 
 
 class App:
