@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -207,7 +208,7 @@ async def test_a_second_program_leaves_alone_what_the_first_has_and_takes_it_ove
     first = app.start("chain:c-1:2")
     app.wait_until(lambda: "first" in app.ledger)
     app.start()
-    time.sleep(0.5)
+    await asyncio.to_thread(time.sleep, 0.5)
     assert app.ledger == ["first"]
     first.kill()
     first.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -259,7 +260,7 @@ def test_a_failed_step_is_tried_again_as_often_and_as_patiently_as_asked() -> No
     async def scenario(runtime: Runtime) -> None:
         execution = await runtime.start(workflow)
         assert (await execution.result()).outputs == {"work": "done"}
-        gaps = [round(after - before, 3) for before, after in zip(times, times[1:], strict=False)]
+        gaps = [round(after - before, 3) for before, after in pairwise(times)]
         assert gaps == [1, 3, 5, 5]
 
     virtually(scenario)
