@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -13,9 +13,10 @@ from perdure.runtime.cli.options import Reading
 from perdure.runtime.cli.render import ago, since, size, value
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
+from perdure.runtime.cli.tree import OPEN_STATES
 
 if TYPE_CHECKING:
-    from perdure.store.records import Event, ExecutionSummary
+    from perdure.store.records import Attempt, Event, ExecutionSummary
 
 DEFAULTS = Reading()
 DETAIL_CHARACTERS_MAX: Final = 80  # of an event's data on its line; the rest is in --format json
@@ -33,10 +34,11 @@ def status(id: str, /, *, options: Reading = DEFAULTS) -> int:
         async with session.runtime("client") as runtime:
             execution = await runtime.execution(await runtime.find(id))
             summary, query = await execution.status(), await execution.query()
+            attempts = await execution.attempts()
         if session.out.format != "table":
-            session.out.json({"execution": summary, "query": query})
+            session.out.json({"execution": summary, "query": query, "attempts": attempts})
             return 0
-        _show_status(session, summary, query)
+        _show_status(session, summary, query, attempts)
         return 0
 
     return run_async(main)
@@ -115,7 +117,9 @@ def checkpoints(
     return run_async(main)
 
 
-def _show_status(session: Session, summary: ExecutionSummary, query: Mapping[str, Any]) -> None:
+def _show_status(
+    session: Session, summary: ExecutionSummary, query: Mapping[str, Any], attempts: Sequence[Attempt]
+) -> None:
     now, out = session.now(), session.out
     facts: list[tuple[str, Cell | str]] = [
         ("execution", summary.id),
@@ -135,21 +139,27 @@ def _show_status(session: Session, summary: ExecutionSummary, query: Mapping[str
         cell = fact if isinstance(fact, Cell) else Cell(fact)
         out.write(f"{out.paint(Cell(name.ljust(13), 'dim'))} {out.paint(cell)}\n")
     out.write("\n")
+    latest = {attempt.step: attempt for attempt in sorted(attempts, key=_age)}
     out.table(
-        ("LEVEL", "STEP", "STATE", "ATTEMPT", "STARTED", "NOTE"),
+        ("LEVEL", "STEP", "STATE", "ATTEMPT", "STARTED", "TOOK", "NOTE"),
         [
-            _step_row(session, number, key, query["steps"][key], now=now)
+            _step_row(session, number, key, query["steps"][key], latest.get(key), now=now)
             for number, level in enumerate(query["levels"], start=1)
             for key in level
         ],
     )
 
 
+def _age(attempt: Attempt) -> tuple[int, int]:
+    return attempt.generation, attempt.attempt
+
+
 def _step_row(
-    session: Session, level: int, key: str, step: Mapping[str, Any], *, now: datetime
+    session: Session, level: int, key: str, step: Mapping[str, Any], attempt: Attempt | None, *, now: datetime
 ) -> tuple[Cell | str, ...]:
-    started = step.get("started_at_ms")
-    at = None if started is None else datetime.fromtimestamp(started / 1_000, UTC)
+    started = None if attempt is None else attempt.started_at
+    finished = None if attempt is None else attempt.finished_at
+    is_told = finished is not None or step["state"] in OPEN_STATES
     error = step.get("error")
     note = f"{error['type']}: {error['message']}" if error else value(step.get("heartbeat"))
     return (
@@ -157,19 +167,20 @@ def _step_row(
         key,
         session.out.word(step["state"]),
         str(step.get("attempt") or "–"),
-        ago(at, now=now),
+        ago(started, now=now),
+        since(started, finished, now=now) if is_told else "–",
         "" if note == "–" else note,
     )
 
 
 def _print_line(session: Session, event: Event) -> None:
     who = event.step or event.by or ""
-    attempt = f" (attempt {event.attempt})" if event.attempt and event.attempt > 1 else ""
+    again = f" (attempt {event.attempt})" if event.attempt and event.attempt > 1 else ""
     detail = "" if event.data in (None, {}) else value(event.data, limit=DETAIL_CHARACTERS_MAX)
     stamp = Cell(f"{event.at:%Y-%m-%d %H:%M:%S}.{event.at.microsecond // 1000:03d}Z", "dim")
     out = session.out
     out.write(
-        f"{out.paint(stamp)}  {event.version:>5}  {event.type:<20}  {out.paint(Cell(who + attempt))}"
+        f"{out.paint(stamp)}  {event.version:>5}  {event.type:<20}  {out.paint(Cell(f'{who + again:<20}'))}"
         f"  {out.paint(Cell(detail, 'dim'))}".rstrip()
         + "\n"
     )

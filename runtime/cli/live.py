@@ -157,6 +157,8 @@ class LineView:
 
     def _print(self, event: Event) -> None:
         self._last_id = event.id
+        if isinstance(event.data, Mapping) and event.data.get("automatic"):
+            return  # a checkpoint nobody asked for: one after every level
         at_ms = int(event.at.timestamp() * 1_000)
         if event.type == "step_started" and event.step is not None:
             self._started_ms[event.step] = at_ms

@@ -71,6 +71,8 @@ class Session:
 
         if must_exist:
             self.check_database()
+        if kind != "client":
+            make_folder_importable()
         return Runtime(
             self.settings.db,
             workflows=tuple(workflows),
@@ -121,6 +123,13 @@ def open_session(options: Common, *, agents: str | None = None, log_level: str |
     format_: Format = getattr(options, "format", "table")
     out = Output(sys.stdout, format=format_, in_colour=wants_colour(options.color, sys.stdout))
     return Session(options, config=config, out=out, has_colour_errors=wants_colour(options.color, sys.stderr))
+
+
+def make_folder_importable() -> None:
+    """Let steps written in Python be found as `python -m` finds modules: in the current folder first."""
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
 
 
 def wants_colour(choice: str, stream: IO[str]) -> bool:

@@ -8,6 +8,7 @@ import pty
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -189,6 +190,25 @@ def test_detach_starts_a_worker_where_none_is_alive(terminal):
         assert (terminal.folder / "perdure.db.worker.log").exists()
     finally:
         os.kill(int(pid), signal.SIGTERM)
+
+
+def test_a_worker_performs_steps_that_are_python_functions_of_its_folder(terminal):
+    """A workflow written in Python and started elsewhere; the worker leaves when there is no more to do."""
+    (terminal.folder / "flow.py").write_text(
+        "from perdure.runtime import Workflow\n\norder = Workflow('order')\n\n\n"
+        "@order.step\nasync def ship(item: str) -> str:\n    return 'shipped ' + item\n"
+    )
+    program = (
+        "import asyncio\nimport flow\nfrom perdure.runtime import Runtime\n\n\nasync def main():\n"
+        "    async with Runtime('perdure.db', kind='client') as runtime:\n"
+        "        await runtime.start(flow.order, {'item': 'lamp'}, id='lamp-1', detach=True)\n\n\n"
+        "asyncio.run(main())\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=terminal.folder, check=True)
+    terminal.run("worker", "--idle-exit", "0.3")
+    assert (
+        json.loads(terminal.run("status", "lamp-1", "--format", "json"))["execution"]["status"] == "completed"
+    )
 
 
 def test_on_a_terminal_the_tree_is_drawn_and_the_cursor_comes_back(terminal):

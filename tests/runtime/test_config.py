@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from perdure.runtime import runtime
 from perdure.runtime.config import MEANINGS, ConfigError, Settings, resolve
 
 
@@ -28,6 +29,12 @@ def test_arguments_win_over_variables_over_the_file(tmp_path: Path):
     assert config.sources["max_active"] == "PERDURE_MAX_ACTIVE"
     assert config.sources["log_level"] == "perdure.toml"
     assert config.sources["agents"] == "default"
+
+
+def test_the_default_limits_are_those_of_the_runtime():
+    """The printed table tells what holds inside, though it is printed without loading the runtime."""
+    assert Settings().max_active == runtime.MAX_ACTIVE
+    assert Settings().max_active_steps == runtime.MAX_ACTIVE_STEPS
 
 
 def test_the_table_has_a_row_for_every_setting_with_its_meaning(tmp_path: Path):
