@@ -38,6 +38,7 @@ from perdure.store.writes import DeleteExecution, DeleteWorkflow
 
 MAX_ACTIVE: Final = 10_000  # executions with a task in this process, about 10 KB each
 MAX_ACTIVE_STEPS: Final = 10_000  # bodies in flight in this process
+WORKERS: Final = frozenset({"embedded", "worker"})  # kinds of runners that take up what they find
 
 
 class Runtime:
@@ -194,7 +195,7 @@ class Runtime:
             )
         )
         if detach:
-            await self.machine.membership.ring_workers()
+            await self.ring_workers()
         return Execution(self, execution_id)
 
     async def execution(self, execution_id: str) -> Execution:
@@ -251,6 +252,16 @@ class Runtime:
     def waiting_for_code(self) -> Mapping[str, tuple[str, ...]]:
         """Unfinished executions that cannot be performed here, and what each of them misses."""
         return self.machine.recovery.waiting_for_code
+
+    async def has_worker(self) -> bool:
+        """Whether another living process takes up work from this store by itself."""
+        self.check_open()
+        return any(runner.kind in WORKERS for runner in await self.machine.membership.living())
+
+    async def ring_workers(self) -> None:
+        """Tell such processes that there may be work."""
+        self.check_open()
+        await self.machine.membership.ring_workers()
 
     async def serve(self) -> None:
         """Run until cancelled: what a worker does."""

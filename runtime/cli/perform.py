@@ -73,6 +73,8 @@ def _perform(
 ) -> int:
     """Ask the execution with its agents at hand; attend to it where it then runs in this process.
 
+    Where nobody has it and a worker, or a program with a runtime, is alive, the work is left to that.
+
     An execution whose process has died in the middle is taken over by whoever asks, and goes on:
     resuming is then refused, for it is no longer needed, and `if_adopted` is done instead.
     """
@@ -83,8 +85,15 @@ def _perform(
         async with session.runtime("client") as runtime:
             id_ = await runtime.find(prefix)
             stored = await runtime.store.execution(id_)
+            if stored and stored.runner is None and await runtime.has_worker():
+                execution = await runtime.execution(id_)
+                await ask(execution)
+                await runtime.ring_workers()
+                session.note("a process that runs on this database takes it up")
+                await show_standing(execution, session=session)
+                return Exit.DONE
         agents = session.agents(session.agents_argument or (stored.agents if stored else None))
-        async with session.runtime("embedded", agents=agents) as runtime:
+        async with session.runtime("run", agents=agents) as runtime:
             execution = await runtime.execution(id_)
             seen = [event.id async for event in execution.events(follow=False)]
             try:

@@ -71,7 +71,7 @@ async def _run(
 ) -> int:
     from perdure.runtime.cli.attend import attend
 
-    async with session.runtime("embedded", agents=agents, workflows=[workflow], must_exist=False) as runtime:
+    async with session.runtime("run", agents=agents, workflows=[workflow], must_exist=False) as runtime:
         execution = await runtime.start(workflow, **start)
         session.note(f"{workflow.name} {execution.id}")
         return await attend(execution, session=session, timeout=timeout)

@@ -22,7 +22,7 @@ from perdure.store.errors import StoreError
 if TYPE_CHECKING:  # the runtime is imported when a command opens one
     from perdure.runtime import Agents, Runtime, Workflow
 
-Kind = Literal["embedded", "worker", "client"]
+Kind = Literal["run", "worker", "client"]
 
 
 class NoDatabase(StoreError):
