@@ -30,9 +30,11 @@ from perdure.actors.messages import (
     Query,
     Restore,
     RestorePoint,
+    Resume,
     StepEnded,
     StepReport,
     TimersDue,
+    UpdateContext,
 )
 from perdure.actors.publishing import publish
 from perdure.actors.restoring import find_restore_point
@@ -50,8 +52,7 @@ from perdure.actors.turn import (
 from perdure.store.errors import Conflict, DuplicateCommand, LeaseLost, NotFound, PerdureError
 from perdure.store.records import Loaded
 from perdure.store.states import State
-from perdure.store.writes import Answer as AnswerMessage
-from perdure.store.writes import Changed, Claim, Release
+from perdure.store.writes import AnswerMessage, Changed, Claim, Release
 
 CLOCK_REREAD_S: Final = 60.0  # no timer sleeps longer before it looks at the wall clock again
 
@@ -79,6 +80,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
         self._checkpointed = 0
         self._is_parked = False
         self._is_closing = False
+        self._has_adopted = False
         self.state: ExecutionState | None = None if prepared is None else prepared[0]
 
     async def run(self) -> None:
@@ -118,6 +120,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
         loaded = await self._claim()
         plan = await self._services.plans.plan(loaded.execution.workflow_no)
         self.state = ExecutionState.fold(plan, loaded)
+        self._has_adopted = self.state.state not in planner.RESTING
         for message in loaded.inbox:
             self.cell.mailbox.post(posted(message))
         turn = self._new_turn()
@@ -164,6 +167,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
                     turn = self._new_turn()
         await self._commit(turn, in_hand=len(batch))
         mailbox.ack()
+        self._has_adopted = False
 
     def _take_report(self, turn: Turn, message: ExecutionMessage) -> bool:
         """Take a message of our own steps and timers; False for any other."""
@@ -209,6 +213,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
 
     async def _take_command(self, turn: Turn, command: AnyCommand, asker: Asker) -> None:
         refused: PerdureError | None
+        if isinstance(command, Resume) and self._has_adopted:
+            command = _adopting(command)
         if isinstance(command, Restore):
             refused = commands.refusal(turn, command, kind=RestorePoint)
             if refused is None:
@@ -329,3 +335,10 @@ class ExecutionActor(Actor[ExecutionMessage]):
             at = asyncio.get_running_loop().time() + interval_ms / 1000
             post = self.cell.mailbox.post
             self._checkpoint_alarm = self._services.alarms.add(at, lambda: post(CheckpointDue()))
+
+
+def _adopting(resume: Resume) -> UpdateContext:
+    """What a resume comes to when nobody was alive to work on an active execution, and now we are."""
+    return UpdateContext(
+        id=resume.id, by=resume.by, expected_version=resume.expected_version, patch=resume.data or {}
+    )

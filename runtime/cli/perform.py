@@ -11,7 +11,6 @@ from perdure.runtime.cli.control import show_standing
 from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Performing, UsageError, read_json
 from perdure.runtime.cli.session import Session, open_session, run_async
-from perdure.store.errors import IllegalTransition
 
 if TYPE_CHECKING:
     from perdure.runtime import Execution, Runtime
@@ -48,10 +47,7 @@ def resume(
             await execution.restore(int(from_) if from_.isdigit() else from_)
         return await execution.resume(data=patch)
 
-    async def take_over(execution: Execution) -> Any:
-        return None if patch is None else await execution.update_context(patch)
-
-    return _perform(open_session(options), id, go_on, timeout=options.timeout, if_adopted=take_over)
+    return _perform(open_session(options), id, go_on, timeout=options.timeout)
 
 
 def retry(id: str, /, *, options: Performing = DEFAULTS) -> int:
@@ -69,14 +65,10 @@ def _perform(
     ask: Ask,
     *,
     timeout: float | None,
-    if_adopted: Ask | None = None,
 ) -> int:
     """Ask the execution with its agents at hand; attend to it where it then runs in this process.
 
     Where nobody has it and a worker, or a program with a runtime, is alive, the work is left to that.
-
-    An execution whose process has died in the middle is taken over by whoever asks, and goes on:
-    resuming is then refused, for it is no longer needed, and `if_adopted` is done instead.
     """
 
     async def main() -> int:
@@ -96,12 +88,7 @@ def _perform(
         async with session.runtime("run", agents=agents) as runtime:
             execution = await runtime.execution(id_)
             seen = [event.id async for event in execution.events(follow=False)]
-            try:
-                await ask(execution)
-            except IllegalTransition:
-                if if_adopted is None or not await _is_here(runtime, id_):
-                    raise
-                await if_adopted(execution)
+            await ask(execution)
             if await _is_elsewhere(runtime, id_):
                 await show_standing(execution, session=session)
                 return Exit.DONE
@@ -114,12 +101,6 @@ async def _is_elsewhere(runtime: Runtime, execution_id: str) -> bool:
     """Whether another process performs the execution now."""
     owner = await _owner(runtime, execution_id)
     return owner is not None and not _is_us(owner)
-
-
-async def _is_here(runtime: Runtime, execution_id: str) -> bool:
-    """Whether this process performs the execution now."""
-    owner = await _owner(runtime, execution_id)
-    return owner is not None and _is_us(owner)
 
 
 async def _owner(runtime: Runtime, execution_id: str) -> Runner | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.runtime import Runtime, State, Status
+from perdure.runtime import IllegalTransition, Runtime, State, Status
 
 pytestmark = pytest.mark.e2e
 
@@ -132,6 +132,22 @@ async def test_a_killed_program_goes_on_where_it_was_when_it_is_started_again(ap
     assert app.ledger == ["first", "second", "second", "third"]
     assert len(traces) == 1
     assert [event.data for event in interrupted] == [{"reason": "crash"}]
+
+
+@pytest.mark.anyio
+async def test_resuming_an_execution_whose_process_has_died_adopts_it(app: App) -> None:
+    """With nobody alive, whoever resumes becomes the runner; with the owner alive it is refused."""
+    process = app.start("chain:c-1:100")
+    app.wait_until(lambda: "first" in app.ledger)
+    async with Runtime(app.database, kind="client") as runtime:
+        with pytest.raises(IllegalTransition, match="already running"):
+            await (await runtime.execution("c-1")).resume()
+    process.kill()
+    process.wait()
+    async with Runtime(app.database, recover=False) as runtime:
+        execution = await runtime.execution("c-1")
+        await execution.resume(data={"pace": 0})
+        assert (await execution.query())["context"] == {"pace": 0}
 
 
 @pytest.mark.anyio
