@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
-from perdure.store.errors import PerdureError, StoreClosed
+from perdure.store.errors import OutcomeUnknown, PerdureError, StoreClosed
 from perdure.store.protocol import Answer, Store
 from perdure.store.writes import Write
 
 BATCH_MAX: Final = 1_024  # writes of one transaction; bounds how long the first of them waits
+
+Queued = tuple[Write, asyncio.Future[Answer]]
 
 
 class Writer:
@@ -24,7 +27,7 @@ class Writer:
     def __init__(self, store: Store) -> None:
         """Write into that store."""
         self._store = store
-        self._queue: deque[tuple[Write, asyncio.Future[Answer]]] = deque()
+        self._queue: deque[Queued] = deque()
         self._wakeup: asyncio.Future[None] | None = None
         self._is_closed = False
 
@@ -46,7 +49,16 @@ class Writer:
         return answer
 
     async def run(self) -> None:
-        """Commit until closed and empty."""
+        """Commit until closed and empty. Ended otherwise, it leaves nobody waiting."""
+        try:
+            await self._drain()
+        finally:
+            self._is_closed = True
+            closed = StoreClosed("the writer was stopped before this was committed: nothing was written")
+            _fail(self._queue, closed)
+            self._queue.clear()
+
+    async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             if not self._queue:
@@ -64,14 +76,22 @@ class Writer:
         if self._wakeup is not None and not self._wakeup.done():
             self._wakeup.set_result(None)
 
-    async def _commit(self, batch: list[tuple[Write, asyncio.Future[Answer]]]) -> None:
+    async def _commit(self, batch: list[Queued]) -> None:
         try:
             answers = await self._store.commit([write for write, _ in batch])
         except PerdureError as error:
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
+            _fail(batch, error)
             return
+        except BaseException:
+            _fail(batch, OutcomeUnknown("the writer was stopped in the middle of a commit: read it back"))
+            raise
         for (_, future), answer in zip(batch, answers, strict=True):
             if not future.done():
                 future.set_result(answer)
+
+
+def _fail(writes: Iterable[Queued], error: PerdureError) -> None:
+    """Tell everybody who still waits for one of these writes."""
+    for _, future in writes:
+        if not future.done():
+            future.set_exception(error)
