@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import stat
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -18,9 +19,12 @@ from typing import Final
 import anyio
 
 from perdure.actors.kernel import outside
+from perdure.actors.log import get_logger
 
 POLL_S: Final = 1.0  # how often a watcher looks all the same, where no bell can be heard
 LINE_BYTES_MAX: Final = 1_024  # an id is at most 128 characters
+
+log = get_logger("perdure.runner")
 
 
 class Doorbell:
@@ -42,11 +46,13 @@ class Doorbell:
         """Hang the bell; where there are no Unix sockets there is none, and others poll."""
         if not hasattr(asyncio, "start_unix_server"):
             return
-        folder = Path(tempfile.gettempdir()) / f"perdure-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        path = folder / f"{self._runner_id}.sock"
-        self._server = await asyncio.start_unix_server(self._serve, path, limit=LINE_BYTES_MAX)
-        path.chmod(0o600)
+        try:
+            path = _private_folder() / f"{self._runner_id}.sock"
+            self._server = await asyncio.start_unix_server(self._serve, path, limit=LINE_BYTES_MAX)
+            path.chmod(0o600)
+        except OSError as error:
+            log.warning("doorbell_not_hung", error=str(error))
+            return
         self.path = str(path)
 
     async def close(self) -> None:
@@ -88,6 +94,16 @@ class Doorbell:
                 if not watchers:
                     self._watchers.pop(execution_id, None)
             writer.close()
+
+
+def _private_folder() -> Path:
+    """Where sockets lie: a folder of this user's alone. Raises OSError when somebody else made it."""
+    folder = Path(tempfile.gettempdir()) / f"perdure-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077 or not stat.S_ISDIR(found.st_mode):
+        raise PermissionError(f"{folder} is not a folder of this user's alone")
+    return folder
 
 
 def remove(path: str | None) -> None:

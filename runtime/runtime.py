@@ -19,9 +19,10 @@ from perdure.actors.bus import Bus
 from perdure.actors.errors import RuntimeClosed
 from perdure.actors.executions import NewExecution
 from perdure.actors.trace import trace_id as current_trace_id
-from perdure.runtime.agents import Agents, UnknownAgent
+from perdure.runtime.agents import Agents, UnknownAgent, load_agents
 from perdure.runtime.assembly import Blueprint, Machine, assemble
 from perdure.runtime.callbacks import StepCallback
+from perdure.runtime.config import resolve
 from perdure.runtime.execution import Execution
 from perdure.runtime.language import Workflow, check_context
 from perdure.runtime.plans import Revision
@@ -91,6 +92,27 @@ class Runtime:
         )
         self._stack: AsyncExitStack | None = None
         self.machine: Machine
+
+    @classmethod
+    def configured(
+        cls, *, workflows: Iterable[Workflow] = (), agents: Agents | None = None, **given: Any
+    ) -> Self:
+        """A runtime set up by `PERDURE_*` and `perdure.toml` in the current folder; what is `given` wins.
+
+        `given` are settings of `runtime.config` (db, durability, agents as text, max_active, …);
+        `perdure config` prints what is in force and why. Raises ConfigError.
+        """
+        settings = resolve(given).settings
+        if agents is None and settings.agents is not None:
+            agents = load_agents(settings.agents)
+        return cls(
+            settings.db,
+            workflows=workflows,
+            agents=agents,
+            durability=settings.durability,
+            max_active=settings.max_active,
+            max_active_steps=settings.max_active_steps,
+        )
 
     async def __aenter__(self) -> Self:
         """Open the store and take up what was left unfinished."""

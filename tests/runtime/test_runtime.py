@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -21,6 +22,7 @@ from perdure.runtime import (
     NotFound,
     NotSerializable,
     PayloadTooLarge,
+    PerdureError,
     Retry,
     Runtime,
     RuntimeClosed,
@@ -915,6 +917,21 @@ def test_listing_filters_and_pages() -> None:
         assert len(await runtime.list()) == 4
 
     virtually(scenario)
+
+
+def test_a_runtime_can_be_set_up_by_variables_and_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is given wins over variables, variables over the file."""
+    (tmp_path / "perdure.toml").write_text('db = "from-file.db"\nmax_active = 7\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PERDURE_DURABILITY", "process")
+    assert Runtime.configured().store.location == "from-file.db"
+    assert Runtime.configured(db="given.db").store.location == "given.db"
+    monkeypatch.setenv("PERDURE_DB", "from-variable.db")
+    assert Runtime.configured().store.location == "from-variable.db"
+    with pytest.raises(PerdureError, match="max_activ"):
+        Runtime.configured(max_activ=3)
 
 
 async def _noop() -> None:
