@@ -142,35 +142,28 @@ class Rows:
 
     def loaded(self) -> Loaded:
         """What the next owner is given."""
-        none_yet = dict.fromkeys(
-            ("runner", "triggered_by", "parent_id", "agents", "paused_by", "workflow_version")
-        )
-        fields = {key: value for key, value in self.fields.items() if key not in {"runner_no", *none_yet}}
-        times = ("started_at", "paused_at", "finished_at", "deadline_at")
-        error = fields.pop("error", None)
-        context = fields.pop("context", None)
-        execution = Execution(
-            no=7,
-            id="x",
-            workflow=self.plan.workflow,
-            workflow_no=1,
-            revision="r",
-            state=self.state,
-            version=self.version,
-            epoch=self.epoch,
-            priority=0,
-            trace_id="t",
-            context=self.first_context if context is None else msgspec.json.decode(context),
-            error=None if error is None else msgspec.json.decode(error, type=Error),
-            resume_count=fields.pop("resume_count", 0),
-            pause_mode=fields.pop("pause_mode", None),
-            remaining_ms=fields.pop("remaining_ms", None),
-            created_at=EPOCH,
-            updated_at=EPOCH,
-            **none_yet,
-            **{name: _moment(fields.pop(name, None)) for name in times},
-        )
-        assert not fields
+        fields = {name: value for name, value in self.fields.items() if name != "runner_no"}
+        assert set(fields) <= set(Execution.__struct_fields__)
+        context, error = fields.pop("context", None), fields.pop("error", None)
+        fields |= {name: _moment(value) for name, value in fields.items() if name.endswith("_at")}
+        plain = {
+            "no": 7,
+            "id": "x",
+            "workflow": self.plan.workflow,
+            "workflow_no": 1,
+            "revision": "r",
+            "state": self.state,
+            "version": self.version,
+            "epoch": self.epoch,
+            "priority": 0,
+            "trace_id": "t",
+            "context": self.first_context if context is None else msgspec.json.decode(context),
+            "error": None if error is None else msgspec.json.decode(error, type=Error),
+            "resume_count": 0,
+            "created_at": EPOCH,
+            "updated_at": EPOCH,
+        }
+        execution = Execution(**(dict.fromkeys(Execution.__struct_fields__) | plain | fields))
         rows = (self._attempt(self.attempts[key]) for key in sorted(self.attempts))
         return Loaded(execution=execution, attempts=tuple(rows), timers=(), inbox=())
 
@@ -293,6 +286,7 @@ class Bench:
         self.state = ExecutionState(plan, execution_id="x", trace_id="t", context=context or {})
         self.bodies: dict[int, tuple[int, int]] = {}
         self.interrupts: dict[int, Interrupt] = {}
+        self.threads: set[int] = set()
         self.waiters: list[Asker] = []
         self.started: list[int] = []
         self.refused: list[Any] = []
@@ -322,6 +316,7 @@ class Bench:
         """Become the next owner: everything in memory is gone, the rows are what is left."""
         self.bodies.clear()
         self.interrupts.clear()
+        self.threads.clear()
         self.waiters.clear()
         self.rows.claim(died=died)
         self.state = ExecutionState.fold(self.plan, self.rows.loaded())
@@ -380,6 +375,8 @@ class Bench:
         generation, attempt = self.bodies.pop(step_no)
         self.interrupts.pop(step_no, None)
         report = StepReport(step_no, generation, attempt, outcome, lingers)
+        if lingers:
+            self.threads.add(step_no)
         return self.do(lambda turn: planner.take_report(turn, report))
 
     def complete(self, *step_nos: int, output: bytes = b'"done"') -> None:
@@ -399,6 +396,7 @@ class Bench:
 
     def end_thread(self, step_no: int) -> None:
         """The thread of a timed-out attempt comes to its end."""
+        self.threads.discard(step_no)
         self.do(lambda turn: turn.state.lingering.discard(step_no))
 
     def advance(self, ms: int) -> None:
@@ -443,7 +441,7 @@ class Bench:
             match order:
                 case Launch(step_no):
                     assert step_no not in self.bodies
-                    assert step_no not in self.state.lingering
+                    assert step_no not in self.threads
                     run = self.state.steps[step_no]
                     self.bodies[step_no] = (run.generation, run.attempt)
                     self.started.append(step_no)

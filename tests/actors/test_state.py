@@ -34,7 +34,8 @@ from perdure.actors.messages import (
 )
 from perdure.actors.plan import RetryPolicy, Scheduling
 from perdure.store.records import Error
-from perdure.store.states import TERMINAL, State
+from perdure.store.states import TERMINAL, State, StepState
+from perdure.store.writes import EXECUTION_TIMER
 
 STEPS_MAX = 9
 MOVES_MAX = 60
@@ -168,6 +169,9 @@ class Walk:
         bench = self.bench
         state = bench.state
         assert set(bench.bodies) == state.running
+        assert bench.threads == state.lingering
+        awaited = {no for no, run in enumerate(state.steps) if run.state is StepState.WAITING}
+        assert {no for _, no in bench.rows.timers} <= awaited | {EXECUTION_TIMER}, "a timer nobody waits for"
         limit = state.plan.parallelism
         assert limit is None or len(bench.bodies) <= limit
         alone = [no for no in bench.bodies if not state.plan.steps[no].is_parallel]
