@@ -168,8 +168,9 @@ def _pause(turn: Turn, command: Pause, asker: Asker, waiters: list[Asker]) -> No
     if asker.message_no is not None:
         turn.mark_applied(asker.message_no)
     if state.state is not State.CANCELLING:
-        turn.set_pause(command.mode.value, by=command.by)
-        turn.note("pause_requested", by=command.by, command_id=command.id, data={"mode": command.mode})
+        turn.set_pause(command.mode.value, by=command.by, reason=command.reason)
+        data = {"mode": command.mode, "reason": command.reason}
+        turn.note("pause_requested", by=command.by, command_id=command.id, data=data)
         turn.become(State.PAUSING)
         if command.mode is PauseMode.INTERRUPT:
             turn.orders.append(InterruptSteps(Interrupt.PAUSE))

@@ -46,6 +46,7 @@ class Pause(Command, frozen=True, kw_only=True):
     """Come to rest, durably; answered when at rest (or at the end, if that came first)."""
 
     mode: PauseMode = PauseMode.DRAIN
+    reason: str | None = None
 
 
 class Resume(Command, frozen=True, kw_only=True):

@@ -209,10 +209,11 @@ class Turn:
         self.state.error = error
         self._fields["error"] = None if error is None else encode(error)
 
-    def set_pause(self, mode: str | None, *, by: str | None = None) -> None:
-        """Keep how, and by whom, the execution was asked to rest."""
+    def set_pause(self, mode: str | None, *, by: str | None = None, reason: str | None = None) -> None:
+        """Keep how, by whom and why the execution was asked to rest."""
         self.state.pause_mode = self._fields["pause_mode"] = mode
         self._fields["paused_by"] = by
+        self._fields["pause_reason"] = reason
 
     def set_context(self, context: dict[str, Any], encoded: bytes) -> None:
         """Replace the context."""

@@ -130,6 +130,7 @@ class Execution:
         self,
         *,
         mode: PauseMode | str = PauseMode.DRAIN,
+        reason: str | None = None,
         by: str | None = None,
         command_id: str | None = None,
         expected_version: int | None = None,
@@ -140,7 +141,11 @@ class Execution:
         Pausing a paused one changes nothing. Raises IllegalTransition when it had ended before.
         """
         command = Pause(
-            id=self._id(command_id), by=by, expected_version=expected_version, mode=PauseMode(mode)
+            id=self._id(command_id),
+            by=by,
+            expected_version=expected_version,
+            mode=PauseMode(mode),
+            reason=reason,
         )
         self._overtaken = None
         had_ended = self._has_ended()

@@ -22,6 +22,7 @@ def pause(
     /,
     *,
     interrupt: Flag = False,
+    reason: str | None = None,
     by: str | None = None,
     timeout: Seconds = None,
     options: Reading = DEFAULTS,
@@ -34,12 +35,13 @@ def pause(
     Args:
         id: Execution: its id, a unique beginning of it, @last or NAME@last.
         interrupt: Cancel the steps in flight instead; they start again on resume, no attempt used up.
+        reason: Why; shown with the execution.
         by: Who asks.
         timeout: Stop waiting after that many seconds (code 124); the request stands.
     """
     mode = "interrupt" if interrupt else "drain"
     session = open_session(options)
-    return _command(session, id, lambda execution: execution.pause(mode=mode, by=by), timeout=timeout)
+    return _command(session, id, lambda execution: execution.pause(mode=mode, reason=reason, by=by), timeout=timeout)
 
 
 def cancel(
