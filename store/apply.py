@@ -14,11 +14,11 @@ import msgspec
 from perdure.store import transitions
 from perdure.store.delta import text
 from perdure.store.errors import IllegalTransition, MailboxFull, NotFound
-from perdure.store.protocol import Answer as Outcome
+from perdure.store.protocol import Answer
 from perdure.store.records import INBOX_MAX
 from perdure.store.states import TERMINAL
 from perdure.store.writes import (
-    Answer,
+    AnswerMessage,
     Change,
     Claim,
     DeleteExecution,
@@ -69,11 +69,12 @@ def post(connection: sqlite3.Connection, write: Post) -> int:
     )
 
 
-def answer(connection: sqlite3.Connection, write: Answer) -> None:
+def answer_message(connection: sqlite3.Connection, write: AnswerMessage) -> None:
     """Answer a message at the version the execution is at; the first answer stays."""
     answered = connection.execute(
-        "UPDATE workflow_messages SET answer = coalesce(answer, ?), applied_version = coalesce(applied_version, "
-        "(SELECT version FROM workflow_executions WHERE no = execution_no)) WHERE no = ?",
+        "UPDATE workflow_messages SET answer = coalesce(answer, ?), applied_version = "
+        "coalesce(applied_version, (SELECT version FROM workflow_executions WHERE no = execution_no)) "
+        "WHERE no = ?",
         (text(write.answer, "an answer"), write.message_no),
     ).rowcount
     if answered == 0:
@@ -243,12 +244,12 @@ def _inserted(cursor: sqlite3.Cursor) -> int:
     return cursor.lastrowid
 
 
-APPLY: Final[dict[type[Write], Callable[[sqlite3.Connection, Any], Outcome]]] = {
+APPLY: Final[dict[type[Write], Callable[[sqlite3.Connection, Any], Answer]]] = {
     Start: transitions.start,
     Change: transitions.change,
     Claim: transitions.claim,
     Post: post,
-    Answer: answer,
+    AnswerMessage: answer_message,
     Publish: publish,
     Register: register,
     Renew: renew,

@@ -17,6 +17,7 @@ from perdure.store.errors import NotSerializable, PayloadTooLarge, StoreCorrupt
 from perdure.store.records import PAYLOAD_BYTES_MAX
 
 DEPTH_MAX: Final = 256  # levels of nesting; JSON readers give up from about 500 on
+PATH_MAX: Final = 120  # characters of a path in a message: one line of it
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
@@ -98,4 +99,4 @@ def _children(part: Any) -> Iterator[tuple[str, Any]]:
 
 def _shorten(path: str) -> str:
     """Keep both ends of a very long path."""
-    return path if len(path) <= 120 else f"{path[:60]}…{path[-40:]}"
+    return path if len(path) <= PATH_MAX else f"{path[:60]}…{path[-40:]}"

@@ -80,6 +80,7 @@ class Execution(Record, frozen=True, kw_only=True):
     resume_count: int
     pause_mode: str | None
     paused_by: str | None
+    pause_reason: str | None = None
     created_at: datetime
     started_at: datetime | None
     paused_at: datetime | None
@@ -217,6 +218,9 @@ class ExecutionSummary(Record, frozen=True, kw_only=True):
     trace_id: str
     runner: str | None
     error: Error | None
+    pause_mode: str | None
+    paused_by: str | None
+    pause_reason: str | None
     created_at: datetime
     started_at: datetime | None
     paused_at: datetime | None

@@ -39,7 +39,8 @@ EXECUTION: Final = """
 SELECT e.no, e.id, w.name, e.workflow_no, w.revision, w.version, e.state, e.version, e.epoch, r.id,
        e.priority, e.triggered_by, e.parent_id, e.trace_id, e.agents,
        coalesce(c.patched_context, c.context), e.error, e.resume_count, e.pause_mode, e.paused_by,
-       e.created_at, e.started_at, e.paused_at, e.finished_at, e.updated_at, e.deadline_at, e.remaining_ms
+       e.created_at, e.started_at, e.paused_at, e.finished_at, e.updated_at, e.deadline_at, e.remaining_ms,
+       e.pause_reason
 FROM workflow_executions e
 JOIN workflows w ON w.no = e.workflow_no
 JOIN workflow_contexts c ON c.execution_no = e.no
@@ -99,7 +100,8 @@ ORDER BY s.no
 SUMMARY: Final = """
 SELECT id, workflow, workflow_version, state, status, steps_total, steps_completed, steps_failed,
        steps_skipped, steps_running, priority, triggered_by, trace_id, runner, error,
-       created_at, started_at, paused_at, finished_at, updated_at, duration_ms
+       created_at, started_at, paused_at, finished_at, updated_at, duration_ms,
+       pause_mode, paused_by, pause_reason
 FROM workflow_execution_summary e
 """
 
@@ -153,6 +155,7 @@ def execution(row: Row) -> Execution:
         updated_at=moment(row[24]),
         deadline_at=maybe_moment(row[25]),
         remaining_ms=row[26],
+        pause_reason=row[27],
     )
 
 
@@ -290,6 +293,9 @@ def summary(row: Row) -> ExecutionSummary:
         finished_at=maybe_moment(row[18]),
         updated_at=moment(row[19]),
         duration_ms=row[20],
+        pause_mode=row[21],
+        paused_by=row[22],
+        pause_reason=row[23],
     )
 
 

@@ -182,6 +182,7 @@ CHANGEABLE = frozenset(
         "finished_at",
         "pause_mode",
         "paused_by",
+        "pause_reason",
         "resume_count",
         "runner_no",  # None releases the execution
         "agents",
@@ -216,7 +217,7 @@ class Post(Write, frozen=True, kw_only=True):
     at: int
 
 
-class Answer(Write, frozen=True, kw_only=True):
+class AnswerMessage(Write, frozen=True, kw_only=True):
     """Answer an inbox message with no change of its execution, which may be terminal.
 
     It counts as applied from then on; the first answer stays. Refused: NotFound.

@@ -82,6 +82,7 @@ CREATE TABLE workflow_executions (
     agents       TEXT,
     pause_mode   TEXT,
     paused_by    TEXT,
+    pause_reason TEXT,
     error        TEXT
 );
 
@@ -130,7 +131,7 @@ CREATE UNIQUE INDEX workflow_step_executions_outcome
     ON workflow_step_executions (execution_no, step_no, generation) WHERE is_outcome = 1;
 
 CREATE TABLE workflow_events (
-    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    id           INTEGER PRIMARY KEY AUTOINCREMENT CHECK (id > 0),
     execution_no INTEGER NOT NULL REFERENCES workflow_executions (no),
     version      INTEGER NOT NULL,
     at           INTEGER NOT NULL,
@@ -169,9 +170,9 @@ BEGIN
     SELECT RAISE(ABORT, 'events are append-only: they go only with their terminal execution');
 END;
 
--- INSERT OR REPLACE deletes without asking the trigger above.
+-- INSERT OR REPLACE deletes without asking the trigger above. An id that SQLite is to give is -1 in here.
 CREATE TRIGGER workflow_events_never_replaced BEFORE INSERT ON workflow_events
-WHEN EXISTS (SELECT 1 FROM workflow_events WHERE id = NEW.id)
+WHEN (NEW.id > 0 AND EXISTS (SELECT 1 FROM workflow_events WHERE id = NEW.id))
      OR (NEW.command_id IS NOT NULL
          AND EXISTS (SELECT 1 FROM workflow_events
                      WHERE execution_no = NEW.execution_no AND command_id = NEW.command_id))
@@ -231,6 +232,9 @@ LEFT JOIN workflow_step_executions a
                  WHERE b.execution_no = a.execution_no AND b.step_no = a.step_no
                    AND (b.generation, b.attempt) > (a.generation, a.attempt));
 
+-- The four counts come from one pass over the attempts of each execution that is really listed, of which
+-- the newest per step counts (with max(), the other columns are those of its row). json_each is what
+-- lets a subquery of several columns look at the row beside it.
 CREATE VIEW workflow_execution_summary AS
 SELECT e.no, e.id, w.name AS workflow, w.version AS workflow_version, e.state,
        CASE e.state
@@ -240,19 +244,20 @@ SELECT e.no, e.id, w.name AS workflow, w.version AS workflow_version, e.state,
            WHEN 'cancelled' THEN 'cancelled' WHEN 'rolled_back' THEN 'rolled_back'
            ELSE 'running' END AS status,
        (SELECT count(*) FROM workflow_steps s WHERE s.workflow_no = e.workflow_no) AS steps_total,
-       (SELECT count(*) FROM workflow_step_summary s
-        WHERE s.execution_no = e.no AND s.state = 'completed') AS steps_completed,
-       (SELECT count(*) FROM workflow_step_summary s
-        WHERE s.execution_no = e.no AND s.state = 'failed' AND s.is_outcome = 1) AS steps_failed,
-       (SELECT count(*) FROM workflow_step_summary s
-        WHERE s.execution_no = e.no AND s.state = 'skipped') AS steps_skipped,
-       (SELECT count(*) FROM workflow_step_summary s
-        WHERE s.execution_no = e.no AND s.state IN ('running', 'waiting')) AS steps_running,
+       json_extract(c.value, '$[0]') AS steps_completed, json_extract(c.value, '$[1]') AS steps_failed,
+       json_extract(c.value, '$[2]') AS steps_skipped, json_extract(c.value, '$[3]') AS steps_running,
        e.priority, e.triggered_by, e.trace_id, r.id AS runner, e.error,
        e.created_at, e.started_at, e.paused_at, e.finished_at, e.updated_at,
-       e.finished_at - coalesce(e.started_at, e.created_at) AS duration_ms, e.workflow_no
+       e.finished_at - coalesce(e.started_at, e.created_at) AS duration_ms, e.workflow_no,
+       e.pause_mode, e.paused_by, e.pause_reason
 FROM workflow_executions e
 JOIN workflows w ON w.no = e.workflow_no
+JOIN json_each((
+    SELECT json_array(json_array(
+        coalesce(sum(state = 'completed'), 0), coalesce(sum(state = 'failed' AND is_outcome), 0),
+        coalesce(sum(state = 'skipped'), 0), coalesce(sum(state IN ('running', 'waiting')), 0)))
+    FROM (SELECT state, is_outcome, max(generation * 4294967296 + attempt)
+          FROM workflow_step_executions WHERE execution_no = e.no GROUP BY step_no))) c
 LEFT JOIN runners r ON r.no = e.runner_no;
 
 CREATE VIEW workflow_recent_runs AS
