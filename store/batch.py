@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from perdure.store.apply import APPLY
 from perdure.store.connection import Link
 from perdure.store.errors import OutcomeUnknown, PerdureError, StoreError
 from perdure.store.protocol import Answer
-from perdure.store.translate import translated
+from perdure.store.translate import REFUSED, is_refusal, refused, translated
 from perdure.store.writes import Write
+
+# A commit that fails in the file system may have reached the log before its sync failed: whoever
+# opens the file after a crash would find it there, although this process was told it had failed.
+UNSURE: Final = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_INTERNAL})
+
+
+class _TransactionLostError(Exception):
+    """One write ended the whole transaction (`INSERT OR ROLLBACK` in a statement of the user's)."""
+
+    def __init__(self, index: int, refusal: StoreError) -> None:
+        """Which of the writes it was, and the answer to it."""
+        super().__init__(index)
+        self.index = index
+        self.refusal = refusal
 
 
 def commit(link: Link, writes: Sequence[Write]) -> list[Answer]:
@@ -20,13 +34,30 @@ def commit(link: Link, writes: Sequence[Write]) -> list[Answer]:
 
     Raises StoreError when nothing was written, OutcomeUnknown when that cannot be told.
     """
+    excluded: dict[int, PerdureError] = {}
+    while True:
+        try:
+            return _commit_without(excluded, link, writes)
+        except _TransactionLostError as lost:
+            excluded[lost.index] = lost.refusal  # nothing was written: the others begin again without it
+
+
+def _commit_without(
+    excluded: Mapping[int, PerdureError], link: Link, writes: Sequence[Write]
+) -> list[Answer]:
+    """One try; the excluded writes are answered with their refusals and not applied."""
     try:
         connection = link.connection
         connection.execute("BEGIN IMMEDIATE")
     except sqlite3.Error as error:
         raise translated(error, link.path) from error
     try:
-        answers = [_apply(connection, write) for write in writes]
+        answers = [
+            excluded[index] if index in excluded else _apply(connection, index, write)
+            for index, write in enumerate(writes)
+        ]
+    except _TransactionLostError:
+        raise
     except sqlite3.Error as error:
         _undo(link, connection)
         raise translated(error, link.path) from error
@@ -37,19 +68,19 @@ def commit(link: Link, writes: Sequence[Write]) -> list[Answer]:
     return answers
 
 
-def _apply(connection: sqlite3.Connection, write: Write) -> Answer:
+def _apply(connection: sqlite3.Connection, index: int, write: Write) -> Answer:
     """Apply one write, or undo it alone and say why it was refused."""
     connection.execute("SAVEPOINT write")
     try:
         answer: Any = APPLY[type(write)](connection, write)
-    except PerdureError as refused:
-        answer = refused
-    except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError, ValueError) as error:
-        answer = StoreError(f"{type(write).__name__} was refused by the database: {error}")
-    except sqlite3.OperationalError as error:
-        if not connection.in_transaction or _is_grave(error):
+    except PerdureError as error:
+        answer = error
+    except REFUSED as error:
+        if not is_refusal(error):
             raise
-        answer = StoreError(f"{type(write).__name__} was refused by the database: {error}")
+        answer = refused(error, type(write).__name__)
+        if not connection.in_transaction:
+            raise _TransactionLostError(index, answer) from error
     if isinstance(answer, PerdureError):
         connection.execute("ROLLBACK TO write")
     connection.execute("RELEASE write")
@@ -57,19 +88,15 @@ def _apply(connection: sqlite3.Connection, write: Write) -> Answer:
     return checked
 
 
-def _is_grave(error: sqlite3.OperationalError) -> bool:
-    """Whether an error speaks of the file and not of the one statement."""
-    return error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR
-
-
 def _commit(link: Link, connection: sqlite3.Connection) -> None:
     """Make it durable. A commit that fails is never tried again: the connection is done with."""
     try:
         connection.execute("COMMIT")
     except sqlite3.Error as error:
-        was_open = connection.in_transaction
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_INTERNAL) & 0xFF
+        is_undone = connection.in_transaction and code not in UNSURE
         _undo(link, connection)
-        if was_open:
+        if is_undone:
             raise translated(error, link.path) from error
         raise OutcomeUnknown(
             f"a commit to {link.path} failed ({error}) and it cannot be told whether it happened: "
@@ -83,4 +110,4 @@ def _undo(link: Link, connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
     with contextlib.suppress(sqlite3.Error):
-        link.close()
+        link.drop()

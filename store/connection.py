@@ -19,6 +19,7 @@ import aiosqlite
 
 from perdure.store.errors import StoreClosed, StoreError
 
+IN_MEMORY: Final = ":memory:"
 STATEMENTS_CACHED: Final = 256  # more than the store has distinct statements, so none is parsed twice
 
 P = ParamSpec("P")
@@ -28,9 +29,17 @@ T = TypeVar("T")
 class Link:
     """One SQLite connection that the thread owning it can drop and open again."""
 
-    def __init__(self, path: str, *, pragmas: tuple[str, ...], lock_wait_s: float) -> None:
-        """Nothing is opened yet. `pragmas` are sent in order after each opening."""
+    def __init__(
+        self,
+        path: str,
+        *,
+        pragmas: tuple[str, ...],
+        lock_wait_s: float,
+        factory: type[sqlite3.Connection] = sqlite3.Connection,
+    ) -> None:
+        """Nothing is opened yet. `pragmas` are sent in order after each opening; tests plant a `factory`."""
         self.path = path
+        self._factory = factory
         self._pragmas = pragmas
         self._lock_wait_s = lock_wait_s
         self._connection: sqlite3.Connection | None = None
@@ -50,6 +59,7 @@ class Link:
             timeout=self._lock_wait_s,
             isolation_level=None,
             cached_statements=STATEMENTS_CACHED,
+            factory=self._factory,
         )
         try:
             for pragma in self._pragmas:
@@ -59,6 +69,11 @@ class Link:
             raise
         self._connection = connection
         return self
+
+    def drop(self) -> None:
+        """Let go of a connection that has failed; what is in memory only stays, or all of it would go."""
+        if self.path != IN_MEMORY:
+            self.close()
 
     def close(self) -> None:
         """Let go of the file. SQLite rolls back whatever was not committed."""

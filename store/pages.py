@@ -7,6 +7,7 @@ import sqlite3
 from typing import Any, Final
 
 from perdure.store import rows
+from perdure.store.errors import NotFound
 from perdure.store.records import (
     PAGE_MAX,
     Attempt,
@@ -21,7 +22,12 @@ from perdure.store.records import (
 from perdure.store.states import STATES_OF, Status
 
 ID_PART: Final = re.compile(r"[A-Za-z0-9._-]*", re.ASCII)
-AFTER_EVERY_ID = "\x7f"  # sorts behind all characters an id may have
+AFTER_EVERY_ID: Final = "\x7f"  # sorts behind all characters an id may have
+
+
+def bounded(limit: int) -> int:
+    """How many records a page gets; SQLite itself would take a negative limit for none."""
+    return max(0, min(limit, PAGE_MAX))
 
 
 def execution(connection: sqlite3.Connection, execution_id: str) -> Execution | None:
@@ -47,7 +53,7 @@ def find(connection: sqlite3.Connection, prefix: str, limit: int) -> list[str]:
     found = connection.execute(
         "SELECT id FROM workflow_executions INDEXED BY workflow_executions_id "
         f"WHERE id >= ? AND id < ? {newest_first}",
-        (prefix, prefix + AFTER_EVERY_ID, limit),
+        (prefix, prefix + AFTER_EVERY_ID, bounded(limit)),
     )
     return [row[0] for row in found]
 
@@ -61,7 +67,7 @@ def executions(
     limit: int,
     after: str | None,
 ) -> list[ExecutionSummary]:
-    """A page of executions, newest first; `after` is the last id of the page before."""
+    """A page of executions, newest first, after that id. Raises NotFound when it is gone."""
     where: list[str] = []
     parameters: list[Any] = []
     if status is not None:
@@ -75,12 +81,19 @@ def executions(
         where.append("e.created_at >= ?")
         parameters.append(since)
     if after is not None:
-        where.append("e.no < (SELECT no FROM workflow_executions WHERE id = ?)")
-        parameters.append(after)
+        where.append("e.no < ?")
+        parameters.append(_no_of(connection, after))
     filters = "WHERE " + " AND ".join(where) if where else ""
-    parameters.append(min(limit, PAGE_MAX))
+    parameters.append(bounded(limit))
     found = connection.execute(f"{rows.SUMMARY} {filters} ORDER BY e.no DESC LIMIT ?", parameters)
     return list(map(rows.summary, found))
+
+
+def _no_of(connection: sqlite3.Connection, execution_id: str) -> int:
+    row = connection.execute("SELECT no FROM workflow_executions WHERE id = ?", (execution_id,)).fetchone()
+    if row is None:
+        raise NotFound("execution", execution_id, hint="begin the list anew")
+    return int(row[0])
 
 
 def attempts(connection: sqlite3.Connection, execution_id: str) -> list[Attempt]:
@@ -93,7 +106,7 @@ def attempts(connection: sqlite3.Connection, execution_id: str) -> list[Attempt]
 
 def events(connection: sqlite3.Connection, execution_id: str | None, after: int, limit: int) -> list[Event]:
     """The log after that event id, oldest first, of one execution or of all."""
-    limit = min(limit, PAGE_MAX)
+    limit = bounded(limit)
     if execution_id is None:
         found = connection.execute(rows.EVENT + "WHERE v.id > ? ORDER BY v.id LIMIT ?", (after, limit))
         return list(map(rows.event, found))
@@ -110,9 +123,20 @@ def checkpoints(connection: sqlite3.Connection, execution_id: str, limit: int) -
     """Checkpoints, newest first."""
     found = connection.execute(
         rows.CHECKPOINT + "WHERE e.id = ? ORDER BY k.version DESC LIMIT ?",
-        (execution_id, min(limit, PAGE_MAX)),
+        (execution_id, bounded(limit)),
     )
     return list(map(rows.checkpoint, found))
+
+
+def checkpoint(connection: sqlite3.Connection, execution_id: str, wanted: str | int) -> Checkpoint | None:
+    """The newest checkpoint of that label or version (the number, or its digits), or None."""
+    found = connection.execute(
+        rows.CHECKPOINT + "WHERE e.id = ? AND (k.label = ? OR CAST(k.version AS TEXT) = ?) "
+        "ORDER BY k.version DESC LIMIT 1",
+        (execution_id, wanted if isinstance(wanted, str) else None, str(wanted)),
+    )
+    row = found.fetchone()
+    return None if row is None else rows.checkpoint(row)
 
 
 def workflow(

@@ -121,7 +121,10 @@ class Store(Protocol):
         limit: int = 50,
         after: str | None = None,
     ) -> list[ExecutionSummary]:
-        """A page of executions, newest first; `after` is the last id of the page before."""
+        """A page of executions, newest first; `after` is the last id of the page before.
+
+        Raises NotFound when that execution has been deleted meanwhile: the list would end too early.
+        """
         ...
 
     async def attempts(self, execution_id: str) -> list[Attempt]:
@@ -136,6 +139,10 @@ class Store(Protocol):
 
     async def checkpoints(self, execution_id: str, *, limit: int = 50) -> list[Checkpoint]:
         """Checkpoints, newest first."""
+        ...
+
+    async def checkpoint(self, execution_id: str, wanted: str | int) -> Checkpoint | None:
+        """The newest checkpoint of that label or version (the number, or its digits), or None."""
         ...
 
     async def workflow(

@@ -8,6 +8,7 @@ from typing import Any
 from perdure.store import rows
 from perdure.store.codec import decode
 from perdure.store.errors import NotFound
+from perdure.store.pages import bounded
 from perdure.store.records import PAGE_MAX, Attempt, Execution, Loaded, Message, Runner
 from perdure.store.rows import CLAIMABLE
 
@@ -47,7 +48,7 @@ def claimable(connection: sqlite3.Connection, limit: int, after_no: int) -> list
 
     Two ranges of one index: what is left of the priority of `after_no`, then every lower one.
     """
-    limit = min(limit, PAGE_MAX)
+    limit = bounded(limit)
     start = _priority_of(connection, after_no)
     query = rows.EXECUTION + f"WHERE {CLAIMABLE} "
     order = "ORDER BY e.priority DESC, e.no LIMIT ?"
@@ -75,7 +76,7 @@ def suspects(connection: sqlite3.Connection, deaths: int, limit: int) -> list[Ex
         rows.EXECUTION
         + f"WHERE {CLAIMABLE} AND EXISTS (SELECT 1 FROM workflow_step_executions a "
         + "WHERE a.execution_no = e.no AND a.is_outcome = 0 AND a.deaths >= ?) ORDER BY e.no LIMIT ?",
-        (deaths, limit),
+        (deaths, bounded(limit)),
     )
     return list(map(rows.execution, found))
 
@@ -94,7 +95,7 @@ def due(connection: sqlite3.Connection, before: int, limit: int) -> list[str]:
     """
     found = connection.execute(
         "SELECT e.id " + _DUE + "AND t.due_at <= ? ORDER BY t.due_at LIMIT ?",
-        (before, min(limit, PAGE_MAX)),
+        (before, bounded(limit)),
     )
     return [id_ for (id_,) in found]
 

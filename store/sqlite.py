@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar
 
 from perdure.store import batch, migrate, pages, reads
-from perdure.store.connection import Connection, InlineConnection, Link, ThreadedConnection
+from perdure.store.connection import IN_MEMORY, Connection, InlineConnection, Link, ThreadedConnection
 from perdure.store.errors import StoreError
 from perdure.store.protocol import Answer
 from perdure.store.records import (
@@ -44,7 +44,6 @@ from perdure.store.verify import verify
 from perdure.store.writes import Write
 
 LOCK_WAIT_S: Final = 5.0  # how long to wait for another process's transaction; then StoreLocked
-IN_MEMORY: Final = ":memory:"
 SYNCHRONOUS: Final = {"power": "FULL", "process": "NORMAL"}
 SAFE_WITH_TWO_WRITERS: Final = (3, 51, 3)  # older libraries can reset a WAL that another still needs
 
@@ -57,7 +56,13 @@ class SQLiteStore:
     """Facts in one SQLite file (or, for tests, in memory). See `protocol.Store` for the contract."""
 
     def __init__(
-        self, path: str, *, durability: str = "power", client: bool = False, inline: bool = False
+        self,
+        path: str,
+        *,
+        durability: str = "power",
+        client: bool = False,
+        inline: bool = False,
+        lock_wait_s: float = LOCK_WAIT_S,
     ) -> None:
         """Nothing is opened yet. `client`: leave checkpoints to others. `inline`: no threads."""
         if durability not in SYNCHRONOUS:
@@ -65,12 +70,12 @@ class SQLiteStore:
         self.location = path
         connection = InlineConnection if inline else ThreadedConnection
         self._writer: Connection = connection(
-            Link(path, pragmas=_pragmas(durability, client=client), lock_wait_s=LOCK_WAIT_S)
+            Link(path, pragmas=_pragmas(durability, client=client), lock_wait_s=lock_wait_s)
         )
         self._reader: Connection = self._writer
         if path != IN_MEMORY and not inline:
             pragmas = (*_pragmas(durability, client=True), "PRAGMA query_only = ON")
-            self._reader = ThreadedConnection(Link(path, pragmas=pragmas, lock_wait_s=LOCK_WAIT_S))
+            self._reader = ThreadedConnection(Link(path, pragmas=pragmas, lock_wait_s=lock_wait_s))
 
     async def open(self) -> None:
         """Connect, bring the schema up to date. Raises MigrationError, StoreCorrupt, StoreLocked."""
@@ -193,6 +198,10 @@ class SQLiteStore:
     async def checkpoints(self, execution_id: str, *, limit: int = 50) -> list[Checkpoint]:
         """Checkpoints, newest first."""
         return await self._read(pages.checkpoints, execution_id, limit)
+
+    async def checkpoint(self, execution_id: str, wanted: str | int) -> Checkpoint | None:
+        """The newest checkpoint of that label or version, or None."""
+        return await self._read(pages.checkpoint, execution_id, wanted)
 
     async def workflow(
         self, name: str, *, revision: str | None = None, version: str | None = None

@@ -19,6 +19,33 @@ WHAT_TO_DO: Final = {
 }
 
 
+# What may be wrong with one statement and its values, while the file and its neighbours are well.
+REFUSED: Final = (sqlite3.Error, sqlite3.Warning, ValueError, TypeError, OverflowError)
+OF_ONE_STATEMENT: Final = frozenset(
+    {
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_TOOBIG,
+        sqlite3.SQLITE_RANGE,
+        sqlite3.SQLITE_AUTH,
+    }
+)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether an error speaks of one statement and not of the file."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return code is None or code & 0xFF in OF_ONE_STATEMENT
+
+
+def refused(error: Exception, write: str) -> StoreError:
+    """The answer to one write that the database does not take."""
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    why = f"{error}; {WHAT_TO_DO[code]}" if code == sqlite3.SQLITE_AUTH else str(error)
+    return StoreError(f"{write} was refused by the database: {why}")
+
+
 def translated(error: sqlite3.Error, path: str) -> StoreError:
     """The same error as one of ours, with what to do about it."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
