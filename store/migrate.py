@@ -58,10 +58,9 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
     try:
         connection.execute(TABLE)
         applied = _applied(connection)
-        _refuse_stranger(connection, applied, path)
         for migration in known:
             if migration.version not in applied:
-                _apply(connection, migration)
+                _apply(connection, migration, path)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -94,18 +93,18 @@ def _applied(connection: sqlite3.Connection) -> dict[int, str]:
     return dict(connection.execute("SELECT version, checksum FROM perdure_migrations ORDER BY version"))
 
 
-def _refuse_stranger(connection: sqlite3.Connection, applied: dict[int, str], path: str) -> None:
-    """Raise MigrationError when the file has workflow tables that no migration of ours made."""
-    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'workflow_executions'").fetchone()
-    if not applied and found is not None:
-        raise MigrationError(
-            f"{path} has tables of that name already that perdure did not make: use another file"
-        )
-
-
-def _apply(connection: sqlite3.Connection, migration: Migration) -> None:
+def _apply(connection: sqlite3.Connection, migration: Migration, path: str) -> None:
+    """Run one migration. Raises MigrationError when it does not fit what is in the file."""
     for statement in _statements(migration.sql):
-        connection.execute(statement)
+        try:
+            connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                raise
+            raise MigrationError(
+                f"{path} cannot take migration {migration.name} ({error}): it has tables of that name "
+                "that perdure did not make; use another file"
+            ) from error
     connection.execute(
         "INSERT INTO perdure_migrations (version, name, checksum) VALUES (?, ?, ?)",
         (migration.version, migration.name, migration.checksum),
