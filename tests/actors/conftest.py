@@ -91,6 +91,7 @@ class Rows:
         """Hold nothing yet but the context it starts with."""
         self.plan = plan
         self.first_context = context
+        self.mirror: Any = None  # a real store that is told the same
         self.state = State.IDLE
         self.version = 0
         self.epoch = 1
@@ -112,11 +113,15 @@ class Rows:
             self.fields["started_at"] = turn.now
         self.state = state.state
         self._write(turn.delta(), 1)
+        if self.mirror is not None:
+            self.mirror.start(state.state, turn.delta(), at=turn.now, deadline_at=state.deadline_at)
 
     def enqueue(self, *, remaining_ms: int | None = None) -> None:
         """The `Start` of an execution nobody has room for yet."""
         self.fields = {"remaining_ms": remaining_ms}
         self._write(Delta(), 1)
+        if self.mirror is not None:
+            self.mirror.start(State.IDLE, Delta(), at=BEGIN_MS, remaining_ms=remaining_ms)
 
     def change(self, change: Change) -> int:
         """Move on by compare-and-swap; the answer is the new version."""
@@ -131,6 +136,8 @@ class Rows:
         if change.state in TERMINAL:
             self.timers.clear()
         self._write(change.delta, change.version + 1)
+        if self.mirror is not None:
+            self.mirror.change(change)
         return self.version
 
     def claim(self, *, died: bool) -> None:
@@ -139,6 +146,8 @@ class Rows:
         for row in self.attempts.values():
             if died and row.write.state is StepState.RUNNING:
                 row.deaths += 1
+        if self.mirror is not None:
+            self.mirror.claim(died=died)
 
     def loaded(self) -> Loaded:
         """What the next owner is given."""
@@ -169,6 +178,8 @@ class Rows:
 
     def point(self, version: int) -> RestorePoint:
         """The outcomes and the context as of a version."""
+        if self.mirror is not None:
+            return self.mirror.point(version)
         newest: dict[int, int] = {}
         for (step_no, generation, _), row in self.attempts.items():
             if row.opened_version <= version:
@@ -423,6 +434,14 @@ class Bench:
         """What the rows say is what the state in memory says."""
         folded = ExecutionState.fold(self.plan, self.rows.loaded())
         assert picture(folded) == picture(self.state)
+        if self.rows.mirror is not None:
+            real = self.rows.mirror.loaded()
+            assert picture(ExecutionState.fold(self.plan, real)) == picture(self.state) | {
+                "epoch": real.execution.epoch
+            }
+            assert {(t.kind, t.step_no): t.due_at for t in real.timers} == {
+                key: _moment(due_at) for key, due_at in self.rows.timers.items()
+            }
         waits = self.rows.state is State.AWAITING_COMPLETION
         assert not waits or self.rows.timers or self.state.no == 0, "asleep with nothing to wake it"
 

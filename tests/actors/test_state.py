@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
@@ -26,6 +28,7 @@ from perdure.actors.messages import (
     Pause,
     PauseMode,
     Restore,
+    RestorePoint,
     Resume,
     Retry,
     Signal,
@@ -33,13 +36,26 @@ from perdure.actors.messages import (
     UpdateContext,
 )
 from perdure.actors.plan import RetryPolicy, Scheduling
-from perdure.store.records import Error
+from perdure.store import apply, reads, transitions
+from perdure.store.migrate import migrate
+from perdure.store.records import Error, Loaded
 from perdure.store.states import TERMINAL, State, StepState
-from perdure.store.writes import EXECUTION_TIMER
+from perdure.store.writes import (
+    EXECUTION_TIMER,
+    Change,
+    Claim,
+    Delta,
+    Deregister,
+    Publish,
+    PublishStep,
+    Register,
+    Start,
+)
 
 STEPS_MAX = 9
 MOVES_MAX = 60
 WALKS = 500  # of the seeded driver, at scale 1
+MIRRORED = 60  # of those that a database is told of, which is slower
 SCALE = int(os.environ.get("PERDURE_PROOF_SCALE", "1"))
 
 
@@ -74,16 +90,81 @@ def draw_options(chance: random.Random, steps: int) -> dict[str, Any]:
     }
 
 
+class Mirror:
+    """A real database that is told whatever the rows of a bench are told."""
+
+    def __init__(self) -> None:
+        """A new one, in memory, with one workflow of `STEPS_MAX` steps."""
+        self.database = sqlite3.connect(":memory:", isolation_level=None)
+        migrate(self.database, ":memory:")
+        step = {"level": 0, "agent": "a", "needs": ()}
+        steps = tuple(PublishStep(no=no, key=f"s{no}", **step) for no in range(STEPS_MAX))
+        revision = {"name": "w", "revision": "r", "definition": b"{}", "steps": steps, "tags": (), "at": 0}
+        nobody = dict.fromkeys(("version", "description", "author"))
+        self.workflow_no = apply.publish(self.database, Publish(**revision, **nobody))
+        self.runners = 0
+        self.runner_no = self._register()
+        self.no = 0
+
+    def start(self, state: State, delta: Delta, *, at: int, **times: int | None) -> None:
+        """Insert the execution."""
+        plain = dict.fromkeys(("triggered_by", "parent_id", "agents", "deadline_at", "remaining_ms"))
+        write = Start(
+            id="x",
+            workflow_no=self.workflow_no,
+            state=state,
+            runner_no=None if state is State.IDLE else self.runner_no,
+            priority=0,
+            trace_id="t",
+            context=b'{"a":1}',
+            at=at,
+            delta=delta,
+            **(plain | times),
+        )
+        self.no = transitions.start(self.database, write).execution_no
+
+    def change(self, change: Change) -> None:
+        """Move it on; messages are left out, as nobody has posted them here."""
+        delta = msgspec.structs.replace(change.delta, messages=())
+        epoch = self.loaded().execution.epoch
+        real = msgspec.structs.replace(change, execution_no=self.no, epoch=epoch, delta=delta)
+        transitions.change(self.database, real)
+
+    def claim(self, *, died: bool) -> None:
+        """Bury the owner, or let it leave, and give the execution to another runner."""
+        apply.deregister(self.database, Deregister(runner_no=self.runner_no, died=died))
+        self.runner_no = self._register()
+        epoch = self.loaded().execution.epoch
+        claim = Claim(execution_no=self.no, execution_id="x", epoch=epoch, runner_no=self.runner_no, at=0)
+        transitions.claim(self.database, claim)
+
+    def loaded(self) -> Loaded:
+        """What the next owner is given."""
+        return reads.load_by_no(self.database, self.no)
+
+    def point(self, version: int) -> RestorePoint:
+        """The outcomes and the context as of a version."""
+        outcomes = reads.fold(self.database, "x", version)
+        return RestorePoint(version, None, outcomes, reads.context_at(self.database, "x", version))
+
+    def _register(self) -> int:
+        self.runners += 1
+        nothing = {"lock_path": None, "doorbell": None, "at": 0}
+        entry = Register(id=f"r{self.runners}", pid=1, host="h", kind="worker", **nothing)
+        return apply.register(self.database, entry)
+
+
 class Walk:
     """One execution's random life."""
 
-    def __init__(self, make_bench: Callable[..., Any], chance: random.Random) -> None:
-        """Draw a graph and start, or queue, an execution of it."""
+    def __init__(
+        self, make_bench: Callable[..., Any], chance: random.Random, *, mirror: Mirror | None = None
+    ) -> None:
+        """Draw a graph and start, or queue, an execution of it; `mirror` is told the same."""
         self.chance = chance
         needs = draw_needs(chance)
         self.bench = make_bench(needs, context={"a": 1}, **draw_options(chance, len(needs)))
-        self.told: list[Any] = []
-        self.failures: dict[tuple[int, int], int] = {}
+        self.bench.rows.mirror = mirror
         if chance.random() < 0.2:
             self.bench.enqueue(remaining_ms=chance.choice((None, 200))).take_up()
         else:
@@ -215,6 +296,21 @@ def test_any_life_of_an_execution_is_lawful_and_comes_to_its_end(
     walk = Walk(make_bench, chance)
     note(f"needs: {[step.needs for step in walk.bench.plan.steps]}")
     walk.go()
+
+
+@pytest.mark.parametrize("part", range(5))
+def test_a_database_keeps_what_the_rows_of_the_bench_keep(make_bench: Callable[..., Any], part: int) -> None:
+    """The same lives, each change also given to SQLite: it takes them all and folds to the same."""
+    for seed in range(part * MIRRORED * SCALE // 5, (part + 1) * MIRRORED * SCALE // 5):
+        mirror = Mirror()
+        walk = Walk(make_bench, random.Random(seed), mirror=mirror)
+        try:
+            walk.go()
+        except Exception as error:
+            error.add_note(f"seed {seed}; log: {walk.bench.events()[-30:]}")
+            raise
+        finally:
+            mirror.database.close()
 
 
 @pytest.mark.parametrize("part", range(5))
