@@ -126,6 +126,7 @@ def restore(turn: Turn, command: AnyCommand, point: RestorePoint, asker: Asker) 
         command_id=command.id,
         data={"label": point.label, "version": point.version},
     )
+    turn.set_pause(PauseMode.DRAIN.value, by=command.by, reason=f"restored to {point.label or point.version}")
     turn.become(State.PAUSED)
     turn.respond_here(asker)
 

@@ -22,6 +22,7 @@ from perdure.actors.kernel import outside
 from perdure.actors.log import get_logger
 
 POLL_S: Final = 1.0  # how often a watcher looks all the same, where no bell can be heard
+UNREAD_BYTES_MAX: Final = 65_536  # rings waiting for one watcher; past it further ones say nothing new
 LINE_BYTES_MAX: Final = 1_024  # an id is at most 128 characters
 
 log = get_logger("perdure.runner")
@@ -68,7 +69,8 @@ class Doorbell:
     def announce(self, execution_id: str) -> None:
         """Tell those who watch that execution that something was committed."""
         for writer in self._watchers.get(execution_id, ()):
-            writer.write(b"\n")
+            if writer.transport.get_write_buffer_size() < UNREAD_BYTES_MAX:
+                writer.write(b"\n")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         watched: list[str] = []

@@ -48,6 +48,7 @@ from perdure.actors.turn import (
     Refuse,
     Respond,
     Turn,
+    encode,
 )
 from perdure.store.errors import Conflict, DuplicateCommand, LeaseLost, NotFound, PerdureError
 from perdure.store.records import Loaded
@@ -287,7 +288,9 @@ class ExecutionActor(Actor[ExecutionMessage]):
         assert loaded is not None
         self.state = ExecutionState.fold(before.plan, loaded)
         answer = Answer(self.state.state, self.state.version)
-        await self._carry_out([Respond(o.reply, answer) for o in turn.orders if isinstance(o, Respond)])
+        orders: list[Order] = [Respond(o.reply, answer) for o in turn.orders if isinstance(o, Respond)]
+        orders += [Refuse(message.no, encode(answer)) for message in turn.delta().messages]
+        await self._carry_out(orders)
         fresh = self._new_turn()
         planner.take_over(fresh, before)
         await self._commit(fresh, is_last=False)

@@ -107,9 +107,11 @@ class Membership:
         if self._store.location == ":memory:" or fcntl is None:
             return None
         folder = Path(f"{self._store.location}.runners")
-        folder.mkdir(mode=0o700, exist_ok=True)
         path = folder / f"{self.id}.lock"
-        self._lock = path.open("xb")
+        while self._lock is None:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # the last one to leave has just removed the folder
+                self._lock = path.open("xb")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         return str(path.resolve())
 
@@ -125,11 +127,16 @@ class Membership:
 
 
 def is_alive(runner: Runner) -> bool:
-    """Whether the runner's process lives. One on another machine is believed."""
+    """Whether the runner's process lives. One on another machine is believed.
+
+    The process list is asked as well: a forked child of a dead runner still holds its lock.
+    """
     if runner.host != socket.gethostname():
         return True
+    if not _has_process(runner.pid):
+        return False
     if runner.lock_path is None or fcntl is None:
-        return _has_process(runner.pid)
+        return True
     try:
         with Path(runner.lock_path).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -41,7 +41,9 @@ def pause(
     """
     mode = "interrupt" if interrupt else "drain"
     session = open_session(options)
-    return _command(session, id, lambda execution: execution.pause(mode=mode, reason=reason, by=by), timeout=timeout)
+    return _command(
+        session, id, lambda execution: execution.pause(mode=mode, reason=reason, by=by), timeout=timeout
+    )
 
 
 def cancel(

@@ -167,6 +167,23 @@ def test_a_resume_while_pausing_calls_the_pause_off() -> None:
     virtually(scenario)
 
 
+def test_a_paused_execution_says_since_when_by_whom_and_why() -> None:
+    """In the list, where people look."""
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(order(), {"item": "lamp"})
+        await execution.pause(by="ada", reason="stocktaking")
+        (paused,) = await runtime.list(status="paused")
+        assert (paused.paused_by, paused.pause_reason, paused.pause_mode) == ("ada", "stocktaking", "drain")
+        assert paused.paused_at is not None
+        await execution.resume()
+        await execution.result()
+        (ended,) = await runtime.list()
+        assert (ended.paused_by, ended.pause_reason, ended.paused_at) == (None, None, None)
+
+    virtually(scenario)
+
+
 def test_pausing_a_paused_execution_changes_nothing() -> None:
     """Idempotent."""
 
