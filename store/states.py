@@ -198,7 +198,7 @@ def can_become(before: State, after: State) -> bool:
     """Tell whether one change may take an execution from `before` to `after`.
 
     A change that keeps the state (a step settled, a signal arrived) is legal unless the state is
-    terminal.
+    terminal; but what can be reopened may come to the same end again within the change that reopens it.
     """
     return after in _REACHABLE[before]
 

@@ -182,7 +182,14 @@ WRITING: Final = frozenset(
         sqlite3.SQLITE_DROP_TRIGGER,
         sqlite3.SQLITE_DROP_VIEW,
         sqlite3.SQLITE_ALTER_TABLE,
+        sqlite3.SQLITE_CREATE_TABLE,
+        sqlite3.SQLITE_CREATE_INDEX,
         sqlite3.SQLITE_CREATE_TRIGGER,
+        sqlite3.SQLITE_CREATE_VIEW,
+        sqlite3.SQLITE_CREATE_TEMP_TABLE,  # a temporary table would hide ours from this connection
+        sqlite3.SQLITE_CREATE_TEMP_INDEX,
+        sqlite3.SQLITE_CREATE_TEMP_TRIGGER,
+        sqlite3.SQLITE_CREATE_TEMP_VIEW,
     }
 )
 
@@ -217,4 +224,5 @@ def _is_ours(name: str | None) -> bool:
         "workflows",
         "runners",
         "workflows_active",
+        "sqlite_sequence",
     }
