@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
+import anyio
+
 from perdure.store.errors import OutcomeUnknown, PerdureError, StoreClosed
 from perdure.store.protocol import Answer, Store
 from perdure.store.writes import Write
@@ -49,9 +51,13 @@ class Writer:
         return answer
 
     async def run(self) -> None:
-        """Commit until closed and empty. Ended otherwise, it leaves nobody waiting."""
+        """Commit until closed and empty. Ended otherwise, it leaves nobody waiting.
+
+        A scope that is cancelled around the runtime does not reach it: those who unwind still write.
+        """
         try:
-            await self._drain()
+            with anyio.CancelScope(shield=True):
+                await self._drain()
         finally:
             self._is_closed = True
             closed = StoreClosed("the writer was stopped before this was committed: nothing was written")

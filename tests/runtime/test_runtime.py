@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Coroutine
 from itertools import pairwise
 from pathlib import Path
@@ -953,3 +954,33 @@ def test_a_runtime_can_be_set_up_by_variables_and_file(
 
 async def _noop() -> None:
     """An agent that does nothing."""
+
+
+def test_a_runtime_cancelled_from_outside_leaves_in_good_order(tmp_path: Path) -> None:
+    """By a scope of the embedding program: nothing hangs, nothing counts as a death, the next one goes on."""
+    database = tmp_path / "orders.db"
+
+    async def main() -> None:
+        with anyio.move_on_after(15):
+            async with VirtualRuntime(database) as runtime:
+                execution = await runtime.start(order(seconds=10), {"item": "lamp"}, id="o-1")
+                await execution.result()
+        async with VirtualRuntime(database, workflows=[order(seconds=10)], seed=1) as runtime:
+            assert [runner.pid for runner in await runtime.store.runners()] == [os.getpid()]
+            execution = await runtime.execution("o-1")
+            assert (await execution.result()).status is Status.COMPLETED
+            assert sum(attempt.deaths for attempt in await execution.attempts()) == 0
+
+    run_virtual(main)
+
+
+def test_an_error_of_the_block_comes_out_as_it_is() -> None:
+    """Not wrapped in a group."""
+
+    async def main() -> None:
+        async with VirtualRuntime() as runtime:
+            await runtime.start(order(seconds=10), {"item": "lamp"})
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        run_virtual(main)
