@@ -7,6 +7,7 @@ nobody's, then an actor is started here, which claims it first.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -39,11 +40,11 @@ from perdure.actors.messages import (
     Restore,
     Retry,
 )
-from perdure.actors.plan import Plan
 from perdure.actors.publishing import outcome_of, publish
 from perdure.actors.services import Services
+from perdure.actors.starting import NewExecution, has_started, start_write
 from perdure.actors.state import ExecutionState
-from perdure.actors.turn import Asker, Order, Turn, encode
+from perdure.actors.turn import Asker, Order, Turn
 from perdure.store.errors import (
     IllegalTransition,
     LeaseLost,
@@ -52,27 +53,13 @@ from perdure.store.errors import (
     StoreCorrupt,
     StoreError,
 )
+from perdure.store.protocol import Answer as Written
 from perdure.store.records import Execution, Runner
 from perdure.store.states import TERMINAL, State
-from perdure.store.writes import Delta, Post, Start, Started
+from perdure.store.writes import Post, Started
 
 ROUTE_TRIES: Final = 20  # an execution may park, or change hands, just as a message is on its way
 SHUTDOWN_S: Final = 10.0  # bodies have this long to unwind before their actor is cancelled
-
-
-class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody wants to be started."""
-
-    id: str
-    plan: Plan
-    context: dict[str, Any]
-    trace_id: str
-    priority: int = 0
-    triggered_by: str | None = None
-    parent_id: str | None = None
-    agents: str | None = None
-    timeout_ms: int | None = None
-    is_detached: bool = False
 
 
 class _Slot:
@@ -112,11 +99,13 @@ class Executions:
         self._slots: dict[str, _Slot] = {}
         self._is_closed = False
         self._is_held = False
+        self._starting = 0
 
     @property
     def has_room(self) -> bool:
         """Whether another execution may become hot."""
-        return len(self._slots) < self._max_active and not self._is_closed and not self._is_held
+        active = len(self._slots) + self._starting
+        return active < self._max_active and not self._is_closed and not self._is_held
 
     @property
     def is_idle(self) -> bool:
@@ -162,62 +151,35 @@ class Executions:
             turn.set_deadline(turn.now + new.timeout_ms)
         planner.begin(turn)
         planner.proceed(turn)
-        started = await self._insert(
-            new,
-            state=state.state,
-            runner_no=self._membership.no,
-            deadline_at=state.deadline_at,
-            delta=turn.delta(),
-            at=turn.now,
+        start = start_write(new, state.state, at=turn.now)
+        start = msgspec.structs.replace(
+            start, runner_no=self._membership.no, deadline_at=state.deadline_at, delta=turn.delta()
         )
-        if started.joined:
-            return False
+        written = self._services.writer.submit(start)
+        self._starting += 1
+        written.add_done_callback(lambda done: self._begin(state, turn, done))
+        return await has_started(written)
+
+    def _begin(self, state: ExecutionState, turn: Turn, written: asyncio.Future[Written]) -> None:
+        """The start is durable: set it going, even if whoever asked for it no longer waits."""
+        self._starting -= 1
+        if written.cancelled() or written.exception() is not None:
+            return
+        started = written.result()
+        if not isinstance(started, Started) or started.joined or self._is_closed:
+            return
         state.no = started.execution_no
         state.version = 1
-        if not self._is_closed:
-            self._spawn(new.id, prepared=(state, turn.orders))
-            publish(self._services, state, turn, version=1, first_event_id=started.first_event_id)
-        return True
+        publish(self._services, state, turn, version=1, first_event_id=started.first_event_id)
+        self._spawn(state.id, prepared=(state, turn.orders))
 
     async def _enqueue(self, new: NewExecution) -> bool:
         """Make it durable, owned by nobody, for whoever has room."""
-        now = self._services.now_ms()
-        started = await self._insert(new, state=State.IDLE, remaining_ms=new.timeout_ms, at=now)
-        if not started.joined:
-            self._on_room()
-        return not started.joined
-
-    async def _insert(
-        self,
-        new: NewExecution,
-        *,
-        state: State,
-        at: int,
-        runner_no: int | None = None,
-        deadline_at: int | None = None,
-        remaining_ms: int | None = None,
-        delta: Delta | None = None,
-    ) -> Started:
-        started = await self._services.writer.write(
-            Start(
-                id=new.id,
-                workflow_no=new.plan.workflow_no,
-                state=state,
-                runner_no=runner_no,
-                priority=new.priority,
-                triggered_by=new.triggered_by,
-                parent_id=new.parent_id,
-                trace_id=new.trace_id,
-                agents=new.agents,
-                context=encode(new.context),
-                deadline_at=deadline_at,
-                remaining_ms=remaining_ms,
-                at=at,
-                delta=delta or Delta(),
-            )
-        )
-        assert isinstance(started, Started)
-        return started
+        start = start_write(new, State.IDLE, at=self._services.now_ms())
+        start = msgspec.structs.replace(start, remaining_ms=new.timeout_ms)
+        is_new = await has_started(self._services.writer.submit(start))
+        self._on_room()
+        return is_new
 
     def take_up(self, execution_id: str) -> None:
         """Start an actor for an execution nobody owns, unless it has one; it claims it first."""

@@ -39,16 +39,20 @@ class Writer:
         Raises the refusal where the store refuses, StoreError where nothing was written, and
         OutcomeUnknown where that cannot be told. Cancelling the caller abandons only the wait.
         """
+        answer = await self.submit(write)
+        if isinstance(answer, PerdureError):
+            raise answer
+        return answer
+
+    def submit(self, write: Write) -> asyncio.Future[Answer]:
+        """Queue `write`; the future has the store's answer, a refusal being a value. Raises StoreClosed."""
         if self._is_closed:
             raise StoreClosed("the store is closed: nothing was written")
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._queue.append((write, future))
         if self._wakeup is not None and not self._wakeup.done():
             self._wakeup.set_result(None)
-        answer = await future
-        if isinstance(answer, PerdureError):
-            raise answer
-        return answer
+        return future
 
     async def run(self) -> None:
         """Commit until closed and empty. Ended otherwise, it leaves nobody waiting.

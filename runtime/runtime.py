@@ -17,7 +17,7 @@ import anyio
 
 from perdure.actors.bus import Bus
 from perdure.actors.errors import RuntimeClosed
-from perdure.actors.executions import NewExecution
+from perdure.actors.starting import NewExecution
 from perdure.actors.trace import trace_id as current_trace_id
 from perdure.runtime.agents import Agents, UnknownAgent, load_agents
 from perdure.runtime.assembly import Blueprint, Machine, assemble

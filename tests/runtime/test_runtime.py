@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Coroutine
 from itertools import pairwise
@@ -984,3 +985,23 @@ def test_an_error_of_the_block_comes_out_as_it_is() -> None:
 
     with pytest.raises(ValueError, match="mine"):
         run_virtual(main)
+
+
+def test_a_start_whose_caller_gives_up_waiting_goes_on_all_the_same() -> None:
+    """Durable means going: cancelling the wait leaves no execution that nobody works on."""
+
+    async def scenario(runtime: Runtime) -> None:
+        workflow = order()
+        await runtime.publish(workflow)
+        tasks = [
+            asyncio.create_task(runtime.start(workflow, {"item": "lamp"}, id=f"o-{n}")) for n in range(20)
+        ]
+        await anyio.lowlevel.checkpoint()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await anyio.sleep(100)
+        summaries = await runtime.list()
+        assert [summary.status for summary in summaries] == [Status.COMPLETED] * 20
+
+    virtually(scenario)

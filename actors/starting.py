@@ -1,0 +1,59 @@
+"""What is asked for when an execution is to be started, and the write that makes it durable."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from perdure.actors.plan import Plan
+from perdure.actors.turn import encode
+from perdure.store.errors import PerdureError
+from perdure.store.protocol import Answer
+from perdure.store.states import State
+from perdure.store.writes import Delta, Start, Started
+
+
+class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wants to be started."""
+
+    id: str
+    plan: Plan
+    context: dict[str, Any]
+    trace_id: str
+    priority: int = 0
+    triggered_by: str | None = None
+    parent_id: str | None = None
+    agents: str | None = None
+    timeout_ms: int | None = None
+    is_detached: bool = False
+
+
+def start_write(new: NewExecution, state: State, *, at: int) -> Start:
+    """The write that begins an execution, as yet owned by nobody and with nothing done."""
+    return Start(
+        id=new.id,
+        workflow_no=new.plan.workflow_no,
+        state=state,
+        runner_no=None,
+        priority=new.priority,
+        triggered_by=new.triggered_by,
+        parent_id=new.parent_id,
+        trace_id=new.trace_id,
+        agents=new.agents,
+        context=encode(new.context),
+        deadline_at=None,
+        remaining_ms=None,
+        at=at,
+        delta=Delta(),
+    )
+
+
+async def has_started(written: asyncio.Future[Answer]) -> bool:
+    """Wait for a start to be durable; False when it joined. To cancel the wait cancels nothing else."""
+    started = await asyncio.shield(written)
+    if isinstance(started, PerdureError):
+        raise started
+    assert isinstance(started, Started)
+    return not started.joined
