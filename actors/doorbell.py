@@ -18,7 +18,7 @@ from typing import Final
 
 import anyio
 
-from perdure.actors.kernel import outside
+from perdure.actors.kernel import faults, outside
 from perdure.actors.log import get_logger
 
 POLL_S: Final = 1.0  # how often a watcher looks all the same, where no bell can be heard
@@ -129,8 +129,12 @@ class Line:
     def say(self, line: str) -> None:
         """Send one line; nobody listening is no error."""
         if self._streams is not None:
+            if faults.hit is not None:
+                faults.hit("doorbell.ring:before")
             with contextlib.suppress(ConnectionError):
                 self._streams[1].write(f"{line}\n".encode("ascii", "replace"))
+            if faults.hit is not None:
+                faults.hit("doorbell.ring:after")
 
     async def flush(self) -> None:
         """Wait until what was said is on its way."""

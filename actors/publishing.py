@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from perdure.actors.bus import Outcome
+from perdure.actors.kernel import faults
 from perdure.actors.log import get_logger
 from perdure.actors.services import Services
 from perdure.actors.state import ExecutionState
@@ -20,6 +21,8 @@ def publish(
     services: Services, state: ExecutionState, turn: Turn, *, version: int, first_event_id: int
 ) -> None:
     """Tell the world what has just become durable."""
+    if faults.hit is not None:
+        faults.hit("publish:before")
     bus = services.bus
     if turn.events and bus.is_watched(state.id):
         bus.publish(state.id, _records(state, turn, version, first_event_id))
@@ -28,6 +31,8 @@ def publish(
         if state.state in TERMINAL and bus.is_end_awaited(state.id):
             bus.publish_end(outcome_of(state))
     services.on_commit(state.id)
+    if faults.hit is not None:
+        faults.hit("publish:after")
 
 
 def outcome_of(state: ExecutionState) -> Outcome:

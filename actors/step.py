@@ -24,7 +24,7 @@ from structlog.contextvars import bind_contextvars
 from perdure.actors.admission import StepSlots
 from perdure.actors.context import StepContext
 from perdure.actors.errors import StepCancelledItself, StepTimeout
-from perdure.actors.kernel import Alarm, Alarms, outside
+from perdure.actors.kernel import Alarm, Alarms, faults, outside
 from perdure.actors.kernel.stacks import format_stack
 from perdure.actors.log import get_logger
 from perdure.actors.messages import (
@@ -156,7 +156,12 @@ class Attempt:
             await self._slots.acquire()
             try:
                 self._runs = True
-                return await self._body()
+                if faults.hit is not None:
+                    faults.hit("body:before")
+                result = await self._body()
+                if faults.hit is not None:
+                    faults.hit("body:after")
+                return result
             finally:
                 self._slots.release()
 

@@ -14,6 +14,7 @@ from typing import Final
 
 import anyio
 
+from perdure.actors.kernel import faults
 from perdure.store.errors import OutcomeUnknown, PerdureError, StoreClosed
 from perdure.store.protocol import Answer, Store
 from perdure.store.writes import Write
@@ -88,7 +89,11 @@ class Writer:
 
     async def _commit(self, batch: list[Queued]) -> None:
         try:
+            if faults.hit is not None:
+                faults.hit("commit:before")
             answers = await self._store.commit([write for write, _ in batch])
+            if faults.hit is not None:
+                faults.hit("commit:after")
         except PerdureError as error:
             _fail(batch, error)
             return

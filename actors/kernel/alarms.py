@@ -7,6 +7,8 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Final
 
+from perdure.actors.kernel.hooks import faults
+
 _COMPACT_MIN: Final = 64  # below this many cancelled alarms, clearing them out is not worth a pass
 
 
@@ -39,7 +41,11 @@ class Alarm:
         if callback is None:
             return
         try:
+            if faults.hit is not None:
+                faults.hit("timer:before")
             callback()
+            if faults.hit is not None:
+                faults.hit("timer:after")
         except Exception as error:  # noqa: BLE001 the alarms behind it must ring
             asyncio.get_running_loop().call_exception_handler(
                 {"message": f"alarm {callback!r} failed", "exception": error}

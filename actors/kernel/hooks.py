@@ -1,4 +1,4 @@
-"""The places where a test can make the kernel fail."""
+"""The places where a test can make the machine fail."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from contextlib import contextmanager
 class Faults:
     """One hook that is called at every fault point, with the name of the point.
 
-    Points are named `thing.verb:before` and `thing.verb:after`: `mailbox.post`, `mailbox.take`,
-    `mailbox.ack` and `spawn`. What the hook raises comes out of the operation: before it, nothing
-    has happened yet; after it, it has. Unused, a point costs one check against None.
+    Points are named `operation:before` and `operation:after`. Those of the kernel are
+    `mailbox.post`, `mailbox.take`, `mailbox.ack`, `spawn` (of an actor) and `timer`; above it come
+    `commit`, `publish`, `body` (of a step) and `doorbell.ring`. What the hook raises comes out of
+    the operation: before it, nothing has happened yet; after it, it has. Unused, a point costs one
+    check against None.
     """
 
     __slots__ = ("hit",)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from perdure.actors.kernel import faults
 from perdure.actors.writer import BATCH_MAX, Writer
 from perdure.store.errors import Conflict, OutcomeUnknown, StoreClosed, StoreError
 from perdure.store.writes import Renew, Write
@@ -179,3 +180,32 @@ async def test_a_fault_that_is_no_store_error_ends_the_writer_and_is_told():
         await write(writer, 0)
     with pytest.raises(AssertionError):
         await run
+
+
+async def test_a_fault_before_the_commit_keeps_the_writes_from_the_store():
+    """What the hook raises is what the caller hears, and nothing was written."""
+
+    def fail(point: str) -> None:
+        if point == "commit:before":
+            raise StoreError("disk full")
+
+    async with writing() as (writer, disk):
+        disk.gate.set()
+        with faults.installed(fail), pytest.raises(StoreError, match="disk full"):
+            await write(writer, 1)
+        assert disk.batches == []
+        assert await write(writer, 2) == 2
+
+
+async def test_a_fault_after_the_commit_hides_that_it_happened():
+    """The commit of unknown outcome, as a test makes it."""
+
+    def forget(point: str) -> None:
+        if point == "commit:after":
+            raise OutcomeUnknown("the line went dead")
+
+    async with writing() as (writer, disk):
+        disk.gate.set()
+        with faults.installed(forget), pytest.raises(OutcomeUnknown):
+            await write(writer, 1)
+        assert disk.batches == [[1]]
