@@ -89,7 +89,7 @@ _DUE = (
 
 
 def due(connection: sqlite3.Connection, before: int, limit: int) -> list[str]:
-    """Waiting executions nobody owns with a timer due by then, in due order.
+    """Waiting executions nobody owns with a timer due by then, in due order, each once.
 
     A paused execution's timers stay out: what falls due meanwhile fires when it is resumed.
     """
@@ -97,7 +97,7 @@ def due(connection: sqlite3.Connection, before: int, limit: int) -> list[str]:
         "SELECT e.id " + _DUE + "AND t.due_at <= ? ORDER BY t.due_at LIMIT ?",
         (before, bounded(limit)),
     )
-    return [id_ for (id_,) in found]
+    return list(dict.fromkeys(id_ for (id_,) in found))
 
 
 def next_due(connection: sqlite3.Connection, after: int) -> int | None:

@@ -1,0 +1,143 @@
+"""Ownership: one claimant wins, the epoch fences the rest, a death is counted where it happened."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from perdure.store import SQLiteStore
+from perdure.store.errors import Conflict, LeaseLost, NotFound
+from perdure.store.records import Loaded
+from perdure.store.states import StepState
+from perdure.store.writes import DeleteExecution, Deregister, Renew, TimerWrite
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_claim_raises_the_epoch_and_answers_all_there_is_to_know(book):
+    """The version stays: what the claimant changes first is a change like any other."""
+    runner_no = await book.register()
+    execution = await book.start(context=b'{"n":1}')
+    execution = await book.move(
+        execution, attempts=(book.attempt(0),), timers=(TimerWrite("retry", 1, book.now),)
+    )
+    await book.write(book.post())
+    loaded = await book.write(book.claim(execution, runner_no))
+    assert isinstance(loaded, Loaded)
+    assert (loaded.execution.epoch, loaded.execution.version, loaded.execution.runner) == (1, 2, "runner-1")
+    assert [(attempt.step, attempt.state) for attempt in loaded.attempts] == [("a", StepState.RUNNING)]
+    assert [timer.kind for timer in loaded.timers] == ["retry"]
+    assert [message.command_id for message in loaded.inbox] == ["c1"]
+    assert loaded == await book.store.load("e1")
+
+
+async def test_a_claim_with_an_old_epoch_conflicts(book):
+    """Somebody has it already."""
+    execution = await book.start()
+    await book.write(book.claim(execution, await book.register("runner-1")))
+    with pytest.raises(Conflict) as conflict:
+        await book.write(book.claim(execution, await book.register("runner-2")))
+    assert (conflict.value.expected, conflict.value.current) == (0, 1)
+    assert (await book.execution()).runner == "runner-1"
+
+
+async def test_a_claim_of_nothing_is_not_found(book):
+    """It was deleted meanwhile."""
+    execution = await book.start()
+    claim = book.claim(execution, await book.register())
+    await book.raw("UPDATE workflow_executions SET state = 'failed'")
+    await book.write(DeleteExecution(execution_id="e1"))
+    with pytest.raises(NotFound):
+        await book.write(claim)
+
+
+async def test_whoever_lost_an_execution_cannot_change_it_any_more(book):
+    """The epoch fences the old owner, whatever it still believes."""
+    first, second = await book.register("runner-1"), await book.register("runner-2")
+    execution = await book.start(runner_no=first)
+    await book.write(book.claim(execution, second))
+    with pytest.raises(LeaseLost):
+        await book.move(execution)
+
+
+async def test_of_two_processes_that_claim_one_execution_exactly_one_gets_it(path, book_of):
+    """Two stores, two threads, one file; twenty races."""
+    stores = [SQLiteStore(path), SQLiteStore(path, client=True)]
+    for store in stores:
+        await store.open()
+    books = [book_of(store) for store in stores]
+    runners = [await books[0].register(f"runner-{number}") for number in range(2)]
+    for race in range(20):
+        execution = await books[0].start(f"e{race}")
+        claims = [book.answer_to(book.claim(execution, no)) for book, no in zip(books, runners, strict=True)]
+        answers = await asyncio.gather(*claims)
+        assert sorted(type(answer).__name__ for answer in answers) == ["Conflict", "Loaded"]
+        winner = next(answer for answer in answers if isinstance(answer, Loaded))
+        assert winner.execution == await books[1].execution(f"e{race}")
+        assert winner.execution.epoch == 1
+    for store in stores:
+        await store.close()
+
+
+async def test_a_runner_that_leaves_frees_what_it_owned(book):
+    """Nothing of it counts as a death."""
+    runner_no = await book.register()
+    execution = await book.start(runner_no=runner_no)
+    await book.move(execution, attempts=(book.attempt(0),))
+    await book.write(Deregister(runner_no=runner_no))
+    assert (await book.execution()).runner is None
+    assert [attempt.deaths for attempt in await book.store.attempts("e1")] == [0]
+    assert await book.store.runners() == []
+
+
+async def test_a_runner_that_died_counts_a_death_for_what_it_was_running(book):
+    """Only for that: not for what waited, had settled, or belongs to others; and once, not twice."""
+    dead, living = await book.register("runner-1"), await book.register("runner-2")
+    first = await book.start("e1", runner_no=dead)
+    waits = book.attempt(2, StepState.WAITING, due_at=book.now)
+    await book.move(first, attempts=(book.outcome(0), book.attempt(1), waits))
+    await book.move(await book.start("e2", runner_no=living), attempts=(book.attempt(0),))
+    for _ in range(2):
+        await book.write(Deregister(runner_no=dead, died=True))
+    assert [attempt.deaths for attempt in await book.store.attempts("e1")] == [0, 1, 0]
+    assert [attempt.deaths for attempt in await book.store.attempts("e2")] == [0]
+    assert [execution.id for execution in await book.store.suspects(deaths=1, limit=10)] == ["e1"]
+    assert await book.store.suspects(deaths=2, limit=10) == []
+
+
+async def test_an_outcome_ends_the_suspicion(book):
+    """A step that has come to its end does not kill its process any more."""
+    dead = await book.register()
+    execution = await book.move(await book.start(runner_no=dead), attempts=(book.attempt(0),))
+    await book.write(Deregister(runner_no=dead, died=True))
+    done = book.outcome(0, before=StepState.RUNNING)
+    await book.move(execution, attempts=(done,))
+    assert await book.store.suspects(deaths=1, limit=10) == []
+
+
+async def test_a_runner_on_the_list_says_that_it_lives(book):
+    """One that others took off the list is told so."""
+    runner_no = await book.register("runner-1", pid=42)
+    await book.write(Renew(runner_no=runner_no, at=book.tick()))
+    [runner] = await book.store.runners()
+    assert (runner.id, runner.pid, runner.heartbeat_at > runner.started_at) == ("runner-1", 42, True)
+    await book.write(Deregister(runner_no=runner_no))
+    with pytest.raises(NotFound, match="register anew"):
+        await book.write(Renew(runner_no=runner_no, at=book.tick()))
+
+
+async def test_what_does_not_exist_cannot_be_loaded(book):
+    """None, and no error: asking is free."""
+    await book.publish()
+    assert await book.store.load("nobody") is None
+    assert await book.store.execution("nobody") is None
+    assert await book.store.summary("nobody") is None
+
+
+async def test_a_runner_that_is_not_on_the_list_cannot_claim(book):
+    """The foreign key refuses it."""
+    execution = await book.start()
+    answer = await book.answer_to(book.claim(execution, 99))
+    assert "refused by the database" in str(answer)
+    assert (await book.execution()).epoch == 0

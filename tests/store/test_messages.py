@@ -1,0 +1,135 @@
+"""The durable inbox: kept once, in order, bounded, applied and answered once."""
+
+from __future__ import annotations
+
+import pytest
+
+from perdure.store.errors import MailboxFull, NotFound, PayloadTooLarge, StoreError
+from perdure.store.records import INBOX_MAX, PAYLOAD_BYTES_MAX
+from perdure.store.states import State
+from perdure.store.writes import AnswerMessage, MessageWrite
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_message_waits_until_it_is_applied(book):
+    """It is in the inbox of whoever owns the execution: here, nobody."""
+    await book.start()
+    no = await book.write(book.post(payload=b'{"mode":"drain"}'))
+    [message] = await book.store.inbox(runner_no=None)
+    assert message == await book.store.message(no)
+    assert (message.kind, message.payload, message.applied_version) == ("pause", b'{"mode":"drain"}', None)
+
+
+async def test_the_same_command_twice_is_one_message(book):
+    """Its sender may repeat it without fear; another execution may have a command of that name."""
+    await book.start("e1")
+    await book.start("e2")
+    first = await book.write(book.post("e1"))
+    assert await book.write(book.post("e1", payload=b'"other"')) == first
+    assert await book.write(book.post("e2")) != first
+    assert (await book.store.message(first)).payload == b"{}"
+
+
+async def test_a_message_to_nobody_is_refused(book):
+    """Where there is no execution there is no inbox."""
+    await book.publish()
+    assert isinstance(await book.answer_to(book.post("nobody")), NotFound)
+
+
+async def test_a_message_that_is_too_large_or_unnamed_is_refused(book):
+    """The payload has the limit of every payload; a command without an id could never be told apart."""
+    await book.start()
+    large = book.post(payload=b"x" * (PAYLOAD_BYTES_MAX + 1))
+    assert isinstance(await book.answer_to(large), PayloadTooLarge)
+    assert isinstance(await book.answer_to(book.post(command_id="")), StoreError)
+    assert isinstance(await book.answer_to(book.post(payload=b"\xff")), StoreError)
+    assert await book.store.inbox(runner_no=None) == []
+
+
+async def test_a_full_inbox_refuses_until_there_is_room(book):
+    """Only what waits counts; a message that is there already is still answered with its number."""
+    execution = await book.start()
+    await book.raw(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
+        "INSERT INTO workflow_messages (execution_no, command_id, kind, payload, created_at) "
+        "SELECT ?, 'c' || i, 'signal', '{}', 0 FROM n",
+        INBOX_MAX,
+        execution.no,
+    )
+    full = await book.answer_to(book.post(command_id="one more"))
+    assert isinstance(full, MailboxFull)
+    assert full.limit == INBOX_MAX
+    assert await book.write(book.post(command_id="c1")) == 1
+    await book.move(execution, messages=(MessageWrite(1, b'"done"'),))
+    assert await book.write(book.post(command_id="one more")) > INBOX_MAX
+
+
+async def test_a_change_applies_a_message_and_a_later_one_answers_it(book):
+    """A pause is applied when it is wished for and answered when the execution rests."""
+    execution = await book.start()
+    no = await book.write(book.post())
+    execution = await book.move(execution, State.PAUSING, messages=(MessageWrite(no, None),))
+    message = await book.store.message(no)
+    assert (message.applied_version, message.answer) == (2, None)
+    assert await book.store.inbox(runner_no=None) == []
+    assert [waiting.no for waiting in (await book.store.load("e1")).inbox] == [no]
+    await book.move(execution, State.PAUSED, messages=(MessageWrite(no, b'"paused"'),))
+    message = await book.store.message(no)
+    assert (message.applied_version, message.answer) == (2, b'"paused"')
+    assert (await book.store.load("e1")).inbox == ()
+
+
+async def test_the_first_answer_stays(book):
+    """Whoever has read it must not find another one later."""
+    execution = await book.start()
+    no = await book.write(book.post())
+    execution = await book.move(execution, messages=(MessageWrite(no, b'"first"'),))
+    await book.move(execution, messages=(MessageWrite(no, b'"second"'),))
+    await book.write(AnswerMessage(message_no=no, answer=b'"third"'))
+    assert (await book.store.message(no)).answer == b'"first"'
+
+
+async def test_a_refused_change_leaves_its_message_waiting(book):
+    """Applied means: this very change was."""
+    execution = await book.start()
+    no = await book.write(book.post())
+    await book.answer_to(book.change(execution, version=9, messages=(MessageWrite(no, b"1"),)))
+    assert (await book.store.message(no)).applied_version is None
+
+
+async def test_a_change_cannot_apply_the_message_of_another_execution(book):
+    """It is refused whole."""
+    execution = await book.start("e1")
+    await book.start("e2")
+    no = await book.write(book.post("e2"))
+    assert isinstance(
+        await book.answer_to(book.change(execution, messages=(MessageWrite(no, b"1"),))), NotFound
+    )
+    assert (await book.execution("e1")).version == 1
+
+
+async def test_a_message_can_be_answered_without_a_change(book):
+    """Its execution may have ended; it counts as applied at the version that has come to."""
+    execution = await book.start()
+    no = await book.write(book.post())
+    await book.move(execution, State.FAILED)
+    await book.write(AnswerMessage(message_no=no, answer=b'{"refused":"IllegalTransition"}'))
+    message = await book.store.message(no)
+    assert (message.applied_version, message.answer) == (2, b'{"refused":"IllegalTransition"}')
+    assert (await book.execution()).version == 2
+    assert isinstance(await book.answer_to(AnswerMessage(message_no=99, answer=b"1")), NotFound)
+
+
+async def test_a_runner_sees_the_messages_of_its_executions_oldest_first(book):
+    """And nobody's are nobody's."""
+    runner_no = await book.register()
+    await book.start("mine", runner_no=runner_no)
+    await book.start("nobodys")
+    numbers = [
+        await book.write(book.post(id_, command_id=command))
+        for id_, command in [("mine", "c1"), ("nobodys", "c1"), ("mine", "c2")]
+    ]
+    assert [m.no for m in await book.store.inbox(runner_no=runner_no)] == [numbers[0], numbers[2]]
+    assert [m.no for m in await book.store.inbox(runner_no=None)] == [numbers[1]]
+    assert await book.store.message(99) is None
