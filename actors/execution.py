@@ -17,7 +17,7 @@ from typing import Final
 
 from perdure.actors import commands, planner
 from perdure.actors.crew import Crew
-from perdure.actors.inbox import posted
+from perdure.actors.inbox import Refused, posted
 from perdure.actors.kernel import Actor, Alarm, Envelope, Stop
 from perdure.actors.messages import (
     COMMANDS,
@@ -203,7 +203,9 @@ class ExecutionActor(Actor[ExecutionMessage]):
                 turn.orders.append(InterruptSteps(Interrupt.SHUTDOWN))
             case Posted(message_no, command, is_applied):
                 asker = Asker(message_no=message_no)
-                if is_applied:  # before a crash; it waits for its answer only
+                if command is None:
+                    turn.respond(asker, Refused("the runner's release cannot read the command: upgrade it"))
+                elif is_applied:  # before a crash; it waits for its answer only
                     self._waiters.append(asker)
                 else:
                     await self._take_command(turn, command, asker)

@@ -65,12 +65,13 @@ SHUTDOWN_S: Final = 10.0  # bodies have this long to unwind before their actor i
 class _Slot:
     """What outlives the incarnations of one execution's actor: its waiters, and the live one."""
 
-    __slots__ = ("actor", "prepared", "waiters")
+    __slots__ = ("actor", "handed", "prepared", "waiters")
 
     def __init__(self, prepared: tuple[ExecutionState, list[Order]] | None) -> None:
         self.actor: ExecutionActor | None = None
         self.prepared = prepared
         self.waiters: list[Asker] = []
+        self.handed: set[int] = set()  # inbox messages that are in its mailbox, or were
 
 
 class Executions:
@@ -281,8 +282,10 @@ class Executions:
             if loaded.execution.runner in (None, self._membership.id):
                 self.take_up(execution_id)
             return
+        handed = self._slots[execution_id].handed
         for message in loaded.inbox:
-            if message.applied_version is None:
+            if message.applied_version is None and message.no not in handed:
+                handed.add(message.no)
                 ref.post(posted(message), control=True)
 
     async def _find_owner(self, execution_id: str, command: AnyCommand) -> Runner | None:

@@ -16,7 +16,7 @@ _decoder = msgspec.json.Decoder(AnyCommand)
 
 
 class Refused(PerdureError):
-    """A runner in another process refused a command in a way this release does not know."""
+    """A runner in another process refused a command, in a way or for a reason that has no name here."""
 
 
 def payload_of(command: AnyCommand) -> bytes:
@@ -26,7 +26,11 @@ def payload_of(command: AnyCommand) -> bytes:
 
 def posted(message: Message) -> Posted:
     """A row of the inbox as a message to the execution's actor."""
-    return Posted(message.no, _decoder.decode(message.payload), message.applied_version is not None)
+    try:
+        command = _decoder.decode(message.payload)
+    except msgspec.DecodeError:
+        command = None
+    return Posted(message.no, command, message.applied_version is not None)
 
 
 def answer_from(encoded: bytes) -> Answer | PerdureError:

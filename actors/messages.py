@@ -166,10 +166,13 @@ class Query(msgspec.Struct, frozen=True):
 
 
 class Posted(msgspec.Struct, frozen=True):
-    """A command from the durable inbox; answered in the row `message_no`."""
+    """A command from the durable inbox; answered in the row `message_no`.
+
+    `command` is None where this release cannot read it.
+    """
 
     message_no: int
-    command: AnyCommand
+    command: AnyCommand | None
     applied: bool = False
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from perdure.runtime import IllegalTransition, Runtime, State, Status
+from perdure.store.writes import Post
 
 pytestmark = pytest.mark.e2e
 
@@ -254,3 +255,22 @@ def test_the_store_shows_no_damage_after_all_that(app: App) -> None:
     )
     found = subprocess.check_output([sys.executable, "-c", code], cwd=app.folder, text=True)
     assert json.loads(found) == []
+
+
+@pytest.mark.anyio
+async def test_a_message_this_release_cannot_read_is_refused_and_harms_nothing(app: App) -> None:
+    """What a newer client may put into the inbox of an older runner."""
+    app.start("chain:c-1:1000")
+    app.wait_until(lambda: "first" in app.ledger)
+    async with Runtime(app.database, kind="client") as runtime:
+        services = runtime.machine.services
+        post = Post(
+            execution_id="c-1", command_id="x-1", kind="Dance", payload=b'{"type":"Dance"}', sender=None, at=1
+        )
+        message_no = await services.writer.write(post)
+        execution = await runtime.execution("c-1")
+        assert await execution.pause(mode="interrupt") is State.PAUSED
+        message = await runtime.store.message(message_no)
+        assert message is not None
+        assert b"cannot read" in (message.answer or b"")
+        assert await execution.cancel() is State.CANCELLED
