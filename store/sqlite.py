@@ -265,9 +265,22 @@ def _make_private(path: str) -> None:
         return
     if not Path(path).parent.is_dir():
         raise StoreError(f"{path}: there is no folder {Path(path).parent}: make it, or choose another place")
+    _create(os.path.realpath(path), path)
+
+
+def _create(file: str, path: str) -> None:
+    """Make the file, never touching one that is there.
+
+    To close a handle of a file is to drop every POSIX lock this process has on it, those of SQLite's
+    own connections included: another process would take itself for the last user and remove the log.
+    """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        created = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
     except OSError as error:
         raise StoreError(
             f"{path}: {error.strerror}; check the permissions of the file and its folder"
         ) from error
+    os.close(created)
+    Path(file).chmod(0o600)  # a strict umask would lock out the owner
