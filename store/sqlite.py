@@ -12,6 +12,7 @@ opened anew, and the caller is told that the outcome is unknown. Nothing is ever
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sqlite3
@@ -277,10 +278,21 @@ def _create(file: str, path: str) -> None:
     try:
         created = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
+        _check_access(file, path)
         return
     except OSError as error:
-        raise StoreError(
-            f"{path}: {error.strerror}; check the permissions of the file and its folder"
-        ) from error
+        raise _unusable(path, error.strerror) from error
     os.close(created)
     Path(file).chmod(0o600)  # a strict umask would lock out the owner
+
+
+def _check_access(file: str, path: str) -> None:
+    """Look before SQLite does, which would open what may only be read, and fail at the first write."""
+    if Path(file).is_dir():
+        raise _unusable(path, os.strerror(errno.EISDIR))
+    if not os.access(file, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise _unusable(path, os.strerror(errno.EACCES))
+
+
+def _unusable(path: str, why: str | None) -> StoreError:
+    return StoreError(f"{path}: {why}; check the permissions of the file and its folder")
