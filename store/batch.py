@@ -29,6 +29,15 @@ class _TransactionLostError(Exception):
         self.refusal = refusal
 
 
+class _DeferredError(Exception):
+    """Something in the batch broke a constraint that SQLite looks at only when it commits."""
+
+    def __init__(self, reason: sqlite3.Error) -> None:
+        """What SQLite says, which does not name the write."""
+        super().__init__(reason)
+        self.reason = reason
+
+
 def commit(link: Link, writes: Sequence[Write]) -> list[Answer]:
     """Apply the batch; answers in order, a refusal being an error value.
 
@@ -40,6 +49,18 @@ def commit(link: Link, writes: Sequence[Write]) -> list[Answer]:
             return _commit_without(excluded, link, writes)
         except _TransactionLostError as lost:
             excluded[lost.index] = lost.refusal  # nothing was written: the others begin again without it
+        except _DeferredError as deferred:
+            if len(writes) == 1:
+                return [refused(deferred.reason, type(writes[0]).__name__)]
+            return [_commit_alone(link, write) for write in writes]
+
+
+def _commit_alone(link: Link, write: Write) -> Answer:
+    """One write as a transaction of its own, when its batch holds one that nobody can name."""
+    try:
+        return commit(link, [write])[0]
+    except StoreError as error:
+        return error
 
 
 def _commit_without(
@@ -96,6 +117,8 @@ def _commit(link: Link, connection: sqlite3.Connection) -> None:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_INTERNAL) & 0xFF
         is_undone = connection.in_transaction and code not in UNSURE
         _undo(link, connection)
+        if is_undone and code == sqlite3.SQLITE_CONSTRAINT:
+            raise _DeferredError(error) from error
         if is_undone:
             raise translated(error, link.path) from error
         raise OutcomeUnknown(

@@ -1,0 +1,93 @@
+"""Statements of the user's own, executed with a step's outcome: they fail alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from perdure.store.errors import StoreError
+from perdure.store.writes import Delta, Start, Started, Statement
+
+pytestmark = pytest.mark.anyio
+
+TABLES = (
+    "CREATE TABLE parents (id INTEGER PRIMARY KEY)",
+    "CREATE TABLE children (parent INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)",
+)
+ORPHAN = Statement("INSERT INTO children (parent) VALUES (?)", (7,))
+
+
+@pytest.fixture
+async def family(book: Any) -> Any:
+    """A book whose store also holds two tables of the user's."""
+    for table in TABLES:
+        await book.raw(table)
+    await book.publish()
+    return book
+
+
+def _starting(book: Any, id: str, *statements: Statement) -> Start:
+    return book.starting(id, delta=Delta(statements=statements))
+
+
+async def test_a_constraint_that_fails_at_the_commit_refuses_only_the_write_that_broke_it(family: Any):
+    """SQLite cannot tell which of the batch it was: each is then committed alone."""
+    batch = [_starting(family, "e1"), _starting(family, "e2", ORPHAN), _starting(family, "e3")]
+    first, second, third = await family.store.commit(batch)
+    assert isinstance(first, Started)
+    assert isinstance(second, StoreError)
+    assert isinstance(third, Started)
+    assert "FOREIGN KEY" in str(second)
+    assert await family.store.execution("e2") is None
+    assert await family.raw("SELECT count(*) FROM children") == [(0,)]
+
+
+async def test_a_write_alone_that_breaks_such_a_constraint_is_refused(family: Any):
+    """Not raised: the batch of one is answered as any other."""
+    assert isinstance(await family.answer_to(_starting(family, "e1", ORPHAN)), StoreError)
+    assert await family.store.execution("e1") is None
+
+
+async def test_a_deferred_constraint_that_is_met_before_the_commit_is_none(family: Any):
+    """The child may come before its parent, within one write."""
+    parent = Statement("INSERT INTO parents (id) VALUES (?)", (7,))
+    assert isinstance(await family.answer_to(_starting(family, "e1", ORPHAN, parent)), Started)
+    assert await family.raw("SELECT parent FROM children") == [(7,)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "COMMIT",
+        "ROLLBACK",
+        "SAVEPOINT mine",
+        "PRAGMA foreign_keys = OFF",
+        "ATTACH ':memory:' AS other",
+        "UPDATE workflow_executions SET state = 'completed'",
+        "DELETE FROM workflow_events",
+        "INSERT INTO workflow_deletions VALUES (1)",
+        "DROP TABLE workflow_timers",
+        "UPDATE sqlite_sequence SET seq = 0",
+        "CREATE TEMP TABLE workflows (no INTEGER)",
+        "CREATE TRIGGER mine AFTER INSERT ON workflow_events BEGIN SELECT 1; END",
+        "INSERT INTO children VALUES (1); COMMIT",
+        "not SQL at all",
+    ],
+)
+async def test_a_statement_may_not_touch_the_transaction_or_the_tables_of_the_store(family: Any, sql: str):
+    """Refused with its write; the store goes on as if it had never come."""
+    before = await family.facts()
+    assert isinstance(await family.answer_to(_starting(family, "e1", Statement(sql))), StoreError)
+    assert await family.facts() == before
+    assert isinstance(await family.answer_to(_starting(family, "e1")), Started)
+
+
+async def test_a_statement_that_rolls_everything_back_takes_only_its_own_write(family: Any):
+    """`OR ROLLBACK` ends the transaction: the others begin again without it."""
+    await family.raw("INSERT INTO parents (id) VALUES (1)")
+    twice = Statement("INSERT OR ROLLBACK INTO parents (id) VALUES (1)")
+    answers = await family.store.commit(
+        [_starting(family, "e1"), _starting(family, "e2", twice), _starting(family, "e3")]
+    )
+    assert [type(answer) for answer in answers] == [Started, StoreError, Started]
