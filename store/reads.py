@@ -14,9 +14,13 @@ from perdure.store.rows import CLAIMABLE
 
 
 def load(connection: sqlite3.Connection, execution_id: str) -> Loaded | None:
-    """All that is needed to take the execution up, or None."""
-    row = connection.execute(rows.EXECUTION + "WHERE e.id = ?", (execution_id,)).fetchone()
-    return None if row is None else _complete(connection, rows.execution(row))
+    """All that is needed to take the execution up, as of one moment, or None."""
+    connection.execute("BEGIN")  # else a commit between two questions shows rows of two versions
+    try:
+        row = connection.execute(rows.EXECUTION + "WHERE e.id = ?", (execution_id,)).fetchone()
+        return None if row is None else _complete(connection, rows.execution(row))
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def load_by_no(connection: sqlite3.Connection, execution_no: int) -> Loaded:
