@@ -48,7 +48,7 @@ def find(connection: sqlite3.Connection, prefix: str, limit: int) -> list[str]:
         return []
     newest_first = "ORDER BY no DESC LIMIT ?"
     if not prefix:
-        found = connection.execute(f"SELECT id FROM workflow_executions {newest_first}", (limit,))
+        found = connection.execute(f"SELECT id FROM workflow_executions {newest_first}", (bounded(limit),))
         return [row[0] for row in found]
     found = connection.execute(
         "SELECT id FROM workflow_executions INDEXED BY workflow_executions_id "
@@ -67,7 +67,10 @@ def executions(
     limit: int,
     after: str | None,
 ) -> list[ExecutionSummary]:
-    """A page of executions, newest first, after that id. Raises NotFound when it is gone."""
+    """A page of executions, newest first, after that id. Raises NotFound when it is gone.
+
+    The page is chosen first, among the executions alone; only what is on it is summed up.
+    """
     where: list[str] = []
     parameters: list[Any] = []
     if status is not None:
@@ -85,7 +88,8 @@ def executions(
         parameters.append(_no_of(connection, after))
     filters = "WHERE " + " AND ".join(where) if where else ""
     parameters.append(bounded(limit))
-    found = connection.execute(f"{rows.SUMMARY} {filters} ORDER BY e.no DESC LIMIT ?", parameters)
+    page = f"SELECT e.no FROM workflow_executions e {filters} ORDER BY e.no DESC LIMIT ?"
+    found = connection.execute(f"{rows.SUMMARY} WHERE e.no IN ({page}) ORDER BY e.no DESC", parameters)
     return list(map(rows.summary, found))
 
 
