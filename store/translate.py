@@ -6,6 +6,7 @@ import sqlite3
 from typing import Final
 
 from perdure.store.errors import StoreCorrupt, StoreError, StoreLocked
+from perdure.store.locks import writer_of
 
 LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -50,7 +51,7 @@ def translated(error: sqlite3.Error, path: str) -> StoreError:
     """The same error as one of ours, with what to do about it."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code in LOCKED:
-        return StoreLocked(path)
+        return StoreLocked(path, pid=writer_of(path))
     if code in DAMAGED:
         return StoreCorrupt(
             f"{path} is damaged or no perdure database ({error}): restore a backup, or choose another file"

@@ -1,0 +1,99 @@
+"""Who holds the write lock, as the system lists it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perdure.store import SQLiteStore
+from perdure.store.errors import StoreLocked
+from perdure.store.locks import writer_of
+
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux lists all locks")
+
+HOLDER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def made(path: str, at_once: Any) -> Iterator[SQLiteStore]:
+    """A store of its own file, which does not wait for locks."""
+    store = SQLiteStore(path, inline=True, lock_wait_s=0.0)
+    at_once(store.open())
+    yield store
+    at_once(store.close())
+
+
+@pytest.fixture
+def holder(made: SQLiteStore) -> Iterator[subprocess.Popen[str]]:
+    """Another process in the midst of a transaction."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, made.location],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+
+
+@on_linux
+def test_a_locked_store_names_the_process_that_locks_it(made: SQLiteStore, holder: Any, at_once: Any):
+    """So that its user knows what to wait for, or to stop."""
+    with pytest.raises(StoreLocked, match=f"locked by process {holder.pid}") as caught:
+        at_once(made.commit([]))
+    assert caught.value.pid == holder.pid
+
+
+@on_linux
+def test_nobody_is_named_when_nobody_writes(made: SQLiteStore):
+    """An open file is not a locked one."""
+    assert writer_of(made.location) is None
+
+
+def test_nobody_is_named_where_locks_are_not_listed(made: SQLiteStore, tmp_path: Path):
+    """Other systems have no such list."""
+    assert writer_of(made.location, listing=str(tmp_path / "none")) is None
+
+
+def test_nobody_is_named_for_a_file_that_is_not_there(tmp_path: Path):
+    """Nor for one that is no database."""
+    assert writer_of(str(tmp_path / "none.db")) is None
+
+
+@on_linux
+@pytest.mark.parametrize(
+    ("line", "pid"),
+    [
+        ("1: POSIX  ADVISORY  WRITE 4711 {file} 120 120", 4711),
+        ("1: POSIX  ADVISORY  READ 4711 {file} 120 120", None),
+        ("1: POSIX  ADVISORY  WRITE 4711 {file} 121 121", None),
+        ("1: FLOCK  ADVISORY  WRITE 4711 {file} 120 120", None),
+        ("1: -> POSIX  ADVISORY  WRITE 4711 {file} 120 120", None),
+        ("1: POSIX  ADVISORY  WRITE 4711 00:00:1 120 120", None),
+        ("1: POSIX  ADVISORY  WRITE 0 {file} 120 120", None),
+        ("1: POSIX", None),
+        ("", None),
+    ],
+)
+def test_only_a_held_write_lock_on_this_file_counts(
+    made: SQLiteStore, tmp_path: Path, line: str, pid: int | None
+):
+    """Readers, waiters, other bytes, other files and processes that cannot be seen do not."""
+    log = Path(f"{made.location}-shm").stat()
+    file = f"{os.major(log.st_dev):02x}:{os.minor(log.st_dev):02x}:{log.st_ino}"
+    listing = tmp_path / "locks"
+    listing.write_text(line.format(file=file) + "\n")
+    assert writer_of(made.location, listing=str(listing)) == pid
