@@ -51,7 +51,8 @@ class Store(Protocol):
         """Apply a batch in one transaction; answers in order, a refusal being an error *value*.
 
         Raises StoreError when nothing of the batch was written and OutcomeUnknown when that cannot
-        be told. A cancelled caller abandons the wait, never the write.
+        be told. A cancelled caller abandons the wait, never the write; to read back what became of it,
+        commit an empty batch first, which waits for everything asked for before.
         """
         ...
 

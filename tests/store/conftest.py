@@ -6,9 +6,9 @@ A test that takes `store` or `book` is part of the contract: it runs on every st
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -224,16 +224,28 @@ def path(tmp_path: Path) -> str:
     return str(tmp_path / "perdure.db")
 
 
+@pytest.fixture
+async def open_store(path: str) -> AsyncIterator[Callable[..., Awaitable[SQLiteStore]]]:
+    """Open stores, on `path` unless another is given; what a failing test leaves open is closed."""
+    stores: list[SQLiteStore] = []
+
+    async def opened(path: str = path, **options: Any) -> SQLiteStore:
+        store = SQLiteStore(path, **options)
+        stores.append(store)
+        await store.open()
+        return store
+
+    yield opened
+    for store in reversed(stores):
+        await store.close()
+
+
 @pytest.fixture(params=KINDS)
-async def store(request: pytest.FixtureRequest, path: str) -> AsyncIterator[SQLiteStore]:
+async def store(request: pytest.FixtureRequest, path: str, open_store: Any) -> SQLiteStore:
     """Every kind of store, open and empty."""
     if request.param == "memory":
-        opened = SQLiteStore(":memory:", inline=True)
-    else:
-        opened = SQLiteStore(path, inline=request.param == "file", lock_wait_s=0.0)
-    await opened.open()
-    yield opened
-    await opened.close()
+        return cast("SQLiteStore", await open_store(":memory:", inline=True))
+    return cast("SQLiteStore", await open_store(path, inline=request.param == "file", lock_wait_s=0.0))
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 
-from perdure.store import SQLiteStore
 from perdure.store.errors import Conflict, LeaseLost, NotFound
 from perdure.store.records import Loaded
 from perdure.store.states import StepState
@@ -61,11 +60,9 @@ async def test_whoever_lost_an_execution_cannot_change_it_any_more(book):
         await book.move(execution)
 
 
-async def test_of_two_processes_that_claim_one_execution_exactly_one_gets_it(path, book_of):
+async def test_of_two_that_claim_one_execution_exactly_one_gets_it(open_store, book_of):
     """Two stores, two threads, one file; twenty races."""
-    stores = [SQLiteStore(path), SQLiteStore(path, client=True)]
-    for store in stores:
-        await store.open()
+    stores = [await open_store(), await open_store(client=True)]
     books = [book_of(store) for store in stores]
     runners = [await books[0].register(f"runner-{number}") for number in range(2)]
     for race in range(20):
@@ -76,8 +73,6 @@ async def test_of_two_processes_that_claim_one_execution_exactly_one_gets_it(pat
         winner = next(answer for answer in answers if isinstance(answer, Loaded))
         assert winner.execution == await books[1].execution(f"e{race}")
         assert winner.execution.epoch == 1
-    for store in stores:
-        await store.close()
 
 
 async def test_a_runner_that_leaves_frees_what_it_owned(book):

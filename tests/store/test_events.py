@@ -87,7 +87,7 @@ async def test_a_command_is_applied_once_to_an_execution(book):
         "DELETE FROM workflow_events WHERE id = 1",
         f"INSERT OR REPLACE INTO workflow_events {COLUMNS} VALUES (1, 1, 1, 1, 'x', NULL)",
         f"REPLACE INTO workflow_events {COLUMNS} VALUES (NULL, 1, 1, 1, 'x', 'c1')",
-        f"INSERT INTO workflow_events {COLUMNS} VALUES (1, 1, 1, 1, 'x', '') ON CONFLICT DO UPDATE SET at = 7",
+        f"INSERT INTO workflow_events {COLUMNS} VALUES (1, 1, 1, 1, '', '') ON CONFLICT DO UPDATE SET at = 2",
         f"INSERT INTO workflow_events {COLUMNS} VALUES (-1, 1, 1, 1, 'x', NULL)",
         "INSERT INTO workflow_deletions VALUES (1)",
         "DELETE FROM workflow_executions",

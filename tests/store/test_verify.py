@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from perdure.store import SQLiteStore
 from perdure.store.errors import StoreCorrupt
 from perdure.store.states import State
 from perdure.store.writes import CheckpointWrite, EventWrite, MessageWrite, TimerWrite
@@ -138,10 +137,9 @@ def overwrite_the_middle(path: Path) -> None:
     path.write_bytes(content)
 
 
-async def test_a_damaged_file_is_told_and_not_raised(path: str, book_of):
+async def test_a_damaged_file_is_told_and_not_raised(path, open_store, book_of):
     """A page in the middle was overwritten: whatever can still be said is said."""
-    store = SQLiteStore(path, inline=True)
-    await store.open()
+    store = await open_store(inline=True)
     book = book_of(store)
     for number in range(50):
         await ordinary(book, f"e{number}")
