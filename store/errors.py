@@ -153,7 +153,7 @@ class StoreLocked(StoreError):
 
     def __init__(self, path: str, *, pid: int | None = None) -> None:
         """`pid` is the process that holds the lock, when it can be told."""
-        who = f"process {pid}" if pid is not None else "another process"
+        who = "another process" if pid is None else f"another process (pid {pid})"
         super().__init__(
             f"{path} is locked by {who}: wait for it, or stop it if it hangs; nothing was changed"
         )

@@ -52,7 +52,7 @@ def holder(made: SQLiteStore) -> Iterator[subprocess.Popen[str]]:
 @on_linux
 def test_a_locked_store_names_the_process_that_locks_it(made: SQLiteStore, holder: Any, at_once: Any):
     """So that its user knows what to wait for, or to stop."""
-    with pytest.raises(StoreLocked, match=f"locked by process {holder.pid}") as caught:
+    with pytest.raises(StoreLocked, match=rf"locked by another process \(pid {holder.pid}\)") as caught:
         at_once(made.commit([]))
     assert caught.value.pid == holder.pid
 
