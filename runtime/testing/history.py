@@ -1,0 +1,213 @@
+"""A second opinion on an execution: its log read again by rules of its own, event by event.
+
+This is a model of what a log may say, written without a look at the machine that writes it. A step
+starts once its needs have settled and only if it is not running already; an attempt is followed by
+itself only after an interruption, by the next one only after a failure; nothing starts once a stop
+was asked for; an end stays the end until a retry or a restore. What is said against these rules is
+kept in `problems`; where everything should stand in the end is there to be compared with the rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Final
+
+import msgspec
+
+from perdure.store.records import Event, Step
+from perdure.store.states import SETTLED_STEP, State, StepState
+
+ENDS: Final = {
+    "workflow_completed": State.COMPLETED,
+    "workflow_failed": State.FAILED,
+    "workflow_cancelled": State.CANCELLED,
+}
+REOPENING: Final = frozenset({"workflow_retried", "checkpoint_restored"})
+STOPPING: Final = frozenset(
+    {"pause_requested", "cancel_requested", "deadline_exceeded", "checkpoint_restored"}
+)
+GOING_ON: Final = frozenset({"workflow_resumed", "workflow_retried"})
+UNSETTLED: Final = frozenset({StepState.RUNNING, StepState.WAITING})
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How one generation of a step ended, and as of which version."""
+
+    version: int
+    generation: int
+    attempt: int
+    state: StepState
+
+
+class StepHistory:
+    """What the log says of one step."""
+
+    def __init__(self, step: Step, *, is_optional: bool) -> None:
+        """Nothing has been said yet."""
+        self.key = step.key
+        self.needs = step.needs
+        self.is_optional = is_optional
+        self.state = StepState.PENDING
+        self.generation = 0
+        self.attempt = 0
+        self.lineage = 0
+        self.has_row = False
+        self.opened: list[tuple[int, int]] = []  # (version, generation)
+        self.outcomes: list[Outcome] = []
+        self.starts: Counter[tuple[int, int]] = Counter()  # by (generation, attempt)
+        self.lineage_of: dict[int, int] = {0: 0}  # by generation
+
+    @property
+    def is_met(self) -> bool:
+        """Whether what needs this step may run."""
+        return self.state is StepState.COMPLETED or (self.is_optional and self.state is StepState.FAILED)
+
+    def settle(self, state: StepState, version: int) -> None:
+        """The current generation has come to its outcome."""
+        self._touch(version)
+        self.state = state
+        self.outcomes.append(Outcome(version, self.generation, self.attempt, state))
+
+    def start(self, attempt: int, version: int) -> None:
+        """An attempt has begun."""
+        self._touch(version)
+        self.state = StepState.RUNNING
+        self.attempt = attempt
+        self.starts[self.generation, attempt] += 1
+
+    def reopen(self, version: int, *, new_lineage: bool, outcome: Outcome | None = None) -> None:
+        """A new generation, pending or with an outcome it had before."""
+        self.generation += 1
+        self.attempt = 1 if outcome is None else outcome.attempt
+        self.lineage += new_lineage
+        self.lineage_of[self.generation] = self.lineage
+        self.state = StepState.PENDING
+        self.opened.append((version, self.generation))
+        if outcome is not None:
+            self.settle(outcome.state, version)
+
+    def as_of(self, version: int) -> Outcome | None:
+        """The outcome the step had at that version, if any."""
+        opened = max((generation for at, generation in self.opened if at <= version), default=None)
+        for outcome in self.outcomes:
+            if outcome.generation == opened and outcome.version <= version:
+                return outcome
+        return None
+
+    def _touch(self, version: int) -> None:
+        if not self.has_row:
+            self.has_row = True
+            self.opened.append((version, self.generation))
+
+
+class History:
+    """What the log says of one execution; `problems` holds a sentence for each breach of the rules."""
+
+    def __init__(self, steps: Sequence[Step], *, optional: frozenset[str] = frozenset()) -> None:
+        """`optional`: the keys of the steps that may fail without harm."""
+        self.steps = {step.key: StepHistory(step, is_optional=step.key in optional) for step in steps}
+        self.end: State | None = None
+        self.is_stopping = False
+        self.commands: Counter[str] = Counter()
+        self.problems: list[str] = []
+
+    def read(self, events: Iterable[Event]) -> None:
+        """Take the whole log, oldest first."""
+        for version, group in groupby(events, key=lambda event: event.version):
+            together = list(group)
+            if self.end is not None and not any(event.type in REOPENING for event in together):
+                self.problems.append(f"version {version} comes after the end ({self.end.value})")
+            for event in together:
+                self._take(event)
+
+    def _take(self, event: Event) -> None:
+        if event.command_id is not None:
+            self.commands[event.command_id] += 1
+        if event.type in STOPPING:
+            self.is_stopping = True
+        elif event.type in GOING_ON:
+            self.is_stopping = False
+        if event.type in ENDS:
+            self._end(event)
+        elif event.type == "workflow_retried":
+            self._retry(event.version)
+        elif event.type == "checkpoint_restored":
+            self._restore(event.version, point=event.data["version"])
+        elif event.step is not None and event.step in self.steps:
+            self._take_step(self.steps[event.step], event)
+
+    def _take_step(self, step: StepHistory, event: Event) -> None:
+        attempt = event.attempt or 0
+        match event.type:
+            case "step_started":
+                self._check_start(step, event)
+                step.start(attempt, event.version)
+            case "step_completed":
+                self._expect_running(step, event)
+                step.settle(StepState.COMPLETED, event.version)
+            case "step_failed" if event.data["will_retry"]:
+                self._expect_running(step, event)
+                step.state = StepState.WAITING
+                step.attempt += 1
+            case "step_failed":
+                self._expect_running(step, event)
+                step.settle(StepState.FAILED, event.version)
+            case "step_interrupted":
+                self._expect_running(step, event)
+                step.state = StepState.PENDING
+            case "step_cancelled":
+                if step.state not in UNSETTLED:
+                    self._complain(event, f"it is {step.state.value}")
+                step.settle(StepState.CANCELLED, event.version)
+            case "step_skipped":
+                if step.state is not StepState.PENDING or all(self.steps[need].is_met for need in step.needs):
+                    self._complain(event, f"it is {step.state.value} and may run")
+                step.settle(StepState.SKIPPED, event.version)
+            case _:
+                pass  # a line about the step that does not move it
+
+    def _check_start(self, step: StepHistory, event: Event) -> None:
+        """A step starts when it is its turn, after its needs, and never twice at once."""
+        attempt = event.attempt or 0
+        if step.state not in {StepState.PENDING, StepState.WAITING}:
+            self._complain(event, f"it is {step.state.value}")
+        if attempt != max(step.attempt, 1):
+            self._complain(event, f"its next attempt is {max(step.attempt, 1)}")
+        if self.is_stopping:
+            self._complain(event, "a stop was asked for")
+        unmet = [need for need in step.needs if not self.steps[need].is_met]
+        if unmet:
+            self._complain(event, f"it needs {unmet[0]!r}, which is {self.steps[unmet[0]].state.value}")
+
+    def _expect_running(self, step: StepHistory, event: Event) -> None:
+        if step.state is not StepState.RUNNING or step.attempt != event.attempt:
+            self._complain(event, f"attempt {step.attempt} is {step.state.value}")
+
+    def _end(self, event: Event) -> None:
+        self.end = ENDS[event.type]
+        running = [step.key for step in self.steps.values() if step.state is StepState.RUNNING]
+        if running:
+            self._complain(event, f"step {running[0]!r} is running")
+
+    def _retry(self, version: int) -> None:
+        self.end = None
+        for step in self.steps.values():
+            may_stay = step.state is StepState.COMPLETED or step.is_met
+            if step.state in SETTLED_STEP and not may_stay:
+                step.reopen(version, new_lineage=False)
+
+    def _restore(self, version: int, *, point: int) -> None:
+        self.end = None
+        for step in self.steps.values():
+            then = step.as_of(point)
+            if then is None:
+                if step.has_row:
+                    step.reopen(version, new_lineage=True)
+            elif (step.generation, step.state) != (then.generation, then.state):
+                step.reopen(version, new_lineage=True, outcome=then)
+
+    def _complain(self, event: Event, why: str) -> None:
+        what = event.type if event.step is None else f"{event.type} of {event.step!r} attempt {event.attempt}"
+        self.problems.append(f"version {event.version}, event {event.id}: {what}, although {why}")

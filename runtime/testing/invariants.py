@@ -1,0 +1,208 @@
+"""The one checker of what must always hold: in any store, after any test, beside any ledger.
+
+It reads the store as it is and asks four things of every execution. Is the log a story that may
+happen (`history`)? Do the rows say the same as the log? Was every acknowledgement kept? And does a
+ledger outside the store, written by the steps themselves, show an effect more often than the log
+explains: once for each time an attempt was started, and started again only after an interruption?
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from typing import Final
+
+import msgspec
+
+from perdure.runtime.language import definition_from_json
+from perdure.runtime.testing.history import History, StepHistory
+from perdure.store.protocol import Store
+from perdure.store.records import PAGE_MAX, Attempt, Event, Execution, Loaded
+from perdure.store.states import SETTLED_STEP, TERMINAL, State, StepState
+
+RESTING: Final = frozenset({State.PAUSED, *TERMINAL})
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a ledger: a body has acted on the world. Made from its `StepContext`."""
+
+    execution_id: str
+    step: str
+    generation: int
+    attempt: int
+    idempotency_key: str
+
+
+class Acknowledged(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody was told that an execution was started, or that a command has changed it."""
+
+    execution_id: str
+    command_id: str | None = None
+
+
+async def check_store(
+    store: Store,
+    *,
+    ledger: Iterable[Effect] | None = None,
+    acknowledged: Iterable[Acknowledged] = (),
+) -> list[str]:
+    """A sentence for each thing that must not be; empty when all is well.
+
+    The store is open and nobody moves its executions meanwhile. `ledger` holds every effect of the
+    steps that write into it, `acknowledged` what callers were told before the last crash.
+    """
+    found = await store.verify()
+    effects = list(ledger or ())
+    promised = list(acknowledged)
+    known: set[str] = set()
+    async for execution_id in _ids(store):
+        known.add(execution_id)
+        found += await _check_execution(
+            store,
+            execution_id,
+            effects=[effect for effect in effects if effect.execution_id == execution_id],
+            commands=[told.command_id for told in promised if told.execution_id == execution_id],
+        )
+    lost = {told.execution_id for told in promised} - known
+    strange = {effect.execution_id for effect in effects} - known
+    found += [f"execution {id_} was acknowledged and is not in the store" for id_ in sorted(lost)]
+    found += [f"execution {id_} has acted and is not in the store" for id_ in sorted(strange)]
+    return found
+
+
+async def _ids(store: Store) -> AsyncIterator[str]:
+    after: str | None = None
+    while page := await store.executions(limit=PAGE_MAX, after=after):
+        for summary in page:
+            yield summary.id
+        after = page[-1].id
+
+
+async def _check_execution(
+    store: Store, execution_id: str, *, effects: list[Effect], commands: list[str | None]
+) -> list[str]:
+    loaded = await store.load(execution_id)
+    if loaded is None:
+        return []  # deleted meanwhile
+    execution = loaded.execution
+    history = await _history(store, execution)
+    attempts = await store.attempts(execution_id)
+    found = [
+        *history.problems,
+        *_end_and_log(execution, history),
+        *_rows_and_log(attempts, history),
+        *_acknowledgements(loaded, history, commands),
+        *_effects(effects, history),
+    ]
+    return [f"execution {execution_id}: {sentence}" for sentence in found]
+
+
+async def _history(store: Store, execution: Execution) -> History:
+    """The log of the execution, read again."""
+    workflow = await store.workflow_by_no(execution.workflow_no)
+    assert workflow is not None
+    definition = definition_from_json(workflow.definition)
+    optional = frozenset(step.key for step in definition.steps if step.optional)
+    history = History(await store.steps(execution.workflow_no), optional=optional)
+    history.read(await _events(store, execution.id))
+    return history
+
+
+async def _events(store: Store, execution_id: str) -> list[Event]:
+    events: list[Event] = []
+    while page := await store.events(
+        execution_id=execution_id, after=events[-1].id if events else 0, limit=PAGE_MAX
+    ):
+        events += page
+    return events
+
+
+def _end_and_log(execution: Execution, history: History) -> list[str]:
+    """Terminal is what the log has ended with, and nothing else is."""
+    end = execution.state if execution.is_terminal else None
+    if end is history.end:
+        return []
+    return [f"it is {execution.state.value}, and its log ends {history.end and history.end.value}"]
+
+
+def _rows_and_log(attempts: list[Attempt], history: History) -> list[str]:
+    """Every step stands where the log leaves it, with the outcomes the log tells of."""
+    found: list[str] = []
+    for step in history.steps.values():
+        rows = [attempt for attempt in attempts if attempt.step == step.key]
+        found += [f"step {step.key!r}: {sentence}" for sentence in _step_and_log(rows, step)]
+    return found
+
+
+def _step_and_log(rows: list[Attempt], step: StepHistory) -> list[str]:
+    outcomes = [row for row in rows if row.is_outcome]
+    found = [
+        f"generation {generation} has {count} outcomes"
+        for generation, count in Counter(row.generation for row in outcomes).items()
+        if count > 1
+    ]
+    found += [f"an outcome is {row.state.value}" for row in outcomes if row.state not in SETTLED_STEP]
+    in_rows = {(row.settled_version, row.generation, row.attempt, row.state) for row in outcomes}
+    in_log = {(told.version, told.generation, told.attempt, told.state) for told in step.outcomes}
+    found += [f"outcome {row} is in the rows and not in the log" for row in in_rows - in_log]
+    found += [f"outcome {row} is in the log and not in the rows" for row in in_log - in_rows]
+    if rows:
+        row = max(rows, key=lambda row: (row.generation, row.attempt))
+        stands = (row.state, row.generation, row.attempt, row.lineage)
+        should = (step.state, step.generation, step.attempt, step.lineage)
+        if stands != should:
+            found.append(f"its row says {stands}, its log {should}")
+    elif step.has_row:
+        found.append("the log tells of it, and there is no row")
+    return found
+
+
+def _acknowledgements(loaded: Loaded, history: History, commands: list[str | None]) -> list[str]:
+    """What callers were told is in the log, once; at rest nobody is left without an answer."""
+    found = [
+        f"command {id_} was applied {count} times" for id_, count in history.commands.items() if count > 1
+    ]
+    found += [
+        f"command {id_} was acknowledged and is not in the log"
+        for id_ in commands
+        if id_ is not None and id_ not in history.commands
+    ]
+    if loaded.execution.state in RESTING and loaded.execution.runner is None:
+        found += [
+            f"message {message.no} ({message.kind}) was applied and never answered"
+            for message in loaded.inbox
+            if message.applied_version is not None and message.answer is None
+        ]
+    return found
+
+
+def _effects(effects: list[Effect], history: History) -> list[str]:
+    """No effect without a start that was durable before it, no outcome without its effect, one key each."""
+    found: list[str] = []
+    made = Counter((effect.step, effect.generation, effect.attempt) for effect in effects)
+    for (key, generation, attempt), times in made.items():
+        step = history.steps.get(key)
+        starts = 0 if step is None else step.starts[generation, attempt]
+        if times > starts:
+            which = f"attempt {attempt} of {key!r} (generation {generation})"
+            found.append(f"{which} acted {times} times and was started {starts} times")
+    for key in {effect.step for effect in effects} & set(history.steps):
+        step = history.steps[key]
+        found += [
+            f"attempt {told.attempt} of {key!r} (generation {told.generation}) completed and never acted"
+            for told in step.outcomes
+            if told.state is StepState.COMPLETED
+            and step.starts[told.generation, told.attempt]
+            and not made[key, told.generation, told.attempt]
+        ]
+        found += _keys([effect for effect in effects if effect.step == key], step)
+    return found
+
+
+def _keys(effects: list[Effect], step: StepHistory) -> list[str]:
+    """One idempotency key for each lineage, and none for two."""
+    pairs = {(step.lineage_of.get(effect.generation), effect.idempotency_key) for effect in effects}
+    lineages = Counter(lineage for lineage, _ in pairs)
+    keys = Counter(key for _, key in pairs)
+    found = [f"{step.key!r} acted under {count} idempotency keys" for count in lineages.values() if count > 1]
+    return found + [f"{step.key!r} used {key} for another lineage" for key, n in keys.items() if n > 1]
