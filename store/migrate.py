@@ -2,13 +2,18 @@
 
 What was applied is recorded with its checksum. A file that was changed after it had been applied, or
 a schema newer than this release, is refused before anything is touched.
+
+Before a file with a history is changed it is copied to `PATH.before-VERSION`. That is the way back:
+install the release that made the file, and `perdure restore-db PATH.before-VERSION`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections.abc import Callable
 from importlib import resources
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -49,30 +54,47 @@ def migrations() -> list[Migration]:
     return sorted(found, key=lambda migration: migration.version)
 
 
-def migrate(connection: sqlite3.Connection, path: str) -> None:
-    """Apply what is missing, all of it in one transaction. Raises MigrationError, sqlite3.Error."""
-    known = migrations()
-    if _is_current(connection, known, path):
+def migrate(
+    connection: sqlite3.Connection, path: str, *, keep: Callable[[str, int], str] | None = None
+) -> None:
+    """Apply what is missing, all of it in one transaction. Raises MigrationError, sqlite3.Error.
+
+    `keep(path, version)` copies a file that has a history before the migration to that version, and
+    names the copy; nobody else can write meanwhile. A migration that fails takes its copy away.
+    """
+    if not missing(connection, path):
         return
     connection.execute("BEGIN IMMEDIATE")
+    kept: str | None = None
     try:
         connection.execute(TABLE)
-        applied = _applied(connection)
-        for migration in known:
-            if migration.version not in applied:
-                _apply(connection, migration, path)
+        todo = missing(connection, path)
+        if keep is not None and todo and version_of(connection):
+            kept = keep(path, todo[0].version)
+        for migration in todo:
+            _apply(connection, migration, path)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+        if kept is not None:
+            # The file is as it was; a start that fails again and again must not fill the disk.
+            Path(kept).unlink(missing_ok=True)
         raise
 
 
-def _is_current(connection: sqlite3.Connection, known: list[Migration], path: str) -> bool:
-    """Whether nothing is missing. Raises MigrationError when the history is not ours."""
-    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'perdure_migrations'").fetchone()
-    if found is None:
-        return False
+def version_of(connection: sqlite3.Connection) -> int:
+    """The schema's version; 0 where perdure has made none."""
+    if not _has_history(connection):
+        return 0
+    return max(_applied(connection), default=0)
+
+
+def missing(connection: sqlite3.Connection, path: str) -> list[Migration]:
+    """What the file lacks, oldest first. Raises MigrationError when its history is not ours."""
+    known = migrations()
+    if not _has_history(connection):
+        return known
     applied = _applied(connection)
     by_version = {migration.version: migration for migration in known}
     for version, checksum in applied.items():
@@ -86,7 +108,12 @@ def _is_current(connection: sqlite3.Connection, known: list[Migration], path: st
                 f"{path} was made with another text of migration {by_version[version].name}: "
                 "it comes from a development version; use another database"
             )
-    return len(applied) == len(known)
+    return [migration for migration in known if migration.version not in applied]
+
+
+def _has_history(connection: sqlite3.Connection) -> bool:
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'perdure_migrations'")
+    return found.fetchone() is not None
 
 
 def _applied(connection: sqlite3.Connection) -> dict[int, str]:

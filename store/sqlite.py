@@ -17,14 +17,19 @@ import functools
 import os
 import sqlite3
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar
 
+import anyio
+
 from perdure.store import batch, migrate, pages, reads
+from perdure.store.backup import Backup, back_up_from, keep_before
 from perdure.store.connection import IN_MEMORY, Connection, InlineConnection, Link, ThreadedConnection
 from perdure.store.errors import StoreError
+from perdure.store.files import LOCK_WAIT_S
 from perdure.store.protocol import Answer
 from perdure.store.records import (
     Attempt,
@@ -44,7 +49,6 @@ from perdure.store.translate import translated
 from perdure.store.verify import verify
 from perdure.store.writes import Write
 
-LOCK_WAIT_S: Final = 5.0  # how long to wait for another process's transaction; then StoreLocked
 SYNCHRONOUS: Final = {"power": "FULL", "process": "NORMAL"}
 SAFE_WITH_TWO_WRITERS: Final = (3, 51, 3)  # older libraries can reset a WAL that another still needs
 
@@ -69,6 +73,7 @@ class SQLiteStore:
         if durability not in SYNCHRONOUS:
             raise StoreError(f"durability is 'power' or 'process', not {durability!r}")
         self.location = path
+        self._lock_wait_s = lock_wait_s
         connection = InlineConnection if inline else ThreadedConnection
         self._writer: Connection = connection(
             Link(path, pragmas=_pragmas(durability, client=client), lock_wait_s=lock_wait_s)
@@ -103,15 +108,33 @@ class SQLiteStore:
         """Apply a batch in one transaction; see `protocol.Store.commit`."""
         return await self._writer.run(batch.commit, writes)
 
+    async def backup(self, target: str, *, overwrite: bool = False) -> Backup:
+        """Copy the store, as of one moment, to a new file, while reads and writes go on.
+
+        When this returns the copy is checked, on disk, and readable by its owner alone; a caller that
+        is cancelled leaves nothing of it. Raises TargetExists unless told to `overwrite`, StoreError.
+        """
+        is_unwanted = threading.Event()
+        copy = functools.partial(_copy, target=target, overwrite=overwrite, is_abandoned=is_unwanted.is_set)
+        try:
+            if self._reader is self._writer:
+                return await self._writer.run(copy)
+            own = ThreadedConnection(
+                Link(self.location, pragmas=("PRAGMA query_only = ON",), lock_wait_s=self._lock_wait_s)
+            )
+            await own.open()
+            try:
+                return await own.run(copy)
+            finally:
+                is_unwanted.set()
+                with anyio.CancelScope(shield=True):
+                    await own.close()
+        except sqlite3.Error as error:
+            raise translated(error, self.location) from error
+
     def advice(self) -> list[str]:
         """What the operator of this store should know; empty when all is well."""
-        if sqlite3.sqlite_version_info >= SAFE_WITH_TWO_WRITERS:
-            return []
-        old = (
-            f"SQLite {sqlite3.sqlite_version} can, in rare cases, lose a write when two processes write "
-            "to one file at the same moment (fixed in 3.51.3): upgrade it, or run one writing process"
-        )
-        return [old]
+        return advice()
 
     # ---- what the machine reads ----------------------------------------------------------------
 
@@ -243,6 +266,17 @@ class SQLiteStore:
             raise translated(error, self.location) from error
 
 
+def advice() -> list[str]:
+    """What whoever runs the SQLite library of this process should know; empty when all is well."""
+    if sqlite3.sqlite_version_info >= SAFE_WITH_TWO_WRITERS:
+        return []
+    old = (
+        f"SQLite {sqlite3.sqlite_version} can, in rare cases, lose a write when two processes write "
+        "to one file at the same moment (fixed in 3.51.3): upgrade it, or run one writing process"
+    )
+    return [old]
+
+
 def _pragmas(durability: str, *, client: bool) -> tuple[str, ...]:
     pragmas = [
         "PRAGMA journal_mode = WAL",
@@ -257,7 +291,11 @@ def _pragmas(durability: str, *, client: bool) -> tuple[str, ...]:
 
 
 def _set_up(link: Link, path: str) -> None:
-    migrate.migrate(link.connection, path)
+    migrate.migrate(link.connection, path, keep=None if path == IN_MEMORY else keep_before)
+
+
+def _copy(link: Link, *, target: str, overwrite: bool, is_abandoned: Callable[[], bool]) -> Backup:
+    return back_up_from(link.connection, link.path, target, overwrite=overwrite, is_abandoned=is_abandoned)
 
 
 def _make_private(path: str) -> None:
