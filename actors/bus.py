@@ -60,9 +60,10 @@ class Subscription:
             await self._waiter
 
     def take(self) -> list[Event]:
-        """What has come since."""
+        """What has come since. From here on nothing is missed again: whoever was behind has its place."""
         events = list(self._events)
         self._events.clear()
+        self.is_behind = False
         return events
 
 
@@ -72,7 +73,7 @@ class Bus:
     def __init__(self) -> None:
         """Nobody watches yet."""
         self._watchers: dict[str | None, set[Subscription]] = {}
-        self._ends: dict[str, list[asyncio.Future[Outcome]]] = {}
+        self._ends: dict[str, list[asyncio.Future[Outcome | None]]] = {}
 
     def is_watched(self, execution_id: str) -> bool:
         """Whether anybody wants this execution's events."""
@@ -97,9 +98,9 @@ class Bus:
             if not watchers:
                 del self._watchers[execution_id]
 
-    def end_of(self, execution_id: str) -> asyncio.Future[Outcome]:
-        """A future of the next end of that execution in this process."""
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    def end_of(self, execution_id: str) -> asyncio.Future[Outcome | None]:
+        """A future of the next end of that execution in this process; None if it leaves us before."""
+        future: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
         self._ends.setdefault(execution_id, []).append(future)
         return future
 
@@ -109,13 +110,19 @@ class Bus:
 
     def publish_end(self, outcome: Outcome) -> None:
         """Tell those who wait for it that the execution has ended."""
-        if outcome.state not in TERMINAL:
-            return
-        for future in self._ends.pop(outcome.execution_id, ()):
+        if outcome.state in TERMINAL:
+            self._settle(outcome.execution_id, outcome)
+
+    def publish_leave(self, execution_id: str) -> None:
+        """Tell those who wait for its end that the execution has no actor here any more."""
+        self._settle(execution_id, None)
+
+    def _settle(self, execution_id: str, outcome: Outcome | None) -> None:
+        for future in self._ends.pop(execution_id, ()):
             if not future.done():
                 future.set_result(outcome)
 
-    def forget(self, execution_id: str, future: asyncio.Future[Outcome]) -> None:
+    def forget(self, execution_id: str, future: asyncio.Future[Outcome | None]) -> None:
         """Stop waiting for an end."""
         waiting = self._ends.get(execution_id, [])
         if future in waiting:

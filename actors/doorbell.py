@@ -109,9 +109,10 @@ def _private_folder() -> Path:
 
 
 def remove(path: str | None) -> None:
-    """Remove a file that was a runner's; one that is gone already is no error."""
+    """Remove a file that was a runner's; one that is gone already, or is another user's, is left."""
     if path is not None:
-        Path(path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            Path(path).unlink()
 
 
 class Line:

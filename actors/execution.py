@@ -168,6 +168,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
                     turn = self._new_turn()
         await self._commit(turn, in_hand=len(batch))
         mailbox.ack()
+        self.cell.progress()
         self._has_adopted = False
 
     def _take_report(self, turn: Turn, message: ExecutionMessage) -> bool:
@@ -274,7 +275,6 @@ class ExecutionActor(Actor[ExecutionMessage]):
                 return
             assert isinstance(changed, Changed)
             state.version = changed.version
-            self.cell.progress()
             publish(services, state, turn, version=changed.version, first_event_id=changed.first_event_id)
         elif parks:
             await services.writer.write(Release(execution_no=state.no, epoch=state.epoch))

@@ -30,6 +30,7 @@ from perdure.actors.kernel import (
     Ref,
     Supervisor,
 )
+from perdure.actors.log import get_logger
 from perdure.actors.membership import Membership
 from perdure.actors.messages import (
     COMMAND_WORDS,
@@ -60,6 +61,8 @@ from perdure.store.writes import Post, Started
 
 ROUTE_TRIES: Final = 20  # an execution may park, or change hands, just as a message is on its way
 SHUTDOWN_S: Final = 10.0  # bodies have this long to unwind before their actor is cancelled
+
+log = get_logger("perdure.executions")
 
 
 class _Slot:
@@ -205,6 +208,7 @@ class Executions:
 
     def _forget(self, down: Down) -> None:
         self._slots.pop(down.name, None)
+        self._services.bus.publish_leave(down.name)
         if down.reason is Reason.QUARANTINED:
             self._on_quarantine(down.name, down.error)
         if not self._is_closed:
@@ -233,8 +237,7 @@ class Executions:
                     ) from ref.down.error
                 continue
             except ActorRestarted:
-                command = msgspec.structs.replace(command, id=f"{command.id}+")
-                continue
+                continue  # the command was applied, or was not: its id tells the next incarnation
             assert isinstance(answer, Answer)
             return answer
         raise StoreError(f"execution {execution_id} changes hands too fast to {_word(command)} it: try again")
@@ -273,8 +276,15 @@ class Executions:
         return None if execution is None else await self._living_owner(execution)
 
     async def ring(self, execution_id: str) -> None:
-        """The inbox of an execution has mail: hand it to its actor, starting one where there is none."""
-        loaded = await self._services.store.load(execution_id)
+        """The inbox of an execution has mail: hand it to its actor, starting one where there is none.
+
+        Should the store fail just then, the mail is found when the execution is next loaded.
+        """
+        try:
+            loaded = await self._services.store.load(execution_id)
+        except PerdureError as error:
+            log.warning("ring_unheard", execution_id=execution_id, error=str(error))
+            return
         if loaded is None:
             return
         ref = self._supervisor.find(execution_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from perdure.actors.kernel import ChildExit, DeadLetter, Stuck
+from perdure.actors.kernel import ChildExit, Crash, DeadLetter, Stuck
 from perdure.actors.log import get_logger
 from perdure.actors.services import Services
 from perdure.actors.turn import encode
@@ -20,6 +20,9 @@ log = get_logger("perdure.executions")
 def tell_exit(exit_: ChildExit) -> None:
     """An incarnation of an execution's actor has ended; the ordinary ends are nobody's business."""
     if exit_.error is None:
+        return
+    if exit_.crash is Crash.LOST:
+        log.debug("execution_lost", execution_id=exit_.name, error=str(exit_.error))
         return
     log.error(
         "actor_crashed",

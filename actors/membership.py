@@ -80,7 +80,7 @@ class Membership:
         for runner in await self._store.runners():
             if runner.no == self.no:
                 continue
-            if is_alive(runner):
+            if is_alive(runner, folder=self._folder):
                 alive.append(runner)
             else:
                 await self.bury(runner)
@@ -103,21 +103,28 @@ class Membership:
         for path in (runner.lock_path, runner.doorbell):
             remove(path)
 
+    @property
+    def _folder(self) -> Path:
+        """Where the locks of this store's runners lie."""
+        return Path(f"{self._store.location}.runners")
+
     def _take_lock(self) -> str | None:
         if self._store.location == ":memory:" or fcntl is None:
             return None
-        folder = Path(f"{self._store.location}.runners")
+        folder = self._folder
         path = folder / f"{self.id}.lock"
         while self._lock is None:
             folder.mkdir(mode=0o700, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):  # the last one to leave has just removed the folder
                 self._lock = path.open("xb")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        _held.add(self._lock)
         return str(path.resolve())
 
     def _drop_lock(self) -> None:
         if self._lock is None:
             return
+        _held.discard(self._lock)
         path = Path(self._lock.name)
         path.unlink(missing_ok=True)
         self._lock.close()
@@ -126,19 +133,19 @@ class Membership:
             path.parent.rmdir()
 
 
-def is_alive(runner: Runner) -> bool:
-    """Whether the runner's process lives. One on another machine is believed.
+def is_alive(runner: Runner, *, folder: Path | None = None) -> bool:
+    """Whether the runner's process lives: whoever lives holds its lock, whatever machine it names.
 
-    The process list is asked as well: a forked child of a dead runner still holds its lock.
+    `folder` is where the locks of the store lie as this process sees it; another container may see
+    them elsewhere. A runner on a store in memory has no lock, and lives as its process does.
     """
-    if runner.host != socket.gethostname():
-        return True
-    if not _has_process(runner.pid):
-        return False
     if runner.lock_path is None or fcntl is None:
-        return True
+        return runner.host != socket.gethostname() or _has_process(runner.pid)
+    path = Path(runner.lock_path)
+    if folder is not None and (folder / path.name).exists():
+        path = folder / path.name
     try:
-        with Path(runner.lock_path).open("rb") as lock:
+        with path.open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -155,3 +162,17 @@ def _has_process(pid: int) -> bool:
     except OSError:
         return True
     return True
+
+
+_held: set[IO[bytes]] = set()
+
+
+def _let_go_after_fork() -> None:
+    """A forked child must not keep a lock whose holder may die before it."""
+    for lock in _held:
+        lock.close()
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_after_fork)

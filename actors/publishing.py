@@ -12,7 +12,7 @@ from perdure.actors.state import ExecutionState
 from perdure.actors.turn import Turn
 from perdure.store.records import Event
 from perdure.store.rows import moment
-from perdure.store.states import TERMINAL, State
+from perdure.store.states import TERMINAL
 
 log = get_logger("perdure.execution")
 
@@ -63,9 +63,8 @@ def _records(state: ExecutionState, turn: Turn, version: int, first_event_id: in
 
 def _log_change(state: ExecutionState, turn: Turn, version: int) -> None:
     """One line after each change of state."""
-    say = log.warning if state.state is State.FAILED else log.info
     error = state.error
-    say(
+    log.info(
         "execution_state_changed",
         execution_id=state.id,
         trace_id=state.trace_id,

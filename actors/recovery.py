@@ -114,9 +114,9 @@ class Recovery:
                 elif self._executions.has_room:
                     self._executions.take_up(execution.id)
             if len(page) < SWEEP_PAGE:
+                self._tell_waiting(waiting)
                 break
             after_no = page[-1].no
-        self._tell_waiting(waiting)
 
     async def _missing(self, execution: Execution) -> tuple[str, ...]:
         """What the execution needs and this process does not have; all of it when it cannot be compiled."""

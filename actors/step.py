@@ -233,6 +233,18 @@ def _failed(error: BaseException, *, may_retry: bool = True) -> Failed:
     """An exception as it is kept, with the names `retryableErrors` may mention."""
     names = tuple(kind.__name__ for kind in type(error).__mro__ if kind is not object)
     stack = "".join(traceback.format_exception(error))[-STACK_CHARS_MAX:]
-    message = str(error)[:MESSAGE_CHARS_MAX].encode("utf-8", "backslashreplace").decode()
-    stack = stack.encode("utf-8", "backslashreplace").decode()
-    return Failed(Error(type=type(error).__name__, message=message, stack=stack), names, may_retry)
+    return Failed(
+        Error(type=type(error).__name__, message=_text_of(error), stack=_encodable(stack)), names, may_retry
+    )
+
+
+def _text_of(error: BaseException) -> str:
+    """What the exception says of itself, where it can."""
+    try:
+        return _encodable(str(error)[:MESSAGE_CHARS_MAX])
+    except Exception as failed:  # noqa: BLE001 - its __str__ is other people's code; the report must not fail
+        return f"(its text cannot be had: {type(failed).__name__})"
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -26,7 +26,6 @@ async def call_back(bus: Bus, on_start: StepCallback | None, on_complete: StepCa
             await subscription.wait()
             if subscription.is_behind:
                 log.warning("callbacks_fell_behind")
-                subscription.is_behind = False
             for event in subscription.take():
                 callback = wanted.get(event.type)
                 if callback is not None:

@@ -267,20 +267,25 @@ class Execution:
         return Result(id=self.id, status=STATUS[outcome.state], outputs=outcome.outputs, error=outcome.error)
 
     async def _outcome(self) -> Outcome:
+        """Wait here while it runs here; wherever else it goes, look into the store when a bell rings."""
         bus = self._runtime.bus
-        end = bus.end_of(self.id)
-        try:
-            state = self._runtime.machine.executions.live_state(self.id)
-            if state is not None and state.state not in TERMINAL:
-                return await end
-            async with self._bell() as wait:
-                while True:
-                    outcome = await self._runtime.machine.executions.outcome(self.id)
-                    if outcome is not None:
-                        return outcome
-                    await wait()
-        finally:
-            bus.forget(self.id, end)
+        while True:
+            end = bus.end_of(self.id)
+            try:
+                outcome = await (end if self._has_ended() is False else self._stored_outcome())
+            finally:
+                bus.forget(self.id, end)
+            if outcome is not None:
+                return outcome
+
+    async def _stored_outcome(self) -> Outcome | None:
+        """Its end as the store has it; None as soon as it is known to run here again."""
+        async with self._bell() as wait:
+            while True:
+                outcome = await self._runtime.machine.executions.outcome(self.id)
+                if outcome is not None or self._has_ended() is False:
+                    return outcome
+                await wait()
 
     # ---- the inside ----------------------------------------------------------------------------
 

@@ -142,9 +142,16 @@ def test_a_lock_that_is_gone_is_a_death(tmp_path: Path):
     assert not is_alive(runner(lock_path=str(tmp_path / "never.lock")))
 
 
-def test_a_runner_on_another_machine_is_believed():
-    """Its lock cannot be tried from here."""
-    assert is_alive(runner(host="elsewhere", lock_path="/nowhere", pid=1))
+def test_a_runner_that_names_another_machine_is_judged_by_its_lock(
+    locker: tuple[subprocess.Popen[str], Path], tmp_path: Path
+):
+    """A container that was made anew has another name and the same files, maybe elsewhere."""
+    process, path = locker
+    entry = runner(host="elsewhere", pid=1, lock_path=f"/somewhere/else/{path.name}")
+    assert is_alive(entry, folder=path.parent)
+    kill(process)
+    assert not is_alive(entry, folder=path.parent)
+    assert is_alive(runner(host="elsewhere", lock_path=None))
 
 
 def test_without_a_lock_the_process_list_answers(locker: tuple[subprocess.Popen[str], Path]):

@@ -319,3 +319,16 @@ def test_an_error_text_that_utf8_cannot_hold_is_kept_escaped() -> None:
     outcome = run(raising(ValueError("bad \ud83d text"))).outcome
     assert isinstance(outcome, Failed)
     assert outcome.error.message == "bad \\ud83d text"
+
+
+def test_an_error_that_cannot_say_what_it_is_is_reported_all_the_same() -> None:
+    """Its `__str__` raises."""
+
+    class Mute(Exception):
+        def __str__(self) -> str:
+            return str(self.args[3])
+
+    outcome = run(raising(Mute())).outcome
+    assert isinstance(outcome, Failed)
+    assert outcome.error.type == "Mute"
+    assert "IndexError" in outcome.error.message
