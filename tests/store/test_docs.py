@@ -1,0 +1,67 @@
+"""docs/store.md says what the schema, the tables of states and the limits say."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from perdure.store import migrate
+from perdure.store.codec import DEPTH_MAX
+from perdure.store.diagram import states_as_mermaid, step_states_as_mermaid
+from perdure.store.files import LOCK_WAIT_S
+from perdure.store.records import INBOX_MAX, PAGE_MAX, PAYLOAD_BYTES_MAX
+
+PAGE = (Path(__file__).parents[2] / "docs" / "store.md").read_text()
+
+
+@pytest.fixture
+def connection():
+    """An empty database with the schema."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrate.migrate(connection, ":memory:")
+    yield connection
+    connection.close()
+
+
+def listed(section: str) -> dict[str, list[str]]:
+    """Each name in a section's table with its columns, in their order."""
+    text = PAGE.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|[^|]+\| (.+) \|$", text, re.MULTILINE)
+    return {name: re.findall(r"`(\w+)`", columns) for name, columns in rows}
+
+
+@pytest.mark.parametrize(("section", "kind"), [("Tables", "table"), ("Views", "view")])
+def test_every_table_and_view_is_described_with_its_columns(connection, section: str, kind: str):
+    """None is missing, none is invented, in the order of the schema."""
+    found = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = ? AND name NOT LIKE 'sqlite%'", (kind,)
+    )
+    real = {
+        name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")]
+        for (name,) in found.fetchall()
+    }
+    assert listed(section) == real
+
+
+def test_the_diagrams_are_drawn_from_the_tables_of_states():
+    """Word for word."""
+    drawn = re.findall(r"^```mermaid\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert drawn == [states_as_mermaid(), step_states_as_mermaid()]
+
+
+def test_the_queries_in_the_page_can_be_asked(connection):
+    """As they stand there."""
+    [script] = re.findall(r"^```sql\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    for query in script.splitlines():
+        connection.execute(query).fetchall()
+
+
+def test_the_limits_are_those_of_the_code():
+    """A number that changes in the code changes in the page."""
+    text = PAGE.split("\n## Limits\n")[1].split("\n## ")[0]
+    limits = re.findall(r"^\| [^|]+ \| ([\d,]+) ", text, re.MULTILINE)
+    real = (PAYLOAD_BYTES_MAX, DEPTH_MAX, INBOX_MAX, PAGE_MAX, int(LOCK_WAIT_S))
+    assert limits == [f"{limit:,}" for limit in real]
