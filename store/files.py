@@ -94,7 +94,13 @@ def sync(path: str) -> None:
 
 def sync_folder_of(path: str) -> None:
     """Bring the names in the folder of `path` to the disk: a rename is only then there to stay."""
-    sync(str(Path(path).resolve().parent))
+    folder = str(Path(path).resolve().parent)
+    try:
+        sync(folder)
+    except OSError as error:
+        raise StoreError(
+            f"{folder} cannot be brought to the disk: {error.strerror}; check the disk"
+        ) from error
 
 
 def size_of(path: str) -> int:
