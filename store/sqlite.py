@@ -112,7 +112,7 @@ class SQLiteStore:
         """Copy the store, as of one moment, to a new file, while reads and writes go on.
 
         When this returns the copy is checked, on disk, and readable by its owner alone; a caller that
-        is cancelled leaves nothing of it. Raises TargetExists unless told to `overwrite`, StoreError.
+        is cancelled leaves all of it or nothing. Raises TargetExists unless told to `overwrite`, StoreError.
         """
         is_unwanted = threading.Event()
         copy = functools.partial(_copy, target=target, overwrite=overwrite, is_abandoned=is_unwanted.is_set)

@@ -9,6 +9,7 @@ import os
 import sqlite3
 import stat
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -179,14 +180,24 @@ async def test_a_caller_that_is_cancelled_leaves_nothing_behind(
     path: str, book_of, target: str, folder: Path, monkeypatch
 ):
     """The thread notices between two pages; the store goes on."""
-    monkeypatch.setattr(backup, "PAGES_AT_ONCE", 1)
+    begun, is_cancelled = threading.Event(), threading.Event()
+
+    def copy_late(*args, **kwargs) -> None:
+        begun.set()
+        is_cancelled.wait(30)
+        copy(*args, **kwargs)
+
+    copy = backup.copy
+    monkeypatch.setattr(backup, "copy", copy_late)
     store = SQLiteStore(path)
     await store.open()
     await book_of(store).start()
     copying = asyncio.ensure_future(store.backup(target))
-    while not any(folder.iterdir()) and not copying.done():  # noqa: ASYNC110  a thread's files ring no bell
+    while not begun.is_set():  # noqa: ASYNC110  a thread rings no bell
         await asyncio.sleep(0)
     assert copying.cancel()
+    await asyncio.sleep(0)
+    is_cancelled.set()
     with pytest.raises(asyncio.CancelledError):
         await copying
     assert list(folder.iterdir()) == []
