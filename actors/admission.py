@@ -5,19 +5,36 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Final
+
+import anyio
+
+THREADS_MAX: Final = 64  # worker threads for plain functions in one process, 8 MB of stack each
 
 
 class StepSlots:
-    """At most `limit` bodies of steps at a time; further ones wait their turn, in order."""
+    """At most `limit` bodies of steps at a time; further ones wait their turn, in order.
 
-    __slots__ = ("_limit", "_on_busy", "_taken", "_waiting")
+    Bodies in worker threads take one of `threads` besides: few, for a thread costs more than a task.
+    """
+
+    __slots__ = ("_limit", "_on_busy", "_taken", "_threads", "_waiting", "limiter")
 
     def __init__(self, limit: int, *, on_busy: Callable[[], None] | None = None) -> None:
         """`limit` is at least 1; `on_busy` is called when the first body begins after a rest."""
         self._limit = limit
+        self._threads: StepSlots | None = None
+        self.limiter = anyio.CapacityLimiter(THREADS_MAX)
         self._on_busy = on_busy
         self._taken = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def threads(self) -> StepSlots:
+        """The worker threads, THREADS_MAX of them."""
+        if self._threads is None:
+            self._threads = StepSlots(THREADS_MAX)
+        return self._threads
 
     @property
     def taken(self) -> int:

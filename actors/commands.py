@@ -94,6 +94,18 @@ def apply(
         turn.respond_here(asker)
 
 
+def adopt(turn: Turn, command: Resume, asker: Asker) -> None:
+    """Resume an execution that was active with nobody alive to work on it: it is taken up already."""
+    problem = _merge(turn, command.data, by=command.by) if command.data else None
+    if problem is not None:
+        turn.respond(asker, problem)
+        return
+    turn.note("workflow_resumed", by=command.by, command_id=command.id)
+    turn.count_resume()
+    planner.proceed(turn)
+    turn.respond_here(asker)
+
+
 def restore(turn: Turn, command: AnyCommand, point: RestorePoint, asker: Asker) -> None:
     """Go back to a checkpoint: what settled later is reopened, the context is as it was then."""
     state = turn.state

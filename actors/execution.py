@@ -34,7 +34,6 @@ from perdure.actors.messages import (
     StepEnded,
     StepReport,
     TimersDue,
-    UpdateContext,
 )
 from perdure.actors.publishing import publish
 from perdure.actors.restoring import find_restore_point
@@ -218,7 +217,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
     async def _take_command(self, turn: Turn, command: AnyCommand, asker: Asker) -> None:
         refused: PerdureError | None
         if isinstance(command, Resume) and self._has_adopted:
-            command = _adopting(command)
+            commands.adopt(turn, command, asker)  # nobody was alive to work on it, and now we are
+            return
         if isinstance(command, Restore):
             refused = commands.refusal(turn, command, kind=RestorePoint)
             if refused is None:
@@ -340,10 +340,3 @@ class ExecutionActor(Actor[ExecutionMessage]):
             at = asyncio.get_running_loop().time() + interval_ms / 1000
             post = self.cell.mailbox.post
             self._checkpoint_alarm = self._services.alarms.add(at, lambda: post(CheckpointDue()))
-
-
-def _adopting(resume: Resume) -> UpdateContext:
-    """What a resume comes to when nobody was alive to work on an active execution, and now we are."""
-    return UpdateContext(
-        id=resume.id, by=resume.by, expected_version=resume.expected_version, patch=resume.data or {}
-    )

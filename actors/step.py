@@ -155,7 +155,6 @@ class Attempt:
         with self._scope:
             await self._slots.acquire()
             try:
-                self._runs = True
                 if faults.hit is not None:
                     faults.hit("body:before")
                 result = await self._body()
@@ -168,6 +167,9 @@ class Attempt:
     async def _body(self) -> Any:
         step = self.step
         bound = step.inputs(self.values)
+        if step.mode is Mode.THREAD:
+            await self._slots.threads.acquire()  # while it waits for a thread it can still be cancelled
+        self._runs = True
         if step.timeout_ms is not None:
             at = self._loop.time() + step.timeout_ms / 1000
             self._alarm = self._alarms.add(at, lambda: self.interrupt(Interrupt.TIMEOUT))
@@ -175,8 +177,13 @@ class Attempt:
             case Mode.ASYNC:
                 return await step.perform(self.context, bound)
             case Mode.THREAD:
-                with outside():
-                    return await anyio.to_thread.run_sync(step.perform, self.context, bound)
+                try:
+                    with outside():
+                        return await anyio.to_thread.run_sync(
+                            step.perform, self.context, bound, limiter=self._slots.limiter
+                        )
+                finally:
+                    self._slots.threads.release()
             case Mode.PROCESS:
                 with outside():
                     return await anyio.to_process.run_sync(

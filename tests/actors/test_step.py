@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from perdure.actors.admission import StepSlots
+from perdure.actors.admission import THREADS_MAX, StepSlots
 from perdure.actors.context import StepContext
 from perdure.actors.kernel import Alarms
 from perdure.actors.kernel.testing import run_virtual
@@ -332,3 +332,22 @@ def test_an_error_that_cannot_say_what_it_is_is_reported_all_the_same() -> None:
     assert isinstance(outcome, Failed)
     assert outcome.error.type == "Mute"
     assert "IndexError" in outcome.error.message
+
+
+def test_a_body_waiting_for_a_thread_uses_up_no_time_and_can_be_interrupted() -> None:
+    """The timeout is of the body, not of the queue before it."""
+    ran: list[int] = []
+
+    async def main() -> Bench:
+        bench = Bench(lambda _context, _inputs: ran.append(1), mode=Mode.THREAD, timeout_ms=10)
+        for _ in range(THREADS_MAX):
+            await bench.slots.threads.acquire()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(bench.attempt.run())
+            await anyio.sleep(1)
+            assert bench.reports == []
+            bench.attempt.interrupt(Interrupt.PAUSE)
+        return bench
+
+    assert run_virtual(main).outcome == Interrupted(Interrupt.PAUSE)
+    assert ran == []
