@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     )
     from perdure.actors.messages import PauseMode
     from perdure.actors.trace import trace_id
-    from perdure.runtime.agents import Agents, UnknownAgent, load_agents
+    from perdure.runtime.agents import Agents, InputError, UnknownAgent, load_agents
+    from perdure.runtime.arguments import InvalidArgument
     from perdure.runtime.execution import Execution, Result
     from perdure.runtime.language import (
         CycleError,
@@ -67,7 +68,8 @@ _HOMES = {
     ),
     "perdure.actors.messages": ("PauseMode",),
     "perdure.actors.trace": ("trace_id",),
-    "perdure.runtime.agents": ("Agents", "UnknownAgent", "load_agents"),
+    "perdure.runtime.agents": ("Agents", "InputError", "UnknownAgent", "load_agents"),
+    "perdure.runtime.arguments": ("InvalidArgument",),
     "perdure.runtime.execution": ("Execution", "Result"),
     "perdure.runtime.language": (
         "CycleError",
@@ -119,6 +121,8 @@ __all__ = [
     "ExecutionTimeout",
     "From",
     "IllegalTransition",
+    "InputError",
+    "InvalidArgument",
     "InvalidContext",
     "InvalidId",
     "LeaseLost",

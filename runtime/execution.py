@@ -25,6 +25,7 @@ from perdure.actors.messages import (
     TakeCheckpoint,
     UpdateContext,
 )
+from perdure.runtime import arguments
 from perdure.store.codec import decode, encode
 from perdure.store.errors import IllegalTransition, NotFound
 from perdure.store.records import Attempt, Checkpoint, Error, Event, ExecutionSummary
@@ -121,6 +122,7 @@ class Execution:
     async def set_priority(self, priority: int) -> None:
         """Change its place among those that wait for room; higher comes first. Raises NotFound."""
         services = self._runtime.machine.services
+        arguments.priority(priority)
         update = UpdateExecution(execution_id=self.id, priority=priority, at=services.now_ms())
         await services.writer.write(update)
 
@@ -145,7 +147,7 @@ class Execution:
             by=by,
             expected_version=expected_version,
             mode=PauseMode(mode),
-            reason=reason,
+            reason=arguments.text(reason, what="the reason"),
         )
         self._overtaken = None
         had_ended = self._has_ended()
@@ -189,13 +191,19 @@ class Execution:
         expected_version: int | None = None,
     ) -> State:
         """Stop it for good: running steps are cancelled through their scopes. Returns the end."""
-        command = Cancel(id=self._id(command_id), by=by, expected_version=expected_version, reason=reason)
+        command = Cancel(
+            id=self._id(command_id),
+            by=by,
+            expected_version=expected_version,
+            reason=arguments.text(reason, what="the reason"),
+        )
         return (await self._ask(command)).state
 
     async def signal(
         self, name: str, payload: Any = None, *, by: str | None = None, command_id: str | None = None
     ) -> int:
         """Send a named message; kept in the log until a step waits for it. Returns the new version."""
+        arguments.text(name, what="the name of a signal")
         value = decode(encode(payload, what=f"the payload of signal {name!r}"))
         command = Signal(id=self._id(command_id), by=by, name=name, payload=value)
         return (await self._ask(command)).version
@@ -294,7 +302,7 @@ class Execution:
         return await self._runtime.machine.executions.ask(self.id, command)
 
     def _id(self, given: str | None) -> str:
-        return self._runtime.seams.new_id() if given is None else given
+        return arguments.text(given, what="command_id") or self._runtime.seams.new_id()
 
     def _has_ended(self) -> bool | None:
         """Whether it has, as far as is known without asking the store."""

@@ -107,4 +107,3 @@ def _publication(definition: Definition, revision: str, at_ms: int) -> Publish:
         ),
         at=at_ms,
     )
-

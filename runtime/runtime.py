@@ -19,6 +19,7 @@ from perdure.actors.bus import Bus
 from perdure.actors.errors import RuntimeClosed
 from perdure.actors.starting import NewExecution
 from perdure.actors.trace import trace_id as current_trace_id
+from perdure.runtime import arguments
 from perdure.runtime.agents import Agents, UnknownAgent, load_agents
 from perdure.runtime.assembly import Blueprint, Machine, assemble
 from perdure.runtime.callbacks import StepCallback
@@ -83,10 +84,10 @@ class Runtime:
             bus=self.bus,
             agents=self.agents,
             workflows=tuple(workflows),
-            kind=kind,
+            kind=arguments.kind(kind),
             recovers=recover and kind != "client",
-            max_active=max_active,
-            max_active_steps=max_active_steps,
+            max_active=arguments.at_least_one(max_active, what="max_active"),
+            max_active_steps=arguments.at_least_one(max_active_steps, what="max_active_steps"),
             on_step_start=on_step_start,
             on_step_complete=on_step_complete,
         )
@@ -115,7 +116,9 @@ class Runtime:
         )
 
     async def __aenter__(self) -> Self:
-        """Open the store and take up what was left unfinished."""
+        """Open the store and take up what was left unfinished. Raises RuntimeClosed when it is open."""
+        if self._stack is not None:
+            raise RuntimeClosed("this runtime is open already: make another one")
         async with AsyncExitStack() as stack:
             self.machine = await stack.enter_async_context(assemble(self._blueprint))
             self._stack = stack.pop_all()
@@ -195,12 +198,15 @@ class Runtime:
         NotSerializable, PayloadTooLarge, InvalidId.
         """
         self.check_open()
+        timeout_ms = arguments.milliseconds(timeout, what="timeout")
+        arguments.priority(priority)
+        arguments.text(triggered_by, what="triggered_by")
+        arguments.text(parent_id, what="parent_id")
         revision = await self._revision(workflow)
         plain = decode(encode(dict(context or {}), what="the context"))
         check_context(revision.definition, plain, self.agents)
         if revision.plan.missing and not detach:
             raise UnknownAgent(revision.plan.missing[0], known=self.agents.names())
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         execution_id = self.seams.new_id() if id is None else id
         await self.machine.executions.start(
             NewExecution(
@@ -212,7 +218,7 @@ class Runtime:
                 triggered_by=triggered_by,
                 parent_id=parent_id,
                 agents=agents_from,
-                timeout_ms=None if seconds is None else int(seconds * 1000),
+                timeout_ms=timeout_ms,
                 is_detached=detach or not self._blueprint.performs,
             )
         )
@@ -273,6 +279,7 @@ class Runtime:
     @property
     def waiting_for_code(self) -> Mapping[str, tuple[str, ...]]:
         """Unfinished executions that cannot be performed here, and what each of them misses."""
+        self.check_open()
         return self.machine.recovery.waiting_for_code
 
     async def has_worker(self) -> bool:

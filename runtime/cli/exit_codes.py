@@ -38,6 +38,7 @@ BY_ERROR: Final[dict[str, Exit]] = {
     "PayloadTooLarge": Exit.USAGE,
     "NotSerializable": Exit.USAGE,
     "InvalidId": Exit.USAGE,
+    "InvalidArgument": Exit.USAGE,
     "InvalidContext": Exit.USAGE,  # inputs that are missing or do not fit: the definition is sound
     "NotFound": Exit.NOT_FOUND,
     "Ambiguous": Exit.NOT_FOUND,

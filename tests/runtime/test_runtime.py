@@ -20,6 +20,7 @@ from perdure.runtime import (
     ExecutionFailed,
     ExecutionTimeout,
     IllegalTransition,
+    InvalidArgument,
     InvalidContext,
     NotFound,
     NotSerializable,
@@ -1005,3 +1006,91 @@ def test_a_start_whose_caller_gives_up_waiting_goes_on_all_the_same() -> None:
         assert [summary.status for summary in summaries] == [Status.COMPLETED] * 20
 
     virtually(scenario)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"timeout": float("nan")},
+        {"timeout": float("inf")},
+        {"timeout": 0},
+        {"timeout": 1e18},
+        {"priority": "high"},
+        {"priority": 10**20},
+        {"triggered_by": "x" * 10_000},
+        {"triggered_by": ""},
+    ],
+)
+def test_an_argument_that_cannot_be_is_refused_and_nothing_is_written(options: dict[str, Any]) -> None:
+    """At once, in words, typed."""
+
+    async def scenario(runtime: Runtime) -> None:
+        with pytest.raises(InvalidArgument):
+            await runtime.start(order(), {"item": "lamp"}, **options)
+        assert await runtime.list() == []
+
+    virtually(scenario)
+
+
+@pytest.mark.parametrize("options", [{"max_active": 0}, {"max_active_steps": -1}, {"kind": "zzz"}])
+def test_a_runtime_that_could_do_nothing_is_not_made(options: dict[str, Any]) -> None:
+    """It would hang for ever."""
+    with pytest.raises(InvalidArgument):
+        Runtime(":memory:", **options)
+
+
+def test_a_runtime_is_open_once() -> None:
+    """A second `async with` of the same one is refused and leaves the first alone."""
+
+    async def main() -> None:
+        runtime = VirtualRuntime()
+        with pytest.raises(RuntimeClosed):
+            _ = runtime.waiting_for_code
+        async with runtime:
+            with pytest.raises(RuntimeClosed, match="open already"):
+                async with runtime:
+                    pass
+            execution = await runtime.start(order(), {"item": "lamp"})
+            assert (await execution.result()).status is Status.COMPLETED
+            with pytest.raises(InvalidArgument):
+                await execution.signal("")
+
+    run_virtual(main)
+
+
+def test_a_result_is_told_whoever_brings_the_execution_to_its_end(tmp_path: Path) -> None:
+    """Awaited here, paused, resumed and finished by another runtime on the same file."""
+    database = tmp_path / "orders.db"
+
+    async def main() -> None:
+        async with VirtualRuntime(database) as here, VirtualRuntime(database, seed=1) as there:
+            execution = await here.start(order(seconds=10), {"item": "lamp"})
+            await there.publish(order(seconds=10))
+            waiting = asyncio.create_task(execution.result())
+            await anyio.sleep(5)
+            await execution.pause()
+            await (await there.execution(execution.id)).resume()
+            assert (await waiting).status is Status.COMPLETED
+
+    run_virtual(main)
+
+
+def test_many_events_at_once_do_not_stop_a_follower() -> None:
+    """More than a subscriber's place holds: it reads on from the store, and rests in between."""
+    workflow = Workflow("wide")
+    for number in range(1500):
+        workflow.agent_step(f"s{number}", agent="noop")
+    workflow.agent_step("last", agent="rest", after=["s0"])
+    agents = Agents()
+    agents.add("noop", _noop)
+
+    @agents.agent("rest")
+    async def rest() -> None:
+        await anyio.sleep(100)
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(workflow)
+        seen = [event async for event in execution.events(follow=True)]
+        assert sum(event.type == "step_completed" for event in seen) == 1501
+
+    virtually(scenario, agents=agents)

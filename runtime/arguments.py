@@ -1,0 +1,62 @@
+"""Arguments that cannot be are refused at once, before anything is written."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Any, Final
+
+from perdure.store.errors import PerdureError
+
+MILLISECONDS_MAX: Final = 100 * 366 * 24 * 3600 * 1000  # a century; past it a deadline means nothing
+PRIORITY_MAX: Final = 2**31 - 1  # either way; far more places than anybody needs
+TEXT_CHARS_MAX: Final = 1_000  # of names and reasons that people write into a log
+KINDS: Final = ("embedded", "worker", "run", "client")
+
+
+class InvalidArgument(PerdureError, ValueError):
+    """An argument has a value that cannot be; the message says what can."""
+
+
+def milliseconds(value: Any, *, what: str) -> int | None:
+    """Seconds or a timedelta as whole milliseconds. Raises InvalidArgument unless positive and finite."""
+    if value is None:
+        return None
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
+        raise InvalidArgument(f"{what} is {value!r}: give seconds as a number, or a timedelta")
+    if not 0 < seconds * 1000 <= MILLISECONDS_MAX:
+        raise InvalidArgument(f"{what} is {value!r}: give more than 0 seconds and less than a century")
+    return max(1, int(seconds * 1000))
+
+
+def priority(value: Any) -> int:
+    """A place in the queue. Raises InvalidArgument unless it is a whole number of reasonable size."""
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > PRIORITY_MAX:
+        raise InvalidArgument(f"priority is {value!r}: give a whole number up to {PRIORITY_MAX:,} either way")
+    return value
+
+
+def at_least_one(value: Any, *, what: str) -> int:
+    """A limit. Raises InvalidArgument for anything that would let nothing through."""
+    if not isinstance(value, int) or value < 1:
+        raise InvalidArgument(f"{what} is {value!r}: give a whole number, 1 or more")
+    return value
+
+
+def text(value: Any, *, what: str) -> str | None:
+    """A short text, or None. Raises InvalidArgument when it is empty, too long or no text."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip() or len(value) > TEXT_CHARS_MAX:
+        raise InvalidArgument(
+            f"{what} must be a text of 1 to {TEXT_CHARS_MAX:,} characters, not {value!r:.60}"
+        )
+    return value
+
+
+def kind(value: str) -> str:
+    """A kind of runner. Raises InvalidArgument for one nobody knows."""
+    if value not in KINDS:
+        raise InvalidArgument(f"kind is {value!r}: it is one of {', '.join(KINDS)}")
+    return value
