@@ -15,10 +15,12 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
 from perdure.store.errors import MigrationError
+from perdure.store.translate import translated
 
 TABLE: Final = """
 CREATE TABLE IF NOT EXISTS perdure_migrations (
@@ -148,3 +150,20 @@ def _statements(sql: str) -> list[str]:
             statements.append(pending)
             pending = ""
     return statements if not pending.strip() else [*statements, pending]
+
+
+def has_schema(path: str) -> bool:
+    """Whether the file is a database of ours, of whatever version; looking changes nothing.
+
+    Raises StoreCorrupt when it is no database at all, StoreLocked, StoreError.
+    """
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None)
+        found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'perdure_migrations'").fetchone()
+    except sqlite3.Error as error:
+        raise translated(error, path) from error
+    finally:
+        if connection is not None:
+            connection.close()
+    return found is not None

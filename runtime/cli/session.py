@@ -18,6 +18,7 @@ from perdure.runtime.cli.render import Format, Output
 from perdure.runtime.cli.text import clean
 from perdure.runtime.config import Config, resolve
 from perdure.store.errors import StoreError
+from perdure.store.migrate import has_schema
 
 if TYPE_CHECKING:  # the runtime is imported when a command opens one
     from perdure.runtime import Agents, Runtime, Workflow
@@ -85,9 +86,10 @@ class Session:
         )
 
     def check_database(self) -> None:
-        """Refuse to go on where a database file is missing. Raises NoDatabase."""
-        if "://" not in self.settings.db and not Path(self.settings.db).exists():
-            raise NoDatabase(self.settings.db)
+        """Refuse to look into a file that is missing, or is not a database of ours. Raises NoDatabase."""
+        path = self.settings.db
+        if "://" not in path and not (Path(path).exists() and has_schema(path)):
+            raise NoDatabase(path)
 
     def agents(self, spec: str | None = None) -> Agents | None:
         """The registry that `spec` or else the settings name, loaded; None where nothing is named."""
