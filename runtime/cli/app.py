@@ -31,6 +31,9 @@ COMMANDS: Final[dict[str, str]] = {
     "graph": "author:graph",
     "agents": "author:agents",
     "config": "author:config",
+    "backup": "backup:backup",
+    "restore-db": "backup:restore_db",
+    "doctor": "doctor:doctor",
 }
 
 HELP_FLAGS: Final = frozenset({"--help", "-h"})

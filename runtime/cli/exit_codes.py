@@ -16,6 +16,7 @@ class Exit(IntEnum):
 
     DONE = 0
     UNEXPECTED = 1
+    ATTENTION = 1  # of `doctor`, as monitors expect it
     USAGE = 2
     NOT_FOUND = 3
     DEFINITION_INVALID = 4
@@ -40,6 +41,7 @@ BY_ERROR: Final[dict[str, Exit]] = {
     "InvalidId": Exit.USAGE,
     "InvalidArgument": Exit.USAGE,
     "InvalidContext": Exit.USAGE,  # inputs that are missing or do not fit: the definition is sound
+    "TargetExists": Exit.USAGE,
     "NotFound": Exit.NOT_FOUND,
     "Ambiguous": Exit.NOT_FOUND,
     "DefinitionError": Exit.DEFINITION_INVALID,

@@ -37,6 +37,11 @@ Author
   agents              the agents that --agents brings
   config              the settings in force and where each comes from
 
+Keep
+  backup FILE         copy the database while it is in use
+  restore-db FILE     put a backup in its place; what was there is kept
+  doctor              what is damaged or stuck, and what to do about it
+
 ID is an execution's id, a unique beginning of it, @last, or NAME@last.
 perdure COMMAND --help tells a command's options; docs/cli.md has the exit codes.
 """

@@ -1,0 +1,221 @@
+"""From what an examination found to what is to be said about it: pure, each finding with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+
+from perdure.runtime.cli.render import ago, size
+from perdure.store.health import Bounds, Health, Resting, Work
+from perdure.store.records import PAGE_MAX, Runner
+
+TAKING_UP_MS: Final = 60_000  # four sweeps of a worker: what nobody has taken up by then stays
+DAY_MS: Final = 86_400_000  # a pause that somebody still remembers is shorter
+WAL_BYTES_MAX: Final = 256 * 1024 * 1024  # a log is written back every 4 MB unless something is in the way
+IDS_MAX: Final = 5  # executions named in one finding; --format json has them all
+WORKERS: Final = frozenset({"embedded", "worker"})  # kinds of runners that take up what they find
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing worth saying; `attention` needs somebody, a `note` is good to know."""
+
+    severity: Literal["attention", "note"]
+    topic: str
+    text: str
+    advice: str
+    executions: tuple[str, ...] = ()
+
+
+class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
+    """What the file itself cannot tell."""
+
+    now: datetime
+    is_alive: Callable[[Runner], bool]
+    missing: Mapping[int, Sequence[str]] | None
+    """Code each revision lacks here, where it was looked for."""
+    library_advice: Sequence[str]
+
+
+def bounds(now_ms: int) -> Bounds:
+    """How long what may rest before it is worth a word."""
+    return Bounds(
+        unclaimed=now_ms - TAKING_UP_MS,
+        overdue=now_ms - TAKING_UP_MS,
+        unanswered=now_ms - TAKING_UP_MS,
+        paused=now_ms - DAY_MS,
+    )
+
+
+def diagnose(health: Health, circumstances: Circumstances) -> list[Finding]:
+    """Everything to be said, the worst first."""
+    found = [*_file(health)]
+    if health.work is not None:
+        alive = [runner for runner in health.runners if circumstances.is_alive(runner)]
+        found += _owners(health, alive)
+        found += _waiting(health.work, alive, circumstances)
+        found += _set_aside(health.work, circumstances.now)
+    found += [
+        Finding(severity="note", topic="sqlite", text=text, advice="install a newer SQLite for this Python")
+        for text in circumstances.library_advice
+    ]
+    return sorted(found, key=lambda finding: finding.severity != "attention")
+
+
+def _file(health: Health) -> Iterator[Finding]:
+    for sentence in health.damage:
+        yield _attention("integrity", sentence, _repair(sentence))
+    if health.names > 1:
+        yield _attention(
+            "file",
+            f"the file has {health.names} names, as after a restore that was cut short: "
+            "used under two of them at once, it is damaged",
+            f"look for {health.path}.before-restore-* and remove the one of the same size and time",
+        )
+    if health.wal_bytes > WAL_BYTES_MAX:
+        yield _attention(
+            "size",
+            f"the log beside the file has grown to {size(health.wal_bytes)}",
+            "end whatever keeps reading for long (a backup, a shell in a transaction); "
+            "if only clients are running, start `perdure worker`",
+        )
+    if health.schema_version is not None and health.schema_version < health.schema_known:
+        yield Finding(
+            severity="note",
+            topic="schema",
+            text=f"the schema is version {health.schema_version}, this release has {health.schema_known}; "
+            "only the file itself was examined",
+            advice="the next command that opens it brings it up to date, "
+            f"and keeps {health.path}.before-{health.schema_version + 1}",
+        )
+    if not health.is_private:
+        yield Finding(
+            severity="note",
+            topic="file",
+            text="others on this machine may read the file, with all contexts and outputs in it",
+            advice=f"chmod 600 {health.path}",
+        )
+
+
+def _repair(sentence: str) -> str:
+    if "damaged" in sentence:
+        return "stop what runs on it and `perdure restore-db` the newest backup; what is there is kept"
+    return "this is a fault of perdure or of a hand: keep a `perdure backup`, and report it"
+
+
+def _owners(health: Health, alive: Sequence[Runner]) -> Iterator[Finding]:
+    """Executions whose process has died."""
+    assert health.work is not None
+    living = {runner.id for runner in alive}
+    for runner in health.runners:
+        mine = [each for each in health.work.owned if each.runner == runner.id]
+        if runner.id not in living and mine:
+            yield _attention(
+                "owner",
+                f"{_many(mine)} owned by process {runner.pid} ({runner.kind} on {runner.host}): it is dead",
+                "`perdure worker` takes over what it can perform, `perdure resume ID` one of them",
+                mine,
+            )
+
+
+def _waiting(work: Work, alive: Sequence[Runner], circumstances: Circumstances) -> Iterator[Finding]:
+    """Executions that have something to do and nobody who does it."""
+    worker = next((runner for runner in alive if runner.kind in WORKERS), None)
+    missing = circumstances.missing or {}
+    for no in dict.fromkeys(each.workflow_no for each in work.unclaimed):
+        mine = [each for each in work.unclaimed if each.workflow_no == no]
+        if missing.get(no):
+            names = ", ".join(missing[no])
+            yield _attention(
+                "code",
+                f"{_many(mine)} waiting for code ({mine[0].workflow}): {names}",
+                "start a worker that has it: `perdure worker --agents module:registry`",
+                mine,
+            )
+        elif worker is not None:
+            yield _attention(
+                "code",
+                f"{_many(mine)} not taken up ({mine[0].workflow}) although process {worker.pid} "
+                f"({worker.kind}) looks for work: probably code or agents are missing there, or it is full",
+                _look_for_code(mine),
+                mine,
+            )
+        else:
+            yield _attention(
+                "idle",
+                f"{_many(mine)} unfinished ({mine[0].workflow}) and nobody works on it",
+                f"`perdure worker{_agents_of(mine)}`, or `perdure resume ID`",
+                mine,
+            )
+    if work.overdue:
+        first = min(each.since for each in work.overdue)
+        yield _attention(
+            "timer",
+            f"{_many(work.overdue)} overdue: the first should have been woken {_ago(first, circumstances)}",
+            f"`perdure worker{_agents_of(work.overdue)}`",
+            work.overdue,
+        )
+    if work.unanswered:
+        first = min(each.since for each in work.unanswered)
+        yield _attention(
+            "command",
+            f"{_many(work.unanswered)} without an answer to a command of {_ago(first, circumstances)}",
+            "if a process has it, it hangs: look at its log; else `perdure worker`, or `perdure resume ID`",
+            work.unanswered,
+        )
+
+
+def _set_aside(work: Work, now: datetime) -> Iterator[Finding]:
+    """Executions that rest until a person decides."""
+    if work.quarantined:
+        yield _attention(
+            "quarantine",
+            f"{_many(work.quarantined)} set aside after repeated crashes of what runs it",
+            "`perdure events ID` tells why; `perdure resume ID` tries anew",
+            work.quarantined,
+        )
+    if work.paused:
+        first = min(each.since for each in work.paused)
+        yield _attention(
+            "paused",
+            f"{_many(work.paused)} paused for more than a day, the first since {ago(first, now=now)}",
+            "`perdure resume ID` goes on, `perdure cancel ID` ends it",
+            work.paused,
+        )
+
+
+def _attention(topic: str, text: str, advice: str, executions: Sequence[Resting] = ()) -> Finding:
+    return Finding(
+        severity="attention",
+        topic=topic,
+        text=text,
+        advice=advice,
+        executions=tuple(each.execution_id for each in executions),
+    )
+
+
+def _many(executions: Sequence[Resting]) -> str:
+    """The subject of a sentence, with its verb."""
+    if len(executions) == 1:
+        return "1 execution is"
+    more = " or more" if len(executions) >= PAGE_MAX else ""
+    return f"{len(executions):,}{more} executions are"
+
+
+def _ago(at: datetime, circumstances: Circumstances) -> str:
+    return ago(at, now=circumstances.now)
+
+
+def _agents_of(executions: Sequence[Resting]) -> str:
+    """The option that names the agents they were started with, if they say."""
+    named = next((each.agents for each in executions if each.agents is not None), None)
+    return "" if named is None else f" --agents {named}"
+
+
+def _look_for_code(executions: Sequence[Resting]) -> str:
+    option = _agents_of(executions)
+    return (
+        f"its log says `waiting_for_code`; `perdure doctor{option or ' --agents module:registry'}` names it"
+    )

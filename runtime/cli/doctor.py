@@ -1,0 +1,146 @@
+"""`perdure doctor`: what is damaged, what is stuck, what is in force, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perdure.actors.membership import is_alive
+from perdure.runtime.cli.diagnosis import IDS_MAX, Circumstances, Finding, bounds, diagnose
+from perdure.runtime.cli.exit_codes import Exit
+from perdure.runtime.cli.options import Reading, UsageError
+from perdure.runtime.cli.render import size
+from perdure.runtime.cli.session import Session, make_folder_importable, open_session
+from perdure.runtime.cli.text import Cell
+from perdure.store.errors import PerdureError
+from perdure.store.health import Health, definitions, examine
+from perdure.store.records import Runner
+from perdure.store.sqlite import SYNCHRONOUS, advice
+
+if TYPE_CHECKING:
+    from perdure.runtime import Agents
+
+READING = Reading()
+
+
+def doctor(*, agents: str | None = None, options: Reading = READING) -> int:
+    """Examine the database: damage, executions that are stuck, sizes, what is in force.
+
+    Nothing is changed, and whatever runs goes on. Exit code 1 when something needs attention. With
+    --agents, executions that wait for code say for which.
+
+    Args:
+        agents: Where agents come from: module:registry or path/to/file.py:registry (PERDURE_AGENTS).
+    """
+    session = open_session(options, agents=agents)
+    check_is_file(session)
+    registry = _registry(session)
+    now = session.now()
+    health = examine(session.settings.db, bounds(int(now.timestamp() * 1000)))
+    lives = lives_on(session.settings.db)
+    missing = None if registry is None else _missing(health, registry)
+    findings = diagnose(
+        health, Circumstances(now=now, is_alive=lives, missing=missing, library_advice=advice())
+    )
+    is_well = all(finding.severity != "attention" for finding in findings)
+    if session.out.format == "table":
+        _show(session, health, findings, alive=[runner for runner in health.runners if lives(runner)])
+    else:
+        session.out.json(_report(session, health, findings, is_well=is_well))
+    return Exit.DONE if is_well else Exit.ATTENTION
+
+
+def check_is_file(session: Session) -> None:
+    """Refuse a database that is no file on this machine. Raises UsageError, NoDatabase."""
+    if "://" in session.settings.db:
+        raise UsageError(
+            f"{session.settings.db}: this command is for SQLite files; use the server's own tools"
+        )
+    session.check_database()
+
+
+def lives_on(db: str) -> Callable[[Runner], bool]:
+    """Whether a runner of that database is alive, by its lock as this process sees it."""
+    folder = Path(f"{db}.runners")
+    return lambda runner: is_alive(runner, folder=folder)
+
+
+def _registry(session: Session) -> Agents | None:
+    registry = session.agents()
+    if registry is not None:
+        make_folder_importable()
+    return registry
+
+
+def _missing(health: Health, registry: Agents) -> dict[int, tuple[str, ...]]:
+    """What each workflow of which something waits cannot find among those agents."""
+    from perdure.runtime.language import compile_plan, definition_from_json
+
+    if health.work is None:
+        return {}
+    wanted = {each.workflow_no for each in health.work.unclaimed}
+    found: dict[int, tuple[str, ...]] = {}
+    for no, definition in definitions(health.path, wanted).items():
+        try:
+            plan = compile_plan(
+                definition_from_json(definition), agents=registry, workflow_no=no, revision=""
+            )
+            found[no] = plan.missing
+        except PerdureError as error:
+            found[no] = (str(error),)
+    return found
+
+
+def _report(
+    session: Session, health: Health, findings: Sequence[Finding], *, is_well: bool
+) -> dict[str, Any]:
+    durability = session.settings.durability
+    return {
+        "ok": is_well,
+        "findings": findings,
+        "settings": {
+            "durability": durability,
+            "synchronous": SYNCHRONOUS[durability],
+            "durability_from": session.config.sources["durability"],
+        },
+        "health": health,
+    }
+
+
+def _show(session: Session, health: Health, findings: Sequence[Finding], *, alive: Sequence[Runner]) -> None:
+    out = session.out
+    out.table(("DATABASE", health.path), _facts(session, health, alive))
+    out.write("\n")
+    for finding in findings:
+        is_bad = finding.severity == "attention"
+        glyph = ("x" if is_bad else "-") if out.is_plain else ("✘" if is_bad else "·")
+        out.write(out.paint(Cell(f"{glyph} {finding.severity}", "red" if is_bad else "dim")))
+        out.write(f"  {out.paint(Cell(finding.text))}\n")
+        if finding.executions:
+            out.write(f"    {out.paint(Cell(_ids(finding.executions), 'dim'))}\n")
+        out.write(f"    {'->' if out.is_plain else '→'} {out.paint(Cell(finding.advice))}\n")
+    if not any(finding.severity == "attention" for finding in findings):
+        out.write(out.paint(Cell("+ well" if out.is_plain else "✔ well", "green")) + "\n")
+
+
+def _facts(session: Session, health: Health, alive: Sequence[Runner]) -> list[tuple[str, str]]:
+    durability = session.settings.durability
+    source = session.config.sources["durability"]
+    facts = [
+        ("size", f"{size(health.size_bytes)}, {size(health.free_bytes)} of it free"),
+        ("log", size(health.wal_bytes)),
+        ("journal mode", health.journal_mode or "–"),
+        ("durability", f"{durability} (synchronous={SYNCHRONOUS[durability]}), from {source}"),
+        ("schema", f"{health.schema_version or '–'}, this release has {health.schema_known}"),
+        ("SQLite", health.sqlite_version),
+        ("runners", ", ".join(f"{runner.kind} {runner.pid}" for runner in alive) or "none"),
+    ]
+    if health.work is not None:
+        facts.append(("executions", f"{health.work.executions:,}, {health.work.unfinished:,} unfinished"))
+    return facts
+
+
+def _ids(executions: Sequence[str]) -> str:
+    named = " ".join(executions[:IDS_MAX])
+    return named if len(executions) <= IDS_MAX else f"{named} … and {len(executions) - IDS_MAX:,} more"
