@@ -103,7 +103,7 @@ async def test_of_a_diff_only_the_changed_lines_are_judged(module_of, examples, 
     }
     async with Runtime(tmp_path / "p.db", agents=module_of("code_review").agents) as runtime:
         execution = await runtime.start(workflow, context)
-        result = await execution.result()
+        result = await execution.result(timeout=30)  # a stall names itself
     assert result.outputs["parse-changes"]["functions"] == ["fine"]
     assert result.outputs["parse-changes"]["sources"][0]["changed"] == [[11, 11]]
     assert result.outputs["generate-report"] == {
