@@ -68,6 +68,7 @@ def migrate(
         return
     connection.execute("BEGIN IMMEDIATE")
     kept: str | None = None
+    is_applied = False
     try:
         connection.execute(TABLE)
         todo = missing(connection, path)
@@ -75,12 +76,14 @@ def migrate(
             kept = keep(path, todo[0].version)
         for migration in todo:
             _apply(connection, migration, path)
+        is_applied = True
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        if kept is not None:
-            # The file is as it was; a start that fails again and again must not fill the disk.
+        if kept is not None and not is_applied:
+            # The file is as it was; a start that fails again and again must not fill the disk. A
+            # commit that fails may have happened all the same: then the copy stays.
             Path(kept).unlink(missing_ok=True)
         raise
 

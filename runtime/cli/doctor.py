@@ -11,7 +11,7 @@ from perdure.runtime.cli.diagnosis import IDS_MAX, Circumstances, Finding, bound
 from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Reading, UsageError
 from perdure.runtime.cli.render import size
-from perdure.runtime.cli.session import Session, make_folder_importable, open_session
+from perdure.runtime.cli.session import NoDatabase, Session, make_folder_importable, open_session
 from perdure.runtime.cli.text import Cell
 from perdure.store.errors import PerdureError
 from perdure.store.health import Health, definitions, examine
@@ -57,7 +57,8 @@ def check_is_file(session: Session) -> None:
         raise UsageError(
             f"{session.settings.db}: this command is for SQLite files; use the server's own tools"
         )
-    session.check_database()
+    if not Path(session.settings.db).exists():
+        raise NoDatabase(session.settings.db)
 
 
 def lives_on(db: str) -> Callable[[Runner], bool]:
