@@ -13,6 +13,9 @@ from perdure.runtime.language.scalars import resolve
 from perdure.store.errors import PerdureError
 
 LINE_MAX: Final = 100  # characters after which long text is folded
+FOREIGN_BREAKS: Final = (
+    "\r\x85\u2028\u2029"  # line breaks to YAML 1.1; escaped they stay themselves
+)
 
 
 class NotPrintable(PerdureError):
@@ -57,7 +60,9 @@ class _Dumper(yaml.SafeDumper):
     def represent_text(self, data: str) -> yaml.ScalarNode:
         """Write text in the plainest style that reads back as the same text."""
         style = None
-        if "\n" in data and not data.startswith((" ", "\n", "\t")):
+        if any(mark in data for mark in FOREIGN_BREAKS):
+            style = '"'
+        elif "\n" in data and not data.startswith((" ", "\n", "\t")):
             style = "|"
         elif data == "<<" or not _reads_as_text(data):
             style = "'"

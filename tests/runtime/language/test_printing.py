@@ -153,3 +153,10 @@ def test_lambdas_and_local_functions_run_but_cannot_be_printed():
         with pytest.raises(NotPrintable, match=r"'local', 'short' are lambdas or local functions") as caught:
             print_it()
         assert caught.value.steps == ("local", "short")
+
+
+@pytest.mark.parametrize("text", ["\x85", "a\x85 b", "\u2028", "x\u2029\n  y", "a\rb", "a\r\nb", " \x85"])
+def test_a_line_break_of_another_alphabet_reads_back_as_itself(text):
+    """YAML 1.1 folds them like a new line."""
+    workflow = Workflow("w").agent_step("a", agent="b", prompt=text)
+    assert parse(workflow.to_yaml()) == workflow.definition
