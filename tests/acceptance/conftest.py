@@ -81,8 +81,12 @@ class Terminal:
 
     def start(self, *tokens: str, **more: object) -> subprocess.Popen[str]:
         """Start `perdure` with those tokens and go on."""
+        return self.start_program("-m", "perdure.runtime.cli", *tokens, **more)
+
+    def start_program(self, *tokens: str, **more: object) -> subprocess.Popen[str]:
+        """Start Python with those tokens and go on."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PERDURE_")}
-        command = [sys.executable, "-m", "perdure.runtime.cli", *tokens]
+        command = [sys.executable, *tokens]
         given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
         process = subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **given)
         self._open.append(process)
