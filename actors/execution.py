@@ -270,8 +270,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
                 turn.release()
             try:
                 changed = await services.writer.write(turn.change())
-            except DuplicateCommand:
-                await self._reload(turn)
+            except DuplicateCommand as duplicate:
+                await self._reload(turn, duplicate.command_id)
                 return
             assert isinstance(changed, Changed)
             state.version = changed.version
@@ -283,13 +283,14 @@ class ExecutionActor(Actor[ExecutionMessage]):
         if not parks:
             self._set_alarm()
 
-    async def _reload(self, turn: Turn) -> None:
+    async def _reload(self, turn: Turn, command_id: str) -> None:
         """A command came twice, so nothing was written: go on from what the store has."""
         before = turn.state
         loaded = await self._services.store.load(self._id)
         assert loaded is not None
         self.state = ExecutionState.fold(before.plan, loaded)
-        answer = Answer(self.state.state, self.state.version)
+        applied = await self._services.store.applied(self._id, command_id)
+        answer = Answer(self.state.state, applied or self.state.version)
         orders: list[Order] = [Respond(o.reply, answer) for o in turn.orders if isinstance(o, Respond)]
         orders += [Refuse(message.no, encode(answer)) for message in turn.delta().messages]
         await self._carry_out(orders)

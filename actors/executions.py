@@ -47,6 +47,7 @@ from perdure.actors.starting import NewExecution, has_started, start_write
 from perdure.actors.state import ExecutionState
 from perdure.actors.turn import Asker, Order, Turn
 from perdure.store.errors import (
+    Conflict,
     IllegalTransition,
     LeaseLost,
     NotFound,
@@ -217,7 +218,21 @@ class Executions:
     # ---- asking ------------------------------------------------------------------------------
 
     async def ask(self, execution_id: str, command: AnyCommand) -> Answer:
-        """Send a command to wherever the execution is, and wait for what became of it."""
+        """Send a command to wherever the execution is, and wait for what became of it.
+
+        One that was applied before is answered with where the execution stands by now, also where it
+        would be refused: who asks again has not heard the first answer.
+        """
+        try:
+            return await self._route(execution_id, command)
+        except (IllegalTransition, Conflict):
+            version = await self._services.store.applied(execution_id, command.id)
+            execution = None if version is None else await self._services.store.execution(execution_id)
+            if version is None or execution is None:
+                raise
+            return Answer(execution.state, version)
+
+    async def _route(self, execution_id: str, command: AnyCommand) -> Answer:
         for _ in range(ROUTE_TRIES):
             self._check_open()
             ref = self._supervisor.find(execution_id)

@@ -92,6 +92,10 @@ class Store(Protocol):
         """Messages not applied yet to executions this runner (None: nobody) owns, oldest first."""
         ...
 
+    async def applied(self, execution_id: str, command_id: str) -> int | None:
+        """The version in which the execution applied that command; None if it never has."""
+        ...
+
     async def message(self, no: int) -> Message | None:
         """One message, with its answer once there is one."""
         ...

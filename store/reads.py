@@ -123,6 +123,16 @@ def inbox(connection: sqlite3.Connection, runner_no: int | None) -> list[Message
     return list(map(rows.message, found))
 
 
+def applied(connection: sqlite3.Connection, execution_id: str, command_id: str) -> int | None:
+    """The version in which the execution applied that command; None if it never has."""
+    row = connection.execute(
+        "SELECT v.version FROM workflow_executions e JOIN workflow_events v ON v.execution_no = e.no "
+        "WHERE e.id = ? AND v.command_id = ?",
+        (execution_id, command_id),
+    ).fetchone()
+    return None if row is None else row[0]
+
+
 def message(connection: sqlite3.Connection, no: int) -> Message | None:
     """One message, with its answer once there is one."""
     row = connection.execute(rows.MESSAGE + "WHERE m.no = ?", (no,)).fetchone()

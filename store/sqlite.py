@@ -170,6 +170,10 @@ class SQLiteStore:
         """Messages not applied yet to executions this runner (None: nobody) owns, oldest first."""
         return await self._read(reads.inbox, runner_no)
 
+    async def applied(self, execution_id: str, command_id: str) -> int | None:
+        """The version in which the execution applied that command; None if it never has."""
+        return await self._read(reads.applied, execution_id, command_id)
+
     async def message(self, no: int) -> Message | None:
         """One message, with its answer once there is one."""
         return await self._read(reads.message, no)

@@ -78,6 +78,17 @@ async def test_a_command_is_applied_once_to_an_execution(book):
     await book.move(second, State.PAUSING, events=paused)
 
 
+async def test_the_store_knows_in_which_version_a_command_was_applied(book):
+    """To each execution its own."""
+    first, _ = await book.start("e1"), await book.start("e2")
+    first = await book.move(first)
+    await book.move(first, events=(EventWrite("signal_received", command_id="c1"),))
+    assert await book.store.applied("e1", "c1") == 3
+    assert await book.store.applied("e1", "c2") is None
+    assert await book.store.applied("e2", "c1") is None
+    assert await book.store.applied("nobody", "c1") is None
+
+
 @pytest.mark.parametrize(
     "sql",
     [
