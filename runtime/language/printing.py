@@ -13,9 +13,7 @@ from perdure.runtime.language.scalars import resolve
 from perdure.store.errors import PerdureError
 
 LINE_MAX: Final = 100  # characters after which long text is folded
-FOREIGN_BREAKS: Final = (
-    "\r\x85\u2028\u2029"  # line breaks to YAML 1.1; escaped they stay themselves
-)
+FOREIGN_BREAKS: Final = "\r\x85\u2028\u2029"  # line breaks to YAML 1.1; escaped they stay themselves
 
 
 class NotPrintable(PerdureError):

@@ -176,6 +176,35 @@ async def test_writes_go_on_during_the_copy_and_it_shows_one_moment(
     await store.close()
 
 
+async def test_commits_of_others_after_each_page_do_not_make_the_copy_begin_again(
+    path: str, book_of, target: str, outsider, monkeypatch
+):
+    """Under load it would never come to its end."""
+    monkeypatch.setattr(backup, "PAGES_AT_ONCE", 1)
+    store = SQLiteStore(path)
+    await store.open()
+    await book_of(store).start()
+    other, source = outsider(), outsider()
+    other.execute("CREATE TABLE noise (x)")
+    [pages] = source.execute("PRAGMA page_count").fetchone()
+    looks = 0
+
+    def write() -> bool:
+        nonlocal looks
+        looks += 1
+        other.execute("INSERT INTO noise VALUES (1)")
+        return looks > 2 * pages
+
+    backup.back_up_from(source, path, target, is_abandoned=write)
+    assert looks == pages
+    copied = sqlite3.connect(target)
+    assert copied.execute("SELECT count(*) FROM noise").fetchone() == (0,)
+    assert other.execute("SELECT count(*) FROM noise").fetchone() == (pages,)
+    for connection in (other, source, copied):
+        connection.close()
+    await store.close()
+
+
 async def test_a_caller_that_is_cancelled_leaves_nothing_behind(
     path: str, book_of, target: str, folder: Path, monkeypatch
 ):

@@ -125,6 +125,18 @@ async def test_the_log_of_a_crash_is_never_played_onto_the_copy(path: str, backu
 
 
 @pytest.mark.integration
+async def test_a_log_whose_database_was_removed_is_set_aside(path: str, backup: str, book_of):
+    """It would be played onto whatever comes to bear the name."""
+    await crashed(path, id="removed")
+    Path(path).unlink()
+    log = Path(path + "-wal").read_bytes()
+    await written(backup, book_of, "old")
+    assert restore.restore(backup, path).kept == f"{path}.before-restore-1"
+    assert await ids_of(path) == ["old"]
+    assert Path(f"{path}.before-restore-1-wal").read_bytes() == log
+
+
+@pytest.mark.integration
 async def test_a_copy_made_by_hand_is_restored_with_its_log(path: str, backup: str):
     """Three files that belong together; nothing of them is lost, or changed."""
     await crashed(backup, id="acknowledged")
