@@ -64,10 +64,9 @@ def refusal(turn: Turn, command: AnyCommand, *, kind: type | None = None) -> Per
     """Why the command cannot be applied now, or None."""
     state = turn.state
     kind = kind or type(command)
-    if command.expected_version is not None and command.expected_version != state.version:
-        return Conflict(state.id, expected=command.expected_version, current=state.version)
-    if state.state in MEANING[kind]:
-        return _unfit(command)
+    stale = _stale(turn, command)
+    if stale is not None or state.state in MEANING[kind]:
+        return stale or _unfit(command)
     hint = HINTS.get(kind, "it has ended" if state.state in TERMINAL else "")
     if kind is Resume and state.state in _ACTIVE:
         hint = "it is already running"
@@ -96,7 +95,9 @@ def apply(
 
 def adopt(turn: Turn, command: Resume, asker: Asker) -> None:
     """Resume an execution that was active with nobody alive to work on it: it is taken up already."""
-    problem = _merge(turn, command.data, by=command.by) if command.data else None
+    problem = _stale(turn, command) or _unfit(command)
+    if problem is None and command.data:
+        problem = _merge(turn, command.data, by=command.by)
     if problem is not None:
         turn.respond(asker, problem)
         return
@@ -251,6 +252,14 @@ def _reopen(turn: Turn, step_no: int, *, new_lineage: bool, outcome: Attempt | N
     run.attempt = outcome.attempt
     output = None if outcome.output is None else bytes(outcome.output)
     turn.move_step(step_no, outcome.state, is_outcome=True, output=output, error=outcome.error)
+
+
+def _stale(turn: Turn, command: AnyCommand) -> PerdureError | None:
+    """Why the command comes too late for what its sender has seen, or None."""
+    wanted, current = command.expected_version, turn.state.version
+    if wanted is None or wanted == current:
+        return None
+    return Conflict(turn.state.id, expected=wanted, current=current)
 
 
 def _unfit(command: AnyCommand) -> PerdureError | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from perdure.actors import commands, planner
+from perdure.actors import commands, planner, schedule
 from perdure.actors.crew import Crew
 from perdure.actors.inbox import Refused, posted
 from perdure.actors.kernel import Actor, Alarm, Envelope, Stop
@@ -216,7 +216,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
 
     async def _take_command(self, turn: Turn, command: AnyCommand, asker: Asker) -> None:
         refused: PerdureError | None
-        if isinstance(command, Resume) and self._has_adopted:
+        if isinstance(command, Resume) and self._has_adopted and turn.state.state in schedule.MAY_LAUNCH:
             commands.adopt(turn, command, asker)  # nobody was alive to work on it, and now we are
             return
         if isinstance(command, Restore):
@@ -290,13 +290,30 @@ class ExecutionActor(Actor[ExecutionMessage]):
         assert loaded is not None
         self.state = ExecutionState.fold(before.plan, loaded)
         applied = await self._services.store.applied(self._id, command_id)
-        answer = Answer(self.state.state, applied or self.state.version)
-        orders: list[Order] = [Respond(o.reply, answer) for o in turn.orders if isinstance(o, Respond)]
-        orders += [Refuse(message.no, encode(answer)) for message in turn.delta().messages]
-        await self._carry_out(orders)
+        askers = [Asker(reply=o.reply) for o in turn.orders if isinstance(o, Respond)]
+        askers += [Asker(message_no=message.no) for message in turn.delta().messages]
+        await self._answer_repeated(
+            [asker for asker in askers if asker not in self._waiters],
+            Answer(self.state.state, applied or self.state.version),
+            is_early=before.state in planner.RESTING and self.state.state in planner.STOPPING,
+        )
         fresh = self._new_turn()
         planner.take_over(fresh, before)
         await self._commit(fresh, is_last=False)
+
+    async def _answer_repeated(self, askers: list[Asker], answer: Answer, *, is_early: bool) -> None:
+        """Answer who asked for what was done before; `is_early`: the rest they ask for is yet to come."""
+        orders: list[Order] = []
+        for asker in askers:
+            if is_early:
+                self._waiters.append(asker)
+                if asker.reply is not None:
+                    asker.reply.keep()
+            elif asker.reply is not None:
+                orders.append(Respond(asker.reply, answer))
+            elif asker.message_no is not None:
+                orders.append(Refuse(asker.message_no, encode(answer)))
+        await self._carry_out(orders)
 
     # ---- acting ------------------------------------------------------------------------------
 
