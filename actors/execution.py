@@ -16,6 +16,7 @@ import asyncio
 from typing import Final
 
 from perdure.actors import commands, planner, schedule
+from perdure.actors.claiming import claim
 from perdure.actors.crew import Crew
 from perdure.actors.inbox import Refused, posted
 from perdure.actors.kernel import Actor, Alarm, Envelope, Stop
@@ -49,10 +50,9 @@ from perdure.actors.turn import (
     Turn,
     encode,
 )
-from perdure.store.errors import Conflict, DuplicateCommand, LeaseLost, NotFound, PerdureError
-from perdure.store.records import Loaded
+from perdure.store.errors import DuplicateCommand, PerdureError
 from perdure.store.states import State
-from perdure.store.writes import AnswerMessage, Changed, Claim, Release
+from perdure.store.writes import AnswerMessage, Changed, Release
 
 CLOCK_REREAD_S: Final = 60.0  # no timer sleeps longer before it looks at the wall clock again
 
@@ -117,7 +117,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
             await self._carry_out(orders)
             self._set_alarm()
             return
-        loaded = await self._claim()
+        loaded = await claim(self._services, self._id)
         plan = await self._services.plans.plan(loaded.execution.workflow_no)
         self.state = ExecutionState.fold(plan, loaded)
         self._has_adopted = self.state.state not in planner.RESTING
@@ -127,27 +127,6 @@ class ExecutionActor(Actor[ExecutionMessage]):
         planner.take_up(turn)
         planner.take_due(turn)
         await self._commit(turn, launches=not len(self.cell.mailbox))
-
-    async def _claim(self) -> Loaded:
-        """Become the owner. Raises LeaseLost when another runner was faster: it has the execution."""
-        services = self._services
-        loaded = await services.store.load(self._id)
-        if loaded is None:
-            raise NotFound("execution", self._id)
-        execution = loaded.execution
-        claim = Claim(
-            execution_no=execution.no,
-            execution_id=execution.id,
-            epoch=execution.epoch,
-            runner_no=services.runner_no,
-            at=services.now_ms(),
-        )
-        try:
-            claimed = await services.writer.write(claim)
-        except Conflict as lost:
-            raise LeaseLost(self._id, held_epoch=lost.expected, current_epoch=lost.current) from None
-        assert isinstance(claimed, Loaded)
-        return claimed
 
     # ---- turns -------------------------------------------------------------------------------
 

@@ -1,0 +1,32 @@
+"""Becomes the owner of an execution."""
+
+from __future__ import annotations
+
+from perdure.actors.services import Services
+from perdure.store.errors import Conflict, LeaseLost, NotFound
+from perdure.store.records import Loaded
+from perdure.store.writes import Claim
+
+
+async def claim(services: Services, execution_id: str) -> Loaded:
+    """Take the execution over and answer all there is to know of it.
+
+    Raises NotFound, and LeaseLost when another runner was faster: it has the execution.
+    """
+    loaded = await services.store.load(execution_id)
+    if loaded is None:
+        raise NotFound("execution", execution_id)
+    execution = loaded.execution
+    wish = Claim(
+        execution_no=execution.no,
+        execution_id=execution.id,
+        epoch=execution.epoch,
+        runner_no=services.runner_no,
+        at=services.now_ms(),
+    )
+    try:
+        claimed = await services.writer.write(wish)
+    except Conflict as lost:
+        raise LeaseLost(execution_id, held_epoch=lost.expected, current_epoch=lost.current) from None
+    assert isinstance(claimed, Loaded)
+    return claimed
