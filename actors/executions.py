@@ -77,6 +77,12 @@ class _Slot:
         self.waiters: list[Asker] = []
         self.handed: set[int] = set()  # inbox messages that are in its mailbox, or were
 
+    @property
+    def is_left_to_others(self) -> bool:
+        """Whether the execution could go on, in a process that has what it needs."""
+        state = None if self.actor is None else self.actor.state
+        return state is not None and state.state is State.SCHEDULING and not state.plan.is_performable
+
 
 class Executions:
     """Starts, finds and asks executions. `on_room` is called when one has ended or parked here."""
@@ -89,17 +95,20 @@ class Executions:
         *,
         max_active: int,
         on_room: Callable[[], None],
+        on_left: Callable[[], None],
         on_quarantine: Callable[[str, BaseException | None], None],
     ) -> None:
         """At most `max_active` executions are hot at a time; further ones queue in the store.
 
-        `on_quarantine` is called with an execution whose actor is not to be restarted any more.
+        `on_left` is called when one was given up that has something to do which cannot be done here,
+        `on_quarantine` with one whose actor is not to be restarted any more.
         """
         self._services = services
         self._supervisor = supervisor
         self._membership = membership
         self._max_active = max_active
         self._on_room = on_room
+        self._on_left = on_left
         self._on_quarantine = on_quarantine
         self._slots: dict[str, _Slot] = {}
         self._is_closed = False
@@ -208,12 +217,15 @@ class Executions:
         return ref
 
     def _forget(self, down: Down) -> None:
-        self._slots.pop(down.name, None)
+        slot = self._slots.pop(down.name, None)
         self._services.bus.publish_leave(down.name)
         if down.reason is Reason.QUARANTINED:
             self._on_quarantine(down.name, down.error)
-        if not self._is_closed:
-            self._on_room()
+        if self._is_closed:
+            return
+        self._on_room()
+        if slot is not None and slot.is_left_to_others:
+            self._on_left()
 
     # ---- asking ------------------------------------------------------------------------------
 

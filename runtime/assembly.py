@@ -173,6 +173,7 @@ async def _at_work(
             membership,
             max_active=blueprint.max_active,
             on_room=rung.sweep,
+            on_left=lambda: helpers.start_soon(membership.ring_workers),
             on_quarantine=lambda id_, error: _mark(helpers, services, id_, error),
         )
         recovery = Recovery(services, executions, membership)

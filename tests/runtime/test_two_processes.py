@@ -1,0 +1,89 @@
+"""A program that performs nothing and a worker share a store: what one asks, the other does at once.
+
+Both runtimes live on one virtual loop; their doorbells are real sockets, which time does not wait for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import anyio
+
+from perdure.runtime import Runtime, State, Status, Workflow
+from perdure.runtime.testing import VirtualRuntime, run_virtual
+
+Scenario = Callable[[Runtime, Runtime], Awaitable[None]]
+AT_ONCE_S = 3.0  # the client looks once a second; the sweep that is the safety net comes after fifteen
+
+
+def second() -> Workflow:
+    """Two steps of half a second each."""
+    workflow = Workflow("second")
+
+    @workflow.step
+    async def first() -> int:
+        await anyio.sleep(0.5)
+        return 1
+
+    @workflow.step
+    async def last(first: int) -> int:
+        await anyio.sleep(0.5)
+        return first + 1
+
+    return workflow
+
+
+def side_by_side(folder: Path, scenario: Scenario) -> None:
+    """Run a scenario with a client and a worker."""
+
+    async def main() -> None:
+        path = folder / "shared.db"
+        worker = VirtualRuntime(path, seed=1, kind="worker", workflows=[second()])
+        async with worker, VirtualRuntime(path, seed=2, kind="client") as client:
+            await scenario(client, worker)
+
+    run_virtual(main)
+
+
+def test_what_a_client_resumes_goes_on_at_once(tmp_path: Path) -> None:
+    """At rest it belongs to nobody: the client takes it up, cannot perform it, and says so to the worker."""
+
+    async def scenario(client: Runtime, worker: Runtime) -> None:
+        await worker.start("second", {}, id="e")
+        execution = await client.execution("e")
+        assert await execution.pause() is State.PAUSED
+        await execution.resume()
+        begun = asyncio.get_running_loop().time()
+        assert (await execution.result()).status is Status.COMPLETED
+        assert asyncio.get_running_loop().time() - begun < 0.5 + AT_ONCE_S
+
+    side_by_side(tmp_path, scenario)
+
+
+def test_what_a_client_starts_begins_at_once(tmp_path: Path) -> None:
+    """It leaves the execution to whoever can perform it, and rings."""
+
+    async def scenario(client: Runtime, _: Runtime) -> None:
+        begun = asyncio.get_running_loop().time()
+        execution = await client.start("second", {}, detach=True)
+        assert (await execution.result()).status is Status.COMPLETED
+        assert asyncio.get_running_loop().time() - begun < 1 + AT_ONCE_S
+
+    side_by_side(tmp_path, scenario)
+
+
+def test_what_a_client_retries_runs_again_at_once(tmp_path: Path) -> None:
+    """The same for what had ended."""
+
+    async def scenario(client: Runtime, worker: Runtime) -> None:
+        await worker.start("second", {}, id="e")
+        execution = await client.execution("e")
+        assert await execution.cancel() is State.CANCELLED
+        await execution.retry()
+        begun = asyncio.get_running_loop().time()
+        assert (await execution.result()).status is Status.COMPLETED
+        assert asyncio.get_running_loop().time() - begun < 1 + AT_ONCE_S
+
+    side_by_side(tmp_path, scenario)
