@@ -173,7 +173,7 @@ async def _at_work(
             membership,
             max_active=blueprint.max_active,
             on_room=rung.sweep,
-            on_left=lambda: helpers.start_soon(membership.ring_workers),
+            on_left=lambda: _ring(helpers, membership),
             on_quarantine=lambda id_, error: _mark(helpers, services, id_, error),
         )
         recovery = Recovery(services, executions, membership)
@@ -210,6 +210,10 @@ class _Rung:
     def sweep(self) -> None:
         if self._parts is not None:
             self._parts[2].ask()
+
+
+def _ring(helpers: TaskGroup, membership: Membership) -> None:
+    helpers.start_soon(membership.ring_workers, name="ring")
 
 
 def _mark(helpers: TaskGroup, services: Services, execution_id: str, error: BaseException | None) -> None:
