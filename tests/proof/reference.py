@@ -1,0 +1,492 @@
+"""The reference workflows: small lives, each with one thing that a crash may fall into.
+
+A life is a workflow and a client that plays it. The client is a program like any other: it keeps a
+journal of what it was told, and after a crash says again, under the same ids, whatever it was not
+told the answer to. Where a life came to its end is independent of time and order, so that the same
+life with crashes in it has to come to the same end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from perdure.runtime import Execution, Result, Retry, Runtime, StepContext, Workflow
+
+ID = "life"
+WIDTH = 20
+FOREVER_S = 3_600.0
+PATIENCE_S = 0.05  # of attempts that hang and of delays: a moment, as some lives are lived in real time
+
+
+class Journal:
+    """What the world remembers of a life: a file that survives the process, one line at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Go on with that file."""
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self.told = {line["told"] for line in read(path) if "told" in line}
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Add a line, whole or not at all."""
+        os.write(self._file, json.dumps(line).encode() + b"\n")
+
+    def act(self, context: StepContext) -> None:
+        """A body acts on the world."""
+        self.write(
+            {
+                "execution_id": context.execution_id,
+                "step": context.step,
+                "generation": context.generation,
+                "attempt": context.attempt,
+                "idempotency_key": context.idempotency_key,
+            }
+        )
+
+    def tell(self, what: str) -> None:
+        """The client was told."""
+        self.told.add(what)
+        self.write({"told": what})
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of a journal."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+class Client:
+    """The program that plays a life, from where its journal says it was."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        journal: Journal,
+        *,
+        another: Callable[[], AbstractAsyncContextManager[Runtime]],
+    ) -> None:
+        """Play on that runtime; `another` opens a second one that performs nothing."""
+        self.runtime = runtime
+        self.another = another
+        self.gate = asyncio.Event()
+        self._journal = journal
+        self._execution: Execution | None = None
+
+    @property
+    def execution(self) -> Execution:
+        """The one execution of the life."""
+        assert self._execution is not None
+        return self._execution
+
+    async def start(self, workflow: Workflow, context: Mapping[str, Any], **options: Any) -> None:
+        """Start it, or join it if it has been started."""
+        self._execution = await self.runtime.start(workflow, context, id=ID, **options)
+        self._journal.tell("start")
+
+    async def say(
+        self, command_id: str, command: Callable[..., Awaitable[Any]], *args: Any, **more: Any
+    ) -> None:
+        """Give a command unless its answer is in the journal."""
+        if command_id not in self._journal.told:
+            await command(*args, command_id=command_id, **more)
+            self._journal.tell(command_id)
+
+    async def until(self, type_: str, step: str | None = None) -> None:
+        """Wait for that line in the log."""
+        async for event in self.execution.events(follow=True):
+            if event.type == type_ and event.step == step:
+                return
+
+    async def end(self, what: str = "end") -> Result:
+        """Wait for the end, whatever it is."""
+        result = await self.execution.result(check=False)
+        self._journal.tell(f"saw {what}")
+        return result
+
+    def has_seen(self, what: str) -> bool:
+        """Whether the journal has that end."""
+        return f"saw {what}" in self._journal.told
+
+
+Life = tuple[Workflow, Callable[[Client], Awaitable[Result]]]
+
+
+def _simple(workflow: Workflow, **options: Any) -> Life:
+    """Start it and wait for the end."""
+
+    async def play(client: Client) -> Result:
+        await client.start(workflow, {"word": "go"}, **options)
+        return await client.end()
+
+    return workflow, play
+
+
+def chain(journal: Journal) -> Life:
+    """Three steps, one after another."""
+    workflow = Workflow("chain")
+
+    @workflow.step
+    async def first(context: StepContext, word: str) -> str:
+        journal.act(context)
+        return f"{word} 1"
+
+    @workflow.step
+    async def second(context: StepContext, first: str) -> str:
+        journal.act(context)
+        await anyio.lowlevel.checkpoint()
+        return f"{first} 2"
+
+    @workflow.step
+    async def third(context: StepContext, second: str) -> str:
+        journal.act(context)
+        return f"{second} 3"
+
+    return _simple(workflow)
+
+
+def diamond(journal: Journal) -> Life:
+    """One, then two beside each other, then one, as soon as each may start."""
+    workflow = Workflow("diamond", scheduling="eager")
+
+    @workflow.step
+    async def top(context: StepContext, word: str) -> str:
+        journal.act(context)
+        return word
+
+    @workflow.step
+    async def left(context: StepContext, top: str) -> str:
+        journal.act(context)
+        return f"{top} left"
+
+    @workflow.step
+    async def right(context: StepContext, top: str) -> str:
+        journal.act(context)
+        await anyio.sleep(PATIENCE_S)
+        return f"{top} right"
+
+    @workflow.step
+    async def bottom(context: StepContext, left: str, right: str) -> list[str]:
+        journal.act(context)
+        return [left, right]
+
+    return _simple(workflow)
+
+
+def wide(journal: Journal) -> Life:
+    """Twenty steps beside each other and one that needs them all."""
+    workflow = Workflow("wide", parallelism=WIDTH // 2)
+
+    def one(no: int) -> None:
+        @workflow.step(key=f"part-{no}")
+        async def part(context: StepContext) -> int:
+            journal.act(context)
+            await anyio.sleep(PATIENCE_S * (no % 3))
+            return no
+
+    for no in range(WIDTH):
+        one(no)
+
+    @workflow.step(after=[f"part-{no}" for no in range(WIDTH)])
+    async def total(context: StepContext) -> int:
+        journal.act(context)
+        return sum(context.needs.values())
+
+    return _simple(workflow)
+
+
+def _retrying(journal: Journal, *, delay: float) -> Life:
+    workflow = Workflow("retries")
+
+    @workflow.step(retry=Retry(max_retries=3, delay=delay, jitter=False))
+    async def stubborn(context: StepContext) -> int:
+        journal.act(context)
+        if context.attempt < 3:
+            raise OSError(f"attempt {context.attempt}")
+        return context.attempt
+
+    @workflow.step
+    async def after(context: StepContext, stubborn: int) -> int:
+        journal.act(context)
+        return stubborn + 1
+
+    return _simple(workflow)
+
+
+def retries_at_once(journal: Journal) -> Life:
+    """Two failures and a success, with no delay between."""
+    return _retrying(journal, delay=0)
+
+
+def retries_later(journal: Journal) -> Life:
+    """Two failures and a success, each after a delay."""
+    return _retrying(journal, delay=PATIENCE_S)
+
+
+def timeouts(journal: Journal) -> Life:
+    """An attempt that hangs until its time is over, and one that does not."""
+    workflow = Workflow("timeouts")
+
+    @workflow.step(timeout=PATIENCE_S, retry=Retry(max_retries=1, delay=0))
+    async def slow(context: StepContext) -> int:
+        journal.act(context)
+        if context.attempt == 1:
+            await anyio.sleep(FOREVER_S)
+        return context.attempt
+
+    return _simple(workflow)
+
+
+def deadline(journal: Journal) -> Life:
+    """An execution that does not finish in time."""
+    workflow = Workflow("deadline")
+
+    @workflow.step
+    async def hangs(context: StepContext) -> None:
+        journal.act(context)
+        await anyio.sleep(FOREVER_S)
+
+    return _simple(workflow, timeout=PATIENCE_S * 4)
+
+
+def optional_failure(journal: Journal) -> Life:
+    """What may fail fails, and what needs it gets nothing."""
+    workflow = Workflow("optional")
+
+    @workflow.step(optional=True, retry=Retry(max_retries=1, delay=0))
+    async def extra(context: StepContext) -> None:
+        journal.act(context)
+        raise OSError("no")
+
+    @workflow.step
+    async def main(context: StepContext, extra: str | None) -> list[str | None]:
+        journal.act(context)
+        return [extra]
+
+    return _simple(workflow)
+
+
+def failure(journal: Journal) -> Life:
+    """A step fails for good; a retry of the execution repairs it."""
+    workflow = Workflow("failure")
+
+    @workflow.step
+    async def fine(context: StepContext) -> int:
+        journal.act(context)
+        return 1
+
+    @workflow.step
+    async def broken(context: StepContext) -> int:
+        journal.act(context)
+        if context.generation == 0:
+            raise OSError("not yet")
+        return 2
+
+    @workflow.step
+    async def both(context: StepContext, fine: int, broken: int) -> int:
+        journal.act(context)
+        return fine + broken
+
+    async def play(client: Client) -> Result:
+        await client.start(workflow, {})
+        if not client.has_seen("failure"):
+            await client.end("failure")
+        await client.say("retry", client.execution.retry)
+        return await client.end()
+
+    return workflow, play
+
+
+def _gated(journal: Journal, gates: list[asyncio.Event]) -> Workflow:
+    """One step that is quick, beside it one that waits for the gate, and one after both."""
+    workflow = Workflow("gated")
+
+    @workflow.step
+    async def quick(context: StepContext) -> int:
+        journal.act(context)
+        return 1
+
+    @workflow.step
+    async def waits(context: StepContext) -> int:
+        journal.act(context)
+        await gates[-1].wait()
+        return 2
+
+    @workflow.step
+    async def both(context: StepContext, quick: int, waits: int) -> int:
+        journal.act(context)
+        return quick + waits
+
+    return workflow
+
+
+def pause(journal: Journal) -> Life:
+    """A pause in the middle of a level, which drains; then on."""
+    gates: list[asyncio.Event] = []
+    workflow = _gated(journal, gates)
+
+    async def play(client: Client) -> Result:
+        gates.append(client.gate)
+        await client.start(workflow, {})
+        await client.until("step_completed", "quick")
+        asyncio.get_running_loop().call_later(PATIENCE_S, client.gate.set)
+        await client.say("pause", client.execution.pause)
+        await client.say("resume", client.execution.resume)
+        client.gate.set()
+        return await client.end()
+
+    return workflow, play
+
+
+def interrupt(journal: Journal) -> Life:
+    """A pause that cancels what is in flight; then on, with the same attempt."""
+    gates: list[asyncio.Event] = []
+    workflow = _gated(journal, gates)
+
+    async def play(client: Client) -> Result:
+        gates.append(client.gate)
+        await client.start(workflow, {})
+        await client.until("step_started", "waits")
+        await client.say("pause", client.execution.pause, mode="interrupt")
+        client.gate.set()
+        await client.say("resume", client.execution.resume)
+        return await client.end()
+
+    return workflow, play
+
+
+def restore(journal: Journal) -> Life:
+    """Back to a checkpoint after a failure, and on from there with another context."""
+    workflow = Workflow("restore")
+    gates: list[asyncio.Event] = []
+
+    @workflow.step
+    async def before(context: StepContext) -> int:
+        journal.act(context)
+        return context.generation
+
+    @workflow.step
+    async def fails_once(context: StepContext, before: int, word: str) -> str:
+        journal.act(context)
+        await gates[-1].wait()
+        if context.generation == 0:
+            raise OSError("the first time")
+        return f"{word} {before}"
+
+    async def play(client: Client) -> Result:
+        gates.append(client.gate)
+        await client.start(workflow, {"word": "one"})
+        await client.until("step_started", "fails_once")
+        await client.say("mark", client.execution.checkpoint, label="here")
+        client.gate.set()
+        if not client.has_seen("failure"):
+            await client.end("failure")
+        await client.say("restore", client.execution.restore, "here")
+        await client.say("resume", client.execution.resume, data={"word": "two"})
+        return await client.end()
+
+    return workflow, play
+
+
+def blocking(journal: Journal) -> Life:
+    """Plain functions, in threads."""
+    workflow = Workflow("blocking")
+
+    @workflow.step
+    def first(context: StepContext) -> int:
+        journal.act(context)
+        return 1
+
+    @workflow.step
+    def second(context: StepContext, first: int) -> int:
+        journal.act(context)
+        return first + 1
+
+    return _simple(workflow)
+
+
+def cancel(journal: Journal) -> Life:
+    """Stopped for good while a step is in flight and another waits for its retry."""
+    workflow = Workflow("cancel")
+
+    @workflow.step
+    async def hangs(context: StepContext) -> None:
+        journal.act(context)
+        await anyio.sleep(FOREVER_S)
+
+    @workflow.step(retry=Retry(max_retries=1, delay=FOREVER_S, max_delay=FOREVER_S, jitter=False))
+    async def fails(context: StepContext) -> None:
+        journal.act(context)
+        raise OSError("later")
+
+    @workflow.step
+    async def never(context: StepContext, hangs: None, fails: None) -> None:
+        journal.act(context)
+
+    async def play(client: Client) -> Result:
+        await client.start(workflow, {})
+        await client.until("step_started", "hangs")
+        await anyio.sleep(PATIENCE_S)
+        await client.say("cancel", client.execution.cancel, "enough")
+        return await client.end()
+
+    return workflow, play
+
+
+def elsewhere(journal: Journal) -> Life:
+    """Paused, changed, signalled and resumed by a second process, through the durable inbox."""
+    gates: list[asyncio.Event] = []
+    workflow = Workflow("elsewhere")
+
+    @workflow.step
+    async def waits(context: StepContext) -> int:
+        journal.act(context)
+        await gates[-1].wait()
+        return 1
+
+    @workflow.step
+    async def after(context: StepContext, waits: int, word: str) -> str:
+        journal.act(context)
+        return f"{word} {waits}"
+
+    async def play(client: Client) -> Result:
+        gates.append(client.gate)
+        await client.start(workflow, {"word": "one"})
+        async with client.another() as other:
+            execution = await other.execution(ID)
+            await client.say("signal", execution.signal, "hello", {"from": "elsewhere"})
+            await client.say("change", execution.update_context, {"word": "two"})
+            asyncio.get_running_loop().call_later(PATIENCE_S, client.gate.set)
+            await client.say("pause", execution.pause)
+            await client.say("resume", execution.resume)
+            client.gate.set()
+            return await client.end()
+
+    return workflow, play
+
+
+LIVES: dict[str, Callable[[Journal], Life]] = {
+    life.__name__: life
+    for life in (
+        chain,
+        diamond,
+        wide,
+        retries_at_once,
+        retries_later,
+        timeouts,
+        deadline,
+        optional_failure,
+        failure,
+        pause,
+        interrupt,
+        restore,
+        blocking,
+        cancel,
+        elsewhere,
+    )
+}

@@ -1,0 +1,87 @@
+"""A process killed at any fault point of any reference workflow: the next one comes to the same end.
+
+`PERDURE_PROOF_SCALE` multiplies what is tried, `PERDURE_PROOF_SEED` draws other points, pairs and
+interleavings. A failure names the kill that led to it; the command to see it again is printed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DRIVER = Path(__file__).with_name("crash_points.py")
+SCALE = float(os.environ.get("PERDURE_PROOF_SCALE", "1"))
+SEED = os.environ.get("PERDURE_PROOF_SEED", "0")
+POINTS_MAX = 60  # of one life; past it they are sampled evenly, unless the scale is larger
+PAIRS = 6
+SHUFFLED = 8
+IN_REAL_TIME = 2
+
+LIVES = (
+    "chain",
+    "diamond",
+    "wide",
+    "retries_at_once",
+    "retries_later",
+    "timeouts",
+    "deadline",
+    "optional_failure",
+    "failure",
+    "pause",
+    "interrupt",
+    "restore",
+    "blocking",
+    "cancel",
+    "elsewhere",
+)
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="lives are forked"),
+]
+
+
+def explore(life: str, *options: str) -> dict[str, Any]:
+    """What the driver found; prints the command that finds it again."""
+    command = [sys.executable, str(DRIVER), life, "--seed", SEED, *options]
+    print(" ".join(command))
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.stdout, run.stderr
+    found: dict[str, Any] = json.loads(run.stdout)
+    print({key: found[key] for key in ("points", "lives", "kills", "seconds", "seed")})
+    return found
+
+
+@pytest.mark.parametrize("life", LIVES)
+def test_a_process_killed_anywhere_is_recovered_to_the_same_end(life: str) -> None:
+    """Every fault point (or an even sample of them), and some pairs: the second falls into recovery."""
+    found = explore(life, "--most", str(int(POINTS_MAX * SCALE)), "--pairs", str(int(PAIRS * SCALE)))
+    assert found["failures"] == []
+    assert found["kills"] >= found["lives"] >= min(found["points"], POINTS_MAX)
+
+
+@pytest.mark.parametrize("life", ["diamond", "pause", "interrupt", "restore", "elsewhere"])
+def test_a_process_killed_in_any_interleaving_is_recovered_to_the_same_end(life: str) -> None:
+    """Tasks that are ready together take turns in an order drawn anew for each process."""
+    found = explore(life, "--shuffle", "--most", str(int(SHUFFLED * SCALE)))
+    assert found["failures"] == []
+
+
+@pytest.mark.parametrize("life", ["wide", "pause", "cancel", "elsewhere"])
+def test_a_process_killed_in_real_time_is_recovered_to_the_same_end(life: str) -> None:
+    """With the threaded store and the clock of the machine."""
+    found = explore(life, "--real", "--most", str(int(IN_REAL_TIME * SCALE)))
+    assert found["failures"] == []
+
+
+def test_every_reference_workflow_is_tried() -> None:
+    """The list here and the lives there are the same."""
+    run = subprocess.run([sys.executable, str(DRIVER), "--help"], capture_output=True, text=True, check=True)
+    listed = run.stdout[run.stdout.index("{") + 1 : run.stdout.index("}")]
+    assert tuple("".join(listed.split()).split(",")) == LIVES
