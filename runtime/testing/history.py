@@ -25,6 +25,7 @@ ENDS: Final = {
     "workflow_cancelled": State.CANCELLED,
 }
 REOPENING: Final = frozenset({"workflow_retried", "checkpoint_restored"})
+BEFORE_REOPENING: Final = REOPENING | {"context_updated"}  # a restore tells of its context first
 STOPPING: Final = frozenset(
     {"pause_requested", "cancel_requested", "deadline_exceeded", "checkpoint_restored"}
 )
@@ -123,6 +124,8 @@ class History:
                 self._take(event)
 
     def _take(self, event: Event) -> None:
+        if self.end is not None and event.type not in BEFORE_REOPENING:
+            self._complain(event, f"it has ended {self.end.value}")
         if event.command_id is not None:
             self.commands[event.command_id] += 1
         if event.type in STOPPING:
