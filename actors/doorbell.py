@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Final
 
 import anyio
+from anyio.lowlevel import cancel_shielded_checkpoint
 
 from perdure.actors.kernel import faults, outside
 from perdure.actors.log import get_logger
 
 POLL_S: Final = 1.0  # how often a watcher looks all the same, where no bell can be heard
 UNREAD_BYTES_MAX: Final = 65_536  # rings waiting for one watcher; past it further ones say nothing new
+ACCEPT_CYCLES: Final = 4  # of the loop, which a connection needs from being accepted to being ended
 LINE_BYTES_MAX: Final = 1_024  # an id is at most 128 characters
 
 log = get_logger("perdure.runner")
@@ -39,17 +41,18 @@ class Doorbell:
         self._on_ring = on_ring
         self._on_work = on_work
         self._server: asyncio.Server | None = None
-        self._watchers: dict[str, set[asyncio.StreamWriter]] = {}
-        self._open: set[asyncio.StreamWriter] = set()
+        self._watchers: dict[str, set[_Caller]] = {}
+        self._open: set[_Caller] = set()
         self.path: str | None = None
 
     async def open(self) -> None:
         """Hang the bell; where there are no Unix sockets there is none, and others poll."""
+        loop = asyncio.get_running_loop()
         if not hasattr(asyncio, "start_unix_server"):
             return
         try:
             path = _private_folder() / f"{self._runner_id}.sock"
-            self._server = await asyncio.start_unix_server(self._serve, path, limit=LINE_BYTES_MAX)
+            self._server = await loop.create_unix_server(lambda: _Caller(self), path)
             path.chmod(0o600)
         except OSError as error:
             log.warning("doorbell_not_hung", error=str(error))
@@ -57,45 +60,82 @@ class Doorbell:
         self.path = str(path)
 
     async def close(self) -> None:
-        """Take the bell down and end every connection."""
-        if self._server is None:
+        """Take the bell down and end every connection, also one that is only just coming in."""
+        server, self._server = self._server, None
+        if server is None:
             return
-        self._server.close()
-        for writer in list(self._open):
-            writer.close()
-        remove(self.path)
-        self._server = None
+        remove(self.path)  # nobody can come in any more
+        for caller in list(self._open):
+            caller.end()
+        for _ in range(ACCEPT_CYCLES):  # asyncio leaks what it is accepting when its server is closed
+            await cancel_shielded_checkpoint()
+        server.close()
 
     def announce(self, execution_id: str) -> None:
         """Tell those who watch that execution that something was committed."""
-        for writer in self._watchers.get(execution_id, ()):
-            if writer.transport.get_write_buffer_size() < UNREAD_BYTES_MAX:
-                writer.write(b"\n")
+        for caller in self._watchers.get(execution_id, ()):
+            caller.tell()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        watched: list[str] = []
-        self._open.add(writer)
-        try:
-            while line := (await reader.readline()).decode("ascii", "replace").strip():
-                word, _, execution_id = line.partition(" ")
-                if word == "ring":
-                    self._on_ring(execution_id)
-                elif word == "work":
-                    self._on_work()
-                elif word == "watch":
-                    watched.append(execution_id)
-                    self._watchers.setdefault(execution_id, set()).add(writer)
-                    writer.write(b"\n")
-        except (ConnectionError, ValueError):
-            return
-        finally:
-            self._open.discard(writer)
-            for execution_id in watched:
-                watchers = self._watchers.get(execution_id, set())
-                watchers.discard(writer)
-                if not watchers:
-                    self._watchers.pop(execution_id, None)
-            writer.close()
+    def _arrive(self, caller: _Caller) -> None:
+        self._open.add(caller)
+        if self._server is None:
+            caller.end()
+
+    def _leave(self, caller: _Caller) -> None:
+        self._open.discard(caller)
+        for execution_id in caller.watched:
+            watchers = self._watchers.get(execution_id, set())
+            watchers.discard(caller)
+            if not watchers:
+                self._watchers.pop(execution_id, None)
+
+    def _hear(self, caller: _Caller, line: str) -> None:
+        word, _, execution_id = line.partition(" ")
+        if word == "ring":
+            self._on_ring(execution_id)
+        elif word == "work":
+            self._on_work()
+        elif word == "watch":
+            caller.watched.append(execution_id)
+            self._watchers.setdefault(execution_id, set()).add(caller)
+            caller.tell()
+
+
+class _Caller(asyncio.Protocol):
+    """One connection to the bell, from its first moment to its last: no task that could miss either."""
+
+    def __init__(self, doorbell: Doorbell) -> None:
+        self._doorbell = doorbell
+        self._transport: asyncio.Transport | None = None
+        self._unread = b""
+        self.watched: list[str] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._doorbell._arrive(self)  # noqa: SLF001 - its own module
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            self._doorbell._hear(self, line.decode("ascii", "replace").strip())  # noqa: SLF001
+        if len(self._unread) > LINE_BYTES_MAX:
+            self.end()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - as asyncio calls it
+        self._doorbell._leave(self)  # noqa: SLF001 - its own module
+
+    def tell(self) -> None:
+        """Send an empty line, unless a mass of them is unread."""
+        transport = self._transport
+        assert transport is not None
+        if transport.get_write_buffer_size() < UNREAD_BYTES_MAX:
+            transport.write(b"\n")
+
+    def end(self) -> None:
+        """Hang up, without waiting for somebody who does not read."""
+        if self._transport is not None:
+            self._transport.abort()
 
 
 def _private_folder() -> Path:

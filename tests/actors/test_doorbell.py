@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 import stat
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -134,6 +136,23 @@ async def test_a_bell_that_was_taken_down_leaves_nothing_behind():
         assert not exists(path)
         await doorbell.close()
     await Doorbell("never", on_ring=str, on_work=list).close()
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_a_call_that_comes_as_the_bell_goes_down_is_not_left_open(steps: int):
+    """Wherever the connection is in its making; one left open would be reported as a leak."""
+
+    async def main() -> None:
+        doorbell = Doorbell("r", on_ring=str, on_work=list)
+        await doorbell.open()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(doorbell.path or "")
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await doorbell.close()
+
+    asyncio.run(main())
+    gc.collect()
 
 
 @pytest.mark.parametrize("noise", [b"\xff\xfe\n", b"x" * (LINE_BYTES_MAX * 2) + b"\n", b"dance order-1\n"])
