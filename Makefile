@@ -6,7 +6,11 @@ CASES := $(abspath $(wildcard ../shared/cases))
 DEMO := build/demo
 REVIEWED ?= store/pages.py
 
-.PHONY: help demo test lint types arrows wheel check clean
+QUESTIONS ?=
+W ?= W2
+SIZE ?= 1000
+
+.PHONY: help demo test lint types arrows wheel check clean bench profile
 .DEFAULT_GOAL := help
 
 help: ## say what can be made
@@ -40,6 +44,14 @@ arrows: $(VENV)/.dev
 wheel: $(VENV)/.dev ## build the wheel and run the demo from it, outside the repository
 	bash .ci/wheel $(BIN)/python
 
+bench: $(VENV)/.bench ## measure beside the floor (QUESTIONS="W1 W2", FULL=1 for what takes minutes)
+	$(BIN)/python -m benchmarks $(QUESTIONS) $(if $(FULL),--full)
+
+profile: $(VENV)/.bench ## a flame graph of one workload (W=W2 SIZE=1000)
+	@mkdir -p build/profiles
+	$(BIN)/py-spy record --rate 500 --threads --output build/profiles/$(W).svg -- \
+	  $(BIN)/python -m benchmarks.worker perdure $(W) $(SIZE) power
+
 clean: ## remove what was made (not the environment)
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find store actors runtime tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -51,6 +63,10 @@ build/ns:
 
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable ".[all,examples]"
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable ".[bench]"
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python

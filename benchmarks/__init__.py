@@ -1,0 +1,1 @@
+"""How fast perdure is, measured beside the least that any engine could do: `python -m benchmarks`."""

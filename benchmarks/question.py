@@ -1,0 +1,36 @@
+"""What a benchmark asks: its figures, the cases it is asked for, and what is to be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """One number that a round yields."""
+
+    name: str  # ends with its unit: ms_per_step, steps_per_s
+    unit: str
+    more_is_better: bool = False
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """One size at which a question is asked; what takes longer than people wait is not `quick`."""
+
+    name: str
+    size: int
+    rounds: int = 5
+    is_quick: bool = True
+    reach: Mapping[str, float] = {}  # figure → value worth reaching on a quiet machine of two cores
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """One question. Its module has a coroutine function for each contender that answers it."""
+
+    code: str
+    title: str
+    figures: tuple[Figure, ...]
+    cases: tuple[Case, ...]
+    contenders: tuple[str, ...] = ("floor", "perdure")
+    durabilities: tuple[str, ...] = ("power", "process")

@@ -1,0 +1,79 @@
+"""The one workload that every question shares: a step that returns a small dict, in chains and fans."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from perdure.runtime import Agents, Runtime, Workflow
+
+agents = Agents()
+began_at: list[float] = []  # when each body began, in this process
+
+
+@agents.agent("noop")
+async def noop() -> dict[str, int]:
+    """Note the time and return a small dict."""
+    began_at.append(time.perf_counter())
+    return {"ok": 1}
+
+
+def chain(length: int) -> Workflow:
+    """Steps one after the other."""
+    workflow = Workflow(f"chain-{length}")
+    for number in range(length):
+        workflow.agent_step(f"s{number}", agent="noop", after=[f"s{number - 1}"] if number else [])
+    return workflow
+
+
+def fan(width: int) -> Workflow:
+    """Steps beside each other."""
+    workflow = Workflow(f"fan-{width}")
+    for number in range(width):
+        workflow.agent_step(f"s{number}", agent="noop")
+    return workflow
+
+
+@asynccontextmanager
+async def opened(folder: Path, *workflows: Workflow, durability: str, **given: Any) -> AsyncIterator[Runtime]:
+    """A runtime on a new file that knows these workflows."""
+    path = folder / "perdure.db"
+    async with Runtime(path, workflows=workflows, agents=agents, durability=durability, **given) as runtime:
+        yield runtime
+
+
+async def run(runtime: Runtime, workflow: Workflow) -> None:
+    """Start an execution and wait for its end."""
+    await (await runtime.start(workflow)).result()
+
+
+async def run_many(work: Callable[[], Awaitable[None]], *, count: int, at_once: int) -> float:
+    """Do `work` `count` times, at most `at_once` at a time; return the seconds it took."""
+    gate = asyncio.Semaphore(at_once)
+
+    async def run_one() -> None:
+        async with gate:
+            await work()
+
+    began = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(count):
+            group.create_task(run_one())
+    return time.perf_counter() - began
+
+
+async def timed(work: Awaitable[Any]) -> float:
+    """The seconds that some work takes."""
+    began = time.perf_counter()
+    await work
+    return time.perf_counter() - began
+
+
+def gaps_ms(times: Sequence[float]) -> list[float]:
+    """The milliseconds between each time and the next."""
+    return [(after - before) * 1000 for before, after in itertools.pairwise(times)]
