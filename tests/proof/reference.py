@@ -18,7 +18,7 @@ from typing import Any
 
 import anyio
 
-from perdure.runtime import Execution, Result, Retry, Runtime, StepContext, Workflow
+from perdure.runtime import Execution, Result, Retry, Runtime, State, StepContext, Workflow
 
 ID = "life"
 WIDTH = 20
@@ -96,6 +96,15 @@ class Client:
         if command_id not in self._journal.told:
             await command(*args, command_id=command_id, **more)
             self._journal.tell(command_id)
+
+    async def pause(self, execution: Execution, **more: Any) -> None:
+        """Bring it to rest. Whoever is told so may rely on nothing being in flight."""
+
+        async def rest(*, command_id: str) -> None:
+            assert await execution.pause(command_id=command_id, **more) is State.PAUSED
+            assert (await execution.query())["running"] == []
+
+        await self.say("pause", rest)
 
     async def until(self, type_: str, step: str | None = None) -> None:
         """Wait for that line in the log."""
@@ -271,6 +280,33 @@ def optional_failure(journal: Journal) -> Life:
     return _simple(workflow)
 
 
+def skipping(journal: Journal) -> Life:
+    """One branch fails, what hangs on it is skipped, the other branch goes on."""
+    workflow = Workflow("skipping", continue_on_error=True)
+
+    @workflow.step
+    async def broken(context: StepContext) -> int:
+        journal.act(context)
+        raise OSError("no")
+
+    @workflow.step
+    async def skipped(context: StepContext, broken: int) -> int:
+        journal.act(context)
+        return broken
+
+    @workflow.step
+    async def fine(context: StepContext) -> int:
+        journal.act(context)
+        return 1
+
+    @workflow.step
+    async def goes_on(context: StepContext, fine: int) -> int:
+        journal.act(context)
+        return fine + 1
+
+    return _simple(workflow)
+
+
 def failure(journal: Journal) -> Life:
     """A step fails for good; a retry of the execution repairs it."""
     workflow = Workflow("failure")
@@ -335,7 +371,7 @@ def pause(journal: Journal) -> Life:
         await client.start(workflow, {})
         await client.until("step_completed", "quick")
         asyncio.get_running_loop().call_later(PATIENCE_S, client.gate.set)
-        await client.say("pause", client.execution.pause)
+        await client.pause(client.execution)
         await client.say("resume", client.execution.resume)
         client.gate.set()
         return await client.end()
@@ -352,7 +388,7 @@ def interrupt(journal: Journal) -> Life:
         gates.append(client.gate)
         await client.start(workflow, {})
         await client.until("step_started", "waits")
-        await client.say("pause", client.execution.pause, mode="interrupt")
+        await client.pause(client.execution, mode="interrupt")
         client.gate.set()
         await client.say("resume", client.execution.resume)
         return await client.end()
@@ -462,7 +498,7 @@ def elsewhere(journal: Journal) -> Life:
             await client.say("signal", execution.signal, "hello", {"from": "elsewhere"})
             await client.say("change", execution.update_context, {"word": "two"})
             asyncio.get_running_loop().call_later(PATIENCE_S, client.gate.set)
-            await client.say("pause", execution.pause)
+            await client.pause(execution)
             await client.say("resume", execution.resume)
             client.gate.set()
             return await client.end()
@@ -481,6 +517,7 @@ LIVES: dict[str, Callable[[Journal], Life]] = {
         timeouts,
         deadline,
         optional_failure,
+        skipping,
         failure,
         pause,
         interrupt,

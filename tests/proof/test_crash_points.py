@@ -32,6 +32,7 @@ LIVES = (
     "timeouts",
     "deadline",
     "optional_failure",
+    "skipping",
     "failure",
     "pause",
     "interrupt",
