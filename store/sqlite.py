@@ -286,6 +286,7 @@ def _pragmas(durability: str, *, client: bool) -> tuple[str, ...]:
         "PRAGMA journal_mode = WAL",
         f"PRAGMA synchronous = {SYNCHRONOUS[durability]}",
         "PRAGMA foreign_keys = ON",
+        "PRAGMA recursive_triggers = ON",  # or INSERT OR REPLACE would delete without asking a trigger
     ]
     if client:
         pragmas.append("PRAGMA wal_autocheckpoint = 0")

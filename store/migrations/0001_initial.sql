@@ -164,20 +164,12 @@ BEGIN
     SELECT RAISE(ABORT, 'events are append-only: they never change');
 END;
 
+-- Asked by INSERT OR REPLACE too, since every connection of ours sets recursive_triggers: a trigger before
+-- each insert would cost more than the insert.
 CREATE TRIGGER workflow_events_never_vanish BEFORE DELETE ON workflow_events
 WHEN NOT EXISTS (SELECT 1 FROM workflow_deletions WHERE execution_no = OLD.execution_no)
 BEGIN
     SELECT RAISE(ABORT, 'events are append-only: they go only with their terminal execution');
-END;
-
--- INSERT OR REPLACE deletes without asking the trigger above. An id that SQLite is to give is -1 in here.
-CREATE TRIGGER workflow_events_never_replaced BEFORE INSERT ON workflow_events
-WHEN (NEW.id > 0 AND EXISTS (SELECT 1 FROM workflow_events WHERE id = NEW.id))
-     OR (NEW.command_id IS NOT NULL
-         AND EXISTS (SELECT 1 FROM workflow_events
-                     WHERE execution_no = NEW.execution_no AND command_id = NEW.command_id))
-BEGIN
-    SELECT RAISE(ABORT, 'events are append-only: this one is in the log already');
 END;
 
 CREATE TABLE workflow_checkpoints (
