@@ -129,8 +129,8 @@ def register(connection: sqlite3.Connection, write: Register) -> int:
     """Enter a runner into the list."""
     return _inserted(
         connection.execute(
-            "INSERT INTO runners (id, pid, host, kind, lock_path, doorbell, started_at, heartbeat_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO runners (id, pid, host, kind, lock_path, doorbell, lease_ms, started_at, "
+            "heartbeat_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 write.id,
                 write.pid,
@@ -138,6 +138,7 @@ def register(connection: sqlite3.Connection, write: Register) -> int:
                 write.kind,
                 write.lock_path,
                 write.doorbell,
+                write.lease_ms,
                 write.at,
                 write.at,
             ),
@@ -151,21 +152,22 @@ def renew(connection: sqlite3.Connection, write: Renew) -> None:
         "UPDATE runners SET heartbeat_at = ? WHERE no = ?", (write.at, write.runner_no)
     )
     if beats.rowcount == 0:
-        raise NotFound(
-            "runner", write.runner_no, hint="it was taken off the list; it must stop or register anew"
-        )
+        raise transitions.not_listed(write.runner_no)
 
 
-def deregister(connection: sqlite3.Connection, write: Deregister) -> None:
+def deregister(connection: sqlite3.Connection, write: Deregister) -> int:
     """Take the runner off the list; what it still owned belongs to nobody. Twice is once."""
+    row = connection.execute("SELECT heartbeat_at FROM runners WHERE no = ?", (write.runner_no,)).fetchone()
+    if row is None or write.heard_at not in (None, row[0]):
+        return 0
     if write.died:
         connection.execute(COUNT_DEATHS, (write.runner_no,))
-    connection.execute(
-        "UPDATE workflow_executions SET runner_no = NULL WHERE runner_no = ?", (write.runner_no,)
-    )
+    connection.execute(FREE, (write.died, write.runner_no))
     connection.execute("DELETE FROM runners WHERE no = ?", (write.runner_no,))
+    return 1
 
 
+FREE: Final = "UPDATE workflow_executions SET runner_no = NULL, epoch = epoch + ? WHERE runner_no = ?"
 COUNT_DEATHS: Final = """
 UPDATE workflow_step_executions SET deaths = deaths + 1
 WHERE state = 'running' AND execution_no IN (SELECT no FROM workflow_executions WHERE runner_no = ?)

@@ -3,6 +3,14 @@
 One door for writing, `commit`: a batch of writes, one transaction, each write in its own savepoint.
 What `commit` has answered is durable to the class the store was opened with. Reads see only what
 is durable. No method decides policy, reads a clock or knows an actor.
+
+Ownership is two columns of an execution: `runner_no` says who has it, `epoch` fences. A runner enters
+the list with `Register`, says with `Renew` (one statement, however much it owns) that it lives, and
+leaves with `Deregister`. Others take it off the list with `Deregister(died=True)` when its process
+has ended, or, with `heard_at`, when they have not seen `heartbeat_at` move for its lease. That raises
+the epoch of all it owned: a runner that comes back finds each of its changes refused with LeaseLost,
+its renewal, starts and claims with NotFound. The store compares no times: how long a runner has
+been silent is for the observer's own clock to say, so clocks that differ or jump do no harm.
 """
 
 from __future__ import annotations
@@ -102,6 +110,10 @@ class Store(Protocol):
 
     async def runners(self) -> list[Runner]:
         """The processes on the list."""
+        ...
+
+    async def held(self) -> dict[int, int]:
+        """How many executions each runner owns, by its `no`; who owns none is not in it."""
         ...
 
     # ---- what people read -------------------------------------------------------------------

@@ -144,6 +144,17 @@ def runners(connection: sqlite3.Connection) -> list[Runner]:
     return list(map(rows.runner, connection.execute(rows.RUNNER)))
 
 
+def held(connection: sqlite3.Connection) -> dict[int, int]:
+    """How many executions each runner owns, by its `no`; who owns none is not in it."""
+    return dict(connection.execute(HELD))
+
+
+HELD = """
+SELECT runner_no, count(*) FROM workflow_executions INDEXED BY workflow_executions_runner
+WHERE runner_no IS NOT NULL GROUP BY runner_no
+"""
+
+
 def fold(connection: sqlite3.Connection, execution_id: str, version: int) -> tuple[Attempt, ...]:
     """The outcome of each step as of that version.
 

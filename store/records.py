@@ -15,6 +15,7 @@ from perdure.store.states import STATUS, TERMINAL, State, Status, StepState
 
 PAYLOAD_BYTES_MAX: Final = 1_048_576  # one context, output or message; larger goes by reference
 INBOX_MAX: Final = 10_000  # unanswered messages of one execution; past it senders get MailboxFull
+LEASE_MS: Final = 5_000  # silence after which a runner may be taken over; longer than a loop is ever busy
 PAGE_MAX: Final = 1_000  # records of one page; past it a caller follows `after`
 
 
@@ -178,7 +179,11 @@ class Timer(Record, frozen=True, kw_only=True):
 
 
 class Runner(Record, frozen=True, kw_only=True):
-    """A process that executes; it is alive while it holds the lock on `lock_path`."""
+    """A process that executes.
+
+    It is dead when nobody holds the lock on `lock_path`, and stopped or stuck when it owns executions
+    and `heartbeat_at` stays the same for `lease_ms`, by the clock of whoever looks.
+    """
 
     no: int
     id: str
@@ -189,6 +194,7 @@ class Runner(Record, frozen=True, kw_only=True):
     doorbell: str | None
     started_at: datetime
     heartbeat_at: datetime
+    lease_ms: int = LEASE_MS
 
 
 class Loaded(Record, frozen=True, kw_only=True):

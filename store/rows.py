@@ -79,7 +79,8 @@ FROM workflow_messages m
 TIMER: Final = "SELECT t.execution_no, t.kind, t.step_no, t.due_at FROM workflow_timers t "
 
 RUNNER: Final = (
-    "SELECT no, id, pid, host, kind, lock_path, doorbell, started_at, heartbeat_at FROM runners ORDER BY no"
+    "SELECT no, id, pid, host, kind, lock_path, doorbell, started_at, heartbeat_at, lease_ms "
+    "FROM runners ORDER BY no"
 )
 
 WORKFLOW: Final = """
@@ -244,6 +245,7 @@ def runner(row: Row) -> Runner:
         doorbell=row[6],
         started_at=moment(row[7]),
         heartbeat_at=moment(row[8]),
+        lease_ms=row[9],
     )
 
 

@@ -182,6 +182,10 @@ class SQLiteStore:
         """The processes on the list."""
         return await self._read(reads.runners)
 
+    async def held(self) -> dict[int, int]:
+        """How many executions each runner owns, by its `no`."""
+        return await self._read(reads.held)
+
     # ---- what people read ----------------------------------------------------------------------
 
     async def execution(self, execution_id: str) -> Execution | None:

@@ -57,31 +57,52 @@ def start(connection: sqlite3.Connection, write: Start) -> Started:
     if found is not None:
         return Started(found[0], joined=True, first_event_id=0)
     _refuse_illegal_start(write)
-    no = connection.execute(
-        INSERT_EXECUTION,
-        (
-            write.id,
-            write.workflow_no,
-            write.state,
-            0 if write.runner_no is None else 1,
-            write.runner_no,
-            write.priority,
-            write.at,
-            write.at,
-            write.at if write.state in IN_FLIGHT else None,
-            write.deadline_at,
-            write.remaining_ms,
-            write.triggered_by,
-            write.parent_id,
-            write.trace_id,
-            write.agents,
-        ),
-    ).lastrowid
-    assert no is not None
+    no = _insert(connection, write)
     connection.execute(INSERT_CONTEXT, (no, delta.text(write.context, "the context")))
     first = delta.write(connection, no, write.id, 1, write.at, write.delta)
     execute_statements(connection, write.delta.statements)
     return Started(no, joined=False, first_event_id=first)
+
+
+def _insert(connection: sqlite3.Connection, write: Start) -> int:
+    """The row itself; answers its key. Raises NotFound when its runner is not on the list."""
+    values = (
+        write.id,
+        write.workflow_no,
+        write.state,
+        0 if write.runner_no is None else 1,
+        write.runner_no,
+        write.priority,
+        write.at,
+        write.at,
+        write.at if write.state in IN_FLIGHT else None,
+        write.deadline_at,
+        write.remaining_ms,
+        write.triggered_by,
+        write.parent_id,
+        write.trace_id,
+        write.agents,
+    )
+    try:
+        no = connection.execute(INSERT_EXECUTION, values).lastrowid
+    except sqlite3.IntegrityError:
+        _refuse_unlisted(connection, write.runner_no)
+        raise
+    assert no is not None
+    return no
+
+
+def _refuse_unlisted(connection: sqlite3.Connection, runner_no: int | None) -> None:
+    """Raise NotFound when that runner is not on the list; a broken foreign key does not say which one."""
+    if runner_no is None:
+        return
+    if connection.execute("SELECT 1 FROM runners WHERE no = ?", (runner_no,)).fetchone() is None:
+        raise not_listed(runner_no)
+
+
+def not_listed(runner_no: int) -> NotFound:
+    """The refusal of what a runner writes that is not on the list."""
+    return NotFound("runner", runner_no, hint="it was taken off the list; it must stop or register anew")
 
 
 def _refuse_illegal_start(write: Start) -> None:
@@ -152,7 +173,12 @@ def _why_refused(connection: sqlite3.Connection, write: Change, command: str) ->
 
 def claim(connection: sqlite3.Connection, write: Claim) -> Loaded:
     """Raise the epoch, so that the last owner loses every race from here on."""
-    taken = connection.execute(CLAIM, (write.runner_no, write.at, write.execution_no, write.epoch)).rowcount
+    wanted = (write.runner_no, write.at, write.execution_no, write.epoch)
+    try:
+        taken = connection.execute(CLAIM, wanted).rowcount
+    except sqlite3.IntegrityError:
+        _refuse_unlisted(connection, write.runner_no)
+        raise
     if taken == 0:
         row = connection.execute(
             "SELECT epoch FROM workflow_executions WHERE no = ?", (write.execution_no,)

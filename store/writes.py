@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from perdure.store.records import LEASE_MS
 from perdure.store.states import State, StepState
 
 EXECUTION_TIMER = -1  # the `step_no` of a timer that belongs to the whole execution
@@ -132,6 +133,7 @@ class Start(Write, frozen=True, kw_only=True):
     """Insert an execution, owned by `runner_no` (epoch 1) or by nobody (None, epoch 0).
 
     The same id twice joins: nothing is written and the answer says so. Version 1 is the start.
+    Refused with NotFound when the runner is not on the list (any more).
     """
 
     id: str
@@ -193,7 +195,8 @@ CHANGEABLE = frozenset(
 class Claim(Write, frozen=True, kw_only=True):
     """Take an execution over: epoch + 1, owner `runner_no`. Of two claimants exactly one gets it.
 
-    Refused with Conflict when `epoch` is no longer the store's. Answers the `Loaded` execution.
+    Refused with Conflict when `epoch` is no longer the store's, with NotFound when the runner is not
+    on the list (any more). Answers the `Loaded` execution.
     """
 
     execution_no: int
@@ -228,7 +231,11 @@ class AnswerMessage(Write, frozen=True, kw_only=True):
 
 
 class Register(Write, frozen=True, kw_only=True):
-    """Enter a runner into the list of processes. Answers its `no`."""
+    """Enter a runner into the list of processes. Answers its `no`.
+
+    `lease_ms`: while it owns executions and others are on the list it renews twice as often; whoever
+    sees it silent for longer may take it off the list.
+    """
 
     id: str
     pid: int
@@ -236,11 +243,16 @@ class Register(Write, frozen=True, kw_only=True):
     kind: str
     lock_path: str | None
     doorbell: str | None
+    lease_ms: int = LEASE_MS
     at: int
 
 
 class Renew(Write, frozen=True, kw_only=True):
-    """Say that the runner is alive. Refused with NotFound when it was deregistered by others."""
+    """Say that the runner is alive: one row, however much it owns.
+
+    Refused with NotFound when others took it off the list: every write of its executions is refused
+    from then on, and it must register anew.
+    """
 
     runner_no: int
     at: int
@@ -249,11 +261,14 @@ class Renew(Write, frozen=True, kw_only=True):
 class Deregister(Write, frozen=True, kw_only=True):
     """Take a runner off the list, and with it its hold on whatever it still owned.
 
-    `died`: it did not leave by itself; every attempt it had running counts one death.
+    `died`: it did not leave by itself; every attempt it had running counts one death, and the epoch
+    of all it owned is raised, so that whatever it still writes is refused from that instant on.
+    `heard_at`: without effect when it has renewed since. Answers 1, or 0 where it had no effect.
     """
 
     runner_no: int
     died: bool = False
+    heard_at: int | None = None
 
 
 class Release(Write, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ CREATE TABLE runners (
     kind         TEXT    NOT NULL,
     lock_path    TEXT,
     doorbell     TEXT,
+    lease_ms     INTEGER NOT NULL CHECK (lease_ms > 0),
     started_at   INTEGER NOT NULL,
     heartbeat_at INTEGER NOT NULL
 );

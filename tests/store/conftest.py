@@ -95,12 +95,17 @@ class Book:
         self.workflow_no = await self.write(self.publication(name, revision=revision, **fields))
         return self.workflow_no
 
-    async def register(self, id: str = "runner-1", *, pid: int = 1) -> int:
+    async def register(self, id: str = "runner-1", **fields: Any) -> int:
         """Enter a runner."""
-        runner = Register(
-            id=id, pid=pid, host="here", kind="worker", lock_path=None, doorbell=None, at=self.tick()
-        )
-        return int(await self.write(runner))
+        usual: dict[str, Any] = {
+            "pid": 1,
+            "host": "here",
+            "kind": "worker",
+            "lock_path": None,
+            "doorbell": None,
+            "at": self.tick(),
+        }
+        return int(await self.write(Register(id=id, **(usual | fields))))
 
     def starting(self, id: str = "e1", *, state: State = State.EXECUTING, **fields: Any) -> Start:
         """An execution that nobody owns, with one line in its log."""

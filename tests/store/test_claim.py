@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from perdure.store.errors import Conflict, LeaseLost, NotFound
-from perdure.store.records import Loaded
+from perdure.store.records import LEASE_MS, Loaded
 from perdure.store.states import StepState
 from perdure.store.writes import DeleteExecution, Deregister, Renew, TimerWrite
 
@@ -107,7 +107,8 @@ async def test_an_outcome_ends_the_suspicion(book):
     execution = await book.move(await book.start(runner_no=dead), attempts=(book.attempt(0),))
     await book.write(Deregister(runner_no=dead, died=True))
     done = book.outcome(0, before=StepState.RUNNING)
-    await book.move(execution, attempts=(done,))
+    await book.write(book.claim(await book.execution(), await book.register("runner-2")))
+    await book.move(await book.execution(), attempts=(done,))
     assert await book.store.suspects(deaths=1, limit=10) == []
 
 
@@ -131,8 +132,54 @@ async def test_what_does_not_exist_cannot_be_loaded(book):
 
 
 async def test_a_runner_that_is_not_on_the_list_cannot_claim(book):
-    """The foreign key refuses it."""
+    """Others took it off; it is told to register anew."""
     execution = await book.start()
-    answer = await book.answer_to(book.claim(execution, 99))
-    assert "refused by the database" in str(answer)
+    with pytest.raises(NotFound, match=r"no runner 99: .* register anew"):
+        await book.write(book.claim(execution, 99))
     assert (await book.execution()).epoch == 0
+
+
+async def test_a_runner_that_is_not_on_the_list_cannot_start(book):
+    """Nothing of the execution is written; what nobody owns needs no runner."""
+    await book.publish()
+    with pytest.raises(NotFound, match=r"no runner 99: .* register anew"):
+        await book.write(book.starting(runner_no=99))
+    assert await book.store.execution("e1") is None
+
+
+async def test_whatever_a_buried_runner_still_writes_is_refused(book):
+    """Also before anybody has claimed what it owned: the burial itself raises the epoch."""
+    dead = await book.register()
+    execution = await book.start(runner_no=dead)
+    assert await book.write(Deregister(runner_no=dead, died=True)) == 1
+    with pytest.raises(LeaseLost) as lost:
+        await book.move(execution)
+    assert (lost.value.held_epoch, lost.value.current_epoch) == (1, 2)
+    assert await book.store.held() == {}
+
+
+async def test_a_runner_that_was_heard_meanwhile_is_not_buried(book):
+    """Whoever judged it silent had an older heartbeat in mind; nothing is changed."""
+    slow = await book.register()
+    await book.start(runner_no=slow)
+    [before] = await book.store.runners()
+    heard_at = int(before.heartbeat_at.timestamp() * 1000)
+    await book.write(Renew(runner_no=slow, at=book.tick()))
+    assert await book.write(Deregister(runner_no=slow, died=True, heard_at=heard_at)) == 0
+    assert await book.store.held() == {slow: 1}
+    [after] = await book.store.runners()
+    heard_at = int(after.heartbeat_at.timestamp() * 1000)
+    assert await book.write(Deregister(runner_no=slow, died=True, heard_at=heard_at)) == 1
+    assert await book.write(Deregister(runner_no=slow, died=True)) == 0
+    assert await book.store.held() == {}
+
+
+async def test_each_runner_is_listed_with_its_lease_and_what_it_holds(book):
+    """How many executions each owns; who owns none is not counted."""
+    first, second = await book.register("runner-1", lease_ms=700), await book.register("runner-2")
+    for number in range(3):
+        await book.start(f"e{number}", runner_no=first)
+    await book.start("free")
+    assert await book.store.held() == {first: 3}
+    runners = {runner.no: runner.lease_ms for runner in await book.store.runners()}
+    assert runners == {first: 700, second: LEASE_MS}

@@ -115,11 +115,12 @@ class Lives(RuleBasedStateMachine):
     @rule(runner_no=consumes(runners), died=st.sampled_from([True, True, False]))
     def deregister(self, runner_no: int, *, died: bool) -> None:
         """A process leaves, or is found dead: what it owned is free, what it ran counts a death."""
-        assert self.ask(Deregister(runner_no=runner_no, died=died)) is None
+        assert self.ask(Deregister(runner_no=runner_no, died=died)) == 1
         self.registered.discard(runner_no)
         for life in self.lives.values():
             if life.runner_no == runner_no:
                 life.runner_no = None
+                life.epoch += died
                 for step in life.steps.values():
                     step.deaths += died and step.state is StepState.RUNNING
 
