@@ -1,11 +1,10 @@
-"""Each write as a function over an open transaction: `APPLY[type(write)](connection, write)`.
+"""Each write as a script for an open transaction: `APPLY[type(write)](write)`.
 
-Refusals are raised as PerdureError; whoever runs the function rolls its savepoint back.
+Refusals are raised as PerdureError; whoever runs the script rolls its savepoint back.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -14,8 +13,8 @@ import msgspec
 from perdure.store import transitions
 from perdure.store.delta import text
 from perdure.store.errors import IllegalTransition, MailboxFull, NotFound
-from perdure.store.protocol import Answer
 from perdure.store.records import INBOX_MAX
+from perdure.store.script import Cursor, Script
 from perdure.store.states import TERMINAL
 from perdure.store.writes import (
     AnswerMessage,
@@ -35,135 +34,154 @@ from perdure.store.writes import (
 )
 
 
-def post(connection: sqlite3.Connection, write: Post) -> int:
+def post(write: Post) -> Script[int]:
     """Put the message in; the same command id twice is one message."""
-    execution = connection.execute(
-        "SELECT no FROM workflow_executions WHERE id = ?", (write.execution_id,)
-    ).fetchone()
+    execution = (yield "SELECT no FROM workflow_executions WHERE id = ?", (write.execution_id,)).fetchone()
     if execution is None:
         raise NotFound("execution", write.execution_id)
-    known = connection.execute(
-        "SELECT no FROM workflow_messages WHERE execution_no = ? AND command_id = ?",
-        (execution[0], write.command_id),
+    known = (
+        yield (
+            "SELECT no FROM workflow_messages WHERE execution_no = ? AND command_id = ?",
+            (execution[0], write.command_id),
+        )
     ).fetchone()
     if known is not None:
         return int(known[0])
-    (waiting,) = connection.execute(
-        "SELECT count(*) FROM workflow_messages WHERE execution_no = ? AND applied_version IS NULL", execution
+    (waiting,) = (
+        yield (
+            "SELECT count(*) FROM workflow_messages WHERE execution_no = ? AND applied_version IS NULL",
+            execution,
+        )
     ).fetchone()
     if waiting >= INBOX_MAX:
         raise MailboxFull(write.execution_id, limit=INBOX_MAX)
-    return _inserted(
-        connection.execute(
-            "INSERT INTO workflow_messages (execution_no, command_id, kind, payload, sender, created_at) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                execution[0],
-                write.command_id,
-                write.kind,
-                text(write.payload, "a message"),
-                write.sender,
-                write.at,
-            ),
-        )
+    cursor = yield (
+        (
+            "INSERT INTO workflow_messages "
+            "(execution_no, command_id, kind, payload, sender, created_at) VALUES (?, ?, ?, ?, ?, ?)"
+        ),
+        (
+            execution[0],
+            write.command_id,
+            write.kind,
+            text(write.payload, "a message"),
+            write.sender,
+            write.at,
+        ),
     )
+    return _inserted(cursor)
 
 
-def answer_message(connection: sqlite3.Connection, write: AnswerMessage) -> None:
+def answer_message(write: AnswerMessage) -> Script[None]:
     """Answer a message at the version the execution is at; the first answer stays."""
-    answered = connection.execute(
-        "UPDATE workflow_messages SET answer = coalesce(answer, ?), applied_version = "
-        "coalesce(applied_version, (SELECT version FROM workflow_executions WHERE no = execution_no)) "
-        "WHERE no = ?",
-        (text(write.answer, "an answer"), write.message_no),
+    answered = (
+        yield (
+            (
+                "UPDATE workflow_messages SET answer = coalesce(answer, ?), "
+                "applied_version = coalesce(applied_version, "
+                "(SELECT version FROM workflow_executions WHERE no = execution_no)) "
+                "WHERE no = ?"
+            ),
+            (text(write.answer, "an answer"), write.message_no),
+        )
     ).rowcount
     if answered == 0:
         raise NotFound("message", write.message_no)
 
 
-def publish(connection: sqlite3.Connection, write: Publish) -> int:
+def publish(write: Publish) -> Script[int]:
     """Store the revision unless it is known, and make it the active one of its name."""
-    connection.execute(
+    yield (
         "UPDATE workflows SET is_active = 0 WHERE name = ? AND is_active = 1 AND revision <> ?",
         (write.name, write.revision),
     )
-    known = connection.execute(
-        "SELECT no FROM workflows WHERE name = ? AND revision = ?", (write.name, write.revision)
+    known = (
+        yield "SELECT no FROM workflows WHERE name = ? AND revision = ?", (write.name, write.revision)
     ).fetchone()
     if known is not None:
-        connection.execute("UPDATE workflows SET is_active = 1 WHERE no = ? AND is_active = 0", known)
+        yield "UPDATE workflows SET is_active = 1 WHERE no = ? AND is_active = 0", known
         return int(known[0])
-    no = _inserted(
-        connection.execute(
+    cursor = yield (
+        (
             "INSERT INTO workflows (name, revision, version, description, author, tags, definition, "
-            "is_active, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?)",
-            (
-                write.name,
-                write.revision,
-                write.version,
-                write.description,
-                write.author,
-                msgspec.json.encode(write.tags).decode(),
-                write.definition.decode(),
-                write.at,
-            ),
-        )
+            "is_active, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?)"
+        ),
+        (
+            write.name,
+            write.revision,
+            write.version,
+            write.description,
+            write.author,
+            msgspec.json.encode(write.tags).decode(),
+            write.definition.decode(),
+            write.at,
+        ),
     )
-    _insert_steps(connection, no, write)
+    no = _inserted(cursor)
+    yield from _insert_steps(no, write)
     return no
 
 
-def _insert_steps(connection: sqlite3.Connection, no: int, write: Publish) -> None:
+def _insert_steps(no: int, write: Publish) -> Script[None]:
     """The nodes, then the edges; an edge carries the level of the step that has the need."""
-    connection.executemany(
-        "INSERT INTO workflow_steps (workflow_no, no, key, level, agent) VALUES (?, ?, ?, ?, ?)",
-        [(no, step.no, step.key, step.level, step.agent) for step in write.steps],
-    )
-    connection.executemany(
-        "INSERT INTO workflow_dependencies (workflow_no, step_no, needs_no, level) VALUES (?, ?, ?, ?)",
-        [(no, step.no, need, step.level) for step in write.steps for need in step.needs],
-    )
-
-
-def register(connection: sqlite3.Connection, write: Register) -> int:
-    """Enter a runner into the list."""
-    return _inserted(
-        connection.execute(
-            "INSERT INTO runners (id, pid, host, kind, lock_path, doorbell, lease_ms, started_at, "
-            "heartbeat_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                write.id,
-                write.pid,
-                write.host,
-                write.kind,
-                write.lock_path,
-                write.doorbell,
-                write.lease_ms,
-                write.at,
-                write.at,
-            ),
+    for step in write.steps:
+        yield (
+            "INSERT INTO workflow_steps (workflow_no, no, key, level, agent) VALUES (?, ?, ?, ?, ?)",
+            (no, step.no, step.key, step.level, step.agent),
         )
+    for step in write.steps:
+        for need in step.needs:
+            yield (
+                (
+                    "INSERT INTO workflow_dependencies (workflow_no, step_no, needs_no, level) "
+                    "VALUES (?, ?, ?, ?)"
+                ),
+                (no, step.no, need, step.level),
+            )
+
+
+def register(write: Register) -> Script[int]:
+    """Enter a runner into the list."""
+    cursor = yield (
+        INSERT_RUNNER,
+        (
+            write.id,
+            write.pid,
+            write.host,
+            write.kind,
+            write.lock_path,
+            write.doorbell,
+            write.lease_ms,
+            write.at,
+            write.at,
+        ),
     )
+    return _inserted(cursor)
 
 
-def renew(connection: sqlite3.Connection, write: Renew) -> None:
+INSERT_RUNNER: Final = """
+INSERT INTO runners (id, pid, host, kind, lock_path, doorbell, lease_ms, started_at, heartbeat_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+def renew(write: Renew) -> Script[None]:
     """Note that the runner is alive."""
-    beats = connection.execute(
-        "UPDATE runners SET heartbeat_at = ? WHERE no = ?", (write.at, write.runner_no)
-    )
+    beats = yield "UPDATE runners SET heartbeat_at = ? WHERE no = ?", (write.at, write.runner_no)
     if beats.rowcount == 0:
         raise transitions.not_listed(write.runner_no)
 
 
-def deregister(connection: sqlite3.Connection, write: Deregister) -> int:
+def deregister(write: Deregister) -> Script[int]:
     """Take the runner off the list; what it still owned belongs to nobody. Twice is once."""
-    row = connection.execute("SELECT heartbeat_at FROM runners WHERE no = ?", (write.runner_no,)).fetchone()
+    listed = yield "SELECT heartbeat_at FROM runners WHERE no = ?", (write.runner_no,)
+    row = listed.fetchone()
     if row is None or write.heard_at not in (None, row[0]):
         return 0
     if write.died:
-        connection.execute(COUNT_DEATHS, (write.runner_no,))
-    connection.execute(FREE, (write.died, write.runner_no))
-    connection.execute("DELETE FROM runners WHERE no = ?", (write.runner_no,))
+        yield COUNT_DEATHS, (write.runner_no,)
+    yield FREE, (int(write.died), write.runner_no)
+    yield "DELETE FROM runners WHERE no = ?", (write.runner_no,)
     return 1
 
 
@@ -174,9 +192,9 @@ WHERE state = 'running' AND execution_no IN (SELECT no FROM workflow_executions 
 """
 
 
-def release(connection: sqlite3.Connection, write: Release) -> None:
+def release(write: Release) -> Script[None]:
     """Give the execution up, unless somebody else has taken it over."""
-    connection.execute(
+    yield (
         "UPDATE workflow_executions SET runner_no = NULL WHERE no = ? AND epoch = ?",
         (write.execution_no, write.epoch),
     )
@@ -193,10 +211,10 @@ ROWS_OF_AN_EXECUTION: Final = (
 )
 
 
-def delete_execution(connection: sqlite3.Connection, write: DeleteExecution) -> None:
+def delete_execution(write: DeleteExecution) -> Script[None]:
     """Delete a terminal execution with all its rows."""
-    row = connection.execute(
-        "SELECT no, state, version FROM workflow_executions WHERE id = ?", (write.execution_id,)
+    row = (
+        yield "SELECT no, state, version FROM workflow_executions WHERE id = ?", (write.execution_id,)
     ).fetchone()
     if row is None:
         raise NotFound("execution", write.execution_id)
@@ -204,49 +222,49 @@ def delete_execution(connection: sqlite3.Connection, write: DeleteExecution) -> 
     if state not in TERMINAL:
         hint = "cancel it first"
         raise IllegalTransition(write.execution_id, state=state, command="delete", version=version, hint=hint)
-    connection.execute("INSERT INTO workflow_deletions (execution_no) VALUES (?)", (no,))
+    yield "INSERT INTO workflow_deletions (execution_no) VALUES (?)", (no,)
     for table in ROWS_OF_AN_EXECUTION:
-        connection.execute(f"DELETE FROM {table} WHERE execution_no = ?", (no,))  # noqa: S608  our own names
-    connection.execute("DELETE FROM workflow_executions WHERE no = ?", (no,))
+        (yield f"DELETE FROM {table} WHERE execution_no = ?", (no,))  # noqa: S608  our own names
+    yield "DELETE FROM workflow_executions WHERE no = ?", (no,)
 
 
-def delete_workflow(connection: sqlite3.Connection, write: DeleteWorkflow) -> None:
+def delete_workflow(write: DeleteWorkflow) -> Script[None]:
     """Delete a revision that no execution uses."""
-    row = connection.execute(
-        "SELECT no FROM workflows WHERE name = ? AND revision = ?", (write.name, write.revision)
+    row = (
+        yield "SELECT no FROM workflows WHERE name = ? AND revision = ?", (write.name, write.revision)
     ).fetchone()
     name = f"{write.name}@{write.revision}"
     if row is None:
         raise NotFound("workflow revision", name)
-    (uses,) = connection.execute(
-        "SELECT count(*) FROM workflow_executions WHERE workflow_no = ?", row
-    ).fetchone()
+    (uses,) = (yield "SELECT count(*) FROM workflow_executions WHERE workflow_no = ?", row).fetchone()
     if uses:
         hint = "delete them first"
         state = f"used by {uses} execution{'s' if uses > 1 else ''}"
         raise IllegalTransition(name, kind="workflow", state=state, command="delete", hint=hint)
-    connection.execute("DELETE FROM workflow_dependencies WHERE workflow_no = ?", row)
-    connection.execute("DELETE FROM workflow_steps WHERE workflow_no = ?", row)
-    connection.execute("DELETE FROM workflows WHERE no = ?", row)
+    yield "DELETE FROM workflow_dependencies WHERE workflow_no = ?", row
+    yield "DELETE FROM workflow_steps WHERE workflow_no = ?", row
+    yield "DELETE FROM workflows WHERE no = ?", row
 
 
-def update_execution(connection: sqlite3.Connection, write: UpdateExecution) -> None:
+def update_execution(write: UpdateExecution) -> Script[None]:
     """Change the priority; the version stays, for the owner's next change to be no conflict."""
-    updated = connection.execute(
-        "UPDATE workflow_executions SET priority = ?, updated_at = ? WHERE id = ?",
-        (write.priority, write.at, write.execution_id),
+    updated = (
+        yield (
+            "UPDATE workflow_executions SET priority = ?, updated_at = ? WHERE id = ?",
+            (write.priority, write.at, write.execution_id),
+        )
     ).rowcount
     if updated == 0:
         raise NotFound("execution", write.execution_id)
 
 
-def _inserted(cursor: sqlite3.Cursor) -> int:
+def _inserted(cursor: Cursor) -> int:
     """The key of the row just inserted."""
     assert cursor.lastrowid is not None
     return cursor.lastrowid
 
 
-APPLY: Final[dict[type[Write], Callable[[sqlite3.Connection, Any], Answer]]] = {
+APPLY: Final[dict[type[Write], Callable[[Any], Script[Any]]]] = {
     Start: transitions.start,
     Change: transitions.change,
     Claim: transitions.claim,

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from perdure.store.apply import APPLY
-from perdure.store.connection import Link
+from perdure.store.connection import Link, run
 from perdure.store.errors import OutcomeUnknown, PerdureError, StoreError
 from perdure.store.protocol import Answer
+from perdure.store.statements import execute_statements
+from perdure.store.transitions import explain
 from perdure.store.translate import REFUSED, is_refusal, refused, translated
-from perdure.store.writes import Write
+from perdure.store.writes import Write, statements_of
 
 # A commit that fails in the file system may have reached the log before its sync failed: whoever
 # opens the file after a crash would find it there, although this process was told it had failed.
@@ -93,7 +95,8 @@ def _apply(connection: sqlite3.Connection, index: int, write: Write) -> Answer:
     """Apply one write, or undo it alone and say why it was refused."""
     connection.execute("SAVEPOINT write")
     try:
-        answer: Any = APPLY[type(write)](connection, write)
+        answer: Any = run(connection, APPLY[type(write)](write))
+        execute_statements(connection, statements_of(write, answer))
     except PerdureError as error:
         answer = error
     except REFUSED as error:
@@ -102,6 +105,8 @@ def _apply(connection: sqlite3.Connection, index: int, write: Write) -> Answer:
         answer = refused(error, type(write).__name__)
         if not connection.in_transaction:
             raise _TransactionLostError(index, answer) from error
+        connection.execute("ROLLBACK TO write")
+        answer = run(connection, explain(write)) or answer
     if isinstance(answer, PerdureError):
         connection.execute("ROLLBACK TO write")
     connection.execute("RELEASE write")

@@ -18,6 +18,7 @@ from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast
 import aiosqlite
 
 from perdure.store.errors import StoreClosed, StoreError
+from perdure.store.script import Script
 
 IN_MEMORY: Final = ":memory:"
 STATEMENTS_CACHED: Final = 256  # more than the store has distinct statements, so none is parsed twice
@@ -80,6 +81,26 @@ class Link:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def run(connection: sqlite3.Connection, script: Script[T]) -> T:
+    """Hold the whole conversation. Raises what it raises, and sqlite3.Error."""
+    execute = connection.execute
+    try:
+        statement = next(script)
+        while True:
+            statement = script.send(execute(*statement))
+    except StopIteration as done:
+        return cast("T", done.value)
+
+
+def run_at_one_moment(connection: sqlite3.Connection, script: Script[T]) -> T:
+    """The same; no commit of anybody else shows between one question and the next."""
+    connection.execute("BEGIN")
+    try:
+        return run(connection, script)
+    finally:
+        connection.execute("ROLLBACK")
 
 
 class Connection(Protocol):

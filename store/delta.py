@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any, Final
 
 from perdure.store.errors import DuplicateCommand, IllegalTransition, NotFound, PayloadTooLarge
 from perdure.store.records import PAYLOAD_BYTES_MAX
+from perdure.store.script import Script
 from perdure.store.states import StepState, step_can_become
 from perdure.store.writes import AttemptWrite, CheckpointWrite, Delta, EventWrite, MessageWrite, TimerWrite
 
@@ -20,7 +20,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 # the new state's own.
 MOVE_ATTEMPT: Final = """
 UPDATE workflow_step_executions
-SET state = ?, is_outcome = max(is_outcome, ?), settled_version = coalesce(settled_version, ?),
+SET state = ?, is_outcome = is_outcome | ?, settled_version = coalesce(settled_version, ?),
     started_at = coalesce(?, started_at), finished_at = coalesce(?, finished_at),
     due_at = ?, alone = ?, error = coalesce(?, error), output = coalesce(?, output)
 WHERE execution_no = ? AND step_no = ? AND generation = ? AND attempt = ? AND state = ?
@@ -77,32 +77,30 @@ def illegal_attempt(attempts: tuple[AttemptWrite, ...]) -> AttemptWrite | None:
     return None
 
 
-def write(  # noqa: PLR0917  the innermost loop: positional is what it can afford
-    connection: sqlite3.Connection, no: int, execution_id: str, version: int, at: int, delta: Delta
-) -> int:
+def write(no: int, execution_id: str, version: int, at: int, delta: Delta) -> Script[int]:
     """Write all of it as of `version`; return the id of the first event, or 0.
 
     Raises IllegalTransition when an attempt is not in the state its move begins with,
-    DuplicateCommand, NotFound for a message, PayloadTooLarge, sqlite3.Error.
+    DuplicateCommand, NotFound for a message, PayloadTooLarge.
     """
     for attempt in delta.attempts:
         if attempt.before is None:
-            _insert_attempt(connection, no, version, attempt)
+            yield from _insert_attempt(no, version, attempt)
         else:
-            _move_attempt(connection, no, execution_id, version, attempt)
+            yield from _move_attempt(no, execution_id, version, attempt)
     for timer in delta.timers:
-        _set_timer(connection, no, timer)
+        yield from _set_timer(no, timer)
     for message in delta.messages:
-        _apply_message(connection, no, version, message)
+        yield from _apply_message(no, version, message)
     if delta.checkpoint is not None:
-        _insert_checkpoint(connection, no, version, at, delta.checkpoint)
+        yield from _insert_checkpoint(no, version, at, delta.checkpoint)
     if not delta.events:
         return 0
-    return _append_events(connection, no, execution_id, version, at, delta.events)
+    return (yield from _append_events(no, execution_id, version, at, delta.events))
 
 
-def _insert_attempt(connection: sqlite3.Connection, no: int, version: int, attempt: AttemptWrite) -> None:
-    connection.execute(
+def _insert_attempt(no: int, version: int, attempt: AttemptWrite) -> Script[None]:
+    yield (
         INSERT_ATTEMPT,
         (
             no,
@@ -124,40 +122,44 @@ def _insert_attempt(connection: sqlite3.Connection, no: int, version: int, attem
     )
 
 
-def _move_attempt(
-    connection: sqlite3.Connection, no: int, execution_id: str, version: int, attempt: AttemptWrite
-) -> None:
-    moved = connection.execute(
-        MOVE_ATTEMPT,
-        (
-            attempt.state,
-            attempt.is_outcome,
-            version if attempt.is_outcome else None,
-            attempt.started_at,
-            attempt.finished_at,
-            attempt.due_at,
-            attempt.alone,
-            text(attempt.error, "an error"),
-            text(attempt.output, "the output of a step"),
-            no,
-            attempt.step_no,
-            attempt.generation,
-            attempt.attempt,
-            attempt.before,
-        ),
+def _move_attempt(no: int, execution_id: str, version: int, attempt: AttemptWrite) -> Script[None]:
+    moved = (
+        yield (
+            MOVE_ATTEMPT,
+            (
+                attempt.state,
+                attempt.is_outcome,
+                version if attempt.is_outcome else None,
+                attempt.started_at,
+                attempt.finished_at,
+                attempt.due_at,
+                attempt.alone,
+                text(attempt.error, "an error"),
+                text(attempt.output, "the output of a step"),
+                no,
+                attempt.step_no,
+                attempt.generation,
+                attempt.attempt,
+                attempt.before,
+            ),
+        )
     ).rowcount
     if moved == 0:
-        raise misplaced_attempt(connection, no, execution_id, version, attempt)
+        raise (yield from misplaced_attempt(no, execution_id, version, attempt))
 
 
 def misplaced_attempt(
-    connection: sqlite3.Connection, no: int, execution_id: str, version: int, attempt: AttemptWrite
-) -> IllegalTransition:
+    no: int, execution_id: str, version: int, attempt: AttemptWrite
+) -> Script[IllegalTransition]:
     """Say where the attempt really is."""
-    row = connection.execute(
-        "SELECT state FROM workflow_step_executions "
-        "WHERE execution_no = ? AND step_no = ? AND generation = ? AND attempt = ?",
-        (no, attempt.step_no, attempt.generation, attempt.attempt),
+    row = (
+        yield (
+            (
+                "SELECT state FROM workflow_step_executions "
+                "WHERE execution_no = ? AND step_no = ? AND generation = ? AND attempt = ?"
+            ),
+            (no, attempt.step_no, attempt.generation, attempt.attempt),
+        )
     ).fetchone()
     return IllegalTransition(
         execution_id,
@@ -167,23 +169,21 @@ def misplaced_attempt(
     )
 
 
-def _set_timer(connection: sqlite3.Connection, no: int, timer: TimerWrite) -> None:
+def _set_timer(no: int, timer: TimerWrite) -> Script[None]:
     if timer.due_at is None:
-        connection.execute(CLEAR_TIMER, (no, timer.kind, timer.step_no))
+        yield CLEAR_TIMER, (no, timer.kind, timer.step_no)
     else:
-        connection.execute(SET_TIMER, (no, timer.kind, timer.step_no, timer.due_at))
+        yield SET_TIMER, (no, timer.kind, timer.step_no, timer.due_at)
 
 
-def _apply_message(connection: sqlite3.Connection, no: int, version: int, message: MessageWrite) -> None:
+def _apply_message(no: int, version: int, message: MessageWrite) -> Script[None]:
     answer = text(message.answer, "an answer")
-    if connection.execute(APPLY_MESSAGE, (version, answer, message.no, no)).rowcount == 0:
+    if (yield APPLY_MESSAGE, (version, answer, message.no, no)).rowcount == 0:
         raise NotFound("message", message.no, hint="the execution's inbox does not hold it")
 
 
-def _insert_checkpoint(
-    connection: sqlite3.Connection, no: int, version: int, at: int, checkpoint: CheckpointWrite
-) -> None:
-    connection.execute(
+def _insert_checkpoint(no: int, version: int, at: int, checkpoint: CheckpointWrite) -> Script[None]:
+    yield (
         INSERT_CHECKPOINT,
         (
             no,
@@ -199,19 +199,18 @@ def _insert_checkpoint(
     )
 
 
-def _append_events(  # noqa: PLR0917  as above
-    connection: sqlite3.Connection,
+def _append_events(
     no: int,
     execution_id: str,
     version: int,
     at: int,
     events: tuple[EventWrite, ...],
-) -> int:
+) -> Script[int]:
     """Append in order; within one transaction the ids are consecutive."""
     first: int = 0
     for event in events:
         if event.command_id is not None:
-            _refuse_repetition(connection, no, execution_id, event.command_id)
+            yield from _refuse_repetition(no, execution_id, event.command_id)
         row: tuple[Any, ...] = (
             no,
             version,
@@ -223,15 +222,13 @@ def _append_events(  # noqa: PLR0917  as above
             event.command_id,
             text(event.data, "the data of an event"),
         )
-        inserted = connection.execute(INSERT_EVENT, row).lastrowid
+        inserted = (yield INSERT_EVENT, row).lastrowid
         first = first or inserted or 0
     return first
 
 
-def _refuse_repetition(connection: sqlite3.Connection, no: int, execution_id: str, command_id: str) -> None:
+def _refuse_repetition(no: int, execution_id: str, command_id: str) -> Script[None]:
     """Raise DuplicateCommand when the command is in the log already."""
-    found = connection.execute(
-        "SELECT 1 FROM workflow_events WHERE execution_no = ? AND command_id = ?", (no, command_id)
-    )
+    found = yield "SELECT 1 FROM workflow_events WHERE execution_no = ? AND command_id = ?", (no, command_id)
     if found.fetchone() is not None:
         raise DuplicateCommand(execution_id, command_id=command_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from typing import Any, Final
 
 from perdure.store import rows
@@ -19,6 +18,7 @@ from perdure.store.records import (
     Workflow,
     WorkflowStatistics,
 )
+from perdure.store.script import Script
 from perdure.store.states import STATES_OF, Status
 
 ID_PART: Final = re.compile(r"[A-Za-z0-9._-]*", re.ASCII)
@@ -30,43 +30,44 @@ def bounded(limit: int) -> int:
     return max(0, min(limit, PAGE_MAX))
 
 
-def execution(connection: sqlite3.Connection, execution_id: str) -> Execution | None:
+def execution(execution_id: str) -> Script[Execution | None]:
     """One execution, or None."""
-    row = connection.execute(rows.EXECUTION + "WHERE e.id = ?", (execution_id,)).fetchone()
+    row = (yield rows.EXECUTION + "WHERE e.id = ?", (execution_id,)).fetchone()
     return None if row is None else rows.execution(row)
 
 
-def summary(connection: sqlite3.Connection, execution_id: str) -> ExecutionSummary | None:
+def summary(execution_id: str) -> Script[ExecutionSummary | None]:
     """One execution and how far its steps have come, or None."""
-    row = connection.execute(rows.SUMMARY + "WHERE e.id = ?", (execution_id,)).fetchone()
+    row = (yield rows.SUMMARY + "WHERE e.id = ?", (execution_id,)).fetchone()
     return None if row is None else rows.summary(row)
 
 
-def find(connection: sqlite3.Connection, prefix: str, limit: int) -> list[str]:
+def find(prefix: str, limit: int) -> Script[list[str]]:
     """Ids that begin with that text, newest first: a range of the id index, so no LIKE to escape."""
     if not ID_PART.fullmatch(prefix):
         return []
     newest_first = "ORDER BY no DESC LIMIT ?"
     if not prefix:
-        found = connection.execute(f"SELECT id FROM workflow_executions {newest_first}", (bounded(limit),))
+        found = yield f"SELECT id FROM workflow_executions {newest_first}", (bounded(limit),)
         return [row[0] for row in found]
-    found = connection.execute(
-        "SELECT id FROM workflow_executions INDEXED BY workflow_executions_id "
-        f"WHERE id >= ? AND id < ? {newest_first}",
+    found = yield (
+        (
+            "SELECT id FROM workflow_executions INDEXED BY workflow_executions_id "
+            f"WHERE id >= ? AND id < ? {newest_first}"
+        ),
         (prefix, prefix + AFTER_EVERY_ID, bounded(limit)),
     )
     return [row[0] for row in found]
 
 
 def executions(
-    connection: sqlite3.Connection,
     *,
     status: Status | None,
     workflow: str | None,
     since: int | None,
     limit: int,
     after: str | None,
-) -> list[ExecutionSummary]:
+) -> Script[list[ExecutionSummary]]:
     """A page of executions, newest first, after that id. Raises NotFound when it is gone.
 
     The page is chosen first, among the executions alone; only what is on it is summed up.
@@ -85,36 +86,34 @@ def executions(
         parameters.append(since)
     if after is not None:
         where.append("e.no < ?")
-        parameters.append(_no_of(connection, after))
+        parameters.append((yield from _no_of(after)))
     filters = "WHERE " + " AND ".join(where) if where else ""
     parameters.append(bounded(limit))
     page = f"SELECT e.no FROM workflow_executions e {filters} ORDER BY e.no DESC LIMIT ?"
-    found = connection.execute(f"{rows.SUMMARY} WHERE e.no IN ({page}) ORDER BY e.no DESC", parameters)
+    found = yield f"{rows.SUMMARY} WHERE e.no IN ({page}) ORDER BY e.no DESC", parameters
     return list(map(rows.summary, found))
 
 
-def _no_of(connection: sqlite3.Connection, execution_id: str) -> int:
-    row = connection.execute("SELECT no FROM workflow_executions WHERE id = ?", (execution_id,)).fetchone()
+def _no_of(execution_id: str) -> Script[int]:
+    row = (yield "SELECT no FROM workflow_executions WHERE id = ?", (execution_id,)).fetchone()
     if row is None:
         raise NotFound("execution", execution_id, hint="begin the list anew")
     return int(row[0])
 
 
-def attempts(connection: sqlite3.Connection, execution_id: str) -> list[Attempt]:
+def attempts(execution_id: str) -> Script[list[Attempt]]:
     """Every attempt of every step, in step order."""
-    found = connection.execute(
-        rows.ATTEMPT + "WHERE e.id = ? ORDER BY a.step_no, a.generation, a.attempt", (execution_id,)
-    )
+    found = yield rows.ATTEMPT + "WHERE e.id = ? ORDER BY a.step_no, a.generation, a.attempt", (execution_id,)
     return list(map(rows.attempt, found))
 
 
-def events(connection: sqlite3.Connection, execution_id: str | None, after: int, limit: int) -> list[Event]:
+def events(execution_id: str | None, after: int, limit: int) -> Script[list[Event]]:
     """The log after that event id, oldest first, of one execution or of all."""
     limit = bounded(limit)
     if execution_id is None:
-        found = connection.execute(rows.EVENT + "WHERE v.id > ? ORDER BY v.id LIMIT ?", (after, limit))
+        found = yield rows.EVENT + "WHERE v.id > ? ORDER BY v.id LIMIT ?", (after, limit)
         return list(map(rows.event, found))
-    found = connection.execute(
+    found = yield (
         rows.EVENT
         + "WHERE v.execution_no = (SELECT no FROM workflow_executions WHERE id = ?) AND v.id > ? "
         + "ORDER BY v.id LIMIT ?",
@@ -123,18 +122,18 @@ def events(connection: sqlite3.Connection, execution_id: str | None, after: int,
     return list(map(rows.event, found))
 
 
-def checkpoints(connection: sqlite3.Connection, execution_id: str, limit: int) -> list[Checkpoint]:
+def checkpoints(execution_id: str, limit: int) -> Script[list[Checkpoint]]:
     """Checkpoints, newest first."""
-    found = connection.execute(
+    found = yield (
         rows.CHECKPOINT + "WHERE e.id = ? ORDER BY k.version DESC LIMIT ?",
         (execution_id, bounded(limit)),
     )
     return list(map(rows.checkpoint, found))
 
 
-def checkpoint(connection: sqlite3.Connection, execution_id: str, wanted: str | int) -> Checkpoint | None:
+def checkpoint(execution_id: str, wanted: str | int) -> Script[Checkpoint | None]:
     """The newest checkpoint of that label or version (the number, or its digits), or None."""
-    found = connection.execute(
+    found = yield (
         rows.CHECKPOINT + "WHERE e.id = ? AND (k.label = ? OR CAST(k.version AS TEXT) = ?) "
         "ORDER BY k.version DESC LIMIT 1",
         (execution_id, wanted if isinstance(wanted, str) else None, str(wanted)),
@@ -143,9 +142,7 @@ def checkpoint(connection: sqlite3.Connection, execution_id: str, wanted: str | 
     return None if row is None else rows.checkpoint(row)
 
 
-def workflow(
-    connection: sqlite3.Connection, name: str, revision: str | None, version: str | None
-) -> Workflow | None:
+def workflow(name: str, revision: str | None, version: str | None) -> Script[Workflow | None]:
     """A revision by its hash or label (then the newest so labelled); without either the active one."""
     if revision is not None:
         where, parameters = "name = ? AND revision = ?", (name, revision)
@@ -153,32 +150,36 @@ def workflow(
         where, parameters = "name = ? AND version = ?", (name, version)
     else:
         where, parameters = "name = ? AND is_active = 1 AND ? = ''", (name, "")
-    found = connection.execute(f"{rows.WORKFLOW} WHERE {where} ORDER BY no DESC LIMIT 1", parameters)
+    found = yield f"{rows.WORKFLOW} WHERE {where} ORDER BY no DESC LIMIT 1", parameters
     row = found.fetchone()
     return None if row is None else rows.workflow(row)
 
 
-def workflow_by_no(connection: sqlite3.Connection, no: int) -> Workflow | None:
+def workflow_by_no(no: int) -> Script[Workflow | None]:
     """A revision by its key."""
-    row = connection.execute(rows.WORKFLOW + "WHERE no = ?", (no,)).fetchone()
+    row = (yield rows.WORKFLOW + "WHERE no = ?", (no,)).fetchone()
     return None if row is None else rows.workflow(row)
 
 
-def workflows(connection: sqlite3.Connection, active_only: bool) -> list[Workflow]:  # noqa: FBT001
+def workflows(active_only: bool) -> Script[list[Workflow]]:  # noqa: FBT001
     """The definitions, by name, newest revision first."""
     active = "WHERE is_active = 1" if active_only else ""
-    return list(map(rows.workflow, connection.execute(f"{rows.WORKFLOW} {active} ORDER BY name, no DESC")))
+    return list(map(rows.workflow, (yield f"{rows.WORKFLOW} {active} ORDER BY name, no DESC", ())))
 
 
-def steps(connection: sqlite3.Connection, workflow_no: int) -> list[Step]:
+def steps(workflow_no: int) -> Script[list[Step]]:
     """The nodes of one revision, in step order."""
-    return list(map(rows.step, connection.execute(rows.STEP, (workflow_no,))))
+    nodes = (yield rows.STEP, (workflow_no,)).fetchall()
+    needs: dict[int, list[str]] = {row[0]: [] for row in nodes}
+    for step_no, key in (yield rows.NEED, (workflow_no,)):
+        needs[step_no].append(key)
+    return [rows.step(row, tuple(needs[row[0]])) for row in nodes]
 
 
-def statistics(connection: sqlite3.Connection, workflow_name: str | None) -> list[WorkflowStatistics]:
+def statistics(workflow_name: str | None) -> Script[list[WorkflowStatistics]]:
     """How the executions of each workflow have fared."""
     if workflow_name is None:
-        found = connection.execute(rows.STATISTICS + "ORDER BY workflow")
+        found = yield rows.STATISTICS + "ORDER BY workflow", ()
     else:
-        found = connection.execute(rows.STATISTICS + "WHERE workflow = ?", (workflow_name,))
+        found = yield rows.STATISTICS + "WHERE workflow = ?", (workflow_name,)
     return list(map(rows.statistics, found))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from perdure.store import rows
@@ -11,34 +10,27 @@ from perdure.store.errors import NotFound
 from perdure.store.pages import bounded
 from perdure.store.records import PAGE_MAX, Attempt, Execution, Loaded, Message, Runner
 from perdure.store.rows import CLAIMABLE
+from perdure.store.script import Script
 
 
-def load(connection: sqlite3.Connection, execution_id: str) -> Loaded | None:
-    """All that is needed to take the execution up, as of one moment, or None."""
-    connection.execute("BEGIN")  # else a commit between two questions shows rows of two versions
-    try:
-        row = connection.execute(rows.EXECUTION + "WHERE e.id = ?", (execution_id,)).fetchone()
-        return None if row is None else _complete(connection, rows.execution(row))
-    finally:
-        connection.execute("ROLLBACK")
+def load(execution_id: str) -> Script[Loaded | None]:
+    """All that is needed to take the execution up, or None; to be asked as of one moment."""
+    row = (yield rows.EXECUTION + "WHERE e.id = ?", (execution_id,)).fetchone()
+    return None if row is None else (yield from _complete(rows.execution(row)))
 
 
-def load_by_no(connection: sqlite3.Connection, execution_no: int) -> Loaded:
+def load_by_no(execution_no: int) -> Script[Loaded]:
     """The same for an execution that is known to exist."""
-    row = connection.execute(rows.EXECUTION + "WHERE e.no = ?", (execution_no,)).fetchone()
-    return _complete(connection, rows.execution(row))
+    row = (yield rows.EXECUTION + "WHERE e.no = ?", (execution_no,)).fetchone()
+    return (yield from _complete(rows.execution(row)))
 
 
-def _complete(connection: sqlite3.Connection, execution: Execution) -> Loaded:
+def _complete(execution: Execution) -> Script[Loaded]:
     """Add what hangs on the execution."""
     no = (execution.no,)
-    attempts = connection.execute(
-        rows.ATTEMPT + "WHERE a.execution_no = ? ORDER BY a.step_no, a.generation, a.attempt", no
-    )
-    timers = connection.execute(rows.TIMER + "WHERE t.execution_no = ? ORDER BY t.due_at, t.step_no", no)
-    inbox = connection.execute(
-        rows.MESSAGE + "WHERE m.execution_no = ? AND m.answer IS NULL ORDER BY m.no", no
-    )
+    attempts = yield rows.ATTEMPT + "WHERE a.execution_no = ? ORDER BY a.step_no, a.generation, a.attempt", no
+    timers = yield rows.TIMER + "WHERE t.execution_no = ? ORDER BY t.due_at, t.step_no", no
+    inbox = yield rows.MESSAGE + "WHERE m.execution_no = ? AND m.answer IS NULL ORDER BY m.no", no
     return Loaded(
         execution=execution,
         attempts=tuple(map(rows.attempt, attempts)),
@@ -47,36 +39,36 @@ def _complete(connection: sqlite3.Connection, execution: Execution) -> Loaded:
     )
 
 
-def claimable(connection: sqlite3.Connection, limit: int, after_no: int) -> list[Execution]:
+def claimable(limit: int, after_no: int) -> Script[list[Execution]]:
     """Executions nobody owns that have something to do now, highest priority first, then oldest.
 
     Two ranges of one index: what is left of the priority of `after_no`, then every lower one.
     """
     limit = bounded(limit)
-    start = _priority_of(connection, after_no)
+    start = yield from _priority_of(after_no)
     query = rows.EXECUTION + f"WHERE {CLAIMABLE} "
     order = "ORDER BY e.priority DESC, e.no LIMIT ?"
     if start is None:
-        found = connection.execute(query + order, (limit,)).fetchall()
+        found = (yield query + order, (limit,)).fetchall()
         return list(map(rows.execution, found))
     same = query + "AND e.priority = ? AND e.no > ? " + order
-    found = connection.execute(same, (start, after_no, limit)).fetchall()
+    found = (yield same, (start, after_no, limit)).fetchall()
     if len(found) < limit:
         lower = query + "AND e.priority < ? " + order
-        found += connection.execute(lower, (start, limit - len(found))).fetchall()
+        found += (yield lower, (start, limit - len(found))).fetchall()
     return list(map(rows.execution, found))
 
 
-def _priority_of(connection: sqlite3.Connection, execution_no: int) -> int | None:
+def _priority_of(execution_no: int) -> Script[int | None]:
     """The priority a page ended at; None at the beginning, or when that execution is gone."""
-    found = connection.execute("SELECT priority FROM workflow_executions WHERE no = ?", (execution_no,))
+    found = yield "SELECT priority FROM workflow_executions WHERE no = ?", (execution_no,)
     row = found.fetchone()
     return None if row is None else row[0]
 
 
-def suspects(connection: sqlite3.Connection, deaths: int, limit: int) -> list[Execution]:
+def suspects(deaths: int, limit: int) -> Script[list[Execution]]:
     """Claimable executions with a step in whose attempt its process has died that often, or oftener."""
-    found = connection.execute(
+    found = yield (
         rows.EXECUTION
         + f"WHERE {CLAIMABLE} AND EXISTS (SELECT 1 FROM workflow_step_executions a "
         + "WHERE a.execution_no = e.no AND a.is_outcome = 0 AND a.deaths >= ?) ORDER BY e.no LIMIT ?",
@@ -92,61 +84,67 @@ _DUE = (
 )
 
 
-def due(connection: sqlite3.Connection, before: int, limit: int) -> list[str]:
+def due(before: int, limit: int) -> Script[list[str]]:
     """Waiting executions nobody owns with a timer due by then, in due order, each once.
 
     A paused execution's timers stay out: what falls due meanwhile fires when it is resumed.
     """
-    found = connection.execute(
+    found = yield (
         "SELECT e.id " + _DUE + "AND t.due_at <= ? ORDER BY t.due_at LIMIT ?",
         (before, bounded(limit)),
     )
     return list(dict.fromkeys(id_ for (id_,) in found))
 
 
-def next_due(connection: sqlite3.Connection, after: int) -> int | None:
+def next_due(after: int) -> Script[int | None]:
     """When the next of them falls due, after that time."""
     query = "SELECT t.due_at " + _DUE + "AND t.due_at > ? ORDER BY t.due_at LIMIT 1"
-    row = connection.execute(query, (after,)).fetchone()
+    row = (yield query, (after,)).fetchone()
     return None if row is None else row[0]
 
 
-def inbox(connection: sqlite3.Connection, runner_no: int | None) -> list[Message]:
+def inbox(runner_no: int | None) -> Script[list[Message]]:
     """Messages not applied yet to executions this runner (None: nobody) owns, oldest first."""
-    found = connection.execute(
+    owner = "e.runner_no IS NULL" if runner_no is None else "e.runner_no = ?"
+    found = yield (
         rows.MESSAGE
         + "INDEXED BY workflow_messages_unapplied "
         + "CROSS JOIN workflow_executions e ON e.no = m.execution_no "
-        + "WHERE m.applied_version IS NULL AND e.runner_no IS ? ORDER BY m.no LIMIT ?",
-        (runner_no, PAGE_MAX),
+        + f"WHERE m.applied_version IS NULL AND {owner} ORDER BY m.no LIMIT ?",
+        (PAGE_MAX,) if runner_no is None else (runner_no, PAGE_MAX),
     )
     return list(map(rows.message, found))
 
 
-def applied(connection: sqlite3.Connection, execution_id: str, command_id: str) -> int | None:
+def applied(execution_id: str, command_id: str) -> Script[int | None]:
     """The version in which the execution applied that command; None if it never has."""
-    row = connection.execute(
-        "SELECT v.version FROM workflow_executions e JOIN workflow_events v ON v.execution_no = e.no "
-        "WHERE e.id = ? AND v.command_id = ?",
-        (execution_id, command_id),
+    row = (
+        yield (
+            (
+                "SELECT v.version FROM workflow_executions e JOIN workflow_events v ON v.execution_no = e.no "
+                "WHERE e.id = ? AND v.command_id = ?"
+            ),
+            (execution_id, command_id),
+        )
     ).fetchone()
     return None if row is None else row[0]
 
 
-def message(connection: sqlite3.Connection, no: int) -> Message | None:
+def message(no: int) -> Script[Message | None]:
     """One message, with its answer once there is one."""
-    row = connection.execute(rows.MESSAGE + "WHERE m.no = ?", (no,)).fetchone()
+    row = (yield rows.MESSAGE + "WHERE m.no = ?", (no,)).fetchone()
     return None if row is None else rows.message(row)
 
 
-def runners(connection: sqlite3.Connection) -> list[Runner]:
+def runners() -> Script[list[Runner]]:
     """The processes on the list."""
-    return list(map(rows.runner, connection.execute(rows.RUNNER)))
+    return list(map(rows.runner, (yield rows.RUNNER, ())))
 
 
-def held(connection: sqlite3.Connection) -> dict[int, int]:
+def held() -> Script[dict[int, int]]:
     """How many executions each runner owns, by its `no`; who owns none is not in it."""
-    return dict(connection.execute(HELD))
+    found = yield HELD, ()
+    return {runner_no: count for runner_no, count in found}  # noqa: C416  a row need not be a tuple
 
 
 HELD = """
@@ -155,12 +153,12 @@ WHERE runner_no IS NOT NULL GROUP BY runner_no
 """
 
 
-def fold(connection: sqlite3.Connection, execution_id: str, version: int) -> tuple[Attempt, ...]:
+def fold(execution_id: str, version: int) -> Script[tuple[Attempt, ...]]:
     """The outcome of each step as of that version.
 
     Per step the newest generation opened by then counts; it has an outcome if it settled by then.
     """
-    found = connection.execute(
+    found = yield (
         rows.ATTEMPT
         + "WHERE e.id = ? AND a.is_outcome = 1 AND a.settled_version <= ? "
         + "AND NOT EXISTS (SELECT 1 FROM workflow_step_executions n "
@@ -172,19 +170,25 @@ def fold(connection: sqlite3.Connection, execution_id: str, version: int) -> tup
     return tuple(map(rows.attempt, found))
 
 
-def context_at(connection: sqlite3.Connection, execution_id: str, version: int) -> dict[str, Any]:
+def context_at(execution_id: str, version: int) -> Script[dict[str, Any]]:
     """The context as of that version: the first one with every later patch laid over it."""
-    row = connection.execute(
-        "SELECT e.no, c.context FROM workflow_executions e "
-        "JOIN workflow_contexts c ON c.execution_no = e.no WHERE e.id = ?",
-        (execution_id,),
+    row = (
+        yield (
+            (
+                "SELECT e.no, c.context FROM workflow_executions e "
+                "JOIN workflow_contexts c ON c.execution_no = e.no WHERE e.id = ?"
+            ),
+            (execution_id,),
+        )
     ).fetchone()
     if row is None:
         raise NotFound("execution", execution_id)
     context: dict[str, Any] = decode(row[1], what=f"the context of execution {execution_id}")
-    patches = connection.execute(
-        "SELECT data FROM workflow_events WHERE execution_no = ? AND type = 'context_updated' "
-        "AND version <= ? AND data IS NOT NULL ORDER BY id",
+    patches = yield (
+        (
+            "SELECT data FROM workflow_events WHERE execution_no = ? AND type = 'context_updated' "
+            "AND version <= ? AND data IS NOT NULL ORDER BY id"
+        ),
         (row[0], version),
     )
     for (data,) in patches:

@@ -89,13 +89,14 @@ FROM workflows
 """
 
 STEP: Final = """
-SELECT s.no, s.key, s.level, s.agent,
-       (SELECT json_group_array(n.key) FROM workflow_dependencies d
-        JOIN workflow_steps n ON n.workflow_no = d.workflow_no AND n.no = d.needs_no
-        WHERE d.workflow_no = s.workflow_no AND d.step_no = s.no)
-FROM workflow_steps s
-WHERE s.workflow_no = ?
-ORDER BY s.no
+SELECT s.no, s.key, s.level, s.agent FROM workflow_steps s WHERE s.workflow_no = ? ORDER BY s.no
+"""
+
+NEED: Final = """
+SELECT d.step_no, n.key FROM workflow_dependencies d
+JOIN workflow_steps n ON n.workflow_no = d.workflow_no AND n.no = d.needs_no
+WHERE d.workflow_no = ?
+ORDER BY d.step_no, d.needs_no
 """
 
 SUMMARY: Final = """
@@ -265,10 +266,9 @@ def workflow(row: Row) -> Workflow:
     )
 
 
-def step(row: Row) -> Step:
-    """One row of `STEP`."""
-    needs = decode(row[4], what=f"the needs of step {row[1]}")
-    return Step(no=row[0], key=row[1], level=row[2], agent=row[3], needs=tuple(needs))
+def step(row: Row, needs: tuple[str, ...]) -> Step:
+    """One row of `STEP` with the keys of its rows of `NEED`."""
+    return Step(no=row[0], key=row[1], level=row[2], agent=row[3], needs=needs)
 
 
 def summary(row: Row) -> ExecutionSummary:

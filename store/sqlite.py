@@ -19,32 +19,27 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar
+from typing import Final, Literal, TypeVar
 
 import anyio
 
-from perdure.store import batch, migrate, pages, reads
+from perdure.store import batch, migrate
 from perdure.store.backup import Backup, back_up_from, keep_before
-from perdure.store.connection import IN_MEMORY, Connection, InlineConnection, Link, ThreadedConnection
+from perdure.store.connection import (
+    IN_MEMORY,
+    Connection,
+    InlineConnection,
+    Link,
+    ThreadedConnection,
+    run,
+    run_at_one_moment,
+)
 from perdure.store.errors import StoreError
 from perdure.store.files import LOCK_WAIT_S
 from perdure.store.protocol import Answer
-from perdure.store.records import (
-    Attempt,
-    Checkpoint,
-    Event,
-    Execution,
-    ExecutionSummary,
-    Loaded,
-    Message,
-    Runner,
-    Step,
-    Workflow,
-    WorkflowStatistics,
-)
-from perdure.store.states import Status
+from perdure.store.questions import Questions
+from perdure.store.script import Script
 from perdure.store.translate import translated
 from perdure.store.verify import verify
 from perdure.store.writes import Write
@@ -52,12 +47,11 @@ from perdure.store.writes import Write
 SYNCHRONOUS: Final = {"power": "FULL", "process": "NORMAL"}
 SAFE_WITH_TWO_WRITERS: Final = (3, 51, 3)  # older libraries can reset a WAL that another still needs
 
-P = ParamSpec("P")
 T = TypeVar("T")
 Durability = Literal["power", "process"]
 
 
-class SQLiteStore:
+class SQLiteStore(Questions):
     """Facts in one SQLite file (or, for tests, in memory). See `protocol.Store` for the contract."""
 
     def __init__(
@@ -136,140 +130,19 @@ class SQLiteStore:
         """What the operator of this store should know; empty when all is well."""
         return advice()
 
-    # ---- what the machine reads ----------------------------------------------------------------
-
-    async def load(self, execution_id: str) -> Loaded | None:
-        """All that is needed to take the execution up, or None."""
-        return await self._read(reads.load, execution_id)
-
-    async def claimable(self, *, limit: int, after_no: int = 0) -> list[Execution]:
-        """Executions nobody owns that have something to do now."""
-        return await self._read(reads.claimable, limit, after_no)
-
-    async def suspects(self, *, deaths: int, limit: int) -> list[Execution]:
-        """Claimable executions with a step in whose attempt its process has died that often."""
-        return await self._read(reads.suspects, deaths, limit)
-
-    async def due(self, *, before: int, limit: int) -> list[str]:
-        """Waiting executions nobody owns with a timer due by that time."""
-        return await self._read(reads.due, before, limit)
-
-    async def next_due(self, *, after: int) -> int | None:
-        """When, after that time, the next of them falls due."""
-        return await self._read(reads.next_due, after)
-
-    async def fold(self, execution_id: str, version: int) -> tuple[Attempt, ...]:
-        """The outcome of each step as of that version."""
-        return await self._read(reads.fold, execution_id, version)
-
-    async def context_at(self, execution_id: str, version: int) -> dict[str, Any]:
-        """The context as of that version. Raises NotFound."""
-        return await self._read(reads.context_at, execution_id, version)
-
-    async def inbox(self, *, runner_no: int | None) -> list[Message]:
-        """Messages not applied yet to executions this runner (None: nobody) owns, oldest first."""
-        return await self._read(reads.inbox, runner_no)
-
-    async def applied(self, execution_id: str, command_id: str) -> int | None:
-        """The version in which the execution applied that command; None if it never has."""
-        return await self._read(reads.applied, execution_id, command_id)
-
-    async def message(self, no: int) -> Message | None:
-        """One message, with its answer once there is one."""
-        return await self._read(reads.message, no)
-
-    async def runners(self) -> list[Runner]:
-        """The processes on the list."""
-        return await self._read(reads.runners)
-
-    async def held(self) -> dict[int, int]:
-        """How many executions each runner owns, by its `no`."""
-        return await self._read(reads.held)
-
-    # ---- what people read ----------------------------------------------------------------------
-
-    async def execution(self, execution_id: str) -> Execution | None:
-        """One execution, or None."""
-        return await self._read(pages.execution, execution_id)
-
-    async def summary(self, execution_id: str) -> ExecutionSummary | None:
-        """One execution and how far its steps have come, or None."""
-        return await self._read(pages.summary, execution_id)
-
-    async def find(self, prefix: str, *, limit: int = 10) -> list[str]:
-        """Ids of executions that begin with that text, newest first."""
-        return await self._read(pages.find, prefix, limit)
-
-    async def executions(
-        self,
-        *,
-        status: Status | None = None,
-        workflow: str | None = None,
-        since: datetime | None = None,
-        limit: int = 50,
-        after: str | None = None,
-    ) -> list[ExecutionSummary]:
-        """A page of executions, newest first; `after` is the last id of the page before."""
-        since_ms = None if since is None else int(since.timestamp() * 1000)
-        page = functools.partial(
-            pages.executions, status=status, workflow=workflow, since=since_ms, limit=limit, after=after
-        )
-        return await self._read(page)
-
-    async def attempts(self, execution_id: str) -> list[Attempt]:
-        """Every attempt of every step, in step order."""
-        return await self._read(pages.attempts, execution_id)
-
-    async def events(
-        self, *, execution_id: str | None = None, after: int = 0, limit: int = 1_000
-    ) -> list[Event]:
-        """The log after that event id, oldest first, of one execution or of all."""
-        page = functools.partial(pages.events, execution_id=execution_id, after=after, limit=limit)
-        return await self._read(page)
-
-    async def checkpoints(self, execution_id: str, *, limit: int = 50) -> list[Checkpoint]:
-        """Checkpoints, newest first."""
-        return await self._read(pages.checkpoints, execution_id, limit)
-
-    async def checkpoint(self, execution_id: str, wanted: str | int) -> Checkpoint | None:
-        """The newest checkpoint of that label or version, or None."""
-        return await self._read(pages.checkpoint, execution_id, wanted)
-
-    async def workflow(
-        self, name: str, *, revision: str | None = None, version: str | None = None
-    ) -> Workflow | None:
-        """A revision by its hash or label; without either the active one."""
-        return await self._read(pages.workflow, name, revision, version)
-
-    async def workflow_by_no(self, no: int) -> Workflow | None:
-        """A revision by its key."""
-        return await self._read(pages.workflow_by_no, no)
-
-    async def workflows(self, *, active_only: bool = True) -> list[Workflow]:
-        """The definitions, by name, newest revision first."""
-        return await self._read(pages.workflows, active_only)
-
-    async def steps(self, workflow_no: int) -> list[Step]:
-        """The nodes of one revision, in step order."""
-        return await self._read(pages.steps, workflow_no)
-
-    async def statistics(self, *, workflow: str | None = None) -> list[WorkflowStatistics]:
-        """How the executions of each workflow have fared."""
-        return await self._read(pages.statistics, workflow)
-
     async def verify(self, execution_id: str | None = None) -> list[str]:
         """Check the store (and one execution) for damage; a sentence for each thing found."""
-        return await self._read(verify, execution_id)
+        return await self._read(lambda connection: verify(connection, execution_id))
 
-    async def _read(
-        self,
-        function: Callable[Concatenate[sqlite3.Connection, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
+    async def _ask(self, script: Script[T], *, at_one_moment: bool = False) -> T:
+        """Hold the conversation on the reader's thread."""
+        hold = run_at_one_moment if at_one_moment else run
+        return await self._read(lambda connection: hold(connection, script))
+
+    async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run a reading function over the reader's connection, its errors translated."""
         try:
-            return await self._reader.run(lambda link: function(link.connection, *args, **kwargs))
+            return await self._reader.run(lambda link: function(link.connection))
         except sqlite3.Error as error:
             raise translated(error, self.location) from error
 

@@ -312,3 +312,11 @@ class Changed(msgspec.Struct, frozen=True):
 
     version: int
     first_event_id: int
+
+
+def statements_of(write: Write, answer: object) -> tuple[Statement, ...]:
+    """What the user wants executed with a write that was answered so; to join an execution writes nothing."""
+    if isinstance(write, Change) or (isinstance(answer, Started) and not answer.joined):
+        assert isinstance(write, Change | Start)
+        return write.delta.statements
+    return ()

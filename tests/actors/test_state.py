@@ -37,6 +37,7 @@ from perdure.actors.messages import (
 )
 from perdure.actors.plan import RetryPolicy, Scheduling
 from perdure.store import apply, reads, transitions
+from perdure.store.connection import run
 from perdure.store.migrate import migrate
 from perdure.store.records import Error, Loaded
 from perdure.store.states import TERMINAL, State, StepState
@@ -101,7 +102,7 @@ class Mirror:
         steps = tuple(PublishStep(no=no, key=f"s{no}", **step) for no in range(STEPS_MAX))
         revision = {"name": "w", "revision": "r", "definition": b"{}", "steps": steps, "tags": (), "at": 0}
         nobody = dict.fromkeys(("version", "description", "author"))
-        self.workflow_no = apply.publish(self.database, Publish(**revision, **nobody))
+        self.workflow_no = run(self.database, apply.publish(Publish(**revision, **nobody)))
         self.runners = 0
         self.runner_no = self._register()
         self.no = 0
@@ -121,37 +122,37 @@ class Mirror:
             delta=delta,
             **(plain | times),
         )
-        self.no = transitions.start(self.database, write).execution_no
+        self.no = run(self.database, transitions.start(write)).execution_no
 
     def change(self, change: Change) -> None:
         """Move it on; messages are left out, as nobody has posted them here."""
         delta = msgspec.structs.replace(change.delta, messages=())
         epoch = self.loaded().execution.epoch
         real = msgspec.structs.replace(change, execution_no=self.no, epoch=epoch, delta=delta)
-        transitions.change(self.database, real)
+        run(self.database, transitions.change(real))
 
     def claim(self, *, died: bool) -> None:
         """Bury the owner, or let it leave, and give the execution to another runner."""
-        apply.deregister(self.database, Deregister(runner_no=self.runner_no, died=died))
+        run(self.database, apply.deregister(Deregister(runner_no=self.runner_no, died=died)))
         self.runner_no = self._register()
         epoch = self.loaded().execution.epoch
         claim = Claim(execution_no=self.no, execution_id="x", epoch=epoch, runner_no=self.runner_no, at=0)
-        transitions.claim(self.database, claim)
+        run(self.database, transitions.claim(claim))
 
     def loaded(self) -> Loaded:
         """What the next owner is given."""
-        return reads.load_by_no(self.database, self.no)
+        return run(self.database, reads.load_by_no(self.no))
 
     def point(self, version: int) -> RestorePoint:
         """The outcomes and the context as of a version."""
-        outcomes = reads.fold(self.database, "x", version)
-        return RestorePoint(version, None, outcomes, reads.context_at(self.database, "x", version))
+        outcomes = run(self.database, reads.fold("x", version))
+        return RestorePoint(version, None, outcomes, run(self.database, reads.context_at("x", version)))
 
     def _register(self) -> int:
         self.runners += 1
         nothing = {"lock_path": None, "doorbell": None, "at": 0}
         entry = Register(id=f"r{self.runners}", pid=1, host="h", kind="worker", **nothing)
-        return apply.register(self.database, entry)
+        return run(self.database, apply.register(entry))
 
 
 class Walk:

@@ -222,7 +222,7 @@ def test_a_commit_that_fails_is_never_called_done_and_never_tried_again(
 def test_a_broken_promise_inside_a_write_undoes_the_batch(link: Link, starting, monkeypatch):
     """An error that is nobody's refusal is raised as it is, and nothing of the batch stays."""
 
-    def broken(connection: sqlite3.Connection, write: Release) -> None:
+    def broken(write: Release) -> None:
         raise AssertionError("broken")
 
     monkeypatch.setitem(batch.APPLY, Release, broken)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from perdure.store import SQLiteStore, reads
+from perdure.store.connection import run_at_one_moment
 from perdure.store.states import State
 from perdure.store.writes import Changed
 
@@ -29,7 +30,7 @@ async def test_a_commit_in_the_midst_of_loading_does_not_show(path: str, book_of
             assert isinstance(answer, Changed)
 
     reader.set_trace_callback(intrude)
-    loaded = reads.load(reader, "e1")
+    loaded = run_at_one_moment(reader, reads.load("e1"))
     reader.close()
     assert loaded is not None
     assert (loaded.execution.version, loaded.attempts) == (1, ())
