@@ -18,14 +18,15 @@ import asyncio
 import math
 import random
 import selectors
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 from weakref import WeakKeyDictionary
 
-from perdure.actors.kernel.clock import HoldableLoop, LoopClock
+from perdure.actors.kernel.clock import LoopClock
 from perdure.actors.kernel.errors import KernelError
+from perdure.actors.kernel.processes import HostLoop
 from perdure.actors.kernel.stacks import format_whereabouts
 
 VIRTUAL_EPOCH: Final = 1_767_225_600.0  # 2026-01-01T00:00:00Z, so that traces are the same on every day
@@ -65,7 +66,7 @@ class Livelock(KernelError):
         self.at_s = at_s
 
 
-class VirtualLoop(asyncio.SelectorEventLoop, HoldableLoop):
+class VirtualLoop(HostLoop):
     """An asyncio loop whose time is virtual; a drop-in `loop_factory`."""
 
     def __init__(
@@ -73,6 +74,7 @@ class VirtualLoop(asyncio.SelectorEventLoop, HoldableLoop):
     ) -> None:
         """`epoch` is the time of day at loop time zero; `passes_max` passes at one instant are a Livelock."""
         self._virtual_s = 0.0
+        self._outside = Counter()
         super().__init__(_VirtualSelector(self))
         self._set_time(0.0)
         self.seed = seed

@@ -1,16 +1,47 @@
-"""The proof kit: virtual time, and the checker of everything that must always hold."""
+"""The proof kit: virtual time, processes to be killed, and the checker of what must always hold."""
 
 from __future__ import annotations
 
-from perdure.runtime.testing.invariants import Acknowledged, Effect, check_store
-from perdure.runtime.testing.virtual import VIRTUAL_EPOCH, VirtualRuntime, run_virtual, virtual_seams
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perdure.actors.kernel.processes import ProcessDied
+    from perdure.runtime.testing.invariants import Acknowledged, Effect, check_store
+    from perdure.runtime.testing.process import RuntimeProcess
+    from perdure.runtime.testing.virtual import VIRTUAL_EPOCH, VirtualRuntime, run_virtual, virtual_seams
+
+_HOMES = {
+    "perdure.actors.kernel.processes": ("ProcessDied",),
+    "perdure.runtime.testing.invariants": ("Acknowledged", "Effect", "check_store"),
+    "perdure.runtime.testing.process": ("RuntimeProcess",),
+    "perdure.runtime.testing.virtual": ("VIRTUAL_EPOCH", "VirtualRuntime", "run_virtual", "virtual_seams"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "VIRTUAL_EPOCH",
     "Acknowledged",
     "Effect",
+    "ProcessDied",
+    "RuntimeProcess",
     "VirtualRuntime",
     "check_store",
     "run_virtual",
     "virtual_seams",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its home: whoever only has the plugin installed pays for nothing else."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion."""
+    return sorted(__all__)

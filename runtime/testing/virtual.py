@@ -16,6 +16,7 @@ from perdure.actors.kernel.testing import VIRTUAL_EPOCH, run_virtual, virtual_cl
 from perdure.runtime.runtime import Runtime
 from perdure.runtime.seams import Seams
 from perdure.store import SQLiteStore
+from perdure.store.protocol import Store
 
 __all__ = ["VIRTUAL_EPOCH", "VirtualRuntime", "run_virtual", "virtual_seams"]
 
@@ -23,14 +24,22 @@ __all__ = ["VIRTUAL_EPOCH", "VirtualRuntime", "run_virtual", "virtual_seams"]
 class VirtualRuntime(Runtime):
     """A `Runtime` for use inside `run_virtual`; takes the same options and a `seed`."""
 
-    def __init__(self, location: str | Path = ":memory:", *, seed: int = 0, **options: Any) -> None:
+    def __init__(
+        self,
+        location: str | Path = ":memory:",
+        *,
+        seed: object = 0,
+        store: Store | None = None,
+        seams: Seams | None = None,
+        **options: Any,
+    ) -> None:
         """`location` may be a file, to be opened again after a simulated crash."""
-        store = SQLiteStore(str(location), inline=True)
-        super().__init__(location, store=store, seams=virtual_seams(seed), **options)
+        store = SQLiteStore(str(location), inline=True) if store is None else store
+        super().__init__(location, store=store, seams=seams or virtual_seams(seed), **options)
 
 
-def virtual_seams(seed: int = 0) -> Seams:
-    """The clock of the running virtual loop; chance and ids drawn from `seed`."""
+def virtual_seams(seed: object = 0) -> Seams:
+    """The clock of the running virtual loop; chance and ids drawn from the text of `seed`."""
     source = random.Random(f"perdure {seed}")
     return Seams(clock=virtual_clock(), chance=source.random, new_id=_ids(source))
 
