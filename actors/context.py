@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
+
+
+class Inside(Protocol):
+    """What the machine lets an attempt see of its execution, and hears from it."""
+
+    @property
+    def context(self) -> Mapping[str, Any]:
+        """The execution's context as it is now."""
+        ...
+
+    def needs(self) -> dict[str, Any]:
+        """The outputs of the steps this one depends on, by key."""
+        ...
+
+    def heartbeat(self, detail: Any) -> None:
+        """Take note of how the body is getting on."""
+        ...
 
 
 class StepContext:
@@ -17,10 +34,8 @@ class StepContext:
     """
 
     __slots__ = (
-        "_context",
-        "_heartbeat",
+        "_inside",
         "_interrupt_reason",
-        "_needs",
         "attempt",
         "execution_id",
         "generation",
@@ -41,11 +56,8 @@ class StepContext:
         generation: int,
         idempotency_key: str,
         trace_id: str,
-        context: Mapping[str, Any],
         log: FilteringBoundLogger,
-        needs: Callable[[], dict[str, Any]],
-        heartbeat: Callable[[Any], None],
-        interrupt_reason: Callable[[], str | None],
+        inside: Inside,
     ) -> None:
         """Made by the machine, once per attempt."""
         self.execution_id = execution_id
@@ -56,26 +68,28 @@ class StepContext:
         self.idempotency_key = idempotency_key
         self.trace_id = trace_id
         self.log = log
-        self._context = context
-        self._needs = needs
-        self._heartbeat = heartbeat
-        self._interrupt_reason = interrupt_reason
+        self._inside = inside
+        self._interrupt_reason: str | None = None
 
     def heartbeat(self, detail: Any = None) -> None:
         """Say that the body is getting on; `detail` is shown to whoever queries the execution."""
-        self._heartbeat(detail)
+        self._inside.heartbeat(detail)
 
     @property
     def context(self) -> dict[str, Any]:
         """The execution's context as it is now; a copy, so that changing it changes nothing else."""
-        return copy.deepcopy(dict(self._context))
+        return copy.deepcopy(dict(self._inside.context))
 
     @property
     def needs(self) -> dict[str, Any]:
         """The outputs of the steps this one depends on, by key; null where an optional one failed."""
-        return self._needs()
+        return self._inside.needs()
 
     @property
     def interrupt_reason(self) -> str | None:
         """Why the body is being cancelled: `pause`, `cancel`, `timeout`, `deadline`, `shutdown`."""
-        return self._interrupt_reason()
+        return self._interrupt_reason
+
+    def interrupted(self, reason: str) -> None:
+        """Let the body know why; called by the machine when it cancels it."""
+        self._interrupt_reason = reason

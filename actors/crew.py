@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 from perdure.actors.context import StepContext
 from perdure.actors.log import get_logger
@@ -46,14 +45,7 @@ class Crew:
         """Order the current attempt of a step to be started."""
         step = state.plan.steps[step_no]
         run = state.steps[step_no]
-        attempt: Attempt | None = None
-
-        def reason() -> str | None:
-            return None if attempt is None or attempt.reason is None else attempt.reason.value
-
-        def heartbeat(detail: Any) -> None:
-            run.note = detail
-
+        values = StepValues(state, step_no)
         context = StepContext(
             execution_id=state.id,
             workflow=state.plan.workflow,
@@ -62,11 +54,8 @@ class Crew:
             generation=run.generation,
             idempotency_key=f"{state.id}:{step.key}:{run.lineage}",
             trace_id=state.trace_id,
-            context=state.context,
             log=log,
-            needs=lambda: {state.plan.steps[need].key: state.output(need) for need in step.needs},
-            heartbeat=heartbeat,
-            interrupt_reason=reason,
+            inside=values,
         )
         services = self._services
         attempt = Attempt(
@@ -74,7 +63,7 @@ class Crew:
             generation=run.generation,
             attempt=run.attempt,
             context=context,
-            values=StepValues(state),
+            values=values,
             report=self._report,
             alarms=services.alarms,
             slots=services.slots,

@@ -15,6 +15,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from structlog.contextvars import bind_contextvars
+
 from perdure.actors import commands, planner, schedule
 from perdure.actors.claiming import claim
 from perdure.actors.crew import Crew
@@ -40,6 +42,7 @@ from perdure.actors.publishing import publish
 from perdure.actors.restoring import find_restore_point
 from perdure.actors.services import Services
 from perdure.actors.state import ExecutionState
+from perdure.actors.trace import trace_id
 from perdure.actors.turn import (
     Asker,
     InterruptSteps,
@@ -74,7 +77,6 @@ class ExecutionActor(Actor[ExecutionMessage]):
         self._id = execution_id
         self._waiters = waiters
         self._prepared = prepared
-        self._crew = Crew(services, self._report)
         self._alarm: Alarm | None = None
         self._checkpoint_alarm: Alarm | None = None
         self._checkpointed = 0
@@ -85,8 +87,10 @@ class ExecutionActor(Actor[ExecutionMessage]):
 
     async def run(self) -> None:
         """Take the execution up and work on it until it needs no actor."""
+        self._crew = Crew(self._services, self.cell.mailbox.post)
         try:
             await self._begin()
+            self._bind_trace()
             self._set_checkpoint_alarm()
             while not self._is_parked:
                 if self._crew.has_launches:
@@ -127,6 +131,12 @@ class ExecutionActor(Actor[ExecutionMessage]):
         planner.take_up(turn)
         planner.take_due(turn)
         await self._commit(turn, launches=not len(self.cell.mailbox))
+
+    def _bind_trace(self) -> None:
+        """Let every log line of its bodies, and every execution they start, carry this one's trace."""
+        assert self.state is not None
+        trace_id.set(self.state.trace_id)
+        bind_contextvars(trace_id=self.state.trace_id, execution_id=self._id)
 
     # ---- turns -------------------------------------------------------------------------------
 
@@ -312,10 +322,6 @@ class ExecutionActor(Actor[ExecutionMessage]):
                 case Refuse(message_no, refusal):
                     write = AnswerMessage(message_no=message_no, answer=refusal)
                     await self._services.writer.write(write)
-
-    def _report(self, report: StepReport | StepEnded) -> None:
-        """How a body's end reaches this actor: at once, whether there is room or not."""
-        self.cell.mailbox.post(report)
 
     def _set_alarm(self) -> None:
         """Be woken when the next deadline or retry of this execution is due."""

@@ -269,13 +269,14 @@ class ExecutionState:
 
 
 class StepValues:
-    """What one step may read, as the compiled closures want it (`plan.Values`)."""
+    """What one step may read: as the compiled closures want it (`plan.Values`), and its body (`Inside`)."""
 
-    __slots__ = ("_state",)
+    __slots__ = ("_state", "_step_no")
 
-    def __init__(self, state: ExecutionState) -> None:
-        """Look at that state."""
+    def __init__(self, state: ExecutionState, step_no: int) -> None:
+        """Look at that state, for that step."""
         self._state = state
+        self._step_no = step_no
 
     @property
     def context(self) -> Mapping[str, Any]:
@@ -285,6 +286,16 @@ class StepValues:
     def output(self, step_no: int) -> Any:
         """The output of a settled step, decoded anew."""
         return self._state.output(step_no)
+
+    def needs(self) -> dict[str, Any]:
+        """The outputs of the steps this one depends on, by key; null where an optional one failed."""
+        state = self._state
+        steps = state.plan.steps
+        return {steps[need].key: state.output(need) for need in steps[self._step_no].needs}
+
+    def heartbeat(self, detail: Any) -> None:
+        """Keep the last detail, for whoever queries the execution."""
+        self._state.steps[self._step_no].note = detail
 
 
 def _describe_step(run: StepRun) -> dict[str, Any]:

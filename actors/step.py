@@ -37,7 +37,6 @@ from perdure.actors.messages import (
 )
 from perdure.actors.plan import Mode, PlannedStep
 from perdure.actors.state import StepValues
-from perdure.actors.trace import trace_id
 from perdure.store.codec import encode
 from perdure.store.errors import NotSerializable, PayloadTooLarge
 from perdure.store.records import Error
@@ -108,6 +107,7 @@ class Attempt:
         if self.reason is not None or self._is_reported:
             return
         self.reason = reason
+        self.context.interrupted(reason.value)
         self._grace = self._alarms.add(self._loop.time() + GRACE_S, self._complain)
         if self.step.mode is Mode.THREAD and self._runs:
             if reason is Interrupt.TIMEOUT:
@@ -117,10 +117,12 @@ class Attempt:
 
     async def run(self) -> None:
         """Push the attempt through its stages and report how it ended. Never raises but to unwind."""
-        self._task = asyncio.current_task()
-        self._bind_trace()
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        bind_contextvars(step=self.context.step)
         try:
-            outcome = await self._outcome()
+            outcome = await self._outcome(task)
         finally:
             for alarm in (self._alarm, self._grace):
                 if alarm is not None:
@@ -130,18 +132,11 @@ class Attempt:
         else:
             self._tell(outcome)
 
-    def _bind_trace(self) -> None:
-        """Let every log line and every execution started in the body carry this execution's trace."""
-        context = self.context
-        trace_id.set(context.trace_id)
-        bind_contextvars(trace_id=context.trace_id, execution_id=context.execution_id, step=context.step)
-
-    async def _outcome(self) -> Completed | Failed | Interrupted:
-        task = asyncio.current_task()
+    async def _outcome(self, task: asyncio.Task[Any]) -> Completed | Failed | Interrupted:
         try:
             result = await self._perform()
         except asyncio.CancelledError:
-            if task is not None and task.cancelling():
+            if task.cancelling():
                 raise
             return self._ended(StepCancelledItself(self.step.key))
         except BaseException as error:  # noqa: BLE001 the step boundary: what a body raises is a result

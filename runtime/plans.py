@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import Final
 from weakref import WeakKeyDictionary
 
+import anyio
 import msgspec
 
 from perdure.actors.plan import Plan
@@ -40,6 +41,7 @@ class Plans:
         self._performs = performs
         self._revisions: OrderedDict[int, Revision] = OrderedDict()
         self._of_workflow: WeakKeyDictionary[Workflow, Revision] = WeakKeyDictionary()
+        self._publishing = anyio.Lock()
 
     async def plan(self, workflow_no: int) -> Plan:
         """The plan of a stored revision; compiled anew as long as code for it is missing."""
@@ -58,10 +60,21 @@ class Plans:
 
     async def publish(self, workflow: Workflow, *, at_ms: int) -> Revision:
         """Store a workflow's revision, make it the active one, and register its functions."""
-        definition = workflow.definition
-        latest = self._of_workflow.get(workflow)
-        if latest is not None and latest.definition is definition and latest.plan.is_performable:
+        latest = self._published(workflow)
+        if latest is not None:
             return latest
+        async with self._publishing:  # of many who start a new workflow at once, one publishes it
+            return self._published(workflow) or await self._publish(workflow, at_ms=at_ms)
+
+    def _published(self, workflow: Workflow) -> Revision | None:
+        """The revision of this very workflow object, unless it has changed or code for it is missing."""
+        latest = self._of_workflow.get(workflow)
+        if latest is None or latest.definition is not workflow.definition or not latest.plan.is_performable:
+            return None
+        return latest
+
+    async def _publish(self, workflow: Workflow, *, at_ms: int) -> Revision:
+        definition = workflow.definition
         revision = workflow.revision
         for name, function in workflow.functions.items():
             self._agents.add(name, function, replace=True)

@@ -138,6 +138,7 @@ class Ref(Generic[M]):
         assert self._down is None, "an actor ends once"
         self._down = down
         watchers, self._watchers = self._watchers or (), None
+        self._on_stop = None
         for watcher in list(watchers):
             notify(watcher, down)
 

@@ -47,11 +47,8 @@ class Bench:
             generation=0,
             idempotency_key="x:work:0",
             trace_id="t",
-            context={},
             log=get_logger("perdure.step"),
-            needs=dict,
-            heartbeat=lambda _detail: None,
-            interrupt_reason=lambda: None if self.attempt.reason is None else self.attempt.reason.value,
+            inside=None,  # type: ignore[arg-type] - the bench's bodies do not look
         )
         self.attempt = Attempt(
             step,
