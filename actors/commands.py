@@ -87,9 +87,7 @@ def apply(
         turn.respond(asker, problem)
         return
     planner.proceed(turn, is_closing=is_closing)
-    if asker in waiters:
-        planner.answer_waiters(turn, waiters)
-    else:
+    if asker not in waiters:
         turn.respond_here(asker)
 
 

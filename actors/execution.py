@@ -195,7 +195,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
                 if command is None:
                     turn.respond(asker, Refused("the runner's release cannot read the command: upgrade it"))
                 elif is_applied:  # before a crash; it waits for its answer only
-                    self._waiters.append(asker)
+                    if asker not in self._waiters:  # nor from an incarnation before
+                        self._waiters.append(asker)
                 else:
                     await self._take_command(turn, command, asker)
             case _:
@@ -248,7 +249,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
         services = self._services
         if launches:
             planner.proceed(turn, is_closing=self._is_closing)
-        planner.answer_waiters(turn, self._waiters)
+        are_answered = planner.answer_waiters(turn, self._waiters)
         parks = (
             is_last
             and len(self.cell.mailbox) == in_hand
@@ -267,6 +268,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
             publish(services, state, turn, version=changed.version, first_event_id=changed.first_event_id)
         elif parks:
             await services.writer.write(Release(execution_no=state.no, epoch=state.epoch))
+        if are_answered:
+            self._waiters.clear()
         self._is_parked = parks
         await self._carry_out(turn.orders)
         if not parks:
@@ -281,24 +284,17 @@ class ExecutionActor(Actor[ExecutionMessage]):
         applied = await self._services.store.applied(self._id, command_id)
         askers = [Asker(reply=o.reply) for o in turn.orders if isinstance(o, Respond)]
         askers += [Asker(message_no=message.no) for message in turn.delta().messages]
-        await self._answer_repeated(
-            [asker for asker in askers if asker not in self._waiters],
-            Answer(self.state.state, applied or self.state.version),
-            is_early=before.state in planner.RESTING and self.state.state in planner.STOPPING,
-        )
+        answer = Answer(self.state.state, applied or self.state.version)
+        await self._answer_repeated([asker for asker in askers if asker not in self._waiters], answer)
         fresh = self._new_turn()
         planner.take_over(fresh, before)
         await self._commit(fresh, is_last=False)
 
-    async def _answer_repeated(self, askers: list[Asker], answer: Answer, *, is_early: bool) -> None:
-        """Answer who asked for what was done before; `is_early`: the rest they ask for is yet to come."""
+    async def _answer_repeated(self, askers: list[Asker], answer: Answer) -> None:
+        """Answer who asked for what was done before; who waits for a rest goes on waiting."""
         orders: list[Order] = []
         for asker in askers:
-            if is_early:
-                self._waiters.append(asker)
-                if asker.reply is not None:
-                    asker.reply.keep()
-            elif asker.reply is not None:
+            if asker.reply is not None:
                 orders.append(Respond(asker.reply, answer))
             elif asker.message_no is not None:
                 orders.append(Refuse(asker.message_no, encode(answer)))

@@ -134,12 +134,16 @@ def proceed(turn: Turn, *, is_closing: bool = False) -> None:
     _come_to_rest(turn)
 
 
-def answer_waiters(turn: Turn, waiters: list[Asker]) -> None:
-    """Tell those who wait for the execution to come to rest, once it has, where it rests."""
-    state = turn.state
-    if waiters and (state.state in RESTING or state.state not in STOPPING):
+def answer_waiters(turn: Turn, waiters: list[Asker]) -> bool:
+    """Tell those who wait for the execution to come to rest, once it has, where it rests.
+
+    Answers whether they were told; they wait on until the turn is durable.
+    """
+    if turn.state.state in STOPPING:
+        return False
+    if waiters:
         turn.respond_here(*waiters)
-        waiters.clear()
+    return True
 
 
 def may_park(turn: Turn, *, linger_ms: int | None, is_closing: bool) -> bool:

@@ -32,10 +32,10 @@ def enter_first(turn: Turn) -> None:
 
 
 def settle(turn: Turn, step_no: int) -> None:
-    """Count a step that has just settled and let in whatever that lets in."""
+    """Count a step that has just settled and let in whatever that lets in; nothing before an end."""
     state = turn.state
     state.count_settled(step_no)
-    if state.is_blocked:
+    if state.is_blocked or state.state is State.CANCELLING:
         return
     if state.is_eager:
         _enter(turn, [no for no in state.plan.steps[step_no].dependents if state.unmet[no] == 0])

@@ -521,3 +521,30 @@ def test_a_command_behind_a_shutdown_starts_nothing(make_bench: Make):
     assert planner.may_park(bench.turn, linger_ms=0, is_closing=True)
     bench.take_up()
     assert bench.bodies.keys() == {1}
+
+
+def test_who_waits_for_a_rest_waits_on_when_another_command_comes_twice(make_bench: Make):
+    """What a turn would have told him is told only once the turn is durable."""
+    bench = make_bench([()]).start()
+    bench.tell(Pause(id=bench.id()))
+    bench.tell(Resume(id="twice"))
+    bench.tell(Pause(id=bench.id()))
+    told = bench.waiters[0].reply.answers
+    bench.tell(Resume(id="twice"))
+    assert bench.state.state is State.PAUSING
+    assert told == []
+    bench.complete(0)
+    assert [answer.state for answer in told] == [State.COMPLETED]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_what_a_cancel_leaves_does_not_depend_on_which_body_ends_first(make_bench: Make, order: Any):
+    """What had not begun stays as it is: nothing enters a level, not even to be skipped."""
+    bench = make_bench([(), (), (0,)]).start()
+    bench.tell(Cancel(id=bench.id()))
+    for step_no in order:
+        if step_no:
+            bench.complete(step_no)
+        else:
+            bench.unwind(step_no)
+    assert bench.states() == ["cancelled", "completed", "pending"]
