@@ -11,8 +11,10 @@ from perdure.store.writes import Claim
 async def claim(services: Services, execution_id: str) -> Loaded:
     """Take the execution over and answer all there is to know of it.
 
-    Raises NotFound, and LeaseLost when another runner was faster: it has the execution.
+    While the store is down it waits. Raises NotFound, and LeaseLost when another runner was faster:
+    it has the execution.
     """
+    await services.writer.outage.over()
     loaded = await services.store.load(execution_id)
     if loaded is None:
         raise NotFound("execution", execution_id)
@@ -25,7 +27,7 @@ async def claim(services: Services, execution_id: str) -> Loaded:
         at=services.now_ms(),
     )
     try:
-        claimed = await services.writer.write(wish)
+        claimed = await services.writer.write(wish, is_patient=True)
     except Conflict as lost:
         raise LeaseLost(execution_id, held_epoch=lost.expected, current_epoch=lost.current) from None
     assert isinstance(claimed, Loaded)

@@ -259,7 +259,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
             if parks:
                 turn.release()
             try:
-                changed = await services.writer.write(turn.change())
+                changed = await services.writer.write(turn.change(), is_patient=True)
             except DuplicateCommand as duplicate:
                 await self._reload(turn, duplicate.command_id)
                 return
@@ -267,7 +267,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
             state.version = changed.version
             publish(services, state, turn, version=changed.version, first_event_id=changed.first_event_id)
         elif parks:
-            await services.writer.write(Release(execution_no=state.no, epoch=state.epoch))
+            release = Release(execution_no=state.no, epoch=state.epoch)
+            await services.writer.write(release, is_patient=True)
         if are_answered:
             self._waiters.clear()
         self._is_parked = parks
@@ -317,7 +318,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
                         reply.answer(answer)
                 case Refuse(message_no, refusal):
                     write = AnswerMessage(message_no=message_no, answer=refusal)
-                    await self._services.writer.write(write)
+                    await self._services.writer.write(write, is_patient=True)
 
     def _set_alarm(self) -> None:
         """Be woken when the next deadline or retry of this execution is due."""

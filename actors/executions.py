@@ -15,16 +15,15 @@ from typing import Any, Final
 import msgspec
 
 from perdure.actors import planner
-from perdure.actors.bus import Outcome
 from perdure.actors.doorbell import call
 from perdure.actors.errors import RuntimeClosed
 from perdure.actors.execution import ExecutionActor
 from perdure.actors.inbox import answer_from, payload_of, posted
+from perdure.actors.incidents import classify
 from perdure.actors.kernel import (
     ActorRestarted,
     ActorStopped,
     ChildSpec,
-    Crash,
     Down,
     Reason,
     Ref,
@@ -41,7 +40,8 @@ from perdure.actors.messages import (
     Restore,
     Retry,
 )
-from perdure.actors.publishing import outcome_of, publish
+from perdure.actors.publishing import publish
+from perdure.actors.reading import read_back
 from perdure.actors.services import Services
 from perdure.actors.starting import NewExecution, has_started, start_write
 from perdure.actors.state import ExecutionState
@@ -49,10 +49,9 @@ from perdure.actors.turn import Asker, Order, Turn
 from perdure.store.errors import (
     Conflict,
     IllegalTransition,
-    LeaseLost,
     NotFound,
+    OutcomeUnknown,
     PerdureError,
-    StoreCorrupt,
     StoreError,
 )
 from perdure.store.protocol import Answer as Written
@@ -97,11 +96,13 @@ class Executions:
         on_room: Callable[[], None],
         on_left: Callable[[], None],
         on_quarantine: Callable[[str, BaseException | None], None],
+        on_unsure: Callable[[str], None],
     ) -> None:
         """At most `max_active` executions are hot at a time; further ones queue in the store.
 
         `on_left` is called when one was given up that has something to do which cannot be done here,
-        `on_quarantine` with one whose actor is not to be restarted any more.
+        `on_quarantine` with one whose actor is not to be restarted any more, `on_unsure` with one of
+        which it cannot be told whether its start is durable: if it is, it has to be taken up.
         """
         self._services = services
         self._supervisor = supervisor
@@ -110,6 +111,7 @@ class Executions:
         self._on_room = on_room
         self._on_left = on_left
         self._on_quarantine = on_quarantine
+        self._on_unsure = on_unsure
         self._slots: dict[str, _Slot] = {}
         self._is_closed = False
         self._is_held = False
@@ -178,6 +180,8 @@ class Executions:
         """The start is durable: set it going, even if whoever asked for it no longer waits."""
         self._starting -= 1
         if written.cancelled() or written.exception() is not None:
+            if not written.cancelled() and isinstance(written.exception(), OutcomeUnknown):
+                self._on_unsure(state.id)
             return
         started = written.result()
         if not isinstance(started, Started) or started.joined or self._is_closed:
@@ -233,10 +237,18 @@ class Executions:
         """Send a command to wherever the execution is, and wait for what became of it.
 
         One that was applied before is answered with where the execution stands by now, also where it
-        would be refused: who asks again has not heard the first answer.
+        would be refused: who asks again has not heard the first answer. Raises StoreUnavailable while
+        the store is down, OutcomeUnknown when it goes down, and stays so, with the command on its way.
         """
+        writer = self._services.writer
+        await writer.reach()
+        what = (
+            f"the {_word(command)} of execution {execution_id} may be applied once the store is back; "
+            f"to learn what became of it, give it again under its id {command.id}"
+        )
         try:
-            return await self._route(execution_id, command)
+            with writer.outage.bounded(OutcomeUnknown, what):
+                return await self._route(execution_id, command)
         except (IllegalTransition, Conflict):
             version = await self._services.store.applied(execution_id, command.id)
             execution = None if version is None else await self._services.store.execution(execution_id)
@@ -285,16 +297,6 @@ class Executions:
         plan = await self._services.plans.plan(loaded.execution.workflow_no)
         return ExecutionState.fold(plan, loaded).describe()
 
-    async def outcome(self, execution_id: str) -> Outcome | None:
-        """How an execution ended, from the store; None while it has not. Raises NotFound."""
-        loaded = await self._services.store.load(execution_id)
-        if loaded is None:
-            raise NotFound("execution", execution_id)
-        if not loaded.execution.is_terminal:
-            return None
-        plan = await self._services.plans.plan(loaded.execution.workflow_no)
-        return outcome_of(ExecutionState.fold(plan, loaded))
-
     async def owner_elsewhere(self, execution_id: str) -> Runner | None:
         """The living runner in another process that has the execution, if any."""
         if self.is_hot(execution_id):
@@ -305,10 +307,10 @@ class Executions:
     async def ring(self, execution_id: str) -> None:
         """The inbox of an execution has mail: hand it to its actor, starting one where there is none.
 
-        Should the store fail just then, the mail is found when the execution is next loaded.
+        While the store is down it waits: mail is never lost, whoever carries it.
         """
         try:
-            loaded = await self._services.store.load(execution_id)
+            loaded = await read_back(self._services, lambda store: store.load(execution_id))
         except PerdureError as error:
             log.warning("ring_unheard", execution_id=execution_id, error=str(error))
             return
@@ -381,17 +383,6 @@ class Executions:
     def _check_open(self) -> None:
         if self._is_closed:
             raise RuntimeClosed("the runtime is closed: start a new one on the same store to go on")
-
-
-def classify(error: Exception) -> Crash:
-    """What kind of crash an error of an execution's actor is."""
-    if isinstance(error, LeaseLost):
-        return Crash.LOST
-    if isinstance(error, StoreCorrupt | msgspec.DecodeError | NotFound):
-        return Crash.DETERMINISTIC
-    if isinstance(error, StoreError):
-        return Crash.OUTAGE
-    return Crash.TRANSIENT
 
 
 def _word(command: AnyCommand) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import traceback
 
-from perdure.actors.kernel import ChildExit, Crash, DeadLetter, Stuck
+import msgspec
+
+from perdure.actors.kernel import ChildExit, Crash, DeadLetter, Stuck, flatten
 from perdure.actors.log import get_logger
 from perdure.actors.services import Services
 from perdure.actors.turn import encode
-from perdure.store.errors import PerdureError
+from perdure.actors.writer import OUTAGES, Writer
+from perdure.store.errors import LeaseLost, NotFound, PerdureError, StoreClosed, StoreCorrupt
 from perdure.store.records import Execution
 from perdure.store.writes import Change, Delta, EventWrite
 
@@ -17,9 +20,29 @@ STACK_CHARS_MAX = 4_000  # of a traceback that is kept in the log of an executio
 log = get_logger("perdure.executions")
 
 
-def tell_exit(exit_: ChildExit) -> None:
-    """An incarnation of an execution's actor has ended; the ordinary ends are nobody's business."""
+def classify(error: Exception) -> Crash:
+    """What kind of crash an error of an execution's actor is."""
+    if isinstance(error, LeaseLost):
+        return Crash.LOST
+    if isinstance(error, StoreCorrupt | msgspec.DecodeError | NotFound):
+        return Crash.DETERMINISTIC
+    if isinstance(error, (*OUTAGES, StoreClosed)):
+        return Crash.OUTAGE
+    return Crash.TRANSIENT
+
+
+def tell_exit(exit_: ChildExit, writer: Writer) -> None:
+    """An incarnation of an execution's actor has ended; the ordinary ends are nobody's business.
+
+    Nor is that of one which the store failed: the outage is told, once, and the actor parked.
+    """
     if exit_.error is None:
+        return
+    if exit_.crash is Crash.OUTAGE:
+        log.debug("execution_parked", execution_id=exit_.name, error=repr(exit_.error))
+        for error in flatten(exit_.error):
+            if isinstance(error, OUTAGES):
+                writer.suspect(error)
         return
     if exit_.crash is Crash.LOST:
         log.debug("execution_lost", execution_id=exit_.name, error=str(exit_.error))
@@ -63,7 +86,7 @@ async def mark_quarantined(services: Services, execution_id: str, error: BaseExc
         execution = await services.store.execution(execution_id)
         if execution is None or execution.is_terminal:
             return
-        await services.writer.write(_quarantine(execution, error, services.now_ms()))
+        await services.writer.write(_quarantine(execution, error, services.now_ms()), is_patient=True)
     except PerdureError as failed:
         log.error("quarantine_not_recorded", execution_id=execution_id, error=str(failed))  # noqa: TRY400
 

@@ -19,6 +19,7 @@ from perdure.actors.log import get_logger
 from perdure.actors.membership import Membership
 from perdure.actors.services import Services
 from perdure.actors.state import SUSPECT_DEATHS
+from perdure.actors.writer import OUTAGES
 from perdure.store.errors import PerdureError, StoreError
 from perdure.store.records import Execution, Runner
 
@@ -63,6 +64,10 @@ class Recovery:
                     for runner in self._unwatched:
                         watchers.start_soon(self._watch, runner)
                     self._unwatched.clear()
+                except OUTAGES as error:
+                    self._services.writer.suspect(error)
+                    await self._services.writer.outage.over()
+                    pause_s = REST_S
                 except StoreError as error:
                     log.warning("sweep_failed", error=str(error))
                     pause_s = REST_S

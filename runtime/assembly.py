@@ -34,6 +34,7 @@ from perdure.runtime.language import Workflow
 from perdure.runtime.plans import Plans
 from perdure.runtime.seams import Seams
 from perdure.store.protocol import Store
+from perdure.store.writes import Renew
 
 IN_MEMORY = ":memory:"  # no other process can see such a store, so there is no bell to hang
 
@@ -110,6 +111,7 @@ async def _joined(blueprint: Blueprint, writer: Writer) -> AsyncIterator[Machine
     )
     try:
         await membership.join(doorbell=doorbell.path)
+        writer.probe_with(lambda: Renew(runner_no=membership.no, at=int(seams.clock.now() * 1000)))
         plans = Plans(blueprint.store, writer, blueprint.agents, performs=blueprint.performs)
         with _watched_slots(blueprint.max_active_steps) as slots:
             services = Services(
@@ -160,7 +162,7 @@ async def _at_work(
             Supervisor(
                 name="executions",
                 random=services.chance,
-                on_exit=tell_exit,
+                on_exit=lambda exit_: tell_exit(exit_, services.writer),
                 on_dead_letter=tell_dead_letter,
                 on_stuck=tell_stuck,
                 teardown=Teardown.TOGETHER,
@@ -175,6 +177,7 @@ async def _at_work(
             on_room=rung.sweep,
             on_left=lambda: _ring(helpers, membership),
             on_quarantine=lambda id_, error: _mark(helpers, services, id_, error),
+            on_unsure=rung.ring,
         )
         recovery = Recovery(services, executions, membership)
         stack.callback(helpers.cancel_scope.cancel)

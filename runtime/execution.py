@@ -25,9 +25,10 @@ from perdure.actors.messages import (
     TakeCheckpoint,
     UpdateContext,
 )
+from perdure.actors.reading import read_back, stored_outcome
 from perdure.runtime import arguments
 from perdure.store.codec import decode, encode
-from perdure.store.errors import IllegalTransition, NotFound
+from perdure.store.errors import IllegalTransition, NotFound, StoreUnavailable
 from perdure.store.records import Attempt, Checkpoint, Error, Event, ExecutionSummary
 from perdure.store.states import STATUS, TERMINAL, State, Status
 from perdure.store.writes import UpdateExecution
@@ -265,10 +266,13 @@ class Execution:
     async def result(self, *, check: bool = True, timeout: float | None = None) -> Result:
         """Wait, through pauses, for the end.
 
-        Raises ExecutionFailed, ExecutionTimeout or ExecutionCancelled unless `check` is False, and
-        TimeoutError when `timeout` seconds of waiting have passed (the execution goes on).
+        Raises ExecutionFailed, ExecutionTimeout or ExecutionCancelled unless `check` is False,
+        TimeoutError when `timeout` seconds of waiting have passed (the execution goes on), and
+        StoreUnavailable when the store has been down for STORE_OUTAGE_S (it goes on when it is back).
         """
-        with anyio.fail_after(timeout):
+        outage = self._runtime.machine.services.writer.outage
+        what = f"execution {self.id} is not lost and goes on once the store is back: ask for its result again"
+        with anyio.fail_after(timeout), outage.bounded(StoreUnavailable, what):
             outcome = await self._outcome()
         if check:
             _raise_for(outcome)
@@ -277,10 +281,14 @@ class Execution:
     async def _outcome(self) -> Outcome:
         """Wait here while it runs here; wherever else it goes, look into the store when a bell rings."""
         bus = self._runtime.bus
+        services = self._runtime.machine.services
         while True:
             end = bus.end_of(self.id)
             try:
-                outcome = await (end if self._has_ended() is False else self._stored_outcome())
+                if self._has_ended() is False:
+                    outcome: Outcome | None = await end
+                else:
+                    outcome = await read_back(services, lambda _: self._stored_outcome())
             finally:
                 bus.forget(self.id, end)
             if outcome is not None:
@@ -290,7 +298,7 @@ class Execution:
         """Its end as the store has it; None as soon as it is known to run here again."""
         async with self._bell() as wait:
             while True:
-                outcome = await self._runtime.machine.executions.outcome(self.id)
+                outcome = await stored_outcome(self._runtime.machine.services, self.id)
                 if outcome is not None or self._has_ended() is False:
                     return outcome
                 await wait()

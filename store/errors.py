@@ -148,7 +148,11 @@ class StoreClosed(StoreError):
     """The store was closed while, or before, the operation was asked for."""
 
 
-class StoreLocked(StoreError):
+class StoreUnavailable(StoreError):
+    """The database cannot be used just now (full, locked, out of reach); nothing was changed, it may pass."""
+
+
+class StoreLocked(StoreUnavailable):
     """Another process holds the write lock of the file for too long."""
 
     def __init__(self, path: str, *, pid: int | None = None) -> None:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from perdure.store.errors import StoreCorrupt, StoreError, StoreLocked
+from perdure.store.errors import StoreCorrupt, StoreError, StoreLocked, StoreUnavailable
 from perdure.store.locks import writer_of
 
 LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 WHAT_TO_DO: Final = {
     sqlite3.SQLITE_FULL: "the disk is full: make room, the work goes on by itself",
-    sqlite3.SQLITE_IOERR: "the disk or file system failed: check it, then start again",
+    sqlite3.SQLITE_IOERR: "the disk or file system failed: check it, the work goes on by itself",
     sqlite3.SQLITE_CANTOPEN: "check that the folder exists and may be written to",
     sqlite3.SQLITE_READONLY: "the file or its folder is read-only: change that, or use another place",
     sqlite3.SQLITE_PERM: "check the permissions of the file and its folder",
+    sqlite3.SQLITE_NOMEM: "memory ran out: make room, the work goes on by itself",
+    sqlite3.SQLITE_PROTOCOL: "too many processes open the file at once: the work goes on by itself",
     sqlite3.SQLITE_AUTH: "a step's own statements may not touch the store's tables or the transaction",
 }
+# What is wrong with the place and not with what was asked: the same may go well later.
+PASSING: Final = frozenset(WHAT_TO_DO) - {sqlite3.SQLITE_AUTH}
 
 
 # What may be wrong with one statement and its values, while the file and its neighbours are well.
@@ -56,5 +60,6 @@ def translated(error: sqlite3.Error, path: str) -> StoreError:
         return StoreCorrupt(
             f"{path} is damaged or no perdure database ({error}): restore a backup, or choose another file"
         )
+    kind = StoreUnavailable if code in PASSING else StoreError
     advice = WHAT_TO_DO.get(code, "nothing was changed")
-    return StoreError(f"{path}: {error}; {advice}")
+    return kind(f"{path}: {error}; {advice}")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import pytest
 
 from perdure.actors.kernel import faults
-from perdure.actors.writer import BATCH_MAX, Writer
-from perdure.store.errors import Conflict, OutcomeUnknown, StoreClosed, StoreError
+from perdure.actors.kernel.testing import run_virtual
+from perdure.actors.writer import BATCH_MAX, RETRY, Writer
+from perdure.store.errors import Conflict, OutcomeUnknown, StoreClosed, StoreError, StoreUnavailable
 from perdure.store.writes import Renew, Write
 
 
@@ -33,6 +35,9 @@ class Disk:
         if self.error is not None:
             raise self.error
         return [self.answer(no) for no in numbers]
+
+    async def message(self, no: int) -> None:
+        """Reading works."""
 
 
 @asynccontextmanager
@@ -209,3 +214,174 @@ async def test_a_fault_after_the_commit_hides_that_it_happened():
         with faults.installed(forget), pytest.raises(OutcomeUnknown):
             await write(writer, 1)
         assert disk.batches == [[1]]
+
+
+class Broken(Disk):
+    """A disk that refuses until it is mended; what each try held is in `tries`."""
+
+    def __init__(self, error: StoreError) -> None:
+        """Fail with that error while `is_down`."""
+        super().__init__()
+        self.gate.set()
+        self.is_down = True
+        self.tries: list[list[int]] = []
+        self._why = error
+
+    async def commit(self, writes: Sequence[Write]) -> list[Any]:
+        """Refuse, or keep."""
+        self.tries.append([write.runner_no for write in writes if isinstance(write, Renew)])
+        if self.is_down:
+            raise self._why
+        return await super().commit(writes)
+
+
+FULL = StoreUnavailable("x.db: database or disk is full; make room")
+PROBE = 99
+
+
+async def with_broken(play: Callable[[Writer, Broken], Awaitable[None]], error: StoreError = FULL) -> None:
+    """Play with a writer on a broken disk; both end with the play."""
+    disk = Broken(error)
+    writer = Writer(disk)  # type: ignore[arg-type]
+    writer.probe_with(lambda: Renew(runner_no=PROBE, at=0))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(writer.run())
+        await play(writer, disk)
+        writer.close()
+
+
+def patient(writer: Writer, no: int) -> asyncio.Task[Any]:
+    """Somebody of the machine who writes."""
+    return asyncio.create_task(writer.write(Renew(runner_no=no, at=0), is_patient=True))
+
+
+def test_patient_writes_wait_through_an_outage_in_order_and_happen_once():
+    """Their authors are parked, and know of nothing."""
+
+    async def play(writer: Writer, disk: Broken) -> None:
+        writes = [patient(writer, no) for no in range(3)]
+        await anyio.sleep(60)
+        assert not any(each.done() for each in writes)
+        disk.is_down = False
+        assert await asyncio.gather(*writes) == [0, 1, 2]
+        assert disk.batches == [[0, 1, 2]]
+
+    run_virtual(lambda: with_broken(play))
+
+
+def test_an_impatient_write_is_answered_at_once_and_never_written_later():
+    """Whoever was told that nothing was written may ask again, elsewhere, without it happening twice."""
+
+    async def play(writer: Writer, disk: Broken) -> None:
+        held = patient(writer, 1)
+        await anyio.sleep(1)
+        asked_at = asyncio.get_running_loop().time()
+        with pytest.raises(StoreUnavailable, match="disk is full"):
+            await writer.write(Renew(runner_no=2, at=0))
+        assert asyncio.get_running_loop().time() == asked_at
+        disk.is_down = False
+        await held
+        assert disk.batches == [[1]]
+
+    run_virtual(lambda: with_broken(play))
+
+
+def test_an_impatient_write_ends_an_outage_that_is_over():
+    """What people hear is never older than their question."""
+
+    async def play(writer: Writer, disk: Broken) -> None:
+        held = patient(writer, 1)
+        await anyio.sleep(1_000)
+        disk.is_down = False
+        assert await writer.write(Renew(runner_no=2, at=0)) == 2
+        assert await held == 1
+        await writer.reach()
+
+    run_virtual(lambda: with_broken(play))
+
+
+def test_tries_become_rare_and_are_made_though_nothing_waits():
+    """At most one in RETRY.max_s seconds; the last one finds the store in order again."""
+
+    async def play(writer: Writer, disk: Broken) -> None:
+        with pytest.raises(StoreUnavailable):
+            await writer.write(Renew(runner_no=1, at=0))
+        await anyio.sleep(600)
+        assert 600 / RETRY.max_s <= len(disk.tries) < 600 / RETRY.max_s + 10
+        with pytest.raises(StoreUnavailable):
+            await writer.reach()
+        disk.is_down = False
+        await anyio.sleep(RETRY.max_s)
+        assert not writer.outage.is_on
+        assert disk.batches == [[PROBE]]
+
+    run_virtual(lambda: with_broken(play))
+
+
+def test_a_commit_of_unknown_outcome_is_never_tried_again():
+    """Its author reads back; those behind it were not touched and may wait."""
+
+    async def play(writer: Writer, disk: Broken) -> None:
+        unknown = patient(writer, 1)
+        await anyio.sleep(0.01)
+        held, asked = patient(writer, 2), write(writer, 3)
+        with pytest.raises(OutcomeUnknown):
+            await unknown
+        answers = await asyncio.gather(asked, return_exceptions=True)
+        assert isinstance(answers[0], OutcomeUnknown)  # it was in the very next try
+        disk.is_down = False
+        with pytest.raises(OutcomeUnknown):
+            await held
+        assert [batch for batch in disk.tries if 1 in batch] == [[1]]
+        assert [batch for batch in disk.tries if 2 in batch] == [[2, 3]]
+
+    run_virtual(lambda: with_broken(play, OutcomeUnknown("the sync failed")))
+
+
+@pytest.mark.parametrize("error", [FULL, OutcomeUnknown("the sync failed")])
+def test_an_outage_is_told_once_when_it_begins_and_once_when_it_ends(error: StoreError, caplog):
+    """However many tries and writers there are."""
+
+    async def play(writer: Writer, disk: Broken) -> None:
+        held = [patient(writer, no) for no in range(50)]
+        for _ in range(50):
+            with pytest.raises(StoreError):
+                await writer.write(Renew(runner_no=1, at=0))
+            await anyio.sleep(1)
+        disk.is_down = False
+        await asyncio.gather(*held, return_exceptions=True)
+        await anyio.sleep(RETRY.max_s)
+
+    run_virtual(lambda: with_broken(play, error))
+    assert [record.getMessage().split()[0] for record in caplog.records] == [
+        "store_unavailable",
+        "store_available",
+    ]
+
+
+def test_a_store_that_flaps_is_not_told_of_ten_times_a_second(caplog):
+    """An outage right after another goes on with its pauses."""
+
+    async def play(writer: Writer, disk: Broken) -> None:
+        disk.is_down = False
+        for _ in range(1_000):
+            writer.suspect(FULL)
+            await writer.outage.over()
+        assert asyncio.get_running_loop().time() > 1_000 * RETRY.max_s * 0.9
+
+    run_virtual(lambda: with_broken(play))
+
+
+def test_closing_in_an_outage_tries_once_more_and_tells_everybody():
+    """A full disk must not keep a process from ending."""
+
+    async def play(writer: Writer, disk: Broken) -> None:
+        held = patient(writer, 1)
+        await anyio.sleep(30)
+        tries = len(disk.tries)
+        writer.close()
+        with pytest.raises(StoreUnavailable):
+            await held
+        assert len(disk.tries) == tries + 1
+
+    run_virtual(lambda: with_broken(play))

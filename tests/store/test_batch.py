@@ -8,7 +8,7 @@ import pytest
 
 from perdure.store import SQLiteStore, batch
 from perdure.store.connection import Link
-from perdure.store.errors import OutcomeUnknown, PerdureError, StoreError, StoreLocked
+from perdure.store.errors import OutcomeUnknown, PerdureError, StoreError, StoreLocked, StoreUnavailable
 from perdure.store.migrate import migrate
 from perdure.store.states import State
 from perdure.store.writes import Changed, DeleteExecution, Release, Started, Statement
@@ -199,7 +199,7 @@ def starting(book_of):
 @pytest.mark.parametrize(
     ("failure", "error", "there"),
     [
-        ("full", StoreError, []),
+        ("full", StoreUnavailable, []),
         ("sync failed", OutcomeUnknown, []),
         ("done, but not told", OutcomeUnknown, ["e1"]),
     ],
