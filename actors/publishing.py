@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import msgspec
 
 from perdure.actors.bus import Outcome
@@ -15,6 +17,7 @@ from perdure.store.rows import moment
 from perdure.store.states import TERMINAL
 
 log = get_logger("perdure.execution")
+reader = logging.getLogger("perdure.execution")  # asked first: most programs do not want the lines
 
 
 def publish(
@@ -62,7 +65,9 @@ def _records(state: ExecutionState, turn: Turn, version: int, first_event_id: in
 
 
 def _log_change(state: ExecutionState, turn: Turn, version: int) -> None:
-    """One line after each change of state."""
+    """One line after each change of state, where anybody reads it."""
+    if not reader.isEnabledFor(logging.INFO):
+        return
     error = state.error
     log.info(
         "execution_state_changed",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -272,7 +272,8 @@ class Execution:
         """
         outage = self._runtime.machine.services.writer.outage
         what = f"execution {self.id} is not lost and goes on once the store is back: ask for its result again"
-        with anyio.fail_after(timeout), outage.bounded(StoreUnavailable, what):
+        patience = nullcontext() if timeout is None else anyio.fail_after(timeout)
+        with patience, outage.bounded(StoreUnavailable, what):
             outcome = await self._outcome()
         if check:
             _raise_for(outcome)

@@ -7,13 +7,13 @@ reaches the group. To escalate, the supervisor raises, in the ordinary way, from
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import anyio
-from anyio.abc import TaskGroup
 
 from perdure.actors.kernel.child import Child
 from perdure.actors.kernel.errors import ActorStopped, Escalated, NameTaken, SupervisorClosed
@@ -60,14 +60,14 @@ class Supervisor:
         self._listeners = Listeners(on_exit=on_exit, on_dead_letter=on_dead_letter, on_stuck=on_stuck)
         self._teardown = teardown
         self._children: dict[str, Child[Any]] = {}
-        self._group: TaskGroup | None = None
+        self._group: asyncio.TaskGroup | None = None
         self._block: anyio.CancelScope | None = None
         self._is_running = False
         self._escalated: Escalated | None = None
 
     async def __aenter__(self) -> Self:
         """Begin; children may be started from here on."""
-        self._group = anyio.create_task_group()
+        self._group = asyncio.TaskGroup()  # anyio gives each task a scope, of which a child has its own
         await self._group.__aenter__()
         self._block = anyio.CancelScope()
         self._block.__enter__()
@@ -125,7 +125,7 @@ class Supervisor:
             on_end=self._forget,
         )
         self._children[spec.name] = child
-        self._group.start_soon(child.live, name=spec.name)
+        self._group.create_task(child.live(), name=spec.name)
         return child.cell.ref
 
     def find(self, name: str) -> Ref[Any] | None:

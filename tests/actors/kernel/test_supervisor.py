@@ -214,11 +214,10 @@ async def test_a_task_that_is_cancelled_by_hand_ends_its_child_and_no_other(log:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_child_whose_task_never_began_hangs_no_teardown(log: Any) -> None:
     """As when the loop is closed under it."""
-    with pytest.raises(asyncio.CancelledError):  # noqa: PT012 the block is what raises
-        async with log.supervisor() as boss:
-            ref = boss.start(log.spec())
-            task_called("worker").cancel()
-            await anyio.sleep(1)
+    async with log.supervisor() as boss:
+        ref = boss.start(log.spec())
+        task_called("worker").cancel()
+        await anyio.sleep(1)
     assert ref.down == Down(name="worker", reason=Reason.CANCELLED)
     gc.collect()  # what never began complains when it is collected: here, and not in a later test
 
