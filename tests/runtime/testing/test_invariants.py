@@ -13,7 +13,7 @@ from perdure.runtime import Retry, StepContext, Workflow
 from perdure.runtime.testing import Acknowledged, Effect, VirtualRuntime, check_store, run_virtual
 from perdure.store import SQLiteStore
 
-TRIGGERS = "workflow_events_never_change", "workflow_events_never_vanish", "workflow_events_never_replaced"
+TRIGGERS = "workflow_events_never_change", "workflow_events_never_vanish"
 
 
 class Story:
