@@ -1,8 +1,9 @@
-"""Becomes the owner of an execution."""
+"""Takes an execution from the store: as its new owner, or once more."""
 
 from __future__ import annotations
 
 from perdure.actors.services import Services
+from perdure.actors.state import ExecutionState
 from perdure.store.errors import Conflict, LeaseLost, NotFound
 from perdure.store.records import Loaded
 from perdure.store.writes import Claim
@@ -32,3 +33,10 @@ async def claim(services: Services, execution_id: str) -> Loaded:
         raise LeaseLost(execution_id, held_epoch=lost.expected, current_epoch=lost.current) from None
     assert isinstance(claimed, Loaded)
     return claimed
+
+
+async def read_again(services: Services, state: ExecutionState) -> ExecutionState:
+    """The state as the store has it, in place of one that has moved on without being written."""
+    loaded = await services.store.load(state.id)
+    assert loaded is not None
+    return ExecutionState.fold(state.plan, loaded)

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from perdure.actors.transaction import SEALED, Collected, Transaction
+from perdure.store.writes import Statement
+
 
 class Inside(Protocol):
     """What the machine lets an attempt see of its execution, and hears from it."""
@@ -34,6 +37,7 @@ class StepContext:
     """
 
     __slots__ = (
+        "_collected",
         "_inside",
         "_interrupt_reason",
         "attempt",
@@ -68,12 +72,27 @@ class StepContext:
         self.idempotency_key = idempotency_key
         self.trace_id = trace_id
         self.log = log
+        self._collected: Collected | None = None
         self._inside = inside
         self._interrupt_reason: str | None = None
 
     def heartbeat(self, detail: Any = None) -> None:
         """Say that the body is getting on; `detail` is shown to whoever queries the execution."""
         self._inside.heartbeat(detail)
+
+    def transaction(self) -> Transaction:
+        """Collect statements for the store's own database, executed with the outcome, exactly once.
+
+        `with context.transaction() as tx: tx.execute("INSERT INTO …", (…,))`
+        """
+        if self._collected is None:
+            self._collected = Collected()
+        return Transaction(self._collected)
+
+    def seal(self) -> tuple[Statement, ...]:
+        """For the machine: what was collected, now that the body has returned; nothing more is taken."""
+        collected, self._collected = self._collected, SEALED
+        return () if collected is None else collected.seal()
 
     @property
     def context(self) -> dict[str, Any]:

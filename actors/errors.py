@@ -57,6 +57,10 @@ class CrashBudgetExceeded(StepError):
         self.deaths = deaths
 
 
+class InvalidStatement(PerdureError, ValueError):
+    """Something given to `context.transaction()` could never be executed; the message says what can."""
+
+
 class ExecutionError(PerdureError):
     """An execution ended otherwise than `completed`; `error` says why where something failed."""
 

@@ -13,12 +13,12 @@ execution up, and the actor ends: a waiting execution is a row, not a task.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, TypeGuard
 
 from structlog.contextvars import bind_contextvars
 
 from perdure.actors import commands, planner, schedule
-from perdure.actors.claiming import claim
+from perdure.actors.claiming import claim, read_again
 from perdure.actors.crew import Crew
 from perdure.actors.inbox import Refused, posted
 from perdure.actors.kernel import Actor, Alarm, Envelope, Stop
@@ -27,6 +27,7 @@ from perdure.actors.messages import (
     Answer,
     AnyCommand,
     CheckpointDue,
+    Completed,
     ExecutionMessage,
     Interrupt,
     Posted,
@@ -53,7 +54,7 @@ from perdure.actors.turn import (
     Turn,
     encode,
 )
-from perdure.store.errors import DuplicateCommand, PerdureError
+from perdure.store.errors import DuplicateCommand, PerdureError, StatementFailed
 from perdure.store.states import State
 from perdure.store.writes import AnswerMessage, Changed, Release
 
@@ -147,17 +148,37 @@ class ExecutionActor(Actor[ExecutionMessage]):
         turn = self._new_turn()
         batch = mailbox.take()
         for position, envelope in enumerate(batch, start=1):
-            if not self._take_report(turn, envelope.message):
+            if _has_statements(envelope.message):
+                if position > 1:
+                    await self._commit(turn, is_last=False)
+                is_last = position == len(batch)
+                await self._take_transaction(envelope.message, is_last=is_last, in_hand=len(batch))
+                turn = self._new_turn()
+            elif not self._take_report(turn, envelope.message):
                 if position > 1:  # a command that comes first may be about to stop everything
                     await self._commit(turn, is_last=False)
                 turn = await self._take_other(envelope)
                 if position < len(batch):
                     await self._commit(turn, is_last=False)
                     turn = self._new_turn()
-        await self._commit(turn, in_hand=len(batch))
+        if not self._is_parked:
+            await self._commit(turn, in_hand=len(batch))
         mailbox.ack()
         self.cell.progress()
         self._has_adopted = False
+
+    async def _take_transaction(self, report: StepReport, *, is_last: bool, in_hand: int) -> None:
+        """Take an outcome with statements of the user's, alone: refused, it is the step's failure."""
+        self._crew.take(report)
+        turn = self._new_turn()
+        planner.take_report(turn, report)
+        try:
+            await self._commit(turn, is_last=is_last, in_hand=in_hand)
+        except StatementFailed as refused:
+            self.state = await read_again(self._services, turn.state)
+            fresh = self._new_turn()
+            planner.take_refusal(fresh, report, refused, before=turn.state)
+            await self._commit(fresh, is_last=is_last, in_hand=in_hand)
 
     def _take_report(self, turn: Turn, message: ExecutionMessage) -> bool:
         """Take a message of our own steps and timers; False for any other."""
@@ -279,14 +300,10 @@ class ExecutionActor(Actor[ExecutionMessage]):
     async def _reload(self, turn: Turn, command_id: str) -> None:
         """A command came twice, so nothing was written: go on from what the store has."""
         before = turn.state
-        loaded = await self._services.store.load(self._id)
-        assert loaded is not None
-        self.state = ExecutionState.fold(before.plan, loaded)
+        state = self.state = await read_again(self._services, before)
         applied = await self._services.store.applied(self._id, command_id)
-        askers = [Asker(reply=o.reply) for o in turn.orders if isinstance(o, Respond)]
-        askers += [Asker(message_no=message.no) for message in turn.delta().messages]
-        answer = Answer(self.state.state, applied or self.state.version)
-        await self._answer_repeated([asker for asker in askers if asker not in self._waiters], answer)
+        answer = Answer(state.state, applied or state.version)
+        await self._answer_repeated([asker for asker in _askers(turn) if asker not in self._waiters], answer)
         fresh = self._new_turn()
         planner.take_over(fresh, before)
         await self._commit(fresh, is_last=False)
@@ -340,3 +357,16 @@ class ExecutionActor(Actor[ExecutionMessage]):
             at = asyncio.get_running_loop().time() + interval_ms / 1000
             post = self.cell.mailbox.post
             self._checkpoint_alarm = self._services.alarms.add(at, lambda: post(CheckpointDue()))
+
+
+def _has_statements(message: ExecutionMessage) -> TypeGuard[StepReport]:
+    """Whether it is the outcome of a step that wants statements of its own executed with it."""
+    if not isinstance(message, StepReport):
+        return False
+    return isinstance(message.outcome, Completed) and bool(message.outcome.statements)
+
+
+def _askers(turn: Turn) -> list[Asker]:
+    """Whom a turn that was not written would have answered."""
+    here = [Asker(reply=order.reply) for order in turn.orders if isinstance(order, Respond)]
+    return here + [Asker(message_no=message.no) for message in turn.delta().messages]

@@ -24,6 +24,7 @@ from perdure.actors.messages import (
 from perdure.actors.retry import delay_before, may_retry
 from perdure.actors.state import DEADLINE_TIMER, RETRY_TIMER, ExecutionState
 from perdure.actors.turn import Asker, InterruptSteps, Turn
+from perdure.store.errors import StatementFailed
 from perdure.store.records import Error
 from perdure.store.states import TERMINAL, State, StepState
 
@@ -88,6 +89,17 @@ def take_report(turn: Turn, report: StepReport) -> None:
     ):
         return
     _take_report(turn, report)
+
+
+def take_refusal(turn: Turn, report: StepReport, refused: StatementFailed, *, before: ExecutionState) -> None:
+    """The database refused what a step wanted executed with its outcome: that is the step's failure.
+
+    `before` is the state that had taken the outcome, and was folded anew.
+    """
+    take_over(turn, before)
+    names = tuple(kind.__name__ for kind in type(refused).__mro__ if kind is not object)
+    failed = Failed(_as_error(refused), names)
+    take_report(turn, StepReport(report.step_no, report.generation, report.attempt, failed))
 
 
 def take_timer(turn: Turn, kind: str, step_no: int) -> None:

@@ -197,7 +197,7 @@ class Attempt:
             return _failed(error, may_retry=False)
         except Exception as error:  # noqa: BLE001 - a promise broken is a failure like any other
             return _failed(error)
-        return Completed(output)
+        return Completed(output, self.context.seal())
 
     def _ended(self, error: BaseException | None) -> Failed | Interrupted:
         """How a body that did not return has ended, given why it was cancelled."""

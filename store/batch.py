@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from perdure.store.apply import APPLY
 from perdure.store.connection import Link, run
-from perdure.store.errors import OutcomeUnknown, PerdureError, StoreError
+from perdure.store.errors import OutcomeUnknown, PerdureError, StatementFailed, StoreError
 from perdure.store.protocol import Answer
 from perdure.store.statements import execute_statements
 from perdure.store.transitions import explain
 from perdure.store.translate import REFUSED, is_refusal, refused, translated
-from perdure.store.writes import Write, statements_of
+from perdure.store.writes import Change, Start, Write, statements_of
 
 # A commit that fails in the file system may have reached the log before its sync failed: whoever
 # opens the file after a crash would find it there, although this process was told it had failed.
@@ -22,9 +22,9 @@ UNSURE: Final = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3
 
 
 class _TransactionLostError(Exception):
-    """One write ended the whole transaction (`INSERT OR ROLLBACK` in a statement of the user's)."""
+    """A statement of the user's was interrupted or said `OR ROLLBACK`: the whole transaction is gone."""
 
-    def __init__(self, index: int, refusal: StoreError) -> None:
+    def __init__(self, index: int, refusal: PerdureError) -> None:
         """Which of the writes it was, and the answer to it."""
         super().__init__(index)
         self.index = index
@@ -53,8 +53,17 @@ def commit(link: Link, writes: Sequence[Write]) -> list[Answer]:
             excluded[lost.index] = lost.refusal  # nothing was written: the others begin again without it
         except _DeferredError as deferred:
             if len(writes) == 1:
-                return [refused(deferred.reason, type(writes[0]).__name__)]
+                return [_deferred_refusal(deferred.reason, writes[0])]
             return [_commit_alone(link, write) for write in writes]
+
+
+def _deferred_refusal(reason: sqlite3.Error, write: Write) -> PerdureError:
+    """Why one write was refused by the commit; where the user had statements in it, it was theirs."""
+    statements = write.delta.statements if isinstance(write, Start | Change) else ()
+    if not statements:
+        return refused(reason, type(write).__name__)
+    sql = "; ".join(statement.sql for statement in statements)
+    return StatementFailed(sql, position=None, why=f"{reason}, when it was committed")
 
 
 def _commit_alone(link: Link, write: Write) -> Answer:
@@ -99,12 +108,12 @@ def _apply(connection: sqlite3.Connection, index: int, write: Write) -> Answer:
         execute_statements(connection, statements_of(write, answer))
     except PerdureError as error:
         answer = error
+        if not connection.in_transaction:
+            raise _TransactionLostError(index, error) from error
     except REFUSED as error:
         if not is_refusal(error):
             raise
         answer = refused(error, type(write).__name__)
-        if not connection.in_transaction:
-            raise _TransactionLostError(index, answer) from error
         connection.execute("ROLLBACK TO write")
         answer = run(connection, explain(write)) or answer
     if isinstance(answer, PerdureError):

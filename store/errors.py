@@ -140,6 +140,20 @@ class NotSerializable(PerdureError):
         self.type_name = type_name
 
 
+class StatementFailed(PerdureError):
+    """A statement given to `context.transaction()` was refused; nothing of its step's outcome was written."""
+
+    def __init__(self, sql: str, *, position: int | None, why: str) -> None:
+        """`position` counts the statements of the step from 1; None when only the commit found out."""
+        which = "one of the statements" if position is None else f"statement {position}"
+        text = " ".join(sql.split())
+        shown = text if len(text) <= 200 else f"{text[:200]}…"  # noqa: PLR2004  two lines of a message
+        super().__init__(f"{which} of the transaction failed: {why} ({shown})")
+        self.sql = sql
+        self.position = position
+        self.why = why
+
+
 class StoreError(PerdureError):
     """The database could not do what was asked; the message says which operation and why."""
 

@@ -18,10 +18,9 @@ WHAT_TO_DO: Final = {
     sqlite3.SQLITE_PERM: "check the permissions of the file and its folder",
     sqlite3.SQLITE_NOMEM: "memory ran out: make room, the work goes on by itself",
     sqlite3.SQLITE_PROTOCOL: "too many processes open the file at once: the work goes on by itself",
-    sqlite3.SQLITE_AUTH: "a step's own statements may not touch the store's tables or the transaction",
 }
 # What is wrong with the place and not with what was asked: the same may go well later.
-PASSING: Final = frozenset(WHAT_TO_DO) - {sqlite3.SQLITE_AUTH}
+PASSING: Final = frozenset(WHAT_TO_DO)
 
 
 # What may be wrong with one statement and its values, while the file and its neighbours are well.
@@ -33,7 +32,6 @@ OF_ONE_STATEMENT: Final = frozenset(
         sqlite3.SQLITE_MISMATCH,
         sqlite3.SQLITE_TOOBIG,
         sqlite3.SQLITE_RANGE,
-        sqlite3.SQLITE_AUTH,
     }
 )
 
@@ -46,9 +44,7 @@ def is_refusal(error: Exception) -> bool:
 
 def refused(error: Exception, write: str) -> StoreError:
     """The answer to one write that the database does not take."""
-    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    why = f"{error}; {WHAT_TO_DO[code]}" if code == sqlite3.SQLITE_AUTH else str(error)
-    return StoreError(f"{write} was refused by the database: {why}")
+    return StoreError(f"{write} was refused by the database: {error}")
 
 
 def translated(error: sqlite3.Error, path: str) -> StoreError:

@@ -112,10 +112,14 @@ class MessageWrite(msgspec.Struct, frozen=True):
 
 
 class Statement(msgspec.Struct, frozen=True):
-    """A statement of the user's own, executed with the outcome, exactly once."""
+    """A statement of the user's own, executed with the outcome, exactly once.
+
+    `rows`, where given, is how many rows it must change; else it fails.
+    """
 
     sql: str
     parameters: tuple[Any, ...] = ()
+    rows: int | None = None
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,11 +23,13 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +52,7 @@ PATIENCE_S: Final = 30  # a life takes well under a second; one that takes so lo
 DOWNTIME_S: Final = 5.0  # of virtual time between two processes of a life
 PASSES_MAX: Final = 100_000  # of a virtual loop at one moment
 JOBS: Final = 2
+INSIDE_THE_COMMIT: Final = frozenset({"transaction"})  # lives with fault points in the store as well
 
 
 class Verdict(msgspec.Struct, kw_only=True):
@@ -59,6 +62,25 @@ class Verdict(msgspec.Struct, kw_only=True):
     problems: list[str]
     points: list[str] = []
     end: dict[str, Any] | None = None
+
+
+class Watched(sqlite3.Connection):
+    """A connection with fault points around each COMMIT and each statement on a table of the user's."""
+
+    def __init__(self, hit: Callable[[str], None], *args: Any, **options: Any) -> None:
+        """`hit` is called at each of them."""
+        super().__init__(*args, **options)
+        self._hit = hit
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        """The statement, between its two points."""
+        word = sql.split(maxsplit=1)[0]
+        if word != "COMMIT" and "entries" not in sql:
+            return super().execute(sql, *parameters)
+        self._hit(f"{word}:before")
+        cursor = super().execute(sql, *parameters)
+        self._hit(f"{word}:after")
+        return cursor
 
 
 class Process:
@@ -105,10 +127,13 @@ class Process:
 
     def _runtime(self, **options: Any) -> Runtime:
         path = self.folder / "life.db"
+        store = SQLiteStore(str(path), durability="process", inline=not self._real)
+        if self._life in INSIDE_THE_COMMIT:
+            store._writer._link._factory = partial(Watched, self._hit)
         if self._real:
-            return Runtime(path, durability="process", **options)
+            return Runtime(path, store=store, **options)
         self._runtimes += 1
-        return VirtualRuntime(path, seed=f"{self._seed} {self._runtimes}", **options)
+        return VirtualRuntime(path, store=store, seed=f"{self._seed} {self._runtimes}", **options)
 
     async def _main(self) -> dict[str, Any]:
         async with self._runtime(workflows=[self._workflow]) as runtime:

@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 
 from perdure.runtime import Execution, Result, Retry, Runtime, State, StepContext, Workflow
 
@@ -506,6 +508,60 @@ def elsewhere(journal: Journal) -> Life:
     return workflow, play
 
 
+def transaction(journal: Journal) -> Life:
+    """Statements of the user's own: some executed once, some refused, some given by an attempt that fails."""
+    workflow = Workflow("transaction", scheduling="eager")
+    enter = "INSERT INTO entries (step, attempt) VALUES (?, ?)"  # nothing in it would refuse a second time
+
+    @workflow.step
+    async def table(context: StepContext) -> None:
+        journal.act(context)
+        async with context.transaction() as tx:
+            tx.execute("CREATE TABLE entries (step TEXT, attempt INTEGER CHECK (attempt <> 13))")
+
+    @workflow.step(retry=Retry(max_retries=2, delay=0))
+    async def refused(context: StepContext, table: None) -> int:
+        journal.act(context)
+        async with context.transaction() as tx:
+            tx.execute(enter, (context.step, context.attempt))
+            tx.execute(enter, (context.step, 13 if context.attempt == 1 else context.attempt))
+        if context.attempt == 2:
+            raise OSError("after the block")
+        return context.attempt
+
+    @workflow.step
+    def blocking(context: StepContext, table: None) -> int:
+        journal.act(context)
+        with context.transaction() as tx:
+            tx.execute(enter, (context.step, context.attempt))
+        return context.attempt
+
+    @workflow.step
+    async def last(context: StepContext, refused: int, blocking: int) -> int:
+        journal.act(context)
+        await anyio.lowlevel.checkpoint()
+        async with context.transaction() as tx:
+            tx.execute("UPDATE entries SET attempt = attempt + 100")
+        return refused + blocking
+
+    async def play(client: Client) -> Result:
+        await client.start(workflow, {})
+        result = await client.end()
+        rows = _ask(client.runtime, "SELECT step, attempt FROM entries ORDER BY step, attempt")
+        return msgspec.structs.replace(result, outputs={**result.outputs, "entries": rows})
+
+    return workflow, play
+
+
+def _ask(runtime: Runtime, sql: str) -> list[list[Any]]:
+    """Over a connection of the client's own."""
+    connection = sqlite3.connect(runtime.store.location)
+    try:
+        return [list(row) for row in connection.execute(sql)]
+    finally:
+        connection.close()
+
+
 LIVES: dict[str, Callable[[Journal], Life]] = {
     life.__name__: life
     for life in (
@@ -525,5 +581,6 @@ LIVES: dict[str, Callable[[Journal], Life]] = {
         blocking,
         cancel,
         elsewhere,
+        transaction,
     )
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from perdure.store.errors import StoreError
+from perdure.store.errors import StatementFailed
 from perdure.store.writes import Delta, Start, Started, Statement
 
 pytestmark = pytest.mark.anyio
@@ -15,6 +15,7 @@ TABLES = (
     "CREATE TABLE parents (id INTEGER PRIMARY KEY)",
     "CREATE TABLE children (parent INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)",
 )
+ENDLESS = "WITH RECURSIVE a(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM a)"
 ORPHAN = Statement("INSERT INTO children (parent) VALUES (?)", (7,))
 
 
@@ -36,7 +37,7 @@ async def test_a_constraint_that_fails_at_the_commit_refuses_only_the_write_that
     batch = [_starting(family, "e1"), _starting(family, "e2", ORPHAN), _starting(family, "e3")]
     first, second, third = await family.store.commit(batch)
     assert isinstance(first, Started)
-    assert isinstance(second, StoreError)
+    assert isinstance(second, StatementFailed)
     assert isinstance(third, Started)
     assert "FOREIGN KEY" in str(second)
     assert await family.store.execution("e2") is None
@@ -45,7 +46,7 @@ async def test_a_constraint_that_fails_at_the_commit_refuses_only_the_write_that
 
 async def test_a_write_alone_that_breaks_such_a_constraint_is_refused(family: Any):
     """Not raised: the batch of one is answered as any other."""
-    assert isinstance(await family.answer_to(_starting(family, "e1", ORPHAN)), StoreError)
+    assert isinstance(await family.answer_to(_starting(family, "e1", ORPHAN)), StatementFailed)
     assert await family.store.execution("e1") is None
 
 
@@ -78,9 +79,62 @@ async def test_a_deferred_constraint_that_is_met_before_the_commit_is_none(famil
 async def test_a_statement_may_not_touch_the_transaction_or_the_tables_of_the_store(family: Any, sql: str):
     """Refused with its write; the store goes on as if it had never come."""
     before = await family.facts()
-    assert isinstance(await family.answer_to(_starting(family, "e1", Statement(sql))), StoreError)
+    assert isinstance(await family.answer_to(_starting(family, "e1", Statement(sql))), StatementFailed)
     assert await family.facts() == before
     assert isinstance(await family.answer_to(_starting(family, "e1")), Started)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"{ENDLESS} SELECT count(*) FROM a",
+        f"INSERT INTO children {ENDLESS} SELECT x FROM a",
+    ],
+)
+async def test_a_statement_without_an_end_is_interrupted_and_takes_only_its_own_write(family: Any, sql: str):
+    """SQLite gives the whole transaction up when it interrupts a write: the others begin again."""
+    answers = await family.store.commit(
+        [_starting(family, "e1"), _starting(family, "e2", Statement(sql)), _starting(family, "e3")]
+    )
+    assert [type(answer) for answer in answers] == [Started, StatementFailed, Started]
+    assert "busy for more than" in str(answers[1])
+    assert await family.raw("SELECT count(*) FROM children") == [(0,)]
+
+
+async def test_a_statement_cannot_take_a_gigabyte(family: Any):
+    """Nor is the limit left behind for others."""
+    huge = Statement("INSERT INTO children VALUES (zeroblob(1000000000))")
+    assert isinstance(await family.answer_to(_starting(family, "e1", huge)), StatementFailed)
+    assert isinstance(await family.answer_to(_starting(family, "e1")), Started)
+
+
+async def test_a_failing_statement_is_named(family: Any):
+    """Which of them, what it says, and why it was refused."""
+    fine, wrong = Statement("INSERT INTO parents VALUES (1)"), Statement("INSERT INTO  nowhere VALUES (1)")
+    failed = await family.answer_to(_starting(family, "e1", fine, wrong))
+    assert (failed.position, failed.sql) == (2, wrong.sql)
+    assert str(failed) == (
+        "statement 2 of the transaction failed: no such table: nowhere (INSERT INTO nowhere VALUES (1))"
+    )
+    assert await family.raw("SELECT count(*) FROM parents") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "changed"),
+    [
+        ("UPDATE parents SET id = id + 10 WHERE id < 3", 2),
+        ("UPDATE parents SET id = id + 10 WHERE id < 3 RETURNING id", 2),
+        ("DELETE FROM parents WHERE id = 7", 0),
+        ("INSERT INTO parents VALUES (5)", 1),
+    ],
+)
+async def test_a_statement_may_say_how_many_rows_it_must_change(family: Any, sql: str, changed: int):
+    """So that an update that finds nothing to update can be the step's failure."""
+    await family.raw("INSERT INTO parents (id) VALUES (1), (2), (3)")
+    failed = await family.answer_to(_starting(family, "e1", Statement(sql, rows=changed + 1)))
+    assert isinstance(failed, StatementFailed)
+    assert failed.why == f"it changed {changed} rows, not {changed + 1}"
+    assert isinstance(await family.answer_to(_starting(family, "e1", Statement(sql, rows=changed))), Started)
 
 
 async def test_a_statement_that_rolls_everything_back_takes_only_its_own_write(family: Any):
@@ -90,4 +144,4 @@ async def test_a_statement_that_rolls_everything_back_takes_only_its_own_write(f
     answers = await family.store.commit(
         [_starting(family, "e1"), _starting(family, "e2", twice), _starting(family, "e3")]
     )
-    assert [type(answer) for answer in answers] == [Started, StoreError, Started]
+    assert [type(answer) for answer in answers] == [Started, StatementFailed, Started]
