@@ -32,6 +32,8 @@ UPDATE executions SET state = ?, runner_no = ?, version = version + 1, updated_a
 WHERE no = ? AND version = ? AND epoch = 1
 """
 
+TOUCH_EXECUTION: Final = "UPDATE executions SET version = version + 1, updated_at = ? WHERE no = ?"
+
 INSERT_STEP: Final = """
 INSERT INTO steps (execution_no, step_no, generation, attempt, state, is_outcome, version, started_at,
     finished_at, output)
@@ -46,18 +48,20 @@ RUNNER: Final = 1  # who owns an execution that has something to do
 
 Statement = tuple[str, tuple[Any, ...]]
 Step = Callable[[], Awaitable[dict[str, int]]]
+Perform = Callable[[int], Awaitable[dict[str, int]]]  # given the number of the step
 
 
 class Floor:
     """Group commit over one connection on a thread of its own."""
 
     def __init__(self, path: Path, *, durability: str) -> None:
-        """Open the file and make the tables."""
+        """Open the file; make the tables where there are none."""
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS[durability]}")
-        self._connection.executescript(SCHEMA.read_text())
+        if not self._connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            self._connection.executescript(SCHEMA.read_text())
         self._queue: list[tuple[Iterable[Statement], asyncio.Future[None]]] = []
         self._committing: asyncio.Task[None] | None = None
         self._executions = 0
@@ -90,11 +94,20 @@ class Floor:
 
     async def run_chain(self, length: int, step: Step) -> None:
         """An execution of steps one after the other."""
-        no = await self.start()
-        for step_no in range(length):
-            output = await step()
+        await self.go_on(await self.start(), 1, length, lambda _: step())
+
+    async def go_on(self, no: int, version: int, length: int, perform: Perform) -> None:
+        """Run a chain from wherever it is: version 1 has no outcome yet."""
+        for step_no in range(version - 1, length):
+            output = await perform(step_no)
             is_last = step_no == length - 1
             await self.record(no, version=step_no + 1, step_no=step_no, output=output, is_last=is_last)
+
+    async def unfinished(self) -> list[tuple[int, int]]:
+        """Number and version of every execution that somebody was working on."""
+        select = "SELECT no, version FROM executions WHERE runner_no IS NOT NULL"
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: self._connection.execute(select).fetchall())
 
     async def run_fan(self, width: int, step: Step) -> None:
         """An execution of steps beside each other."""
@@ -110,6 +123,16 @@ class Floor:
         async with asyncio.TaskGroup() as group:
             for step_no in range(width):
                 group.create_task(perform(step_no))
+
+    async def touch(self, no: int) -> None:
+        """Make one message to an execution durable."""
+        at = now_ms()
+        await self.write(
+            [
+                (TOUCH_EXECUTION, (at, no)),
+                (INSERT_EVENT, (no, 2, at, "signal_received", None, None)),
+            ]
+        )
 
     def write(self, statements: Iterable[Statement]) -> asyncio.Future[None]:
         """Queue a write; the future is done when it is durable."""
@@ -146,7 +169,7 @@ class Floor:
 
 @asynccontextmanager
 async def opened(folder: Path, *, durability: str) -> AsyncIterator[Floor]:
-    """A floor in a new file."""
+    """A floor in the file of this folder."""
     floor = Floor(folder / "floor.db", durability=durability)
     try:
         yield floor

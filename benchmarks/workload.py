@@ -52,7 +52,7 @@ async def run(runtime: Runtime, workflow: Workflow) -> None:
     await (await runtime.start(workflow)).result()
 
 
-async def run_many(work: Callable[[], Awaitable[None]], *, count: int, at_once: int) -> float:
+async def run_many(work: Callable[[], Awaitable[Any]], *, count: int, at_once: int) -> float:
     """Do `work` `count` times, at most `at_once` at a time; return the seconds it took."""
     gate = asyncio.Semaphore(at_once)
 
