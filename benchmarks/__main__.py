@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -38,6 +39,10 @@ def main() -> None:
     for code in given.questions:
         question = questions.question(code.upper())
         print(table.heading(question))
+        missing = [name for name in question.needs if name not in os.environ]
+        if missing:
+            print(f"  skipped: {', '.join(missing)} is not set")
+            continue
         for durability in question.durabilities:
             if given.durability not in (None, durability):
                 continue

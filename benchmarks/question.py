@@ -34,3 +34,4 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     cases: tuple[Case, ...]
     contenders: tuple[str, ...] = ("floor", "perdure")
     durabilities: tuple[str, ...] = ("power", "process")
+    needs: tuple[str, ...] = ()  # environment variables without which it cannot be asked
