@@ -12,6 +12,7 @@ from perdure.store.connection import Link, run
 from perdure.store.errors import OutcomeUnknown, PerdureError, StatementFailed, StoreError
 from perdure.store.protocol import Answer
 from perdure.store.statements import execute_statements
+from perdure.store.together import TOGETHER_MIN, LookedAtAloneError, is_move, together
 from perdure.store.transitions import explain
 from perdure.store.translate import REFUSED, is_refusal, refused, translated
 from perdure.store.writes import Change, Start, Write, statements_of
@@ -45,7 +46,7 @@ def commit(link: Link, writes: Sequence[Write]) -> list[Answer]:
 
     Raises StoreError when nothing was written, OutcomeUnknown when that cannot be told.
     """
-    excluded: dict[int, PerdureError] = {}
+    excluded: dict[int, Answer] = {}
     while True:
         try:
             return _commit_without(excluded, link, writes)
@@ -74,9 +75,7 @@ def _commit_alone(link: Link, write: Write) -> Answer:
         return error
 
 
-def _commit_without(
-    excluded: Mapping[int, PerdureError], link: Link, writes: Sequence[Write]
-) -> list[Answer]:
+def _commit_without(excluded: Mapping[int, Answer], link: Link, writes: Sequence[Write]) -> list[Answer]:
     """One try; the excluded writes are answered with their refusals and not applied."""
     try:
         connection = link.connection
@@ -84,8 +83,9 @@ def _commit_without(
     except sqlite3.Error as error:
         raise translated(error, link.path) from error
     try:
+        known = {**excluded, **_apply_together(connection, excluded, writes)}
         answers = [
-            excluded[index] if index in excluded else _apply(connection, index, write)
+            known[index] if index in known else _apply(connection, index, write)
             for index, write in enumerate(writes)
         ]
     except _TransactionLostError:
@@ -98,6 +98,25 @@ def _commit_without(
         raise
     _commit(link, connection)
     return answers
+
+
+def _apply_together(
+    connection: sqlite3.Connection, excluded: Mapping[int, Answer], writes: Sequence[Write]
+) -> dict[int, Answer]:
+    """The answers to the moves among them, unless one would be refused: then none, and nothing is done."""
+    moves = {index: write for index, write in enumerate(writes) if is_move(write) and index not in excluded}
+    if len(moves) < TOGETHER_MIN:
+        return {}
+    connection.execute("SAVEPOINT together")
+    try:
+        answers = run(connection, together(list(moves.values())))
+    except (PerdureError, LookedAtAloneError, *REFUSED) as error:
+        if isinstance(error, REFUSED) and not is_refusal(error):
+            raise
+        connection.execute("ROLLBACK TO together")
+        answers = []
+    connection.execute("RELEASE together")
+    return dict(zip(moves, answers, strict=False))
 
 
 def _apply(connection: sqlite3.Connection, index: int, write: Write) -> Answer:

@@ -18,7 +18,7 @@ from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast
 import aiosqlite
 
 from perdure.store.errors import StoreClosed, StoreError
-from perdure.store.script import Script
+from perdure.store.script import Cursor, Many, Script
 
 IN_MEMORY: Final = ":memory:"
 STATEMENTS_CACHED: Final = 256  # more than the store has distinct statements, so none is parsed twice
@@ -89,9 +89,26 @@ def run(connection: sqlite3.Connection, script: Script[T]) -> T:
     try:
         statement = next(script)
         while True:
-            statement = script.send(execute(*statement))
+            if isinstance(statement, Many):
+                cursor = connection.executemany(statement.sql, statement.rows)
+                statement = script.send(cast("Cursor", _Written(connection, cursor)))
+            else:
+                statement = script.send(execute(*statement))
     except StopIteration as done:
         return cast("T", done.value)
+
+
+class _Written:
+    """What came of one statement for many rows: SQLite counts them, but has to be asked for the key."""
+
+    def __init__(self, connection: sqlite3.Connection, cursor: sqlite3.Cursor) -> None:
+        self._connection = connection
+        self.rowcount = cursor.rowcount
+
+    @property
+    def lastrowid(self) -> int:
+        key: int = self._connection.execute("SELECT last_insert_rowid()").fetchone()[0]
+        return key
 
 
 def run_at_one_moment(connection: sqlite3.Connection, script: Script[T]) -> T:

@@ -10,6 +10,8 @@ from perdure.store.script import Script
 from perdure.store.states import StepState, step_can_become
 from perdure.store.writes import AttemptWrite, CheckpointWrite, Delta, EventWrite, MessageWrite, TimerWrite
 
+Row = tuple[Any, ...]  # the values of one statement, in the order of its question marks
+
 INSERT_ATTEMPT: Final = """
 INSERT INTO workflow_step_executions (execution_no, step_no, generation, attempt, lineage, state,
     is_outcome, opened_version, settled_version, started_at, finished_at, due_at, alone, error, output)
@@ -85,67 +87,59 @@ def write(no: int, execution_id: str, version: int, at: int, delta: Delta) -> Sc
     """
     for attempt in delta.attempts:
         if attempt.before is None:
-            yield from _insert_attempt(no, version, attempt)
-        else:
-            yield from _move_attempt(no, execution_id, version, attempt)
+            yield INSERT_ATTEMPT, inserted_attempt(no, version, attempt)
+        elif (yield MOVE_ATTEMPT, moved_attempt(no, version, attempt)).rowcount == 0:
+            raise (yield from misplaced_attempt(no, execution_id, version, attempt))
     for timer in delta.timers:
         yield from _set_timer(no, timer)
     for message in delta.messages:
         yield from _apply_message(no, version, message)
     if delta.checkpoint is not None:
-        yield from _insert_checkpoint(no, version, at, delta.checkpoint)
+        yield INSERT_CHECKPOINT, checkpoint(no, version, at, delta.checkpoint)
     if not delta.events:
         return 0
     return (yield from _append_events(no, execution_id, version, at, delta.events))
 
 
-def _insert_attempt(no: int, version: int, attempt: AttemptWrite) -> Script[None]:
-    yield (
-        INSERT_ATTEMPT,
-        (
-            no,
-            attempt.step_no,
-            attempt.generation,
-            attempt.attempt,
-            attempt.lineage,
-            attempt.state,
-            attempt.is_outcome,
-            version,
-            version if attempt.is_outcome else None,
-            attempt.started_at,
-            attempt.finished_at,
-            attempt.due_at,
-            attempt.alone,
-            text(attempt.error, "an error"),
-            text(attempt.output, "the output of a step"),
-        ),
+def inserted_attempt(no: int, version: int, attempt: AttemptWrite) -> Row:
+    """The values of INSERT_ATTEMPT. Raises PayloadTooLarge."""
+    return (
+        no,
+        attempt.step_no,
+        attempt.generation,
+        attempt.attempt,
+        attempt.lineage,
+        attempt.state,
+        attempt.is_outcome,
+        version,
+        version if attempt.is_outcome else None,
+        attempt.started_at,
+        attempt.finished_at,
+        attempt.due_at,
+        attempt.alone,
+        text(attempt.error, "an error"),
+        text(attempt.output, "the output of a step"),
     )
 
 
-def _move_attempt(no: int, execution_id: str, version: int, attempt: AttemptWrite) -> Script[None]:
-    moved = (
-        yield (
-            MOVE_ATTEMPT,
-            (
-                attempt.state,
-                attempt.is_outcome,
-                version if attempt.is_outcome else None,
-                attempt.started_at,
-                attempt.finished_at,
-                attempt.due_at,
-                attempt.alone,
-                text(attempt.error, "an error"),
-                text(attempt.output, "the output of a step"),
-                no,
-                attempt.step_no,
-                attempt.generation,
-                attempt.attempt,
-                attempt.before,
-            ),
-        )
-    ).rowcount
-    if moved == 0:
-        raise (yield from misplaced_attempt(no, execution_id, version, attempt))
+def moved_attempt(no: int, version: int, attempt: AttemptWrite) -> Row:
+    """The values of MOVE_ATTEMPT. Raises PayloadTooLarge."""
+    return (
+        attempt.state,
+        attempt.is_outcome,
+        version if attempt.is_outcome else None,
+        attempt.started_at,
+        attempt.finished_at,
+        attempt.due_at,
+        attempt.alone,
+        text(attempt.error, "an error"),
+        text(attempt.output, "the output of a step"),
+        no,
+        attempt.step_no,
+        attempt.generation,
+        attempt.attempt,
+        attempt.before,
+    )
 
 
 def misplaced_attempt(
@@ -182,20 +176,33 @@ def _apply_message(no: int, version: int, message: MessageWrite) -> Script[None]
         raise NotFound("message", message.no, hint="the execution's inbox does not hold it")
 
 
-def _insert_checkpoint(no: int, version: int, at: int, checkpoint: CheckpointWrite) -> Script[None]:
-    yield (
-        INSERT_CHECKPOINT,
-        (
-            no,
-            version,
-            checkpoint.label,
-            checkpoint.by,
-            checkpoint.automatic,
-            at,
-            checkpoint.steps_completed,
-            checkpoint.steps_total,
-            checkpoint.size_bytes,
-        ),
+def checkpoint(no: int, version: int, at: int, write: CheckpointWrite) -> Row:
+    """The values of INSERT_CHECKPOINT."""
+    return (
+        no,
+        version,
+        write.label,
+        write.by,
+        write.automatic,
+        at,
+        write.steps_completed,
+        write.steps_total,
+        write.size_bytes,
+    )
+
+
+def event(no: int, version: int, at: int, write: EventWrite) -> Row:
+    """The values of INSERT_EVENT. Raises PayloadTooLarge."""
+    return (
+        no,
+        version,
+        at,
+        write.type,
+        write.step_no,
+        write.attempt,
+        write.by,
+        write.command_id,
+        text(write.data, "the data of an event"),
     )
 
 
@@ -208,21 +215,10 @@ def _append_events(
 ) -> Script[int]:
     """Append in order; within one transaction the ids are consecutive."""
     first: int = 0
-    for event in events:
-        if event.command_id is not None:
-            yield from _refuse_repetition(no, execution_id, event.command_id)
-        row: tuple[Any, ...] = (
-            no,
-            version,
-            at,
-            event.type,
-            event.step_no,
-            event.attempt,
-            event.by,
-            event.command_id,
-            text(event.data, "the data of an event"),
-        )
-        inserted = (yield INSERT_EVENT, row).lastrowid
+    for write in events:
+        if write.command_id is not None:
+            yield from _refuse_repetition(no, execution_id, write.command_id)
+        inserted = (yield INSERT_EVENT, event(no, version, at, write)).lastrowid
         first = first or inserted or 0
     return first
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 T = TypeVar("T")
 
 
@@ -26,7 +28,7 @@ class Cursor(Protocol):
 
     @property
     def lastrowid(self) -> int | None:
-        """The key of the row that was inserted."""
+        """The key of the row that was inserted; of several inserted together, the last and highest."""
         ...
 
     def fetchone(self) -> Any:
@@ -42,4 +44,11 @@ class Cursor(Protocol):
         ...
 
 
-Script = Generator[tuple[str, Sequence[Any]], Cursor, T]
+class Many(msgspec.Struct, frozen=True):
+    """One statement for many rows, in order; of its cursor only the counts and the key mean something."""
+
+    sql: str
+    rows: Sequence[Sequence[Any]]
+
+
+Script = Generator[tuple[str, Sequence[Any]] | Many, Cursor, T]

@@ -40,7 +40,7 @@ MOVE_EXECUTION: Final = (
     "WHERE no = ? AND version = ? AND epoch = ? AND state = ?"
 )
 
-MOVE_PLAINLY: Final = MOVE_EXECUTION.format(columns="")
+CLEAR_TIMERS: Final = "DELETE FROM workflow_timers WHERE execution_no = ?"
 
 CLAIM: Final = """
 UPDATE workflow_executions SET epoch = epoch + 1, runner_no = ?, updated_at = ? WHERE no = ? AND epoch = ?
@@ -56,16 +56,17 @@ def start(write: Start) -> Script[Started]:
     found = (yield "SELECT no FROM workflow_executions WHERE id = ?", (write.id,)).fetchone()
     if found is not None:
         return Started(found[0], joined=True, first_event_id=0)
-    _refuse_illegal_start(write)
-    no = yield from _insert(write)
+    refuse_illegal_start(write)
+    no = (yield INSERT_EXECUTION, inserted_execution(write)).lastrowid
+    assert no is not None
     yield INSERT_CONTEXT, (no, delta.text(write.context, "the context"))
     first = yield from delta.write(no, write.id, 1, write.at, write.delta)
     return Started(no, joined=False, first_event_id=first)
 
 
-def _insert(write: Start) -> Script[int]:
-    """The row itself; answers its key."""
-    values = (
+def inserted_execution(write: Start) -> delta.Row:
+    """The values of INSERT_EXECUTION."""
+    return (
         write.id,
         write.workflow_no,
         write.state,
@@ -82,9 +83,6 @@ def _insert(write: Start) -> Script[int]:
         write.trace_id,
         write.agents,
     )
-    no = (yield INSERT_EXECUTION, values).lastrowid
-    assert no is not None
-    return no
 
 
 def explain(write: Write) -> Script[PerdureError | None]:
@@ -104,7 +102,7 @@ def not_listed(runner_no: int) -> NotFound:
     return NotFound("runner", runner_no, hint="it was taken off the list; it must stop or register anew")
 
 
-def _refuse_illegal_start(write: Start) -> None:
+def refuse_illegal_start(write: Start) -> None:
     """Raise IllegalTransition when an execution cannot begin in that state."""
     attempt = delta.illegal_attempt(write.delta.attempts)
     if attempt is None and can_become(State.IDLE, write.state):
@@ -125,28 +123,37 @@ def change(write: Change) -> Script[Changed]:
         raise (yield from _why_refused(write, f"go from {write.before} to {write.state}:"))
     version = write.version + 1
     if write.state in TERMINAL:
-        yield "DELETE FROM workflow_timers WHERE execution_no = ?", (write.execution_no,)
+        yield CLEAR_TIMERS, (write.execution_no,)
     first = yield from delta.write(write.execution_no, write.execution_id, version, write.at, write.delta)
     return Changed(version, first)
 
 
 def _swap(write: Change) -> Script[int]:
     """The compare-and-swap itself; answers how many rows moved (0 or 1)."""
+    if "context" in write.fields:
+        yield PATCH_CONTEXT, patched_context(write)
+    columns, values = moved_execution(write)
+    return (yield move_with(columns), values).rowcount
+
+
+def patched_context(write: Change) -> delta.Row:
+    """The values of PATCH_CONTEXT. Raises PayloadTooLarge."""
+    return (delta.text(write.fields["context"], "the context"), write.execution_no)
+
+
+def moved_execution(write: Change) -> tuple[tuple[str, ...], delta.Row]:
+    """The columns that a move sets besides, and the values of its statement. Raises PayloadTooLarge."""
     guard = (write.execution_no, write.version, write.epoch, write.before)
     if not write.fields:
-        return (yield MOVE_PLAINLY, (write.state, write.at, *guard)).rowcount
-    fields = dict(write.fields)
-    if "context" in fields:
-        context = delta.text(fields.pop("context"), "the context")
-        yield PATCH_CONTEXT, (context, write.execution_no)
+        return (), (write.state, write.at, *guard)
+    fields = {name: value for name, value in write.fields.items() if name != "context"}
     if isinstance(error := fields.get("error"), bytes):
         fields["error"] = delta.text(error, "an error")
-    statement = _move_with(tuple(fields))
-    return (yield statement, (write.state, write.at, *fields.values(), *guard)).rowcount
+    return tuple(fields), (write.state, write.at, *fields.values(), *guard)
 
 
 @lru_cache(maxsize=256)
-def _move_with(columns: tuple[str, ...]) -> str:
+def move_with(columns: tuple[str, ...]) -> str:
     """The compare-and-swap that sets these columns too. Raises StoreError for one that may not be."""
     unknown = [column for column in columns if column not in CHANGEABLE]
     if unknown:
