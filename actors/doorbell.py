@@ -1,8 +1,9 @@
 """A Unix socket that only rings: what there is to know is in the store.
 
 A line `ring ID` says that the inbox of that execution has mail, `work` that there may be something
-to take up. A line `watch ID` subscribes the connection: an empty line comes back after each commit
-of that execution. When the runner dies the connection ends, which is news as well.
+to take up, `here` that a runner has joined. A line `watch ID` subscribes the connection: an empty
+line comes back after each commit of that execution. When the runner dies the connection ends, which
+is news as well.
 """
 
 from __future__ import annotations
@@ -34,12 +35,18 @@ class Doorbell:
     """The bell of one runner."""
 
     def __init__(
-        self, runner_id: str, *, on_ring: Callable[[str], None], on_work: Callable[[], None]
+        self,
+        runner_id: str,
+        *,
+        on_ring: Callable[[str], None],
+        on_work: Callable[[], None],
+        on_company: Callable[[], None],
     ) -> None:
         """`on_ring` gets the id of an execution that has mail."""
         self._runner_id = runner_id
         self._on_ring = on_ring
         self._on_work = on_work
+        self._on_company = on_company
         self._server: asyncio.Server | None = None
         self._watchers: dict[str, set[_Caller]] = {}
         self._open: set[_Caller] = set()
@@ -95,6 +102,8 @@ class Doorbell:
             self._on_ring(execution_id)
         elif word == "work":
             self._on_work()
+        elif word == "here":
+            self._on_company()
         elif word == "watch":
             caller.watched.append(execution_id)
             self._watchers.setdefault(execution_id, set()).add(caller)

@@ -18,7 +18,7 @@ from typing import Final, TypeGuard
 from structlog.contextvars import bind_contextvars
 
 from perdure.actors import commands, planner, schedule
-from perdure.actors.claiming import claim, read_again
+from perdure.actors.claiming import check_lease, claim, read_again
 from perdure.actors.crew import Crew
 from perdure.actors.inbox import Refused, posted
 from perdure.actors.kernel import Actor, Alarm, Envelope, Stop
@@ -30,6 +30,7 @@ from perdure.actors.messages import (
     Completed,
     ExecutionMessage,
     Interrupt,
+    LeaseDoubted,
     Posted,
     Query,
     Restore,
@@ -208,6 +209,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
         match message:
             case Query():
                 turn.respond(asker, turn.state.describe())
+            case LeaseDoubted():
+                await check_lease(self._services, turn.state)
             case Stop():
                 self._is_closing = True
                 turn.orders.append(InterruptSteps(Interrupt.SHUTDOWN))

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import msgspec
 
 from perdure.actors import planner
-from perdure.actors.doorbell import call
+from perdure.actors.elsewhere import Elsewhere
 from perdure.actors.errors import RuntimeClosed
 from perdure.actors.execution import ExecutionActor
-from perdure.actors.inbox import answer_from, payload_of, posted
+from perdure.actors.inbox import posted
 from perdure.actors.incidents import classify
 from perdure.actors.kernel import (
     ActorRestarted,
@@ -36,6 +36,7 @@ from perdure.actors.messages import (
     CONTROL,
     Answer,
     AnyCommand,
+    LeaseDoubted,
     Query,
     Restore,
     Retry,
@@ -55,9 +56,9 @@ from perdure.store.errors import (
     StoreError,
 )
 from perdure.store.protocol import Answer as Written
-from perdure.store.records import Execution, Runner
+from perdure.store.records import Runner
 from perdure.store.states import TERMINAL, State
-from perdure.store.writes import Post, Started
+from perdure.store.writes import Start, Started
 
 ROUTE_TRIES: Final = 20  # an execution may park, or change hands, just as a message is on its way
 SHUTDOWN_S: Final = 10.0  # bodies have this long to unwind before their actor is cancelled
@@ -95,24 +96,29 @@ class Executions:
         max_active: int,
         on_room: Callable[[], None],
         on_left: Callable[[], None],
+        on_lost: Callable[[], None],
         on_quarantine: Callable[[str, BaseException | None], None],
         on_unsure: Callable[[str], None],
     ) -> None:
         """At most `max_active` executions are hot at a time; further ones queue in the store.
 
         `on_left` is called when one was given up that has something to do which cannot be done here,
-        `on_quarantine` with one whose actor is not to be restarted any more, `on_unsure` with one of
-        which it cannot be told whether its start is durable: if it is, it has to be taken up.
+        `on_lost` when another runner has taken one over, `on_quarantine` with one whose actor is not
+        to be restarted any more, `on_unsure` with one of which it cannot be told whether its start is
+        durable: if it is, it has to be taken up.
         """
         self._services = services
         self._supervisor = supervisor
         self._membership = membership
+        self._elsewhere = Elsewhere(services, membership, on_orphan=self.take_up)
         self._max_active = max_active
         self._on_room = on_room
         self._on_left = on_left
+        self._on_lost = on_lost
         self._on_quarantine = on_quarantine
         self._on_unsure = on_unsure
         self._slots: dict[str, _Slot] = {}
+        self._set_aside: set[str] = set()
         self._is_closed = False
         self._is_held = False
         self._starting = 0
@@ -127,6 +133,19 @@ class Executions:
     def is_idle(self) -> bool:
         """Whether no execution is hot here."""
         return not self._slots
+
+    @property
+    def owns_any(self) -> bool:
+        """Whether this runner owns executions: hot ones, or such as it has set aside."""
+        return bool(self._slots or self._set_aside)
+
+    def doubt(self) -> int:
+        """Let every actor look whether the execution is still its own; tells how many there are."""
+        self._set_aside.clear()
+        for ref in self._supervisor:
+            with suppress(ActorStopped):
+                ref.post(LeaseDoubted(), control=True)
+        return len(self._slots)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -168,10 +187,19 @@ class Executions:
         planner.begin(turn)
         planner.proceed(turn)
         start = start_write(new, state.state, at=turn.now)
-        start = msgspec.structs.replace(
-            start, runner_no=self._membership.no, deadline_at=state.deadline_at, delta=turn.delta()
-        )
-        written = self._services.writer.submit(start)
+        start = msgspec.structs.replace(start, deadline_at=state.deadline_at, delta=turn.delta())
+        runner_no = self._membership.no
+        try:
+            return await self._submit(start, state, turn, runner_no=runner_no)
+        except NotFound as error:
+            if error.kind != "runner":
+                raise
+            await self._membership.rejoin(runner_no)
+            return await self._submit(start, state, turn, runner_no=self._membership.no)
+
+    async def _submit(self, start: Start, state: ExecutionState, turn: Turn, *, runner_no: int) -> bool:
+        """Start it in this runner's name; False when it was joined."""
+        written = self._services.writer.submit(msgspec.structs.replace(start, runner_no=runner_no))
         self._starting += 1
         written.add_done_callback(lambda done: self._begin(state, turn, done))
         return await has_started(written)
@@ -209,6 +237,7 @@ class Executions:
     ) -> Ref[Any]:
         slot = _Slot(prepared)
         self._slots[execution_id] = slot
+        self._set_aside.discard(execution_id)
 
         def incarnation() -> ExecutionActor:
             prepared, slot.prepared = slot.prepared, None
@@ -224,9 +253,12 @@ class Executions:
         slot = self._slots.pop(down.name, None)
         self._services.bus.publish_leave(down.name)
         if down.reason is Reason.QUARANTINED:
+            self._set_aside.add(down.name)
             self._on_quarantine(down.name, down.error)
         if self._is_closed:
             return
+        if down.reason is Reason.LOST:
+            self._on_lost()
         self._on_room()
         if slot is not None and slot.is_left_to_others:
             self._on_left()
@@ -263,7 +295,7 @@ class Executions:
             if ref is None:
                 owner = await self._find_owner(execution_id, command)
                 if owner is not None:
-                    return await self._ask_elsewhere(execution_id, command, owner)
+                    return await self._elsewhere.ask(execution_id, command, owner)
                 if self.is_hot(execution_id):
                     continue
                 ref = self._spawn(execution_id)
@@ -302,7 +334,7 @@ class Executions:
         if self.is_hot(execution_id):
             return None
         execution = await self._services.store.execution(execution_id)
-        return None if execution is None else await self._living_owner(execution)
+        return None if execution is None else await self._elsewhere.owner(execution)
 
     async def ring(self, execution_id: str) -> None:
         """The inbox of an execution has mail: hand it to its actor, starting one where there is none.
@@ -340,45 +372,7 @@ class Executions:
                 version=execution.version,
                 hint="it has ended",
             )
-        return await self._living_owner(execution)
-
-    async def _living_owner(self, execution: Execution) -> Runner | None:
-        if execution.runner in (None, self._membership.id):
-            return None
-        return next((r for r in await self._membership.living() if r.id == execution.runner), None)
-
-    async def _ask_elsewhere(self, execution_id: str, command: AnyCommand, owner: Runner) -> Answer:
-        """Through the durable inbox of an execution that another process owns."""
-        services = self._services
-        message_no = await services.writer.write(
-            Post(
-                execution_id=execution_id,
-                command_id=command.id,
-                kind=type(command).__name__,
-                payload=payload_of(command),
-                sender=command.by,
-                at=services.now_ms(),
-            )
-        )
-        assert isinstance(message_no, int)
-        async with call(owner.doorbell) as line:
-            line.say(f"watch {execution_id}")
-            line.say(f"ring {execution_id}")
-            while True:
-                message = await services.store.message(message_no)
-                if message is not None and message.answer is not None:
-                    answer = answer_from(message.answer)
-                    if isinstance(answer, PerdureError):
-                        raise answer
-                    return answer
-                await line.wait()
-                await self._adopt_if_orphaned(execution_id)
-
-    async def _adopt_if_orphaned(self, execution_id: str) -> None:
-        """The owner may have died while we wait for it: then the execution, and the message, is ours."""
-        execution = await self._services.store.execution(execution_id)
-        if execution is not None and await self._living_owner(execution) is None:
-            self.take_up(execution_id)
+        return await self._elsewhere.owner(execution)
 
     def _check_open(self) -> None:
         if self._is_closed:

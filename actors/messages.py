@@ -185,6 +185,12 @@ class RestorePoint(msgspec.Struct, frozen=True):
     context: dict[str, Any]
 
 
-ExecutionMessage = AnyCommand | StepReport | StepEnded | TimersDue | CheckpointDue | Shutdown | Query | Posted
+class LeaseDoubted(msgspec.Struct, frozen=True):
+    """This process was taken off the list of runners: see whether the execution is still its own."""
+
+
+ExecutionMessage = (
+    AnyCommand | StepReport | StepEnded | TimersDue | CheckpointDue | Shutdown | Query | Posted | LeaseDoubted
+)
 CONTROL = (Pause, Resume, Cancel, Restore, Retry, Shutdown)
 COMMANDS = (Pause, Resume, Cancel, Signal, UpdateContext, TakeCheckpoint, Restore, Retry)

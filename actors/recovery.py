@@ -77,6 +77,7 @@ class Recovery:
         """Hold a line to another runner's bell: when it breaks off, the runner is gone."""
         async with call(runner.doorbell) as line:
             await line.broken()
+        self._membership.clear_away(runner)
         self._watched.discard(runner.id)
         self.ask()
 

@@ -10,6 +10,7 @@ import msgspec
 from perdure.actors.admission import StepSlots
 from perdure.actors.bus import Bus
 from perdure.actors.kernel import Alarms, Clock
+from perdure.actors.membership import Membership
 from perdure.actors.plan import Plan
 from perdure.actors.writer import Writer
 from perdure.store.protocol import Store
@@ -36,7 +37,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     bus: Bus
     plans: Plans
     chance: Callable[[], float]
-    runner_no: int
+    membership: Membership
     on_commit: Callable[[str], None]
     linger_ms: int | None = LINGER_MS  # None: an execution taken up here stays here to its end
 

@@ -11,6 +11,8 @@ from perdure.store.errors import PerdureError
 MILLISECONDS_MAX: Final = 100 * 366 * 24 * 3600 * 1000  # a century; past it a deadline means nothing
 PRIORITY_MAX: Final = 2**31 - 1  # either way; far more places than anybody needs
 TEXT_CHARS_MAX: Final = 1_000  # of names and reasons that people write into a log
+LEASE_S_MIN: Final = 0.1  # below it a busy moment of the machine looks like a stop
+LEASE_S_MAX: Final = 86_400.0  # a day; past it nobody waits for the executions to go on elsewhere
 KINDS: Final = ("embedded", "worker", "run", "client")
 
 
@@ -42,6 +44,16 @@ def at_least_one(value: Any, *, what: str) -> int:
     if not isinstance(value, int) or value < 1:
         raise InvalidArgument(f"{what} is {value!r}: give a whole number, 1 or more")
     return value
+
+
+def lease_ms(seconds: Any) -> int:
+    """A lease. Raises InvalidArgument for one that busy processes lose, or that is never lost."""
+    if not isinstance(seconds, int | float) or not LEASE_S_MIN <= seconds <= LEASE_S_MAX:
+        raise InvalidArgument(
+            f"lease_s is {seconds!r}: give {LEASE_S_MIN:g} to {LEASE_S_MAX:,.0f} seconds, the same to all "
+            "processes that share the store"
+        )
+    return round(seconds * 1000)
 
 
 def text(value: Any, *, what: str) -> str | None:

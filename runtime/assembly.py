@@ -22,6 +22,7 @@ from perdure.actors.executions import Executions
 from perdure.actors.incidents import mark_quarantined, tell_dead_letter, tell_exit, tell_stuck
 from perdure.actors.kernel import Alarms, Supervisor, Teardown
 from perdure.actors.kernel.clock import HoldableLoop
+from perdure.actors.lease import Lease
 from perdure.actors.log import get_logger
 from perdure.actors.membership import Membership
 from perdure.actors.recovery import Recovery
@@ -53,6 +54,7 @@ class Blueprint(msgspec.Struct, frozen=True, kw_only=True):
     recovers: bool
     max_active: int
     max_active_steps: int
+    lease_ms: int
     on_step_start: StepCallback | None
     on_step_complete: StepCallback | None
 
@@ -70,6 +72,7 @@ class Machine(msgspec.Struct, kw_only=True):
     plans: Plans
     executions: Executions
     recovery: Recovery
+    lease: Lease
 
 
 @asynccontextmanager
@@ -98,7 +101,7 @@ async def _joined(blueprint: Blueprint, writer: Writer) -> AsyncIterator[Machine
     seams = blueprint.seams
     runner_id = seams.new_id()
     rung = _Rung()
-    doorbell = Doorbell(runner_id, on_ring=rung.ring, on_work=rung.sweep)
+    doorbell = Doorbell(runner_id, on_ring=rung.ring, on_work=rung.sweep, on_company=rung.beat)
     if blueprint.store.location != IN_MEMORY:
         await doorbell.open()
     alarms = Alarms()
@@ -108,6 +111,7 @@ async def _joined(blueprint: Blueprint, writer: Writer) -> AsyncIterator[Machine
         runner_id=runner_id,
         kind=blueprint.kind,
         now_ms=lambda: int(seams.clock.now() * 1000),
+        lease_ms=blueprint.lease_ms,
     )
     try:
         await membership.join(doorbell=doorbell.path)
@@ -123,14 +127,25 @@ async def _joined(blueprint: Blueprint, writer: Writer) -> AsyncIterator[Machine
                 bus=blueprint.bus,
                 plans=plans,
                 chance=seams.chance,
-                runner_no=membership.no,
+                membership=membership,
                 on_commit=doorbell.announce,
                 linger_ms=LINGER_MS if blueprint.recovers or not blueprint.performs else None,
             )
             for workflow in blueprint.workflows:
                 await plans.publish(workflow, at_ms=services.now_ms())
-            async with _at_work(blueprint, services, membership, plans, rung) as machine:
-                yield machine
+            async with anyio.create_task_group() as beating:
+                try:
+                    async with _at_work(
+                        blueprint,
+                        services=services,
+                        membership=membership,
+                        plans=plans,
+                        rung=rung,
+                        beating=beating,
+                    ) as machine:
+                        yield machine
+                finally:
+                    beating.cancel_scope.cancel()  # the last to go: what unwinds slowly is still ours
     finally:
         with anyio.CancelScope(shield=True):
             await doorbell.close()
@@ -154,7 +169,13 @@ def _watched_slots(limit: int) -> Iterator[StepSlots]:
 
 @asynccontextmanager
 async def _at_work(
-    blueprint: Blueprint, services: Services, membership: Membership, plans: Plans, rung: _Rung
+    blueprint: Blueprint,
+    *,
+    services: Services,
+    membership: Membership,
+    plans: Plans,
+    rung: _Rung,
+    beating: TaskGroup,
 ) -> AsyncIterator[Machine]:
     """The executions, and what wakes them."""
     async with AsyncExitStack() as stack:
@@ -176,13 +197,24 @@ async def _at_work(
             max_active=blueprint.max_active,
             on_room=rung.sweep,
             on_left=lambda: _ring(helpers, membership),
+            on_lost=rung.beat,
             on_quarantine=lambda id_, error: _mark(helpers, services, id_, error),
             on_unsure=rung.ring,
         )
         recovery = Recovery(services, executions, membership)
         stack.callback(helpers.cancel_scope.cancel)
         stack.callback(executions.close)
-        rung.connect(helpers, executions, recovery)
+        lease = Lease(
+            services.store,
+            membership,
+            alarms=services.alarms,
+            owns=lambda: executions.owns_any,
+            on_freed=recovery.ask,
+        )
+        membership.on_company = lease.note_company
+        membership.on_lost = executions.doubt
+        rung.connect(helpers, executions, recovery, lease)
+        beating.start_soon(lease.run, name="lease")
         if blueprint.recovers:
             helpers.start_soon(recovery.run, name="recovery")
         if blueprint.on_step_start is not None or blueprint.on_step_complete is not None:
@@ -193,6 +225,7 @@ async def _at_work(
             plans=plans,
             executions=executions,
             recovery=recovery,
+            lease=lease,
         )
 
 
@@ -200,19 +233,23 @@ class _Rung:
     """What a ring of the bell leads to; the bell hangs before there is anything to lead to."""
 
     def __init__(self) -> None:
-        self._parts: tuple[TaskGroup, Executions, Recovery] | None = None
+        self._parts: tuple[TaskGroup, Executions, Recovery, Lease] | None = None
 
-    def connect(self, helpers: TaskGroup, executions: Executions, recovery: Recovery) -> None:
-        self._parts = (helpers, executions, recovery)
+    def connect(self, helpers: TaskGroup, executions: Executions, recovery: Recovery, lease: Lease) -> None:
+        self._parts = (helpers, executions, recovery, lease)
 
     def ring(self, execution_id: str) -> None:
         if self._parts is not None:
-            helpers, executions, _ = self._parts
+            helpers, executions, *_ = self._parts
             helpers.start_soon(executions.ring, execution_id)
 
     def sweep(self) -> None:
         if self._parts is not None:
             self._parts[2].ask()
+
+    def beat(self) -> None:
+        if self._parts is not None:
+            self._parts[3].wake()
 
 
 def _ring(helpers: TaskGroup, membership: Membership) -> None:

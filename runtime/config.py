@@ -15,7 +15,9 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from perdure.runtime.arguments import LEASE_S_MAX, LEASE_S_MIN
 from perdure.store.errors import PerdureError
+from perdure.store.records import LEASE_MS
 
 FILE_NAME: Final = "perdure.toml"
 VARIABLE_PREFIX: Final = "PERDURE_"
@@ -23,6 +25,7 @@ FILE_BYTES_MAX: Final = 100_000  # a settings file of more than that is some oth
 SUGGESTION_CUTOFF: Final = 0.6  # difflib's own default: closer is a typo, farther is another word
 
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+LeaseSeconds = Annotated[float, msgspec.Meta(ge=LEASE_S_MIN, le=LEASE_S_MAX)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     agents: str | None = None
     max_active: AtLeastOne = 10_000
     max_active_steps: AtLeastOne = 10_000
+    lease_s: LeaseSeconds = LEASE_MS / 1000
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     log_format: Literal["console", "json"] = "console"
 
@@ -43,6 +47,7 @@ MEANINGS: Final[dict[str, str]] = {
     "agents": "where agents come from: module:registry or path/to/file.py:registry",
     "max_active": "executions in flight in one process; more wait their turn",
     "max_active_steps": "steps in flight in one process; more wait their turn",
+    "lease_s": "seconds of silence after which other processes take a stopped one's executions over",
     "log_level": "the least important log line that is shown (a worker also shows info)",
     "log_format": "how log lines look",
 }

@@ -33,7 +33,7 @@ from perdure.store import SQLiteStore
 from perdure.store.codec import decode, encode
 from perdure.store.errors import NotFound
 from perdure.store.protocol import Store
-from perdure.store.records import Event, ExecutionSummary, WorkflowStatistics
+from perdure.store.records import LEASE_MS, Event, ExecutionSummary, WorkflowStatistics
 from perdure.store.records import Workflow as WorkflowRecord
 from perdure.store.states import Status, status_named
 from perdure.store.writes import DeleteExecution, DeleteWorkflow
@@ -53,6 +53,9 @@ class Runtime:
 
     `durability="power"` survives power loss, `"process"` survives `kill -9` but may lose the last
     acknowledged moments to power loss. `kind="client"` never runs a step.
+
+    Where several processes share the store, one that is stopped, or whose event loop is blocked, for
+    `lease_s` loses its executions to the others; when it comes back it goes on as a new runner.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Runtime:
         recover: bool = True,
         max_active: int = MAX_ACTIVE,
         max_active_steps: int = MAX_ACTIVE_STEPS,
+        lease_s: float = LEASE_MS / 1000,
         on_step_start: StepCallback | None = None,
         on_step_complete: StepCallback | None = None,
         store: Store | None = None,
@@ -88,6 +92,7 @@ class Runtime:
             recovers=recover and kind != "client",
             max_active=arguments.at_least_one(max_active, what="max_active"),
             max_active_steps=arguments.at_least_one(max_active_steps, what="max_active_steps"),
+            lease_ms=arguments.lease_ms(lease_s),
             on_step_start=on_step_start,
             on_step_complete=on_step_complete,
         )
@@ -113,6 +118,7 @@ class Runtime:
             durability=settings.durability,
             max_active=settings.max_active,
             max_active_steps=settings.max_active_steps,
+            lease_s=settings.lease_s,
         )
 
     async def __aenter__(self) -> Self:

@@ -83,6 +83,7 @@ class Session:
             recover=kind == "worker",
             max_active=self.settings.max_active,
             max_active_steps=self.settings.max_active_steps,
+            lease_s=self.settings.lease_s,
         )
 
     def check_database(self) -> None:

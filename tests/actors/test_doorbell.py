@@ -26,6 +26,11 @@ class Heard:
         """Silence so far."""
         self.rings: list[str] = []
         self.work = 0
+        self.company = 0
+
+    def on_company(self) -> None:
+        """Somebody has joined."""
+        self.company += 1
 
     def on_work(self) -> None:
         """There may be something to take up."""
@@ -45,7 +50,7 @@ def _here(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
 async def bell() -> AsyncIterator[tuple[Doorbell, Heard]]:
     """A bell that hangs for the length of a test."""
     heard = Heard()
-    doorbell = Doorbell("r", on_ring=heard.rings.append, on_work=heard.on_work)
+    doorbell = Doorbell("r", on_ring=heard.rings.append, on_work=heard.on_work, on_company=heard.on_company)
     await doorbell.open()
     try:
         yield doorbell, heard
@@ -72,16 +77,17 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_a_ring_names_the_execution_that_has_mail():
-    """And `work` names none."""
+    """`work` and `here` name none."""
     async with bell() as (doorbell, heard), call(doorbell.path) as line:
         assert line.is_connected
         line.say("ring order-1")
         line.say("work")
+        line.say("here")
         line.say("ring order-2")
         await line.flush()
         await until(lambda: len(heard.rings) == 2)
         assert heard.rings == ["order-1", "order-2"]
-        assert heard.work == 1
+        assert (heard.work, heard.company) == (1, 1)
 
 
 async def test_a_watcher_hears_each_commit_of_its_execution():
@@ -109,7 +115,7 @@ async def test_whoever_hangs_up_is_no_longer_told():
 async def test_a_runner_that_goes_is_news_to_those_who_watch():
     """The line breaks off and becomes a clock that ticks."""
     heard = Heard()
-    doorbell = Doorbell("r", on_ring=heard.rings.append, on_work=heard.on_work)
+    doorbell = Doorbell("r", on_ring=heard.rings.append, on_work=heard.on_work, on_company=heard.on_company)
     await doorbell.open()
     async with call(doorbell.path) as line:
         line.say("watch order-1")
@@ -135,7 +141,7 @@ async def test_a_bell_that_was_taken_down_leaves_nothing_behind():
         await doorbell.close()
         assert not exists(path)
         await doorbell.close()
-    await Doorbell("never", on_ring=str, on_work=list).close()
+    await Doorbell("never", on_ring=str, on_work=list, on_company=list).close()
 
 
 @pytest.mark.parametrize("steps", range(6))
@@ -143,7 +149,7 @@ def test_a_call_that_comes_as_the_bell_goes_down_is_not_left_open(steps: int):
     """Wherever the connection is in its making; one left open would be reported as a leak."""
 
     async def main() -> None:
-        doorbell = Doorbell("r", on_ring=str, on_work=list)
+        doorbell = Doorbell("r", on_ring=str, on_work=list, on_company=list)
         await doorbell.open()
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(doorbell.path or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -14,10 +15,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from perdure.actors.doorbell import remove
 from perdure.actors.membership import Membership, is_alive
 from perdure.store.errors import NotFound, StoreError
 from perdure.store.records import Runner
-from perdure.store.writes import Deregister, Register, Write
+from perdure.store.writes import Deregister, Register, Renew, Write
 
 fcntl = pytest.importorskip("fcntl")
 LOCKER = """
@@ -28,6 +30,7 @@ print("locked", flush=True)
 signal.pause()
 """
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+LONG_AGO_MS = 1_767_225_600_000
 
 
 class Roll:
@@ -52,10 +55,12 @@ class Roll:
             }
             self.list[no] = Runner(no=no, started_at=LONG_AGO, heartbeat_at=LONG_AGO, **fields)
             return no
+        if isinstance(write, Renew):
+            if write.runner_no not in self.list:
+                raise NotFound("runner", write.runner_no)
+            return None
         assert isinstance(write, Deregister)
-        if self.list.pop(write.runner_no, None) is None:
-            raise NotFound("runner", write.runner_no)
-        return None
+        return int(self.list.pop(write.runner_no, None) is not None)
 
     async def runners(self) -> list[Runner]:
         """The list."""
@@ -222,8 +227,84 @@ async def test_of_two_who_find_the_same_dead_one_buries_it(
     one = member("one")
     await one.join(doorbell=None)
     dead = runner(no=50, lock_path=str(tmp_path / "gone.lock"))
-    await one.bury(dead)
+    assert not await one.bury(dead)
     assert roll.written[-1] == Deregister(runner_no=50, died=True)
+    await one.leave()
+
+
+async def test_a_silent_runner_is_buried_with_the_heartbeat_it_was_judged_by(
+    roll: Roll,
+    member: Callable[[str], Membership],
+    locker: tuple[subprocess.Popen[str], Path],
+):
+    """It lives, so it keeps its lock; and should it have been heard just now, the store refuses."""
+    process, path = locker
+    one = member("one")
+    await one.join(doorbell=None)
+    silent = roll.list[50] = runner(no=50, pid=process.pid, lock_path=str(path))
+    assert await one.bury(silent, is_silent=True)
+    assert roll.written[-1] == Deregister(runner_no=50, died=True, heard_at=LONG_AGO_MS)
+    assert path.exists()
+    one.clear_away(silent)
+    assert path.exists()
+    kill(process)
+    one.clear_away(silent)
+    assert not path.exists()
+    await one.leave()
+
+
+async def test_one_that_was_taken_off_the_list_enters_it_anew(
+    roll: Roll, member: Callable[[str], Membership]
+):
+    """Once, however many find out; what it still works on is dropped first; its lock is still its own."""
+    one = member("one")
+    dropped: list[int] = []
+    one.on_lost = lambda: dropped.append(one.no) or 3
+    await one.join(doorbell=None)
+    first = one.no
+    roll.list.clear()
+    assert await one.living() == []
+    assert not one.is_listed
+    await asyncio.gather(one.renew(), one.rejoin(first), one.rejoin(first))
+    (entry,) = roll.list.values()
+    assert (entry.id, entry.no, dropped) == ("one", one.no, [first])
+    assert one.no != first
+    assert is_alive(entry)
+    await one.leave()
+    assert not is_alive(entry)
+
+
+async def test_one_whose_lock_was_removed_takes_a_new_one(roll: Roll, member: Callable[[str], Membership]):
+    """Whoever removed it took the holder for dead, and has buried it."""
+    one = member("one")
+    await one.join(doorbell=None)
+    (entry,) = roll.list.values()
+    remove(entry.lock_path)
+    assert not is_alive(entry)
+    roll.list.clear()
+    await one.renew()
+    (entry,) = roll.list.values()
+    assert is_alive(entry)
+    await one.leave()
+
+
+async def test_one_runner_is_found_without_looking_at_all(
+    roll: Roll, member: Callable[[str], Membership], locker: tuple[subprocess.Popen[str], Path]
+):
+    """Only while it lives; the dead are buried on the way."""
+    process, path = locker
+    one = member("one")
+    await one.join(doorbell=None)
+    roll.list[50] = runner(no=50, pid=process.pid, lock_path=str(path))
+    roll.list[51] = runner(no=51, id="third", lock_path="/nowhere")
+    found = await one.find("other")
+    assert found is not None
+    assert found.no == 50
+    assert 51 in roll.list
+    kill(process)
+    assert await one.find("other") is None
+    assert 50 not in roll.list
+    assert await one.find("nobody") is None
     await one.leave()
 
 

@@ -104,7 +104,7 @@ async def test_a_runner_that_died_counts_a_death_for_what_it_was_running(book):
 async def test_an_outcome_ends_the_suspicion(book):
     """A step that has come to its end does not kill its process any more."""
     dead = await book.register()
-    execution = await book.move(await book.start(runner_no=dead), attempts=(book.attempt(0),))
+    await book.move(await book.start(runner_no=dead), attempts=(book.attempt(0),))
     await book.write(Deregister(runner_no=dead, died=True))
     done = book.outcome(0, before=StepState.RUNNING)
     await book.write(book.claim(await book.execution(), await book.register("runner-2")))

@@ -218,8 +218,8 @@ def test_doctor_exits_1_when_something_needs_attention(done: str, capsys: pytest
 def test_doctor_tells_what_a_dead_process_left(done: str, capsys: pytest.CaptureFixture[str]):
     """By its lock, which nobody holds."""
     stale(
-        "INSERT INTO runners (no, id, pid, host, kind, lock_path, started_at, heartbeat_at) "
-        "VALUES (99, 'gone', 4711, 'here', 'worker', '/nowhere/gone.lock', 0, 0)"
+        "INSERT INTO runners (no, id, pid, host, kind, lock_path, lease_ms, started_at, heartbeat_at) "
+        "VALUES (99, 'gone', 4711, 'here', 'worker', '/nowhere/gone.lock', 5000, 0, 0)"
     )
     stale("UPDATE workflow_executions SET state = 'executing', runner_no = 99")
     assert run_command(["doctor", "--format", "json"]) == 1
