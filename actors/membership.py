@@ -19,6 +19,7 @@ from typing import IO, Final
 import anyio
 
 from perdure.actors.doorbell import call, remove
+from perdure.actors.kernel import see_through
 from perdure.actors.log import get_logger
 from perdure.actors.writer import Writer
 from perdure.store.errors import NotFound, StoreError
@@ -77,7 +78,7 @@ class Membership:
     async def join(self, *, doorbell: str | None) -> None:
         """Take the lock, enter the list, and let the others know."""
         self._doorbell = doorbell
-        await self._enter()
+        await see_through(self._enter)
         await self._ring_all("here", *(() if self._kind == "client" else ("work",)))
 
     async def rejoin(self, lost_no: int) -> None:
@@ -91,7 +92,7 @@ class Membership:
             self.is_listed = False
             dropped = self.on_lost()
             log.warning("lease_lost", runner=self.id, executions=dropped, hint=LOST_HINT)
-            await self._enter()
+            await see_through(self._enter)
 
     async def _enter(self) -> None:
         answer = await self._writer.write(

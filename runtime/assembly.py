@@ -20,7 +20,7 @@ from perdure.actors.bus import Bus
 from perdure.actors.doorbell import Doorbell
 from perdure.actors.executions import Executions
 from perdure.actors.incidents import mark_quarantined, tell_dead_letter, tell_exit, tell_stuck
-from perdure.actors.kernel import Alarms, Supervisor, Teardown
+from perdure.actors.kernel import Alarms, Supervisor, Teardown, see_through
 from perdure.actors.kernel.clock import HoldableLoop
 from perdure.actors.lease import Lease
 from perdure.actors.log import get_logger
@@ -79,8 +79,8 @@ class Machine(msgspec.Struct, kw_only=True):
 async def assemble(blueprint: Blueprint) -> AsyncIterator[Machine]:
     """Open the store and set everything going; on the way out the other way round."""
     store = blueprint.store
-    await store.open()
     try:
+        await see_through(store.open)
         async with anyio.create_task_group() as group:
             writer = Writer(store)
             group.start_soon(writer.run, name="writer")
@@ -90,8 +90,7 @@ async def assemble(blueprint: Blueprint) -> AsyncIterator[Machine]:
             finally:
                 writer.close()
     finally:
-        with anyio.CancelScope(shield=True):
-            await store.close()
+        await see_through(store.close)
     log.debug("runtime_closed", location=store.location)
 
 
@@ -102,8 +101,6 @@ async def _joined(blueprint: Blueprint, writer: Writer) -> AsyncIterator[Machine
     runner_id = seams.new_id()
     rung = _Rung()
     doorbell = Doorbell(runner_id, on_ring=rung.ring, on_work=rung.sweep, on_company=rung.beat)
-    if blueprint.store.location != IN_MEMORY:
-        await doorbell.open()
     alarms = Alarms()
     membership = Membership(
         blueprint.store,
@@ -113,7 +110,14 @@ async def _joined(blueprint: Blueprint, writer: Writer) -> AsyncIterator[Machine
         now_ms=lambda: int(seams.clock.now() * 1000),
         lease_ms=blueprint.lease_ms,
     )
+
+    async def leave() -> None:
+        await doorbell.close()
+        await membership.leave()
+
     try:
+        if blueprint.store.location != IN_MEMORY:
+            await see_through(doorbell.open)
         await membership.join(doorbell=doorbell.path)
         writer.probe_with(lambda: Renew(runner_no=membership.no, at=int(seams.clock.now() * 1000)))
         plans = Plans(blueprint.store, writer, blueprint.agents, performs=blueprint.performs)
@@ -147,9 +151,7 @@ async def _joined(blueprint: Blueprint, writer: Writer) -> AsyncIterator[Machine
                 finally:
                     beating.cancel_scope.cancel()  # the last to go: what unwinds slowly is still ours
     finally:
-        with anyio.CancelScope(shield=True):
-            await doorbell.close()
-            await membership.leave()
+        await see_through(leave)
         alarms.close()
 
 

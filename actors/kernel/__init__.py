@@ -23,6 +23,7 @@ from perdure.actors.kernel.ref import Ref, Stop
 from perdure.actors.kernel.reply import Reply
 from perdure.actors.kernel.reports import ChildExit, DeadLetter, Down, Reason, Stuck
 from perdure.actors.kernel.restart import Action, Backoff, Crash, Restart, Verdict, decide
+from perdure.actors.kernel.shielding import see_through
 from perdure.actors.kernel.spec import INTENSITY, SHUTDOWN_S, ChildSpec
 from perdure.actors.kernel.supervisor import Supervisor, Teardown
 
@@ -75,4 +76,5 @@ __all__ = [
     "faults",
     "flatten",
     "outside",
+    "see_through",
 ]
