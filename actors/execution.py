@@ -285,7 +285,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
             try:
                 changed = await services.writer.write(turn.change(), is_patient=True)
             except DuplicateCommand as duplicate:
-                await self._reload(turn, duplicate.command_id)
+                await self._reload(turn, duplicate.command_id, is_last=is_last, in_hand=in_hand)
                 return
             assert isinstance(changed, Changed)
             state.version = changed.version
@@ -300,7 +300,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
         if not parks:
             self._set_alarm()
 
-    async def _reload(self, turn: Turn, command_id: str) -> None:
+    async def _reload(self, turn: Turn, command_id: str, *, is_last: bool, in_hand: int) -> None:
         """A command came twice, so nothing was written: go on from what the store has."""
         before = turn.state
         state = self.state = await read_again(self._services, before)
@@ -309,7 +309,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
         await self._answer_repeated([asker for asker in _askers(turn) if asker not in self._waiters], answer)
         fresh = self._new_turn()
         planner.take_over(fresh, before)
-        await self._commit(fresh, is_last=False)
+        await self._commit(fresh, is_last=is_last, in_hand=in_hand)
 
     async def _answer_repeated(self, askers: list[Asker], answer: Answer) -> None:
         """Answer who asked for what was done before; who waits for a rest goes on waiting."""

@@ -147,6 +147,20 @@ def test_a_repeated_command_is_answered_after_the_end() -> None:
     with_runtime(scenario)
 
 
+def test_a_command_that_comes_twice_keeps_no_execution_awake() -> None:
+    """What rests needs no actor, whatever it was asked last."""
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(slow(), {})
+        await signal(execution)
+        await paused(execution)
+        await signal(execution)
+        await anyio.sleep(0.001)
+        assert not runtime.machine.executions.is_hot(execution.id)
+
+    with_runtime(scenario)
+
+
 def test_a_command_that_never_was_is_refused_all_the_same() -> None:
     """Only its own id is known."""
 
