@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 
 
 def test_half_a_million_plain_moves_are_as_the_model_says(
-    say: Callable[[str], None], scale: float, fresh_seed: int
+    say: Callable[[str, str], None], scale: float, fresh_seed: int
 ) -> None:
     """The pure machine over rows in memory, two processes at a time."""
     begun = time.monotonic()
@@ -28,7 +28,7 @@ def test_half_a_million_plain_moves_are_as_the_model_says(
     reached = sum(_finish(job) for job in jobs)
     jobs = [_drive(fresh_seed + job, int(share * 0.2)) for job in range(JOBS)]
     reached += sum(_finish(job) for job in jobs)
-    say(f"plain transitions {reached:,} in {time.monotonic() - begun:.0f} s")
+    say("plain", f"plain transitions {reached:,} in {time.monotonic() - begun:.0f} s")
     assert reached >= int(share * 0.8) * JOBS
 
 
