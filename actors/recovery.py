@@ -35,8 +35,16 @@ log = get_logger("perdure.recovery")
 class Recovery:
     """`run` is its task; everything else asks it for a sweep."""
 
-    def __init__(self, services: Services, executions: Executions, membership: Membership) -> None:
-        """Take up into `executions`."""
+    def __init__(
+        self,
+        services: Services,
+        executions: Executions,
+        membership: Membership,
+        *,
+        sweep_s: float = SWEEP_S,
+    ) -> None:
+        """Take up into `executions`, at the latest every `sweep_s`."""
+        self._sweep_s = sweep_s
         self._services = services
         self._executions = executions
         self._membership = membership
@@ -54,11 +62,11 @@ class Recovery:
             self._wakeup.set_result(None)
 
     async def run(self) -> None:
-        """Sweep whenever asked, when a stored timer is due, when a runner dies, and every SWEEP_S."""
+        """Sweep whenever asked, when a stored timer is due, when a runner dies, and every so often."""
         async with anyio.create_task_group() as watchers:
             while True:
                 self._is_asked = False
-                pause_s = SWEEP_S
+                pause_s = self._sweep_s
                 try:
                     pause_s = await self.sweep()
                     for runner in self._unwatched:
@@ -141,7 +149,7 @@ class Recovery:
             if self._executions.has_room:
                 self._executions.take_up(execution_id)
         due_at = await services.store.next_due(after=now)
-        return SWEEP_S if due_at is None else min(SWEEP_S, max(0.0, (due_at - now) / 1000))
+        return self._sweep_s if due_at is None else min(self._sweep_s, max(0.0, (due_at - now) / 1000))
 
     async def _rest(self, seconds: float) -> None:
         if self._is_asked:

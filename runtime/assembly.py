@@ -25,7 +25,7 @@ from perdure.actors.kernel.clock import HoldableLoop
 from perdure.actors.lease import Lease
 from perdure.actors.log import get_logger
 from perdure.actors.membership import Membership
-from perdure.actors.recovery import Recovery
+from perdure.actors.recovery import SWEEP_S, Recovery
 from perdure.actors.services import LINGER_MS, Services
 from perdure.actors.watchdog import Watchdog
 from perdure.actors.writer import Writer
@@ -203,7 +203,7 @@ async def _at_work(
             on_quarantine=lambda id_, error: _mark(helpers, services, id_, error),
             on_unsure=rung.ring,
         )
-        recovery = Recovery(services, executions, membership)
+        recovery = Recovery(services, executions, membership, sweep_s=SWEEP_S * blueprint.seams.patience)
         stack.callback(helpers.cancel_scope.cancel)
         stack.callback(executions.close)
         lease = Lease(

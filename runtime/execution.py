@@ -331,7 +331,7 @@ class Execution:
                     if line.is_connected:
                         await line.wait()
                         return
-                    with anyio.move_on_after(POLL_S):
+                    with anyio.move_on_after(POLL_S * runtime.seams.patience):
                         await local.wait()
                     local.take()
 

@@ -12,11 +12,16 @@ from perdure.actors.kernel import Clock, SystemClock
 
 
 class Seams(msgspec.Struct, frozen=True, kw_only=True):
-    """What a runtime takes from the world. `chance` is from [0, 1); `new_id` never repeats."""
+    """What a runtime takes from the world. `chance` is from [0, 1); `new_id` never repeats.
+
+    `patience` is how many times as long as usual the safety nets wait that look for what nobody has
+    told: in a test where a year passes in a second they would be most of the work.
+    """
 
     clock: Clock
     chance: Callable[[], float]
     new_id: Callable[[], str]
+    patience: float = 1.0
 
 
 def new_id() -> str:

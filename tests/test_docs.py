@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -40,6 +41,33 @@ def test_a_program_in_the_documentation_runs_and_prints_what_it_says(
     assert ran.returncode == 0, ran.stderr
     lines = [line.rstrip() for line in ran.stdout.splitlines()]
     assert lines == [line.rstrip() for line in expected.splitlines()]
+
+
+def test_files() -> list[tuple[str, str]]:
+    """Every block of the pages that is a file of tests."""
+    return [
+        (f"{page.name}-{number}", code)
+        for page in sorted((ROOT / "docs").glob("*.md"))
+        for number, (code, _) in enumerate(BLOCK.findall(page.read_text()))
+        if "def test_" in code
+    ]
+
+
+test_files.__test__ = False
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("code", [file[1] for file in test_files()], ids=[file[0] for file in test_files()])
+def test_the_tests_in_the_documentation_pass(tmp_path: Path, code: str) -> None:
+    """In a project of their own, with no plugin but perdure's."""
+    (tmp_path / "test_page.py").write_text(code)
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "perdure.runtime.testing.plugin"]
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    ran = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ran.returncode == 0, ran.stdout
+    assert f"{code.count('def test_')} passed" in ran.stdout
 
 
 def test_the_readme_leads_with_its_two_commands_and_code() -> None:

@@ -88,6 +88,10 @@ class VirtualProcess:
             raise ProcessDied(self.name)
         return task.result()
 
+    async def died(self) -> None:
+        """Return when it has been killed."""
+        await asyncio.wait({self._death})
+
     async def _ended(self, task: asyncio.Future[Any]) -> None:
         """Wait until the task is done or can never be."""
         either: tuple[asyncio.Future[Any], ...] = (task, self._death)

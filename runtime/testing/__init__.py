@@ -1,4 +1,4 @@
-"""The proof kit: virtual time, processes to be killed, and the checker of what must always hold."""
+"""The proof kit: a runtime to be crashed in virtual time, stubs, and the checker of what must always hold."""
 
 from __future__ import annotations
 
@@ -7,28 +7,61 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from perdure.actors.kernel.processes import ProcessDied
+    from perdure.runtime.testing.crash import FAULT_POINTS, InvalidCrash
+    from perdure.runtime.testing.handle import TestExecution
+    from perdure.runtime.testing.harness import InvariantBroken, TestRuntime
     from perdure.runtime.testing.invariants import Acknowledged, Effect, check_store
     from perdure.runtime.testing.process import RuntimeProcess
-    from perdure.runtime.testing.virtual import VIRTUAL_EPOCH, VirtualRuntime, run_virtual, virtual_seams
+    from perdure.runtime.testing.stubs import Call, Stub, StubExhausted, stub
+    from perdure.runtime.testing.virtual import (
+        VIRTUAL_EPOCH,
+        VirtualRuntime,
+        run_virtual,
+        virtual_backend,
+        virtual_seams,
+        virtual_time,
+    )
 
 _HOMES = {
     "perdure.actors.kernel.processes": ("ProcessDied",),
+    "perdure.runtime.testing.crash": ("FAULT_POINTS", "InvalidCrash"),
+    "perdure.runtime.testing.handle": ("TestExecution",),
+    "perdure.runtime.testing.harness": ("InvariantBroken", "TestRuntime"),
     "perdure.runtime.testing.invariants": ("Acknowledged", "Effect", "check_store"),
     "perdure.runtime.testing.process": ("RuntimeProcess",),
-    "perdure.runtime.testing.virtual": ("VIRTUAL_EPOCH", "VirtualRuntime", "run_virtual", "virtual_seams"),
+    "perdure.runtime.testing.stubs": ("Call", "Stub", "StubExhausted", "stub"),
+    "perdure.runtime.testing.virtual": (
+        "VIRTUAL_EPOCH",
+        "VirtualRuntime",
+        "run_virtual",
+        "virtual_backend",
+        "virtual_seams",
+        "virtual_time",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "FAULT_POINTS",
     "VIRTUAL_EPOCH",
     "Acknowledged",
+    "Call",
     "Effect",
+    "InvalidCrash",
+    "InvariantBroken",
     "ProcessDied",
     "RuntimeProcess",
+    "Stub",
+    "StubExhausted",
+    "TestExecution",
+    "TestRuntime",
     "VirtualRuntime",
     "check_store",
     "run_virtual",
+    "stub",
+    "virtual_backend",
     "virtual_seams",
+    "virtual_time",
 ]
 
 

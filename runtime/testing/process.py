@@ -27,16 +27,23 @@ class RuntimeProcess:
     """One life of a runtime inside `run_virtual`; for the next one on the same store make another."""
 
     def __init__(
-        self, location: str | Path, *, name: str = "runtime", seed: object = 0, **options: Any
+        self,
+        location: str | Path,
+        *,
+        name: str = "runtime",
+        seed: object = 0,
+        patience: float = 1.0,
+        **options: Any,
     ) -> None:
         """`location` is a file (a store in memory dies with its process); `options` are `Runtime`'s.
 
-        Two processes on one store need two seeds, as their ids are drawn from it.
+        Two processes on one store need two seeds, as their ids are drawn from it. `patience` makes the
+        safety nets wait longer, see `Seams`.
         """
         seams = virtual_seams(seed)
         self._new_id = seams.new_id
         self._made_ids: set[str] = set()
-        seams = msgspec.structs.replace(seams, new_id=self._note_id)
+        seams = msgspec.structs.replace(seams, new_id=self._note_id, patience=patience)
         self.runtime = VirtualRuntime(location, seams=seams, **options)
         self.process = VirtualProcess(name, on_death=self._let_go)
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()

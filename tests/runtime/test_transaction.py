@@ -186,10 +186,13 @@ def test_a_block_that_raises_keeps_nothing(ledger: Ledger) -> None:
 
     @workflow.step
     async def enter(context: StepContext) -> None:
-        with pytest.raises(InvalidStatement):
+        async def wrong() -> None:
             async with context.transaction() as tx:
                 tx.execute(INSERT, (context.execution_id, 1))
                 tx.execute("")
+
+        with pytest.raises(InvalidStatement):
+            await wrong()
         with context.transaction() as tx:
             tx.execute(INSERT, (context.execution_id, 2))
 
