@@ -54,8 +54,8 @@ class Subscription:
             self._waiter.set_result(None)
 
     async def wait(self) -> None:
-        """Wait until there is something to take, or something may have been missed."""
-        while not self._events and not self.is_behind:
+        """Wait until there is something to take, something may have been missed, or somebody rings."""
+        if not self._events and not self.is_behind:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
 

@@ -84,10 +84,12 @@ class Recovery:
     async def _watch(self, runner: Runner) -> None:
         """Hold a line to another runner's bell: when it breaks off, the runner is gone."""
         async with call(runner.doorbell) as line:
+            was_heard = line.is_connected
             await line.broken()
-        self._membership.clear_away(runner)
         self._watched.discard(runner.id)
-        self.ask()
+        if was_heard:  # else the next sweep calls again: at once would be for ever
+            self._membership.clear_away(runner)
+            self.ask()
 
     async def sweep(self) -> float:
         """Take up what is free; return the seconds until something stored falls due."""
@@ -103,18 +105,28 @@ class Recovery:
     async def _try_suspects(self) -> None:
         """Take up, one by one, what may be killing its process, while nothing else can be to blame.
 
-        Each has TRIAL_S to come to an outcome; then the others begin, whatever it does.
+        Each has TRIAL_S to come to an outcome; then the others begin, whatever it does. One that another
+        runner has taken meanwhile is no longer ours to try.
         """
         found = await self._services.store.suspects(deaths=SUSPECT_DEATHS, limit=SWEEP_PAGE)
         for execution in found:
             if await self._missing(execution):
                 continue
             log.warning("suspect_tried_alone", execution_id=execution.id)
-            with self._executions.held(), self._services.bus.subscribe(execution.id) as events:
-                self._executions.take_up(execution.id)
-                with anyio.move_on_after(TRIAL_S):
-                    while not any(event.type in OUTCOMES for event in events.take()):
-                        await events.wait()
+            with self._executions.held():
+                await self._try_alone(execution.id)
+
+    async def _try_alone(self, execution_id: str) -> None:
+        """Take it up and wait for an outcome of any step, or for it to leave this process."""
+        bus = self._services.bus
+        with bus.subscribe(execution_id) as events:
+            self._executions.take_up(execution_id)
+            left = bus.end_of(execution_id)
+            left.add_done_callback(lambda _: events.ring())
+            with anyio.move_on_after(TRIAL_S):
+                while not left.done() and not any(event.type in OUTCOMES for event in events.take()):
+                    await events.wait()
+            bus.forget(execution_id, left)
 
     async def _take_up_free(self) -> None:
         waiting: dict[str, tuple[str, ...]] = {}

@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # for what these tests share, some of it programs of their own
+
+from fleet import Fleet
+
 PATIENCE_S = 30.0  # a loaded machine may be slow; a hang is still found
 
 WORKFLOW = """\
@@ -125,3 +129,11 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     opened = Terminal(tmp_path)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    """Room for workers over one file."""
+    made = Fleet(tmp_path)
+    yield made
+    made.close()
