@@ -20,7 +20,7 @@ from perdure.runtime import (
     StepContext,
     Workflow,
 )
-from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
+from perdure.runtime.testing import TestRuntime, VirtualRuntime, check_store, run_virtual, virtual_time
 
 INSERT = "INSERT INTO ledger (execution, amount) VALUES (?, ?)"
 
@@ -314,6 +314,25 @@ def test_an_endless_statement_fails_its_step_and_holds_nobody_up(ledger: Ledger)
         assert (await fine.result()).status is Status.COMPLETED
 
     ledger.run(scenario)
+    assert ledger.amounts == [5]
+
+
+@pytest.mark.parametrize(
+    "crash",
+    [
+        "after:enter",
+        "after:enter:before-commit",
+        "after:enter:after-commit",
+        ["after:enter:before-commit", "after:enter:before-commit", "after:enter:after-commit"],
+        ["commit:after#2", "publish:before"],
+    ],
+)
+@virtual_time
+async def test_a_crash_around_the_commit_executes_the_statements_once(tmp_path: Path, crash: Any) -> None:
+    """The body runs again where its outcome was not durable; what it collected counts one time."""
+    ledger = Ledger(tmp_path)
+    async with TestRuntime(entry(), crash=crash, location=ledger.path) as test:
+        await test.assert_completed(await test.start("entry", {}), {"enter": 5})
     assert ledger.amounts == [5]
 
 

@@ -1,12 +1,7 @@
-"""What the next process makes of a store that was left in the middle of something.
-
-A crash image is a copy of the database file taken while a runtime is at work on it: what a process
-that dies at that moment leaves behind.
-"""
+"""What the next process makes of a store that was left in the middle of something."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -15,9 +10,9 @@ import anyio.lowlevel
 import pytest
 
 from perdure.runtime import Conflict, Execution, IllegalTransition, Runtime, State, Status, Workflow
-from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
+from perdure.runtime.testing import RuntimeProcess, VirtualRuntime, check_store, run_virtual
 
-Scenario = Callable[[Execution], Awaitable[None]]
+Deed = Callable[[Execution], Awaitable[None]]
 
 
 def hour(*, grace_s: float = 0) -> Workflow:
@@ -36,34 +31,20 @@ def hour(*, grace_s: float = 0) -> Workflow:
     return workflow
 
 
-def crash_image(folder: Path, begin: Scenario) -> Path:
-    """The store as it is a second after somebody began to do something to an execution in flight."""
-    image = folder / "image.db"
+def crashed(begin: Deed, folder: Path, scenario: Callable[[Runtime, Execution], Awaitable[None]]) -> None:
+    """Kill a process a second after somebody in it began to do something to an execution in flight.
+
+    The scenario plays in the next process, which leaves everything to the first command.
+    """
 
     async def main() -> None:
-        async with VirtualRuntime(folder / "first.db", seed=1) as runtime:
-            execution = await runtime.start(hour(grace_s=2), {}, id="e")
-            async with anyio.create_task_group() as group:
-                group.start_soon(begin, execution)
-                await anyio.sleep(1)
-                _copy(folder)
-                group.cancel_scope.cancel()
-
-    run_virtual(main)
-    return image
-
-
-def _copy(folder: Path) -> None:
-    for path in folder.glob("first.db*"):
-        if path.is_file():
-            shutil.copy(path, folder / path.name.replace("first", "image"))
-
-
-def go_on(image: Path, scenario: Callable[[Runtime, Execution], Awaitable[None]]) -> None:
-    """Open the image in a process that leaves everything to the first command; look at it afterwards."""
-
-    async def main() -> None:
-        async with VirtualRuntime(image, seed=2, recover=False, workflows=[hour()]) as runtime:
+        first = RuntimeProcess(folder / "life.db", seed=1)
+        await first.open()
+        execution = await first.run(lambda runtime: runtime.start(hour(grace_s=2), {}, id="e"))
+        first.process.spawn(lambda: begin(execution))
+        await anyio.sleep(1)
+        first.kill()
+        async with VirtualRuntime(folder / "life.db", seed=2, recover=False, workflows=[hour()]) as runtime:
             await scenario(runtime, await runtime.execution("e"))
             assert await check_store(runtime.store) == []
 
@@ -91,7 +72,7 @@ def test_a_resume_calls_a_pause_off_that_a_crash_cut(tmp_path: Path) -> None:
         assert await execution.resume() is State.EXECUTING
         assert (await execution.result()).status is Status.COMPLETED
 
-    go_on(crash_image(tmp_path, pause), scenario)
+    crashed(pause, tmp_path, scenario)
 
 
 def test_a_pause_given_again_after_a_crash_is_answered_at_rest(tmp_path: Path) -> None:
@@ -101,7 +82,7 @@ def test_a_pause_given_again_after_a_crash_is_answered_at_rest(tmp_path: Path) -
         assert await execution.pause(command_id="pause") is State.PAUSED
         assert (await execution.status()).state is State.PAUSED
 
-    go_on(crash_image(tmp_path, pause), scenario)
+    crashed(pause, tmp_path, scenario)
 
 
 def test_a_resume_adopts_what_a_crash_left_in_flight(tmp_path: Path) -> None:
@@ -111,7 +92,7 @@ def test_a_resume_adopts_what_a_crash_left_in_flight(tmp_path: Path) -> None:
         assert await execution.resume() is State.EXECUTING
         assert (await execution.result()).status is Status.COMPLETED
 
-    go_on(crash_image(tmp_path, nothing), scenario)
+    crashed(nothing, tmp_path, scenario)
 
 
 def test_a_resume_after_a_crash_heeds_the_expected_version(tmp_path: Path) -> None:
@@ -121,7 +102,7 @@ def test_a_resume_after_a_crash_heeds_the_expected_version(tmp_path: Path) -> No
         with pytest.raises(Conflict):
             await execution.resume(expected_version=17)
 
-    go_on(crash_image(tmp_path, nothing), scenario)
+    crashed(nothing, tmp_path, scenario)
 
 
 def test_a_pause_and_a_resume_right_after_a_crash_leave_it_going_on(tmp_path: Path) -> None:
@@ -134,7 +115,7 @@ def test_a_pause_and_a_resume_right_after_a_crash_leave_it_going_on(tmp_path: Pa
             group.start_soon(execution.resume)
         assert (await execution.result()).status is Status.COMPLETED
 
-    go_on(crash_image(tmp_path, nothing), scenario)
+    crashed(nothing, tmp_path, scenario)
 
 
 def test_what_was_being_cancelled_cannot_be_resumed_after_a_crash(tmp_path: Path) -> None:
@@ -145,4 +126,4 @@ def test_what_was_being_cancelled_cannot_be_resumed_after_a_crash(tmp_path: Path
             await execution.resume()
         assert (await execution.result(check=False)).status is Status.CANCELLED
 
-    go_on(crash_image(tmp_path, cancel), scenario)
+    crashed(cancel, tmp_path, scenario)
