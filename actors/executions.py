@@ -365,6 +365,9 @@ class Executions:
         if execution is None:
             raise NotFound("execution", execution_id)
         if execution.state in TERMINAL and not isinstance(command, Retry | Restore):
+            expected = command.expected_version
+            if expected is not None and expected != execution.version:
+                raise Conflict(execution_id, expected=expected, current=execution.version)
             raise IllegalTransition(
                 execution_id,
                 state=execution.state.value,

@@ -618,6 +618,9 @@ def test_a_command_with_a_stale_version_is_refused_with_the_current_one() -> Non
             await execution.update_context({"note": 2}, expected_version=version)
         assert refused.value.current == version + 1
         assert (await execution.query())["context"]["note"] == 1
+        await execution.result()
+        with pytest.raises(Conflict):  # though it has ended: what was seen is no longer so
+            await execution.update_context({"note": 2}, expected_version=version)
 
     virtually(scenario)
 
