@@ -92,6 +92,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
         self._crew = Crew(self._services, self.cell.mailbox.post)
         try:
             await self._begin()
+            if self._is_parked:
+                self.cell.progress()  # it was given up again; mail that came meanwhile is for the next
             self._bind_trace()
             self._set_checkpoint_alarm()
             while not self._is_parked:

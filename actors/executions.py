@@ -44,7 +44,7 @@ from perdure.actors.messages import (
 from perdure.actors.publishing import publish
 from perdure.actors.reading import read_back
 from perdure.actors.services import Services
-from perdure.actors.starting import NewExecution, has_started, start_write
+from perdure.actors.starting import NewExecution, Starting, has_started, start_write
 from perdure.actors.state import ExecutionState
 from perdure.actors.turn import Asker, Order, Turn
 from perdure.store.errors import (
@@ -121,12 +121,12 @@ class Executions:
         self._set_aside: set[str] = set()
         self._is_closed = False
         self._is_held = False
-        self._starting = 0
+        self._starting = Starting()
 
     @property
     def has_room(self) -> bool:
         """Whether another execution may become hot."""
-        active = len(self._slots) + self._starting
+        active = len(self._slots) + len(self._starting)
         return active < self._max_active and not self._is_closed and not self._is_held
 
     @property
@@ -200,13 +200,12 @@ class Executions:
     async def _submit(self, start: Start, state: ExecutionState, turn: Turn, *, runner_no: int) -> bool:
         """Start it in this runner's name; False when it was joined."""
         written = self._services.writer.submit(msgspec.structs.replace(start, runner_no=runner_no))
-        self._starting += 1
         written.add_done_callback(lambda done: self._begin(state, turn, done))
+        self._starting.add(state.id, written)
         return await has_started(written)
 
     def _begin(self, state: ExecutionState, turn: Turn, written: asyncio.Future[Written]) -> None:
         """The start is durable: set it going, even if whoever asked for it no longer waits."""
-        self._starting -= 1
         if written.cancelled() or written.exception() is not None:
             if not written.cancelled() and isinstance(written.exception(), OutcomeUnknown):
                 self._on_unsure(state.id)
@@ -229,7 +228,7 @@ class Executions:
 
     def take_up(self, execution_id: str) -> None:
         """Start an actor for an execution nobody owns, unless it has one; it claims it first."""
-        if not self._is_closed and execution_id not in self._slots:
+        if not (self._is_closed or execution_id in self._slots or execution_id in self._starting):
             self._spawn(execution_id)
 
     def _spawn(
@@ -296,7 +295,7 @@ class Executions:
                 owner = await self._find_owner(execution_id, command)
                 if owner is not None:
                     return await self._elsewhere.ask(execution_id, command, owner)
-                if self.is_hot(execution_id):
+                if self.is_hot(execution_id) or await self._starting.wait(execution_id):
                     continue
                 ref = self._spawn(execution_id)
             try:
@@ -348,6 +347,7 @@ class Executions:
             return
         if loaded is None:
             return
+        await self._starting.wait(execution_id)
         ref = self._supervisor.find(execution_id)
         if ref is None:
             if loaded.execution.runner in (None, self._membership.id):

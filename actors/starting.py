@@ -50,6 +50,38 @@ def start_write(new: NewExecution, state: State, *, at: int) -> Start:
     )
 
 
+class Starting:
+    """The starts that are being written: others may see them before they are answered here."""
+
+    def __init__(self) -> None:
+        """None is."""
+        self._written: dict[str, asyncio.Future[Answer]] = {}
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._written)
+
+    def __contains__(self, execution_id: str) -> bool:
+        """Whether the start of that execution is one of them."""
+        return execution_id in self._written
+
+    def add(self, execution_id: str, written: asyncio.Future[Answer]) -> None:
+        """One more, until it is answered; whoever was to set it going has done so by then."""
+        self._written.setdefault(execution_id, written)
+        written.add_done_callback(lambda _: self._forget(execution_id, written))
+
+    async def wait(self, execution_id: str) -> bool:
+        """Wait until the start of that execution is answered; False when it is not being written."""
+        written = self._written.get(execution_id)
+        if written is not None:
+            await asyncio.wait([written])
+        return written is not None
+
+    def _forget(self, execution_id: str, written: asyncio.Future[Answer]) -> None:
+        if self._written.get(execution_id) is written:
+            del self._written[execution_id]
+
+
 async def has_started(written: asyncio.Future[Answer]) -> bool:
     """Wait for a start to be durable; False when it joined. To cancel the wait cancels nothing else."""
     started = await asyncio.shield(written)

@@ -19,7 +19,7 @@ M = TypeVar("M")
 class Cell(Generic[M]):
     """The slot an actor lives in: it outlives incarnations, and so do its name and its mailbox."""
 
-    __slots__ = ("crashes", "incarnation", "mailbox", "name", "outages", "ref")
+    __slots__ = ("achieved", "crashes", "incarnation", "mailbox", "name", "outages", "ref")
 
     def __init__(self, *, name: str, mailbox: Mailbox[M], ref: Ref[M] | None = None) -> None:
         """Made by the supervisor; a test may make one by hand."""
@@ -27,6 +27,7 @@ class Cell(Generic[M]):
         self.mailbox = mailbox
         self.ref = ref or Ref(name=name, mailbox=mailbox)
         self.incarnation = 0
+        self.achieved = 0
         self.crashes = 0
         self.outages = 0
 
@@ -37,6 +38,7 @@ class Cell(Generic[M]):
 
     def progress(self) -> None:
         """Say that something lasting was achieved: the crashes before it no longer count."""
+        self.achieved += 1
         self.crashes = 0
         self.outages = 0
 

@@ -125,9 +125,10 @@ class Child(Generic[M]):
         cell = self.cell
         while True:
             cell.incarnation += 1
-            acked = cell.mailbox.statistics().acked
+            before = cell.mailbox.statistics().acked, cell.achieved
             error = await self._run_incarnation()
-            exit_ = self._judge(error, did_nothing=cell.mailbox.statistics().acked == acked)
+            after = cell.mailbox.statistics().acked, cell.achieved
+            exit_ = self._judge(error, did_nothing=after == before)
             if exit_.verdict.action is not Action.RESTART:
                 self.end(self._reason(exit_), error=exit_.error, exit_=exit_)
                 return

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
+from perdure.actors.kernel import faults
 from perdure.runtime import Execution, IllegalTransition, Retry, Runtime, State, StepContext, Workflow
 from perdure.runtime.testing import VirtualRuntime, run_virtual
 
@@ -171,3 +173,27 @@ def test_a_command_that_never_was_is_refused_all_the_same() -> None:
             await retry(execution)
 
     with_runtime(scenario)
+
+
+def test_a_resume_whose_actor_crashed_after_it_was_written_is_left_to_those_who_perform(
+    tmp_path: Path,
+) -> None:
+    """The next incarnation finds it applied and has nothing to do here: it must not keep the execution."""
+    crashes = iter([OSError("after the commit")])
+
+    def crash_once(point: str) -> None:
+        if point == "publish:before" and (error := next(crashes, None)) is not None:
+            raise error
+
+    async def main() -> None:
+        async with VirtualRuntime(tmp_path / "db", seed=1) as worker:
+            execution = await worker.start(slow(), id="x")
+            await execution.pause(mode="interrupt")
+            async with VirtualRuntime(tmp_path / "db", seed=2, kind="client") as client:
+                elsewhere = await client.execution("x")
+                with faults.installed(crash_once):
+                    assert await elsewhere.resume(command_id="once") is not State.PAUSED
+                await anyio.sleep(60)
+                assert (await execution.query())["running"] == ["hour"]
+
+    run_virtual(main)

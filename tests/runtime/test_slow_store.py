@@ -1,0 +1,100 @@
+"""A store whose commits take a while: what happens in that while is heard, and is no crash."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from perdure.runtime import Runtime, State, Status, StepContext, Workflow
+from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
+from perdure.store import SQLiteStore
+from perdure.store.protocol import Answer
+from perdure.store.writes import Write
+
+pytestmark = pytest.mark.integration
+
+
+class SlowDisk(SQLiteStore):
+    """A real store that answers `lag_s` after it has committed."""
+
+    lag_s = 0.0
+
+    async def commit(self, writes: Sequence[Write]) -> list[Answer]:
+        """Durable at once, said later."""
+        answers = await super().commit(writes)
+        await anyio.sleep(self.lag_s)
+        return answers
+
+
+def play(path: Path, use: Callable[[Runtime, SlowDisk, list[str]], Awaitable[None]]) -> None:
+    """Open a runtime on a slow disk, use it, and look for errors that nobody was told of."""
+    errors: list[Any] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+        disk = SlowDisk(str(path), inline=True)
+        done: list[str] = []
+        async with VirtualRuntime(path, store=disk, workflows=[waits(done)]) as runtime:
+            await use(runtime, disk, done)
+            disk.lag_s = 0.0
+            assert await check_store(disk) == []
+
+    run_virtual(main)
+    assert errors == []
+
+
+def waits(done: list[str]) -> Workflow:
+    """One step that takes a minute."""
+    workflow = Workflow("waits")
+
+    @workflow.step
+    async def wait(context: StepContext) -> str:
+        await anyio.sleep(60)
+        done.append(context.step)
+        return "done"
+
+    return workflow
+
+
+def test_an_execution_asked_for_before_its_start_is_answered_runs_once(tmp_path: Path) -> None:
+    """Who knows the id may be faster than the answer to the start: the execution is taken up for them."""
+
+    async def use(runtime: Runtime, disk: SlowDisk, done: list[str]) -> None:
+        disk.lag_s = 1.0
+        async with anyio.create_task_group() as group:
+            group.start_soon(lambda: runtime.start("waits", id="x"))
+            await anyio.sleep(0.5)
+            execution = await runtime.execution("x")
+            await execution.signal("early")
+        result = await execution.result()
+        assert result.status is Status.COMPLETED
+        assert done == ["wait"]
+
+    play(tmp_path / "db", use)
+
+
+def test_what_is_asked_while_an_execution_is_given_up_is_no_crash(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An actor that finds nothing to do gives the execution up; what comes meanwhile starts it again."""
+    caplog.set_level(logging.ERROR, logger="perdure")
+
+    async def use(runtime: Runtime, disk: SlowDisk, done: list[str]) -> None:
+        execution = await runtime.start("waits", id="x")
+        assert await execution.pause(mode="interrupt") is State.PAUSED
+        await anyio.sleep(1)
+        disk.lag_s = 1.0
+        runtime.machine.executions.take_up("x")
+        await anyio.sleep(1.5)  # it was claimed, and is being given up
+        await execution.signal("late")
+        assert await execution.resume() is not State.PAUSED
+        assert (await execution.result()).status is Status.COMPLETED
+
+    play(tmp_path / "db", use)
+    assert caplog.messages == []
