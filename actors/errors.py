@@ -44,6 +44,19 @@ class StepCancelledItself(StepError):
         self.key = key
 
 
+class WorkerProcessDied(StepError):
+    """The worker process that performed a step has died under it."""
+
+    def __init__(self, key: str, *, why: str = "") -> None:
+        """`why` is what little is known."""
+        super().__init__(
+            f"the worker process of step {key!r} died{f' ({why})' if why else ''}: look for a crash of the "
+            "interpreter, os._exit or memory use in it"
+        )
+        self.key = key
+        self.why = why
+
+
 class CrashBudgetExceeded(StepError):
     """A step has taken its process down again and again, the last time while nothing else ran."""
 

@@ -23,7 +23,7 @@ from structlog.contextvars import bind_contextvars
 
 from perdure.actors.admission import StepSlots
 from perdure.actors.context import StepContext
-from perdure.actors.errors import StepCancelledItself, StepTimeout
+from perdure.actors.errors import StepCancelledItself, StepTimeout, WorkerProcessDied
 from perdure.actors.kernel import Alarm, Alarms, faults, outside
 from perdure.actors.kernel.stacks import format_stack
 from perdure.actors.log import get_logger
@@ -180,11 +180,17 @@ class Attempt:
                 finally:
                     self._slots.threads.release()
             case Mode.PROCESS:
-                with outside():
-                    return await anyio.to_process.run_sync(
-                        step.perform, cast("StepContext", None), bound, cancellable=True
-                    )
+                return await self._in_a_process(bound)
         assert_never(step.mode)
+
+    async def _in_a_process(self, bound: Any) -> Any:
+        """Perform in a worker process, which a cancellation kills."""
+        no_context = cast("StepContext", None)
+        try:
+            with outside():
+                return await anyio.to_process.run_sync(self.step.perform, no_context, bound, cancellable=True)
+        except anyio.BrokenWorkerProcess as error:
+            raise WorkerProcessDied(self.step.key, why=str(error)) from error
 
     def _completed(self, result: Any) -> Completed | Failed:
         """Encode the output and check it against what was promised."""

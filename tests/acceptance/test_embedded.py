@@ -312,6 +312,28 @@ def test_a_body_in_a_worker_process_does_not_outlive_the_program_that_was_killed
         time.sleep(0.05)
 
 
+def test_a_worker_process_that_dies_fails_its_step_and_says_so(tmp_path: Path) -> None:
+    """The program goes on; the error names the step and where to look."""
+    (tmp_path / "bodies.py").write_text("import os\ndef die() -> None:\n    os._exit(3)\n")
+    (tmp_path / "main.py").write_text(
+        "import asyncio\n"
+        "import bodies\n"
+        "from perdure.runtime import Runtime, Workflow\n"
+        "flow = Workflow('flow')\n"
+        "flow.step(process=True)(bodies.die)\n"
+        "async def main():\n"
+        "    async with Runtime(':memory:') as runtime:\n"
+        "        result = await (await runtime.start(flow)).result(check=False)\n"
+        "        print(result.error.message)\n"
+        "if __name__ == '__main__':\n"
+        "    asyncio.run(main())\n"
+    )
+    command = [sys.executable, "main.py"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert "WorkerProcessDied: the worker process of step 'die' died" in ran.stdout, ran.stderr
+    assert "os._exit" in ran.stdout
+
+
 def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
