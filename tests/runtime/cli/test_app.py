@@ -40,9 +40,19 @@ def test_every_command_has_help_of_its_own(name: str, capsys: pytest.CaptureFixt
     assert f"perdure {name}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_every_command(shell: str, capsys: pytest.CaptureFixture[str]):
+    """What is printed is for the shell to read, and nothing else is."""
+    assert run_command(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert script.startswith("#")
+    assert [name for name in COMMANDS if name not in script] == []
+
+
 @pytest.mark.parametrize(
     ("tokens", "said"),
     [
+        (["completion", "powershell"], "bash"),
         (["lst"], 'Did you mean "list"'),
         (["pause", "x", "--tiemout", "3"], "Did you mean --timeout"),
         (["run"], "FILE"),
