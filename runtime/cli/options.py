@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import re
 import sys
 from collections.abc import Sequence
@@ -13,6 +15,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from cyclopts import Parameter
 
+from perdure.runtime.near import quoted
 from perdure.store.errors import PerdureError
 
 CONTEXT_BYTES_MAX: Final = 1_048_576  # what the store keeps of one context
@@ -92,11 +95,22 @@ def read_json(text: str, *, what: str) -> Any:
             raise UsageError(
                 f"{what}: larger than {CONTEXT_BYTES_MAX:,} bytes; pass the address of large data"
             )
-        return msgspec.json.decode(raw)
+        decoded = msgspec.json.decode(raw)
+        json.loads(raw, object_pairs_hook=functools.partial(_refuse_twins, what))
+        return decoded
     except OSError as error:
         raise UsageError(f"{what} {text}: cannot be read: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise UsageError(f"{what}: not valid JSON: {error}") from error
+
+
+def _refuse_twins(what: str, pairs: list[tuple[str, Any]]) -> None:
+    """Raise UsageError for a key that an object has twice: whichever counted, it would be a guess."""
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise UsageError(f"{what}: the key {quoted(name)} is there twice: remove one of them")
+        seen.add(name)
 
 
 def read_period(text: str, *, what: str) -> timedelta:

@@ -51,6 +51,13 @@ def test_json_is_read_from_a_file_and_from_stdin(tmp_path: Path, monkeypatch: py
     assert read_json("-", what="--data") == [2]
 
 
+@pytest.mark.parametrize("text", ['{"a": 1, "b": 2, "a": 3}', '{"a": [{"x": {"b": 1, "b": 1}}]}'])
+def test_a_key_that_is_there_twice_is_refused(text: str):
+    """As in a file: whichever counted, it would be a guess."""
+    with pytest.raises(UsageError, match=r"--context: the key '[ab]' is there twice"):
+        read_inputs(text, [])
+
+
 @pytest.mark.parametrize("text", ["{", "[" * 100_000, "\udc80", "@no/such/file", '{"a":1} x', "[1]"])
 def test_a_context_that_cannot_be_is_a_usage_error(text: str):
     """Broken, bottomless, undecodable, missing, trailing or of the wrong kind."""
