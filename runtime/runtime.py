@@ -20,7 +20,7 @@ from perdure.actors.errors import RuntimeClosed
 from perdure.actors.starting import NewExecution
 from perdure.actors.trace import trace_id as current_trace_id
 from perdure.runtime import arguments
-from perdure.runtime.agents import Agents, UnknownAgent, load_agents
+from perdure.runtime.agents import Agents, load_agents
 from perdure.runtime.assembly import Blueprint, Machine, assemble
 from perdure.runtime.callbacks import StepCallback
 from perdure.runtime.config import resolve
@@ -30,8 +30,9 @@ from perdure.runtime.plans import Revision
 from perdure.runtime.seams import Seams, system_seams
 from perdure.runtime.trace import normalise
 from perdure.store import SQLiteStore
+from perdure.store.backup import Backup
 from perdure.store.codec import decode, encode
-from perdure.store.errors import NotFound
+from perdure.store.errors import NotFound, StoreError
 from perdure.store.protocol import Store
 from perdure.store.records import LEASE_MS, Event, ExecutionSummary, WorkflowStatistics
 from perdure.store.records import Workflow as WorkflowRecord
@@ -210,9 +211,8 @@ class Runtime:
         arguments.text(parent_id, what="parent_id")
         revision = await self._revision(workflow)
         plain = decode(encode(dict(context or {}), what="the context"))
-        check_context(revision.definition, plain, self.agents)
-        if revision.plan.missing and not detach:
-            raise UnknownAgent(revision.plan.missing[0], known=self.agents.names())
+        missing = () if detach else revision.plan.missing
+        check_context(revision.definition, plain, self.agents, missing=missing)
         execution_id = self.seams.new_id() if id is None else id
         await self.machine.executions.start(
             NewExecution(
@@ -297,6 +297,18 @@ class Runtime:
         """Tell such processes that there may be work."""
         self.check_open()
         await self.machine.membership.ring_workers()
+
+    async def backup(self, target: str | Path, *, overwrite: bool = False) -> Backup:
+        """Copy the store, as of one moment, to a new file, while everything goes on.
+
+        When this returns the copy is checked, on disk and readable by its owner alone; whoever is
+        cancelled leaves all of it or nothing. Raises TargetExists unless told to `overwrite`, StoreError
+        for a store that is no file: its database has tools of its own.
+        """
+        self.check_open()
+        if not isinstance(self.store, SQLiteStore):
+            raise StoreError(f"{self.store.location} is no file: back it up with its database's own tools")
+        return await self.store.backup(str(target), overwrite=overwrite)
 
     async def serve(self) -> None:
         """Run until cancelled: what a worker does."""

@@ -29,6 +29,13 @@ class UnknownAgent(PerdureError):
         super().__init__("".join(parts))
         self.name = name
         self.near = near
+        self.names: tuple[str, ...] = (name,)
+
+    def beside(self, others: Sequence[UnknownAgent]) -> UnknownAgent:
+        """The same error telling of others as well, one on each line."""
+        self.args = ("\n".join(str(error) for error in (self, *others)),)
+        self.names = (self.name, *(other.name for other in others))
+        return self
 
 
 class DuplicateAgent(PerdureError):

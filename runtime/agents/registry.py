@@ -10,6 +10,7 @@ import msgspec
 
 from perdure.actors.plan import Mode
 from perdure.runtime.agents.errors import BadSignature, DuplicateAgent, UnknownAgent
+from perdure.runtime.agents.reading import why_not_to_import
 from perdure.runtime.agents.signature import (
     Function,
     Parameter,
@@ -94,7 +95,8 @@ class Agents:
 
         A name of the form `python:module:qualname` that is not registered is imported, but only if
         that module holds a Workflow with a step of exactly this name: a definition cannot call
-        whatever happens to be importable.
+        whatever happens to be importable. A module whose source shows that it has no such step is
+        not even imported.
         """
         known = self._agents.get(name)
         if known is not None or not name.startswith(PYTHON):
@@ -112,9 +114,10 @@ class Agents:
             raise self.unknown(name)
         return agent
 
-    def unknown(self, name: str) -> UnknownAgent:
-        """Return the error that says why there is no such agent, and which one may be meant."""
-        return UnknownAgent(name, known=self._agents, why=self._why_not.get(name, ""))
+    def unknown(self, name: str, *others: str) -> UnknownAgent:
+        """Return the error that says why there are no such agents, and which ones may be meant."""
+        error = UnknownAgent(name, known=self._agents, why=self._why_not.get(name, ""))
+        return error.beside([self.unknown(other) for other in others])
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all agents, in the order of their registration."""
@@ -187,6 +190,9 @@ def _import_step(name: str) -> Function | str:
     module_name, _, qualname = name.removeprefix(PYTHON).partition(":")
     if not module_name or not qualname or "<" in qualname:
         return "it can only be registered by the program that defines it"
+    why_not = why_not_to_import(module_name, qualname)
+    if why_not is not None:
+        return why_not
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # noqa: BLE001 - a foreign module raises whatever it likes

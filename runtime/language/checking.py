@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from perdure.runtime.agents.binding import Needs, converter, missing_input, sort_parameters
@@ -35,11 +35,14 @@ def check_agents(definition: Definition, agents: Agents, *, locate: Locate = now
     return list(findings.problems)
 
 
-def check_context(definition: Definition, context: Mapping[str, Any], agents: Agents) -> None:
+def check_context(
+    definition: Definition, context: Mapping[str, Any], agents: Agents, *, missing: Sequence[str] = ()
+) -> None:
     """Refuse a context with which some step could not run, before any step runs.
 
-    Raises TemplateError where a template finds nothing, else InputError, with all there is to say.
-    Steps whose agents are not registered here are checked by their templates only.
+    Raises TemplateError where a template finds nothing, else InputError, with all there is to say:
+    `missing` agents, too, which alone are an UnknownAgent. Steps whose agents are not registered
+    here are checked by their templates only.
     """
     keys = keys_of(definition)
     clashes = [
@@ -54,10 +57,13 @@ def check_context(definition: Definition, context: Mapping[str, Any], agents: Ag
         agent = agents.find(step.agent)
         if agent is not None:
             inputs += _input_problems(step, agent, keys, context)
+    unknown = [str(agents.unknown(name)) for name in missing]
     if templates:
-        raise TemplateError([*clashes, *templates, *inputs])
+        raise TemplateError([*clashes, *templates, *inputs, *unknown])
     if clashes or inputs:
-        raise InputError([*clashes, *inputs])
+        raise InputError([*clashes, *inputs, *unknown])
+    if missing:
+        raise agents.unknown(*missing)
 
 
 def keys_of(definition: Definition) -> Keys:

@@ -32,6 +32,8 @@ from perdure.runtime import (
     State,
     Status,
     StepContext,
+    StoreError,
+    TemplateError,
     UnknownAgent,
     Workflow,
     trace_id,
@@ -809,6 +811,47 @@ def test_an_agent_nobody_registered_is_refused_at_the_start() -> None:
             await runtime.start(workflow)
 
     virtually(scenario, agents=agents)
+
+
+def test_missing_agents_and_missing_inputs_are_one_list() -> None:
+    """Nobody should have to repair one to hear of the next."""
+
+    async def scenario(runtime: Runtime) -> None:
+        text = """
+            name: w
+            steps:
+              - {key: a, agent: reviewer, prompt: "look at {{filePath}}"}
+              - {key: b, agent: writer}
+              - {key: c, agent: printer}
+        """
+        with pytest.raises(TemplateError) as caught:
+            await runtime.start(Workflow.parse(text))
+        for part in ("filePath", "no agent 'writer'", "no agent 'printer'"):
+            assert part in str(caught.value)
+        with pytest.raises(UnknownAgent) as unknown:
+            await runtime.start(Workflow.parse(text), {"filePath": "x"})
+        assert unknown.value.names == ("writer", "printer")
+        assert str(unknown.value).count("no agent") == 2
+
+    agents = Agents()
+    agents.add("reviewer", _noop)
+    virtually(scenario, agents=agents)
+
+
+def test_a_running_store_is_backed_up(tmp_path: Path) -> None:
+    """From within the program, while an execution is in flight; the copy is a store like any other."""
+
+    async def scenario(runtime: Runtime) -> None:
+        await runtime.start(order(seconds=10), {"item": "lamp"}, id="e")
+        taken = await runtime.backup(tmp_path / "copy.db")
+        assert Path(taken.path) == tmp_path / "copy.db"
+        with pytest.raises(StoreError, match=r"copy\.db"):
+            await runtime.backup(tmp_path / "copy.db")
+        await runtime.backup(tmp_path / "copy.db", overwrite=True)
+        async with VirtualRuntime(tmp_path / "copy.db", seed=2, workflows=[order()]) as other:
+            assert (await (await other.execution("e")).result()).status is Status.COMPLETED
+
+    virtually(scenario, location=tmp_path / "life.db")
 
 
 def test_a_patch_that_names_a_step_is_refused() -> None:
