@@ -93,6 +93,7 @@ class TestRuntime(Verdicts):
         self._stack = AsyncExitStack()
         self._lives = 0
         self._ids = 0
+        self._since = 0  # the last event there was when the test began
         self._life: Life | RealLife
         self._is_up = asyncio.Event()
         self._failure: BaseException | None = None
@@ -115,6 +116,7 @@ class TestRuntime(Verdicts):
         if self.restarts and self._is_virtual:
             keeper = asyncio.ensure_future(self._keep_alive())
             self._stack.push_async_callback(_cancelled, keeper)
+        self._since = await self.call(_last_event)
         return self
 
     async def __aexit__(
@@ -200,9 +202,9 @@ class TestRuntime(Verdicts):
         await self._next_life()
 
     def new_id(self) -> str:
-        """An id for a command: in order, and the same in every run."""
+        """An id for a command: in order, the same in every run, and new on a store that was used before."""
         self._ids += 1
-        return f"{self._ids:04d}"
+        return f"{self._ids:04d}" if not self._since else f"{self._since}-{self._ids:04d}"
 
     def record(self, effect: Effect) -> None:
         """Take note of an effect a body of the test's own has had, for the check at the end."""
@@ -265,6 +267,13 @@ class TestRuntime(Verdicts):
                 f"the crash at {missed[0]!r} never came, the test ended first; it has passed: "
                 f"{', '.join(f'{place}#{times}' for place, times in self._life.passed.items()) or 'no place'}"
             )
+
+
+async def _last_event(runtime: Runtime) -> int:
+    last = 0
+    while page := await runtime.events(after=last):
+        last = page[-1].id
+    return last
 
 
 async def _cancelled(task: asyncio.Future[None]) -> None:

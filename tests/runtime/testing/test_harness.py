@@ -160,6 +160,19 @@ async def test_a_test_may_crash_and_restart_by_itself() -> None:
 
 
 @virtual_time
+async def test_a_test_may_go_on_with_the_store_of_another(tmp_path: Path) -> None:
+    """Its executions and commands are new ones; those before it are there."""
+    for _ in range(2):
+        async with TestRuntime(order(), stubs=all_well(), location=tmp_path / "t.db") as test:
+            execution = await test.start("order", {"item": "lamp"})
+            await execution.signal("hello")
+            assert (await test.history(execution)).count("signal_received") == 1
+            await test.assert_completed(execution)
+    async with TestRuntime(order(), stubs=all_well(), location=tmp_path / "t.db") as test:
+        assert len(await test.runtime.list()) == 2
+
+
+@virtual_time
 async def test_a_crash_can_be_left_to_the_test() -> None:
     """Then it is raised, and nothing happens until the restart."""
     async with TestRuntime(order(), stubs=all_well(), crash="after:charge", restarts=False) as test:
