@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -45,9 +45,9 @@ class Migration(msgspec.Struct, frozen=True):
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
-def migrations() -> list[Migration]:
-    """Every migration this release knows, oldest first."""
-    folder = resources.files("perdure.store") / "migrations"
+def migrations(package: str = "perdure.store") -> list[Migration]:
+    """Every migration this release knows for the kind of store that the package is, oldest first."""
+    folder = resources.files(package) / "migrations"
     found = [
         Migration(int(file.name.split("_", 1)[0]), file.name.removesuffix(".sql"), file.read_text("utf-8"))
         for file in folder.iterdir()
@@ -97,20 +97,21 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 def missing(connection: sqlite3.Connection, path: str) -> list[Migration]:
     """What the file lacks, oldest first. Raises MigrationError when its history is not ours."""
-    known = migrations()
-    if not _has_history(connection):
-        return known
-    applied = _applied(connection)
+    return lacking(_applied(connection) if _has_history(connection) else {}, path, known=migrations())
+
+
+def lacking(applied: Mapping[int, str], place: str, *, known: Sequence[Migration]) -> list[Migration]:
+    """What a place lacks that has these versions, by checksum, oldest first. Raises MigrationError."""
     by_version = {migration.version: migration for migration in known}
     for version, checksum in applied.items():
         if version not in by_version:
             raise MigrationError(
-                f"{path} has schema version {version}, this release knows {known[-1].version}: "
+                f"{place} has schema version {version}, this release knows {known[-1].version}: "
                 "upgrade perdure, or use another database"
             )
         if by_version[version].checksum != checksum:
             raise MigrationError(
-                f"{path} was made with another text of migration {by_version[version].name}: "
+                f"{place} was made with another text of migration {by_version[version].name}: "
                 "it comes from a development version; use another database"
             )
     return [migration for migration in known if migration.version not in applied]

@@ -12,6 +12,8 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Final
 
+from perdure.store.connection import run
+from perdure.store.script import Script
 from perdure.store.states import TERMINAL, State, StepState
 from perdure.store.translate import DAMAGED
 
@@ -57,14 +59,15 @@ CHECKS: Final = {
             SELECT execution_no, 'event ' || id FROM workflow_events WHERE NOT json_valid(coalesce(data, '0'))
             UNION ALL
             SELECT no, 'the error' FROM workflow_executions WHERE NOT json_valid(coalesce(error, '0'))
-        ) m JOIN workflow_executions e ON e.no = m.execution_no WHERE 1 {only}""",
+        ) m JOIN workflow_executions e ON e.no = m.execution_no WHERE 1 = 1 {only}""",
     "{1} of execution {0} is of version {2}, but the execution only came to {3}: a change was lost": """
         SELECT e.id, m.what, m.version, e.version FROM (
             SELECT execution_no, 'event ' || id AS what, version FROM workflow_events
             UNION ALL
             SELECT execution_no, 'the checkpoint', version FROM workflow_checkpoints
             UNION ALL
-            SELECT execution_no, 'step ' || step_no, max(opened_version, coalesce(settled_version, 0))
+            SELECT execution_no, 'step ' || step_no, CASE WHEN coalesce(settled_version, 0) > opened_version
+                   THEN settled_version ELSE opened_version END
             FROM workflow_step_executions
             UNION ALL
             SELECT execution_no, 'message ' || no, applied_version FROM workflow_messages
@@ -85,12 +88,12 @@ CHECKS: Final = {
             SELECT execution_no, version FROM workflow_checkpoints
             EXCEPT
             SELECT execution_no, version FROM workflow_events
-        ) m JOIN workflow_executions e ON e.no = m.execution_no WHERE 1 {only}""",
+        ) m JOIN workflow_executions e ON e.no = m.execution_no WHERE 1 = 1 {only}""",
     "step {1} of execution {0} has {3} outcomes in generation {2}": """
         SELECT e.id, a.step_no, a.generation, count(*) FROM workflow_step_executions a
         JOIN workflow_executions e ON e.no = a.execution_no
         WHERE a.is_outcome = 1 {only}
-        GROUP BY a.execution_no, a.step_no, a.generation HAVING count(*) > 1""",
+        GROUP BY e.id, a.execution_no, a.step_no, a.generation HAVING count(*) > 1""",
     "execution {0} has an attempt of step {1}, and its workflow no such step": """
         SELECT DISTINCT e.id, a.step_no FROM workflow_step_executions a
         JOIN workflow_executions e ON e.no = a.execution_no
@@ -113,7 +116,7 @@ def verify(connection: sqlite3.Connection, execution_id: str | None) -> list[str
     connection.execute("BEGIN")  # one moment for all questions
     try:
         found += _faults_of_the_file(connection)
-        found += _faults_of_executions(connection, execution_id)
+        found += run(connection, faults_of_executions(execution_id))
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF not in DAMAGED:
             raise
@@ -130,11 +133,12 @@ def _faults_of_the_file(connection: sqlite3.Connection) -> list[str]:
     return found + [f"a row of {row[0]} refers to a row of {row[2]} that is not there" for row in orphans]
 
 
-def _faults_of_executions(connection: sqlite3.Connection, execution_id: str | None) -> list[str]:
+def faults_of_executions(execution_id: str | None) -> Script[list[str]]:
+    """What is wrong with one execution, or any; to be asked as of one moment."""
     only = "" if execution_id is None else "AND e.id = ?"
     parameters = () if execution_id is None else (execution_id,)
-    return [
-        sentence.format(*row)
-        for sentence, query in CHECKS.items()
-        for row in connection.execute(query.format(only=only, **LISTS), parameters)
-    ]
+    found: list[str] = []
+    for sentence, query in CHECKS.items():
+        rows = yield query.format(only=only, **LISTS), parameters
+        found += [sentence.format(*row) for row in rows]
+    return found

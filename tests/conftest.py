@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -48,6 +52,40 @@ def cases() -> Path:
     if not place:
         pytest.skip(f"{CASES_VARIABLE} is not set")
     return Path(place).resolve()
+
+
+def _loaded(path: str) -> ModuleType:
+    """A module of the tests that tests of several folders share."""
+    spec = importlib.util.spec_from_file_location(path.replace("/", "."), Path(__file__).parent / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def book_of() -> Any:
+    """The class of books that write the usual things into a store."""
+    return _loaded("contract/book.py").Book
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a PostgreSQL server: PERDURE_TEST_POSTGRES_URL, or one that is started for the session."""
+    given = os.environ.get("PERDURE_TEST_POSTGRES_URL")
+    if given:
+        yield given
+        return
+    with _loaded("postgres.py").Server() as server:
+        yield server.url
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The URL of an empty schema of the test's own, dropped afterwards."""
+    with _loaded("postgres.py").schema(postgres_server) as url:
+        yield url
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,7 +1,4 @@
-"""What the store's tests share: every kind of store, and a book that writes the usual things into one.
-
-A test that takes `store` or `book` is part of the contract: it runs on every store there is.
-"""
+"""What the tests of the store on SQLite share; what every store keeps to is tested in `tests/contract`."""
 
 from __future__ import annotations
 
@@ -13,214 +10,8 @@ from typing import Any, cast
 import pytest
 
 from perdure.store import SQLiteStore
-from perdure.store.errors import PerdureError
-from perdure.store.protocol import Answer
-from perdure.store.records import Execution
-from perdure.store.states import State, StepState
-from perdure.store.writes import (
-    AttemptWrite,
-    Change,
-    Changed,
-    Claim,
-    Delta,
-    EventWrite,
-    Post,
-    Publish,
-    PublishStep,
-    Register,
-    Start,
-    Started,
-    Write,
-)
 
-NOON = 1_750_000_000_000  # when the tests begin, in milliseconds
 KINDS = ("memory", "file", "threads")  # inline in memory, inline on a file, threads on a file
-TABLES = (
-    "runners",
-    "workflows",
-    "workflow_steps",
-    "workflow_dependencies",
-    "workflow_executions",
-    "workflow_contexts",
-    "workflow_step_executions",
-    "workflow_events",
-    "workflow_deletions",
-    "workflow_checkpoints",
-    "workflow_messages",
-    "workflow_timers",
-)
-
-
-class Book:
-    """Writes the usual things into a store; every write comes a second after the one before."""
-
-    def __init__(self, store: SQLiteStore) -> None:
-        """Write into that store, which is open."""
-        self.store = store
-        self.now = NOON
-        self.workflow_no = 0
-
-    def tick(self) -> int:
-        """The next second."""
-        self.now += 1_000
-        return self.now
-
-    async def answer_to(self, write: Write) -> Answer:
-        """What the store says to this one write, be it a refusal."""
-        [answer] = await self.store.commit([write])
-        return answer
-
-    async def write(self, write: Write) -> Any:
-        """The answer to a write that is meant to be taken. Raises the refusal."""
-        answer = await self.answer_to(write)
-        if isinstance(answer, PerdureError):
-            raise answer
-        return answer
-
-    def publication(self, name: str = "order", *, revision: str = "r1", **fields: Any) -> Publish:
-        """A revision with the steps a, b (needs a) and c (needs both)."""
-        steps = (
-            PublishStep(no=0, key="a", level=0, agent="one", needs=()),
-            PublishStep(no=1, key="b", level=1, agent="two", needs=(0,)),
-            PublishStep(no=2, key="c", level=2, agent="three", needs=(0, 1)),
-        )
-        usual = {"version": None, "description": None, "author": None, "tags": (), "steps": steps}
-        definition = b'{"name":"%s"}' % name.encode()
-        return Publish(
-            name=name, revision=revision, definition=definition, at=self.tick(), **(usual | fields)
-        )
-
-    async def publish(self, name: str = "order", *, revision: str = "r1", **fields: Any) -> int:
-        """Publish it; what is started afterwards is an execution of it."""
-        self.workflow_no = await self.write(self.publication(name, revision=revision, **fields))
-        return self.workflow_no
-
-    async def register(self, id: str = "runner-1", **fields: Any) -> int:
-        """Enter a runner."""
-        usual: dict[str, Any] = {
-            "pid": 1,
-            "host": "here",
-            "kind": "worker",
-            "lock_path": None,
-            "doorbell": None,
-            "at": self.tick(),
-        }
-        return int(await self.write(Register(id=id, **(usual | fields))))
-
-    def starting(self, id: str = "e1", *, state: State = State.EXECUTING, **fields: Any) -> Start:
-        """An execution that nobody owns, with one line in its log."""
-        usual: dict[str, Any] = {
-            "workflow_no": self.workflow_no,
-            "runner_no": None,
-            "priority": 0,
-            "triggered_by": None,
-            "parent_id": None,
-            "trace_id": f"trace-{id}",
-            "agents": None,
-            "context": b"{}",
-            "deadline_at": None,
-            "remaining_ms": None,
-            "delta": Delta(events=(EventWrite("workflow_started"),)),
-        }
-        return Start(id=id, state=state, at=self.tick(), **(usual | fields))
-
-    async def start(self, id: str = "e1", *, state: State = State.EXECUTING, **fields: Any) -> Execution:
-        """Start it, as it then is in the store; a workflow is published if none is there."""
-        if not self.workflow_no:
-            await self.publish()
-        started = await self.write(self.starting(id, state=state, **fields))
-        assert isinstance(started, Started)
-        return await self.execution(id)
-
-    async def execution(self, id: str = "e1") -> Execution:
-        """The execution as it is in the store."""
-        execution = await self.store.execution(id)
-        assert execution is not None
-        return execution
-
-    def change(self, execution: Execution, state: State | None = None, **parts: Any) -> Change:
-        """A change of what was read: rows of a delta by their names, other columns in `fields`.
-
-        `version`, `epoch` and `before` are the execution's unless they are given. One event says
-        `noted` unless `events` says otherwise.
-        """
-        guard = {
-            name: parts.pop(name, getattr(execution, name)) for name in ("version", "epoch") if name in parts
-        }
-        usual = {"version": execution.version, "epoch": execution.epoch}
-        before = parts.pop("before", execution.state)
-        fields = parts.pop("fields", {})
-        parts.setdefault("events", (EventWrite("noted"),))
-        return Change(
-            execution_no=execution.no,
-            execution_id=execution.id,
-            before=before,
-            state=state or execution.state,
-            at=self.tick(),
-            delta=Delta(**parts),
-            fields=fields,
-            **(usual | guard),
-        )
-
-    async def move(self, execution: Execution, state: State | None = None, **parts: Any) -> Execution:
-        """Make that change; the execution as it then is."""
-        changed = await self.write(self.change(execution, state, **parts))
-        assert isinstance(changed, Changed)
-        return await self.execution(execution.id)
-
-    def attempt(
-        self,
-        step_no: int = 0,
-        state: StepState = StepState.RUNNING,
-        *,
-        before: StepState | None = None,
-        **fields: Any,
-    ) -> AttemptWrite:
-        """The first attempt of a step, inserted unless `before` is given."""
-        return AttemptWrite(
-            step_no, fields.pop("generation", 0), fields.pop("attempt", 1), 0, before, state, **fields
-        )
-
-    def outcome(self, step_no: int, output: bytes = b"1", **fields: Any) -> AttemptWrite:
-        """A step that has completed at once."""
-        return self.attempt(step_no, StepState.COMPLETED, is_outcome=True, output=output, **fields)
-
-    def claim(self, execution: Execution, runner_no: int) -> Claim:
-        """Take over what was read."""
-        return Claim(
-            execution_no=execution.no,
-            execution_id=execution.id,
-            epoch=execution.epoch,
-            runner_no=runner_no,
-            at=self.tick(),
-        )
-
-    def post(self, id: str = "e1", *, command_id: str = "c1", payload: bytes = b"{}") -> Post:
-        """A message for the durable inbox."""
-        return Post(
-            execution_id=id, command_id=command_id, kind="pause", payload=payload, sender=None, at=self.tick()
-        )
-
-    async def facts(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Everything the store holds, to tell that a refusal changed nothing."""
-        return {table: await self.raw(f"SELECT * FROM {table}") for table in TABLES}
-
-    async def raw(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Run a statement past the store, on the connection that writes."""
-        return await self.store._writer.run(lambda link: link.connection.execute(sql, parameters).fetchall())
-
-    async def damage(self, *statements: str) -> None:
-        """Do what the schema forbids, as a failing disk or a careless hand would."""
-        await self.raw("PRAGMA foreign_keys = OFF")
-        await self.raw("PRAGMA ignore_check_constraints = ON")
-        for statement in statements:
-            await self.raw(statement)
-
-
-@pytest.fixture(scope="session")
-def book_of() -> type[Book]:
-    """The class itself, for tests that open their own stores."""
-    return Book
 
 
 @pytest.fixture
@@ -254,9 +45,9 @@ async def store(request: pytest.FixtureRequest, path: str, open_store: Any) -> S
 
 
 @pytest.fixture
-def book(store: SQLiteStore) -> Book:
+def book(store: SQLiteStore, book_of: Any) -> Any:
     """A book about every kind of store."""
-    return Book(store)
+    return book_of(store)
 
 
 @pytest.fixture(scope="session")

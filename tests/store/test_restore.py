@@ -92,12 +92,13 @@ async def test_a_restored_database_belongs_to_nobody(path: str, backup: str, boo
 
 async def crashed(path: str, *, id: str) -> None:
     """A process writes an execution, and dies before its log is written back."""
+    book = str(Path(__file__).parents[1] / "contract" / "book.py")
     program = f"""
 import asyncio, os, signal
 from pathlib import Path
 import importlib.util, sys
 from perdure.store import SQLiteStore
-spec = importlib.util.spec_from_file_location("shared", {str(Path(__file__).with_name("conftest.py"))!r})
+spec = importlib.util.spec_from_file_location("shared", {book!r})
 shared = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(shared)
 

@@ -1,0 +1,50 @@
+"""Where the facts are: a `postgresql://` URL, of which `schema` is ours and the rest the driver's."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import msgspec
+
+from perdure.store.errors import StoreError
+
+SCHEMES: Final = ("postgresql", "postgres")
+SCHEMA: Final = "perdure"  # ours alone, so that no table of the user's is ever in the way
+NAME_MAX: Final = 63  # bytes of an identifier; PostgreSQL would cut a longer one in silence
+
+
+class Address(msgspec.Struct, frozen=True, kw_only=True):
+    """A URL taken apart."""
+
+    dsn: str  # what the driver gets
+    schema: str
+    shown: str  # what people may see: without the password
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Take it apart. Raises StoreError for another scheme or an impossible schema."""
+        parts = urlsplit(url)
+        if parts.scheme not in SCHEMES:
+            raise StoreError(f"{parts.scheme or url!r} is no address of PostgreSQL: write postgresql://…")
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        schema = options.pop("schema", SCHEMA)
+        if not 0 < len(schema.encode()) <= NAME_MAX or "\0" in schema or schema.startswith("pg_"):
+            raise StoreError(
+                f"?schema={schema!r} cannot be: use a name of at most {NAME_MAX} bytes, not pg_…"
+            )
+        visible = {name: value for name, value in options.items() if "password" not in name}
+        if schema != SCHEMA:
+            visible["schema"] = schema
+        _, at, host = parts.netloc.rpartition("@")
+        netloc = (parts.username or "") + at + host
+        return cls(
+            dsn=urlunsplit(parts._replace(query=urlencode(options, safe="/,:"))),
+            schema=schema,
+            shown=urlunsplit(parts._replace(netloc=netloc, query=urlencode(visible, safe="/,:"))),
+        )
+
+
+def is_address(location: str) -> bool:
+    """Whether a location is meant for this store."""
+    return location.startswith(tuple(f"{scheme}://" for scheme in SCHEMES))

@@ -1,0 +1,141 @@
+"""One session with the server: made when it is needed, made anew when it is gone.
+
+A script's statements are carried over it one after another. A statement is prepared once and kept,
+which saves a third of the way and the planning; a pooler in between must therefore know prepared
+statements (PgBouncer from 1.21 on does).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, TypeVar
+
+import asyncpg
+from asyncpg.prepared_stmt import PreparedStatement
+
+from perdure.store.postgres.address import Address
+from perdure.store.script import Many, Script
+
+T = TypeVar("T")
+
+CONNECT_S: Final = 10.0  # a server that does not answer for so long is out of reach
+CLOSE_S: Final = 2.0  # a good-bye that takes longer is cut short
+PREPARED_MAX: Final = 512  # statements of one session; the server keeps a few kB for each
+
+SETTINGS: Final = {
+    "application_name": "perdure",
+    "plan_cache_mode": "force_generic_plan",  # our statements go by keys: planning them again gains nothing
+    "jit": "off",  # compiling a plan costs more than any of them takes
+    "idle_in_transaction_session_timeout": "60000",  # a stopped runner must not lock for ever
+}
+
+
+class Answered:
+    """What came of one statement: a `script.Cursor`."""
+
+    __slots__ = ("_rows", "lastrowid", "rowcount")
+
+    def __init__(self, rows: list[Any], status: str | None) -> None:
+        """The rows, and what the server says it has done ("UPDATE 3")."""
+        self._rows = iter(rows)
+        words = (status or "").split()
+        count = words[-1] if words else ""
+        self.rowcount = int(count) if count.isdigit() else -1
+        self.lastrowid: int | None = rows[0][0] if rows and words[0] == "INSERT" else None
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+        return next(self._rows, None)
+
+    def fetchall(self) -> list[Any]:
+        """The rows that are left."""
+        return list(self._rows)
+
+    def __iter__(self) -> Iterator[Any]:
+        """The rows that are left, one by one."""
+        return self._rows
+
+
+class Link:
+    """A session that whoever owns it may drop and open again."""
+
+    def __init__(self, address: Address, translate: Callable[[str], str], **settings: str) -> None:
+        """Nothing is opened yet. `settings` are the session's own, beside `SETTINGS`."""
+        self.address = address
+        self._translate = translate
+        self._settings = SETTINGS | settings
+        self._connection: asyncpg.Connection[Any] | None = None
+        self._prepared: dict[str, PreparedStatement[Any]] = {}
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process for this session."""
+        return None if self._connection is None else int(self._connection.get_server_pid())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a session, as far as can be told from here."""
+        return self._connection is not None and not self._connection.is_closed()
+
+    async def open(self) -> asyncpg.Connection[Any]:
+        """The live session; opened if there is none. Raises asyncpg's errors and OSError."""
+        if self._connection is None or self._connection.is_closed():
+            self.drop()
+            self._connection = await asyncpg.connect(
+                self.address.dsn,
+                timeout=CONNECT_S,
+                statement_cache_size=0,
+                server_settings=self._settings,
+            )
+        return self._connection
+
+    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Answered:
+        """Carry one statement there and its result back."""
+        statement = await self.prepare(self._translate(sql))
+        rows = await statement.fetch(*parameters)
+        return Answered(rows, statement.get_statusmsg())
+
+    async def prepare(self, sql: str) -> PreparedStatement[Any]:
+        """The statement, prepared in this session."""
+        connection = await self.open()
+        statement = self._prepared.get(sql)
+        if statement is None:
+            if len(self._prepared) >= PREPARED_MAX:
+                self._prepared.clear()
+            statement = self._prepared[sql] = await connection.prepare(sql)
+        return statement
+
+    async def simply(self, sql: str) -> None:
+        """Carry words that have no parameters, such as BEGIN, in one message."""
+        await (await self.open()).execute(sql)
+
+    async def run(self, script: Script[T]) -> T:
+        """Hold the whole conversation. Raises what it raises, and asyncpg's errors."""
+        try:
+            statement = next(script)
+            while True:
+                if isinstance(statement, Many):
+                    cursors = [await self.execute(statement.sql, row) for row in statement.rows]
+                    statement = script.send(cursors[-1])
+                else:
+                    statement = script.send(await self.execute(*statement))
+        except StopIteration as done:
+            answer: T = done.value
+            return answer
+
+    def drop(self) -> None:
+        """Let go of a session that has failed, without a word."""
+        connection, self._connection = self._connection, None
+        self._prepared.clear()
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.terminate()
+
+    async def close(self) -> None:
+        """Say good-bye; a second time does nothing."""
+        connection, self._connection = self._connection, None
+        self._prepared.clear()
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                await connection.close(timeout=CLOSE_S)

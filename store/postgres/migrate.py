@@ -1,0 +1,77 @@
+"""Brings the schema in PostgreSQL up to date, one numbered SQL file after the other, in one transaction."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import asyncpg
+
+from perdure.store.errors import MigrationError
+from perdure.store.migrate import lacking, migrations
+from perdure.store.postgres.address import Address
+from perdure.store.postgres.dialect import quoted
+
+PACKAGE: Final = "perdure.store.postgres"
+LOCK: Final = 7_357_013_370  # any number that others do not take: of two that migrate at once one waits
+MAJOR_MIN: Final = 14  # the first release whose functions bind the tables they name when they are made
+
+TABLE: Final = """
+CREATE TABLE perdure_migrations (
+    version    integer PRIMARY KEY,
+    name       text NOT NULL,
+    checksum   text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+
+
+async def migrate(connection: asyncpg.Connection[Any], address: Address) -> None:
+    """Apply what is missing. Raises MigrationError, asyncpg's errors."""
+    if connection.get_server_version().major < MAJOR_MIN:
+        found = connection.get_server_version().major
+        raise MigrationError(f"{address.shown} is PostgreSQL {found}: perdure needs {MAJOR_MIN} or newer")
+    known = migrations(PACKAGE)
+    if not lacking(await _applied(connection, address), address.shown, known=known):
+        return
+    async with connection.transaction():
+        await connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
+        applied = await _applied(connection, address)
+        missing = lacking(applied, address.shown, known=known)
+        if not applied:
+            await _make_schema(connection, address)
+        await connection.execute(f"SET LOCAL search_path TO {quoted(address.schema)}")
+        for migration in missing:
+            await connection.execute(migration.sql)
+            await connection.execute(
+                "INSERT INTO perdure_migrations (version, name, checksum) VALUES ($1, $2, $3)",
+                migration.version,
+                migration.name,
+                migration.checksum,
+            )
+
+
+async def _make_schema(connection: asyncpg.Connection[Any], address: Address) -> None:
+    """A place of our own. Raises MigrationError when somebody else's tables are in it."""
+    schema = quoted(address.schema)
+    found = await connection.fetchval(
+        "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace($1)::oid LIMIT 1", schema
+    )
+    if found is not None:
+        raise MigrationError(
+            f"the schema {address.schema} of {address.shown} has tables that perdure did not make ({found}): "
+            "name another with ?schema="
+        )
+    exists = await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", schema)
+    if not exists:
+        await connection.execute(f"CREATE SCHEMA {schema}")
+    await connection.execute(f"SET LOCAL search_path TO {schema}")
+    await connection.execute(TABLE)
+
+
+async def _applied(connection: asyncpg.Connection[Any], address: Address) -> dict[int, str]:
+    """Version and checksum of what was applied; empty where perdure has made nothing."""
+    table = f"{quoted(address.schema)}.perdure_migrations"
+    if await connection.fetchval("SELECT to_regclass($1)", table) is None:
+        return {}
+    rows = await connection.fetch(f"SELECT version, checksum FROM {table} ORDER BY version")
+    return {row[0]: row[1] for row in rows}

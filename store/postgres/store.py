@@ -1,0 +1,130 @@
+"""The store on PostgreSQL: one session that writes, a few that read, foreign errors translated once.
+
+What `commit` has answered is on the server's disk, as its `synchronous_commit` says; `durability="process"`
+asks for a commit that does not wait for the disk, and may lose the last moments if the server goes down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, TypeVar
+
+import anyio
+import asyncpg
+
+from perdure.store.errors import StoreClosed, StoreError
+from perdure.store.postgres import batch, migrate
+from perdure.store.postgres.address import Address
+from perdure.store.postgres.dialect import dialect
+from perdure.store.postgres.link import Link
+from perdure.store.postgres.translate import is_lost, translated
+from perdure.store.protocol import Answer
+from perdure.store.questions import Questions
+from perdure.store.script import Script
+from perdure.store.verify import faults_of_executions
+from perdure.store.writes import Write
+
+SYNCHRONOUS: Final = {"power": "on", "process": "off"}
+READERS: Final = 4  # sessions for questions: pages wait for each other rather than crowd the server
+
+T = TypeVar("T")
+
+
+class PostgresStore(Questions):
+    """Facts in one schema of a PostgreSQL database. See `protocol.Store` for the contract."""
+
+    def __init__(self, url: str, *, durability: str = "power") -> None:
+        """Nothing is opened yet. `url` may name the schema: `postgresql://host/db?schema=perdure`."""
+        if durability not in SYNCHRONOUS:
+            raise StoreError(f"durability is 'power' or 'process', not {durability!r}")
+        self._address = Address.parse(url)
+        self.location = self._address.shown
+        translate = dialect(self._address.schema)
+        # `on` is left to the server, which may be set to wait for its standbys, too.
+        settings = {} if durability == "power" else {"synchronous_commit": SYNCHRONOUS[durability]}
+        self._writer = Link(self._address, translate, **settings)
+        self._readers = [
+            Link(self._address, translate, default_transaction_read_only="on") for _ in range(READERS)
+        ]
+        self._idle: asyncio.LifoQueue[Link] = asyncio.LifoQueue()
+        self._last_commit: asyncio.Task[list[Answer]] | None = None
+        self._is_open = False
+
+    async def open(self) -> None:
+        """Connect, bring the schema up to date. Raises MigrationError, StoreUnavailable."""
+        try:
+            await migrate.migrate(await self._writer.open(), self._address)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+            self._writer.drop()
+            raise translated(error, self.location) from error
+        except BaseException:
+            self._writer.drop()
+            raise
+        self._idle = asyncio.LifoQueue()
+        for reader in self._readers:
+            self._idle.put_nowait(reader)
+        self._is_open = True
+
+    async def close(self) -> None:
+        """Finish what was asked for, then let go of every session. Closing twice is closing once."""
+        self._is_open = False
+        if self._last_commit is not None:
+            await asyncio.wait([self._last_commit])
+        for link in (self._writer, *self._readers):
+            await link.close()
+
+    async def commit(self, writes: Sequence[Write]) -> list[Answer]:
+        """Apply a batch in one transaction; see `protocol.Store.commit`.
+
+        Each commit is a task of its own that waits for the one before: who cancels leaves only the wait.
+        """
+        self._check_open()
+        self._last_commit = asyncio.create_task(self._commit(tuple(writes), self._last_commit))
+        return await asyncio.shield(self._last_commit)
+
+    async def _commit(
+        self, writes: Sequence[Write], before: asyncio.Task[list[Answer]] | None
+    ) -> list[Answer]:
+        if before is not None:
+            await asyncio.wait([before])
+        return await batch.commit(self._writer, writes) if writes else []
+
+    def advice(self) -> list[str]:
+        """What the operator of this store should know; empty when all is well."""
+        return []
+
+    async def verify(self, execution_id: str | None = None) -> list[str]:
+        """Check the store (and one execution) for damage; a sentence for each thing found."""
+        return await self._ask(faults_of_executions(execution_id), at_one_moment=True)
+
+    async def _ask(self, script: Script[T], *, at_one_moment: bool = False) -> T:
+        """Hold the conversation over one of the reading sessions."""
+        self._check_open()
+        link = await self._idle.get()
+        try:
+            return await self._hold(link, script, at_one_moment=at_one_moment)
+        finally:
+            self._idle.put_nowait(link)
+
+    async def _hold(self, link: Link, script: Script[T], *, at_one_moment: bool) -> T:
+        try:
+            if not at_one_moment:
+                return await link.run(script)
+            await link.simply("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            try:
+                return await link.run(script)
+            finally:
+                if link.is_open:
+                    await link.simply("ROLLBACK")
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            if is_lost(error):
+                link.drop()
+            raise translated(error, self.location) from error
+        except anyio.get_cancelled_exc_class():
+            link.drop()  # in the middle of an answer
+            raise
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise StoreClosed(f"the store {self.location} is closed: open it before using it")

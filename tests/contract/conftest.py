@@ -1,0 +1,54 @@
+"""The contract of a store, as tests: a store is what passes them.
+
+They run on every store of ours. To try another one, name a function that takes a folder and returns the
+store, not yet opened: `PERDURE_CONTRACT_STORE=my.module:make pytest tests/contract`. What looks into the
+tables of our own stores is then skipped.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perdure.store import SQLiteStore
+from perdure.store.postgres import PostgresStore
+
+FOREIGN = "PERDURE_CONTRACT_STORE"
+KINDS = (os.environ[FOREIGN],) if FOREIGN in os.environ else ("memory", "file", "threads", "postgres")
+
+
+@pytest.fixture(params=KINDS)
+def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Any]:
+    """Make stores of one kind, each of the same facts (in memory: of its own)."""
+    kind: str = request.param
+    path = str(tmp_path / "perdure.db")
+    if kind == "memory":
+        return lambda: SQLiteStore(":memory:", inline=True)
+    if kind in ("file", "threads"):
+        return lambda: SQLiteStore(path, inline=kind == "file", lock_wait_s=0.0)
+    if kind == "postgres":
+        url: str = request.getfixturevalue("postgres_url")
+        return lambda: PostgresStore(url)
+    module, _, name = kind.partition(":")
+    make = getattr(importlib.import_module(module), name)
+    return lambda: make(tmp_path)
+
+
+@pytest.fixture
+async def store(make_store: Callable[[], Any]) -> AsyncIterator[Any]:
+    """Every kind of store, open and empty."""
+    store = make_store()
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def book(store: Any, book_of: Any) -> Any:
+    """A book about every kind of store."""
+    return book_of(store)
