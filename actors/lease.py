@@ -6,8 +6,9 @@ somebody is there to see it. Those who see a heartbeat stay away for a whole lea
 over, which raises their epoch; when it comes back each of its writes is refused, it learns here that
 it is off the list, drops what it had, and goes on as a new runner.
 
-Nobody is judged while the store takes no writes: then nobody can renew, and the silence is not the
-runner's. Whoever hears silence first renews its own lease, and counts only where that went well.
+Nobody is judged by what the observer slept through; nor while the store takes no writes: then nobody
+can renew, and the silence is not the runner's. So whoever hears silence first renews its own lease,
+and counts only where that went well.
 """
 
 from __future__ import annotations
@@ -83,10 +84,11 @@ class Lease:
             self._silences.listen(())
             return membership.may_miss_newcomers
         held = await self._store.held()
-        late = self._silences.listen(runner for runner in others if runner.no in held)
         now = asyncio.get_running_loop().time()
-        seconds = min(now - self._heard_at, self._pause_s)
-        self._heard_at = now
+        seconds, self._heard_at = now - self._heard_at, now
+        if seconds > 2 * self._pause_s:
+            self._silences = Silences()
+        late = self._silences.listen(runner for runner in others if runner.no in held)
         if (late or self._owns()) and await self._has_renewed():
             for runner in self._silences.lapsed(late, seconds=seconds):
                 await self._take_over(runner)

@@ -182,11 +182,13 @@ class Membership:
             self.clear_away(runner)
         return True
 
-    def clear_away(self, runner: Runner) -> None:
-        """Remove what a dead runner has left behind."""
-        if not is_alive(runner, folder=self._folder):
-            for path in (runner.lock_path, runner.doorbell):
-                remove(path)
+    def clear_away(self, runner: Runner) -> bool:
+        """Remove what a runner has left behind that is dead; whether it is."""
+        if is_alive(runner, folder=self._folder):
+            return False
+        for path in (runner.lock_path, runner.doorbell):
+            remove(path)
+        return True
 
     @property
     def _folder(self) -> Path:

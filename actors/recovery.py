@@ -87,8 +87,8 @@ class Recovery:
             was_heard = line.is_connected
             await line.broken()
         self._watched.discard(runner.id)
-        if was_heard:  # else the next sweep calls again: at once would be for ever
-            self._membership.clear_away(runner)
+        is_gone = self._membership.clear_away(runner)
+        if was_heard or is_gone:  # one that lives where it cannot be heard is called again by the next sweep
             self.ask()
 
     async def sweep(self) -> float:

@@ -2,8 +2,8 @@
 
 A heartbeat is only ever compared with the one before, never with a clock: clocks of two machines
 differ, and jump. What counts is the time between two looks in which nothing new was heard, measured
-by the observer; and of that no more than the usual pause between looks. So a process that was
-itself stopped, or a laptop that slept with all of them, judges nobody by the time it missed.
+by the observer. One that has not looked for long, because it was itself stopped or slept with the
+whole machine, knows nothing of that time and begins anew.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Runners in processes of their own over one file: started, fed, stopped, killed, and watched from outside.
 
-A worker (`WORKER`) performs chains of short steps, each of which writes a line into a ledger beside
-the database before it sleeps. Whatever happens to the processes, the ledger and the database tell.
+A worker (`WORKER`) performs chains of four steps, each of which writes a line into a ledger beside the
+database before it sleeps: the first for `pace` seconds, the others for a tenth of that.
+Whatever happens to the processes, the ledger and the database tell.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from perdure.runtime.testing import Effect
+from perdure.store.locks import writer_of
 
 PATIENCE_S = 30.0  # a loaded machine may be slow; a hang is still found
 
@@ -51,17 +53,17 @@ async def s0(context: StepContext, pace: float) -> int:
 
 @chain.step
 async def s1(context: StepContext, pace: float, s0: int) -> int:
-    return await rest(context, pace, s0)
+    return await rest(context, pace / 10, s0)
 
 
 @chain.step
 async def s2(context: StepContext, pace: float, s1: int) -> int:
-    return await rest(context, pace, s1)
+    return await rest(context, pace / 10, s1)
 
 
 @chain.step
 async def s3(context: StepContext, pace: float, s2: int) -> int:
-    return await rest(context, pace, s2)
+    return await rest(context, pace / 10, s2)
 
 
 class Counting(SQLiteStore):
@@ -100,8 +102,8 @@ async def main(kind: str, lease_s: str) -> None:
                 break
             order = json.loads(line.result())
             if "start" in order:
-                for id_ in order["start"]:
-                    await runtime.start("chain", {"pace": order["pace"]}, id=id_)
+                pace = {"pace": order["pace"]}
+                await asyncio.gather(*(runtime.start("chain", pace, id=id_) for id_ in order["start"]))
             if "count" in order:
                 store.counts = {}
             if "pause" in order:
@@ -211,6 +213,14 @@ class Fleet:
         """What the database says, to somebody who only looks."""
         with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as connection:
             return connection.execute(query).fetchall()
+
+    def stop(self, worker: Worker) -> None:
+        """Stop it between two transactions: inside of one it would block the file."""
+        worker.signal(signal.SIGSTOP)
+        while writer_of(self.path) == worker.pid:
+            worker.signal(signal.SIGCONT)
+            time.sleep(0.01)
+            worker.signal(signal.SIGSTOP)
 
     def owned(self, worker: Worker) -> int:
         """How many executions it has."""
