@@ -206,9 +206,10 @@ class Executions:
 
     def _begin(self, state: ExecutionState, turn: Turn, written: asyncio.Future[Written]) -> None:
         """The start is durable: set it going, even if whoever asked for it no longer waits."""
-        if written.cancelled() or written.exception() is not None:
-            if not written.cancelled() and isinstance(written.exception(), OutcomeUnknown):
-                self._on_unsure(state.id)
+        error = None if written.cancelled() else written.exception()
+        if isinstance(error, OutcomeUnknown):
+            self._on_unsure(state.id)
+        if written.cancelled() or error is not None:
             return
         started = written.result()
         if not isinstance(started, Started) or started.joined or self._is_closed:
@@ -216,7 +217,8 @@ class Executions:
         state.no = started.execution_no
         state.version = 1
         publish(self._services, state, turn, version=1, first_event_id=started.first_event_id)
-        self._spawn(state.id, prepared=(state, turn.orders))
+        if state.id not in self._slots:  # else somebody has looked for it, and found it first
+            self._spawn(state.id, prepared=(state, turn.orders))
 
     async def _enqueue(self, new: NewExecution) -> bool:
         """Make it durable, owned by nobody, for whoever has room."""
@@ -273,12 +275,8 @@ class Executions:
         """
         writer = self._services.writer
         await writer.reach()
-        what = (
-            f"the {_word(command)} of execution {execution_id} may be applied once the store is back; "
-            f"to learn what became of it, give it again under its id {command.id}"
-        )
         try:
-            with writer.outage.bounded(OutcomeUnknown, what):
+            with writer.outage.bounded(OutcomeUnknown, _unsure(execution_id, command)):
                 return await self._route(execution_id, command)
         except (IllegalTransition, Conflict):
             version = await self._services.store.applied(execution_id, command.id)
@@ -384,3 +382,10 @@ class Executions:
 
 def _word(command: AnyCommand) -> str:
     return COMMAND_WORDS[type(command)]
+
+
+def _unsure(execution_id: str, command: AnyCommand) -> str:
+    return (
+        f"the {_word(command)} of execution {execution_id} may be applied once the store is back; "
+        f"to learn what became of it, give it again under its id {command.id}"
+    )

@@ -19,6 +19,7 @@ from perdure.store.writes import Change, Start, Write, statements_of
 
 # A commit that fails in the file system may have reached the log before its sync failed: whoever
 # opens the file after a crash would find it there, although this process was told it had failed.
+# A full disk is another matter: it is met before the last page, the one that makes the others count.
 UNSURE: Final = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_INTERNAL})
 
 
@@ -148,7 +149,7 @@ def _commit(link: Link, connection: sqlite3.Connection) -> None:
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_INTERNAL) & 0xFF
-        is_undone = connection.in_transaction and code not in UNSURE
+        is_undone = code == sqlite3.SQLITE_FULL or (connection.in_transaction and code not in UNSURE)
         _undo(link, connection)
         if is_undone and code == sqlite3.SQLITE_CONSTRAINT:
             raise _DeferredError(error) from error

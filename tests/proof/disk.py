@@ -54,6 +54,7 @@ class Disk(apsw.VFS):
 
     def __init__(self, name: str, folder: Path) -> None:
         """Registered with apsw under that name until it is unregistered."""
+        self.name = name
         self.ops: list[Op] = []
         self.placed = 0  # operations that only say what was there before
         self.fault: Fault | None = None

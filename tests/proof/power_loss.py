@@ -66,22 +66,34 @@ class Counts(msgspec.Struct, kw_only=True):
             setattr(self, name, max(both) if name.endswith("_max") else both[0] + both[1])
 
 
-class RecordedStore(SQLiteStore):
-    """The real store on a disk that remembers; notes the content after each answered commit."""
+class StoreOnDisk(SQLiteStore):
+    """The real store, its real SQL, on a `Disk`."""
 
-    def __init__(self, path: Path, *, disk: Disk, durability: str, pages: int) -> None:
+    def __init__(self, path: Path, *, disk: Disk, durability: str = "power", pages: int = 1_000) -> None:
         """The log is written back every `pages` pages, so that short stories see it, too."""
         super().__init__(str(path), inline=True, durability=durability)
         synchronous = "FULL" if durability == "power" else "NORMAL"
         pragmas = ("journal_mode = WAL", f"synchronous = {synchronous}", "foreign_keys = ON")
-        self._link = Link(
+        self.link = Link(
             str(path),
             pragmas=(*(f"PRAGMA {each}" for each in pragmas), f"PRAGMA wal_autocheckpoint = {pages}"),
             lock_wait_s=0.0,
-            factory=functools.partial(_connected, disk.name),  # type: ignore[arg-type]
+            factory=functools.partial(_connected, disk),  # type: ignore[arg-type]
         )
-        self._reader = self._writer = InlineConnection(self._link)
-        self._disk = disk
+        self._reader = self._writer = InlineConnection(self.link)
+        self.disk = disk
+
+
+def _connected(disk: Disk, path: str, *, timeout: float, **_: Any) -> Connection:
+    return Connection(path, vfs=disk.name, timeout=timeout, before=disk.call)
+
+
+class RecordedStore(StoreOnDisk):
+    """Notes the content after each answered commit."""
+
+    def __init__(self, path: Path, **how: Any) -> None:
+        """As any store on a disk."""
+        super().__init__(path, **how)
         self.answered: list[tuple[int, bytes]] = []
 
     async def open(self) -> None:
@@ -96,11 +108,7 @@ class RecordedStore(SQLiteStore):
         return answers
 
     def _note(self) -> None:
-        self.answered.append((len(self._disk.ops), content_of(self._link.connection)))
-
-
-def _connected(vfs: str, path: str, *, timeout: float, **_: Any) -> Connection:
-    return Connection(path, vfs=vfs, timeout=timeout)
+        self.answered.append((len(self.disk.ops), content_of(self.link.connection)))
 
 
 def content_of(connection: Any) -> bytes:
@@ -119,8 +127,7 @@ def content_of(connection: Any) -> bytes:
 @contextlib.contextmanager
 def recording(folder: Path) -> Iterator[Disk]:
     """A disk for the files in that folder."""
-    disk = Disk(f"recording {folder}", folder)
-    disk.name = f"recording {folder}"
+    disk = Disk(f"disk {folder}", folder)
     try:
         yield disk
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -14,6 +16,7 @@ KINDS: Final = {
     apsw.NotADBError: sqlite3.DatabaseError,
     apsw.TooBigError: sqlite3.DataError,
 }
+CHECKPOINT: Final = re.compile(r"PRAGMA wal_autocheckpoint = (\d+)")
 CHANGING: Final = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 
 
@@ -45,10 +48,14 @@ class Rows:
 class Connection:
     """One connection of apsw's SQLite. Its errors are `sqlite3`'s, with their codes."""
 
-    def __init__(self, path: str, *, vfs: str, timeout: float) -> None:
-        """Open that file, as `vfs` shows it. Raises sqlite3.OperationalError."""
+    def __init__(
+        self, path: str, *, vfs: str, timeout: float, before: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Open the file, as `vfs` shows it; `before` sees each statement. Raises sqlite3.OperationalError."""
+        self._before = before
         self._connection: apsw.Connection = self._translated(lambda: apsw.Connection(path, vfs=vfs))
         self._connection.set_busy_timeout(int(timeout * 1000))
+        self._checkpoint_every(1_000)
 
     @property
     def in_transaction(self) -> bool:
@@ -57,8 +64,12 @@ class Connection:
 
     def execute(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Rows:
         """Run one statement to its end."""
+        if (pages := CHECKPOINT.match(sql)) is not None:
+            self._checkpoint_every(int(pages[1]))
+            return Rows([], rowcount=-1, lastrowid=0)
 
         def run() -> Rows:
+            self._before(sql)
             rows = list(self._connection.execute(sql, parameters))
             is_change = sql.lstrip().upper().startswith(CHANGING)
             return Rows(
@@ -69,13 +80,29 @@ class Connection:
 
         return self._translated(run)
 
+    def _checkpoint_every(self, pages: int) -> None:
+        """Write the log back as SQLite does by itself: after a commit, and what fails then is ignored.
+
+        In SQLite's own hook apsw would raise the error of the file system out of a commit that has
+        happened, where SQLite itself says that all is well.
+        """
+
+        def checkpoint(connection: apsw.Connection, database: str, size: int) -> int:
+            if size >= pages:
+                with contextlib.suppress(apsw.Error):
+                    connection.wal_checkpoint(database)
+            return apsw.SQLITE_OK
+
+        self._connection.set_wal_hook(checkpoint)
+
     def set_authorizer(self, guard: Callable[..., int] | None) -> None:
         """Ask `guard` while a statement is prepared."""
         self._connection.set_authorizer(guard)
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._translated(self._connection.close)
+        """Let go of the file. As in `sqlite3`, what goes wrong on the way out is nobody's business."""
+        with contextlib.suppress(apsw.Error):
+            self._connection.close()
 
     @staticmethod
     def _translated(operation: Callable[[], Any]) -> Any:

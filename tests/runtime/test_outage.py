@@ -247,6 +247,23 @@ def test_a_start_of_unknown_outcome_is_taken_up_if_it_has_happened(tmp_path: Pat
     played(tmp_path, play)
 
 
+def test_a_start_that_is_found_before_its_starter_hears_of_it_has_one_actor(tmp_path: Path):
+    """Whoever looks for one of unknown outcome may find the next one under the same id."""
+
+    async def play(stage: Stage) -> None:
+        def look(at: str) -> None:
+            if at == "commit:after":
+                faults.hit = None
+                stage.runtime.machine.executions.take_up("e")
+
+        with faults.installed(look):
+            execution = await stage.runtime.start(stage.workflow, {}, id="e")
+        assert (await execution.result()).status is Status.COMPLETED
+        assert len(stage.effects) == 2
+
+    played(tmp_path, play)
+
+
 @pytest.mark.parametrize("point", ["commit:before", "commit:after"])
 def test_an_outcome_that_nobody_knows_is_read_back(tmp_path: Path, point: str, caplog):
     """What has been recorded is not done again, what has not is."""
