@@ -217,8 +217,7 @@ class Executions:
         state.no = started.execution_no
         state.version = 1
         publish(self._services, state, turn, version=1, first_event_id=started.first_event_id)
-        if state.id not in self._slots:  # else somebody has looked for it, and found it first
-            self._spawn(state.id, prepared=(state, turn.orders))
+        self._spawn(state.id, prepared=(state, turn.orders))
 
     async def _enqueue(self, new: NewExecution) -> bool:
         """Make it durable, owned by nobody, for whoever has room."""
