@@ -3,18 +3,21 @@
 VENV := .venv
 BIN := $(VENV)/bin
 CASES := $(abspath $(wildcard ../shared/cases))
+CASES_HERE := $(if $(CASES),PERDURE_CASES="$(CASES)")
 DEMO := build/demo
+PUBLISH := build/benchmarks/publish
 REVIEWED ?= store/pages.py
 
 QUESTIONS ?=
 W ?= W2
 SIZE ?= 1000
 
-.PHONY: help demo test lint types arrows wheel check clean bench profile
+.PHONY: help demo test lint types arrows wheel check clean
+.PHONY: bench bench-check bench-peers bench-page bench-publish profile
 .DEFAULT_GOAL := help
 
 help: ## say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## review a file of this repository with the code-review workflow
 	@mkdir -p $(DEMO)
@@ -27,7 +30,7 @@ demo: $(VENV)/.demo ## review a file of this repository with the code-review wor
 	@echo "Where to look:   examples/code_review/workflow.yaml, then docs/"
 
 test: $(VENV)/.dev ## run the tests
-	$(if $(CASES),PERDURE_CASES="$(CASES)") $(BIN)/python -m pytest -q
+	$(CASES_HERE) $(BIN)/python -m pytest -q
 
 check: test lint wheel ## exactly what CI runs
 
@@ -45,7 +48,23 @@ wheel: $(VENV)/.dev ## build the wheel and run the demo from it, outside the rep
 	bash .ci/wheel $(BIN)/python
 
 bench: $(VENV)/.bench ## measure beside the floor (QUESTIONS="W1 W2", FULL=1 for what takes minutes)
-	$(BIN)/python -m benchmarks $(QUESTIONS) $(if $(FULL),--full)
+	$(CASES_HERE) $(BIN)/python -m benchmarks $(QUESTIONS) $(if $(FULL),--effort huge)
+
+bench-check: $(VENV)/.bench ## fail when a share of the floor has dropped by 15 %
+	$(BIN)/python -m benchmarks.check
+
+bench-peers: $(VENV)/.bench ## other engines beside ours and the floor (needs the network and Node)
+	$(BIN)/python -m benchmarks.peers $(QUESTIONS)
+
+bench-page: $(VENV)/.bench ## write docs/benchmarks.md from the committed results
+	$(BIN)/python -m benchmarks.page
+
+# On a quiet machine; a run that was cut short goes on where it was. What is committed is replaced at the end.
+bench-publish: $(VENV)/.bench ## measure everything, ours and peers, and write the page
+	$(CASES_HERE) $(BIN)/python -m benchmarks --effort long --resume --results $(PUBLISH)/baseline.jsonl
+	$(BIN)/python -m benchmarks.peers --results $(PUBLISH)/peers.jsonl
+	mv $(PUBLISH)/baseline.jsonl $(PUBLISH)/peers.jsonl benchmarks/
+	$(BIN)/python -m benchmarks.page
 
 profile: $(VENV)/.bench ## a flame graph of one workload (W=W2 SIZE=1000)
 	@mkdir -p build/profiles

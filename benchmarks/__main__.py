@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 
 from benchmarks import questions, results, table
-from benchmarks.question import Case, Question
+from benchmarks.question import Case, Effort, Question
 from benchmarks.rounds import ours, take_turns
 
 RESULTS = Path("build/benchmarks/results.jsonl")
@@ -27,15 +29,23 @@ def ask(question: Question, case: Case, durability: str, *, rounds: int | None) 
     return results.results_of(question, case, durability, measured)
 
 
+def is_measured(question: Question, case: Case, durability: str, known: Iterable[results.Result]) -> bool:
+    """Whether the case is among the results."""
+    wanted = (question.code, case.name, durability)
+    return any((each.question, each.case, each.durability) == wanted for each in known)
+
+
 def main() -> None:
     """Ask what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("questions", nargs="*", default=questions.codes(), metavar="W1")
-    parser.add_argument("--full", action="store_true", help="also the cases that take minutes")
+    parser.add_argument("--effort", choices=[each.name.lower() for each in Effort], default="quick")
     parser.add_argument("--rounds", type=int, help="instead of each case's own number")
     parser.add_argument("--durability", choices=("power", "process"), help="only this class")
     parser.add_argument("--results", type=Path, default=RESULTS, help="JSON lines, kept up to date")
+    parser.add_argument("--resume", action="store_true", help="leave out what is in the results already")
     given = parser.parse_args()
+    effort = Effort[given.effort.upper()]
     for code in given.questions:
         question = questions.question(code.upper())
         print(table.heading(question))
@@ -43,14 +53,15 @@ def main() -> None:
         if missing:
             print(f"  skipped: {', '.join(missing)} is not set")
             continue
-        for durability in question.durabilities:
-            if given.durability not in (None, durability):
+        for durability, case in product(question.durabilities, question.cases):
+            known = results.read(given.results)
+            if case.effort > effort or given.durability not in (None, durability):
                 continue
-            for case in question.cases:
-                if case.is_quick or given.full:
-                    found = ask(question, case, durability, rounds=given.rounds)
-                    results.write(given.results, results.merged(results.read(given.results), found))
-                    print(table.lines(found, reach=case.reach), flush=True)
+            if given.resume and is_measured(question, case, durability, known):
+                continue
+            found = ask(question, case, durability, rounds=given.rounds)
+            results.write(given.results, results.merged(known, found))
+            print(table.lines(found, reach=case.reach), flush=True)
     print(f"\nkept in {given.results}", file=sys.stderr)
 
 

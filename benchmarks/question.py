@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import IntEnum
 
 import msgspec
 
@@ -15,13 +16,21 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     more_is_better: bool = False
 
 
+class Effort(IntEnum):
+    """How long a case takes."""
+
+    QUICK = 1  # seconds
+    LONG = 2  # a minute or so
+    HUGE = 3  # many minutes
+
+
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """One size at which a question is asked; what takes longer than people wait is not `quick`."""
+    """One size at which a question is asked."""
 
     name: str
     size: int
     rounds: int = 5
-    is_quick: bool = True
+    effort: Effort = Effort.QUICK
     reach: Mapping[str, float] = {}  # figure → value worth reaching on a quiet machine of two cores
 
 

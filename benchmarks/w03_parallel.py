@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks import floor as least
 from benchmarks import workload
 from benchmarks.machine import peak_mb
-from benchmarks.question import Case, Figure, Question
+from benchmarks.question import Case, Effort, Figure, Question
 
 QUESTION = Question(
     code="W3",
@@ -20,7 +20,9 @@ QUESTION = Question(
     cases=(
         Case(name="1,000", size=1_000, reach={"seconds": 0.15}),
         Case(name="10,000", size=10_000, rounds=3, reach={"seconds": 1.5}),
-        Case(name="30,000", size=30_000, rounds=3, is_quick=False, reach={"seconds": 5, "peak_mb": 1_000}),
+        Case(
+            name="30,000", size=30_000, rounds=3, effort=Effort.LONG, reach={"seconds": 5, "peak_mb": 1_000}
+        ),
     ),
 )
 

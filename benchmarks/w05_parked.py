@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks import floor as least
 from benchmarks import workload
 from benchmarks.machine import child, resident_mb
-from benchmarks.question import Case, Figure, Question
+from benchmarks.question import Case, Effort, Figure, Question
 from perdure.runtime import Execution, Retry, Runtime, Workflow
 
 DAY_S = 86_400.0
@@ -35,12 +35,12 @@ QUESTION = Question(
     ),
     cases=(
         Case(name="10,000", size=10_000, rounds=3, reach={"started_per_s": 5_000, "wake_us": 1_000}),
-        Case(name="100,000", size=100_000, rounds=1, is_quick=False, reach={"started_per_s": 5_000}),
+        Case(name="100,000", size=100_000, rounds=1, effort=Effort.LONG, reach={"started_per_s": 5_000}),
         Case(
             name="1,000,000",
             size=1_000_000,
             rounds=1,
-            is_quick=False,
+            effort=Effort.HUGE,
             reach={"started_per_s": 5_000, "rss_growth_mb": 300, "ready_s": 3, "wake_us": 1_000},
         ),
     ),

@@ -18,7 +18,7 @@ from typing import Final
 from benchmarks import floor as least
 from benchmarks import workload
 from benchmarks.machine import child, say
-from benchmarks.question import Case, Figure, Question
+from benchmarks.question import Case, Effort, Figure, Question
 from perdure.runtime import Agents, Runtime, StepContext, Workflow
 
 STEPS: Final = 10
@@ -37,8 +37,8 @@ QUESTION = Question(
         Case(
             name="10,000",
             size=10_000,
-            rounds=3,
-            is_quick=False,
+            rounds=1,
+            effort=Effort.LONG,
             reach={"recovered_s": 10, "recorded_run_again": 0},
         ),
     ),

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from benchmarks import floor as least
 from benchmarks import workload
-from benchmarks.question import Case, Figure, Question
+from benchmarks.question import Case, Effort, Figure, Question
 from perdure.runtime import Agents, Runtime, StepContext, Workflow
 
 CRITICAL_PATH_S: Final = 2.0
@@ -42,7 +42,7 @@ QUESTION = Question(
             name="31 graphs",
             size=31,
             rounds=1,
-            is_quick=False,
+            effort=Effort.HUGE,
             reach={"eager_makespan": 1.02, "engine_us": 100, "bytes_per_step": 600},
         ),
     ),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import workload
-from benchmarks.question import Case, Figure, Question
+from benchmarks.question import Case, Effort, Figure, Question
 from perdure.runtime import Runtime
 
 STEPS: Final = 10
@@ -44,7 +44,7 @@ QUESTION = Question(
             name="1,000 before",
             size=1_000,
             rounds=1,
-            is_quick=False,
+            effort=Effort.HUGE,
             reach=FLAT,
         ),
     ),
