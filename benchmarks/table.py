@@ -26,7 +26,7 @@ def line(result: Result, *, reach: float | None) -> str:
     """One result."""
     spread = result.spread
     parts = [
-        f"  {result.case:14} {result.durability:8} {result.contender:10}",
+        f"  {result.case:14} {result.durability:8} {result.contender:22}",
         f"{number(spread.median):>10} {result.unit:24}",
         f"({number(spread.min)} to {number(spread.max)}, {result.rounds} rounds)",
     ]
