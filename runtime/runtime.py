@@ -29,7 +29,7 @@ from perdure.runtime.language import Workflow, check_context
 from perdure.runtime.plans import Revision
 from perdure.runtime.seams import Seams, system_seams
 from perdure.runtime.trace import normalise
-from perdure.store import SQLiteStore
+from perdure.store import SQLiteStore, store_at
 from perdure.store.backup import Backup
 from perdure.store.codec import decode, encode
 from perdure.store.errors import NotFound, StoreError
@@ -47,7 +47,8 @@ WORKERS: Final = frozenset({"embedded", "worker"})  # kinds of runners that take
 class Runtime:
     """Runs workflows durably inside an asyncio program.
 
-    `location` is the path of an SQLite file (made where there is none) or `:memory:`. `workflows`
+    `location` is the path of an SQLite file (made where there is none), `:memory:`, or a
+    `postgresql://` URL (with the extra `perdure[postgres]`; `?schema=` names its schema). `workflows`
     are published and their functions registered before anything is taken up; `agents` perform the
     steps of workflows written in YAML. With `recover` every unfinished execution that can be
     performed here is taken up; those whose code is missing wait for it (`waiting_for_code`).
@@ -77,9 +78,7 @@ class Runtime:
         seams: Seams | None = None,
     ) -> None:
         """Nothing happens before the `async with`."""
-        self.store: Store = store or SQLiteStore(
-            str(location), durability=durability, client=kind == "client"
-        )
+        self.store: Store = store or store_at(str(location), durability=durability, client=kind == "client")
         self.agents = Agents() if agents is None else agents
         self.bus = Bus()
         self.seams = seams or system_seams()

@@ -1,6 +1,7 @@
-"""perdure.store: the memory. Records, states and their law, SQLite behind one protocol."""
+"""perdure.store: the memory. Records, states and their law, SQLite and PostgreSQL behind one protocol."""
 
+from perdure.store.location import store_at
 from perdure.store.protocol import Store
 from perdure.store.sqlite import SQLiteStore
 
-__all__ = ["SQLiteStore", "Store"]
+__all__ = ["SQLiteStore", "Store", "store_at"]

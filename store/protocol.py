@@ -1,4 +1,4 @@
-"""The contract every store keeps; what `tests/store` runs on every store is its executable form.
+"""The contract every store keeps; what `tests/contract` runs on every store is its executable form.
 
 One door for writing, `commit`: a batch of writes, one transaction, each write in its own savepoint.
 What `commit` has answered is durable to the class the store was opened with. Reads see only what

@@ -45,7 +45,7 @@ def worker(
 
 async def _serve(session: Session, idle_exit: float | None) -> int:
     async with session.runtime("worker", agents=session.agents(), must_exist=False) as runtime:
-        session.note(f"worker on {session.settings.db}; Ctrl-C stops it")
+        session.note(f"worker on {runtime.store.location}; Ctrl-C stops it")
         async with anyio.create_task_group() as group:
             group.start_soon(_stop_on_signal, group.cancel_scope, session)
             if idle_exit is not None:

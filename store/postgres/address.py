@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import msgspec
 
 from perdure.store.errors import StoreError
+from perdure.store.location import POSTGRES
 
-SCHEMES: Final = ("postgresql", "postgres")
 SCHEMA: Final = "perdure"  # ours alone, so that no table of the user's is ever in the way
 NAME_MAX: Final = 63  # bytes of an identifier; PostgreSQL would cut a longer one in silence
 
@@ -25,7 +25,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     def parse(cls, url: str) -> Address:
         """Take it apart. Raises StoreError for another scheme or an impossible schema."""
         parts = urlsplit(url)
-        if parts.scheme not in SCHEMES:
+        if parts.scheme not in POSTGRES:
             raise StoreError(f"{parts.scheme or url!r} is no address of PostgreSQL: write postgresql://…")
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         schema = options.pop("schema", SCHEMA)
@@ -43,8 +43,3 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
             schema=schema,
             shown=urlunsplit(parts._replace(netloc=netloc, query=urlencode(visible, safe="/,:"))),
         )
-
-
-def is_address(location: str) -> bool:
-    """Whether a location is meant for this store."""
-    return location.startswith(tuple(f"{scheme}://" for scheme in SCHEMES))

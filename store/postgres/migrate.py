@@ -15,6 +15,11 @@ PACKAGE: Final = "perdure.store.postgres"
 LOCK: Final = 7_357_013_370  # any number that others do not take: of two that migrate at once one waits
 MAJOR_MIN: Final = 14  # the first release whose functions bind the tables they name when they are made
 
+TABLES: Final = (
+    "SELECT relname FROM pg_class WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) "
+    "AND relkind IN ('r', 'v', 'm', 'p')"
+)
+
 TABLE: Final = """
 CREATE TABLE perdure_migrations (
     version    integer PRIMARY KEY,
@@ -52,26 +57,25 @@ async def migrate(connection: asyncpg.Connection[Any], address: Address) -> None
 
 async def _make_schema(connection: asyncpg.Connection[Any], address: Address) -> None:
     """A place of our own. Raises MigrationError when somebody else's tables are in it."""
-    schema = quoted(address.schema)
-    found = await connection.fetchval(
-        "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace($1)::oid LIMIT 1", schema
-    )
-    if found is not None:
+    if found := await connection.fetchval(f"{TABLES} LIMIT 1", address.schema):
         raise MigrationError(
             f"the schema {address.schema} of {address.shown} has tables that perdure did not make ({found}): "
             "name another with ?schema="
         )
-    exists = await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", schema)
-    if not exists:
+    schema = quoted(address.schema)
+    if not await connection.fetchval("SELECT 1 FROM pg_namespace WHERE nspname = $1", address.schema):
         await connection.execute(f"CREATE SCHEMA {schema}")
     await connection.execute(f"SET LOCAL search_path TO {schema}")
     await connection.execute(TABLE)
 
 
 async def _applied(connection: asyncpg.Connection[Any], address: Address) -> dict[int, str]:
-    """Version and checksum of what was applied; empty where perdure has made nothing."""
-    table = f"{quoted(address.schema)}.perdure_migrations"
-    if await connection.fetchval("SELECT to_regclass($1)", table) is None:
+    """Version and checksum of what was applied; empty where perdure has made nothing.
+
+    The catalogue is asked as any table is; `to_regclass` would answer from what this session once knew.
+    """
+    if not await connection.fetchval(f"{TABLES} AND relname = 'perdure_migrations'", address.schema):
         return {}
+    table = f"{quoted(address.schema)}.perdure_migrations"
     rows = await connection.fetch(f"SELECT version, checksum FROM {table} ORDER BY version")
     return {row[0]: row[1] for row in rows}

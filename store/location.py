@@ -1,0 +1,32 @@
+"""Chooses the kind of store by where it is to be: a URL's scheme, or the path of a file."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from perdure.store.errors import StoreError
+from perdure.store.protocol import Store
+from perdure.store.sqlite import SQLiteStore
+
+POSTGRES: Final = ("postgresql", "postgres")
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+def store_at(location: str, *, durability: str = "power", client: bool = False) -> Store:
+    """The store there, not yet opened. Raises StoreError where no store of ours can be.
+
+    What a server needs is imported only when one is asked for.
+    """
+    url = _SCHEME.match(location)
+    if url is None:
+        return SQLiteStore(location, durability=durability, client=client)
+    if url[1] not in POSTGRES:
+        raise StoreError(f"{url[1]}:// is no kind of store: give the path of a file, or postgresql://…")
+    try:
+        from perdure.store.postgres import PostgresStore  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise StoreError(f"{url[1]}:// needs the asyncpg library: pip install 'perdure[postgres]'") from error
+    return PostgresStore(location, durability=durability)

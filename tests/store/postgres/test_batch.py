@@ -1,0 +1,195 @@
+"""A batch on PostgreSQL: the same facts however it is cut, and what comes of it when the session is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from perdure.store.errors import Conflict, OutcomeUnknown, PerdureError
+from perdure.store.postgres import PostgresStore, batch
+from perdure.store.postgres.sets import gathered
+from perdure.store.states import State, StepState
+from perdure.store.writes import (
+    Changed,
+    CheckpointWrite,
+    EventWrite,
+    MessageWrite,
+    Started,
+    Statement,
+    TimerWrite,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def book(postgres_url: str, book_of: Any) -> Any:
+    """A book about a store in PostgreSQL."""
+    store = PostgresStore(postgres_url)
+    await store.open()
+    yield book_of(store)
+    await store.close()
+
+
+async def moves(book: Any) -> list[Any]:
+    """A batch with rows of every kind."""
+    first, second, third = [await book.start(f"e{number}") for number in range(3)]
+    message_no = await book.write(book.post("e0"))
+    first = await book.move(first, attempts=(book.attempt(0),), timers=(TimerWrite("retry", 0, 5),))
+    mark = CheckpointWrite("here", "anna", automatic=False, steps_completed=1, steps_total=3, size_bytes=9)
+    return [
+        book.starting("new-1", state=State.IDLE),
+        book.change(
+            first,
+            State.AWAITING_COMPLETION,
+            attempts=(book.outcome(0, before=StepState.RUNNING), book.attempt(1)),
+            timers=(TimerWrite("retry", 0, None), TimerWrite("wait", 1, 7)),
+            messages=(MessageWrite(message_no, b'"done"'),),
+            checkpoint=mark,
+            fields={"context": b'{"a":1}', "started_at": 5, "paused_by": "anna"},
+        ),
+        book.change(second, State.COMPLETED, events=(EventWrite("x"), EventWrite("y", command_id="c1"))),
+        book.change(third, fields={"started_at": None, "error": b"null"}, events=()),
+    ]
+
+
+async def test_one_statement_writes_what_single_scripts_would(book: Any, monkeypatch):
+    """Apart from when, by whom and under which number."""
+    together = await moves(book)
+    assert gathered(together, "s") is not None
+    before = await book.facts()
+    answers = await book.store.commit(together)
+    assert [type(answer) for answer in answers] == [Started, Changed, Changed, Changed]
+    set_based = in_order(await book.facts())
+    await undo(book, before)
+    monkeypatch.setattr(batch, "gathered", lambda run, schema: None)
+    assert await book.store.commit(together) == answers
+    assert in_order(await book.facts()) == set_based
+
+
+def in_order(facts: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:
+    """A table has no order of its own."""
+    return {table: sorted(rows, key=repr) for table, rows in facts.items()}
+
+
+async def undo(book: Any, facts: dict[str, list[tuple[Any, ...]]]) -> None:
+    """Put the tables back as they were, past every trigger."""
+    link = book.store._writer
+    schema = link.address.schema
+    await link.simply("SET session_replication_role TO replica")
+    for table in reversed(facts):
+        await link.simply(f"DELETE FROM {schema}.{table}")
+    for table, rows in facts.items():
+        for row in rows:
+            places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
+            statement = await link.prepare(f"INSERT INTO {schema}.{table} VALUES ({places})")
+            await statement.fetch(*row)
+    last = max((row[0] for row in facts["workflow_events"]), default=0)
+    await link.simply(f"UPDATE {schema}.workflow_log SET last = {last}")
+    numbers = max((row[0] for row in facts["workflow_executions"]), default=0)
+    await link.simply(f"SELECT setval('{schema}.workflow_executions_no_seq', {numbers})")
+    await link.simply("SET session_replication_role TO DEFAULT")
+
+
+async def test_refused_writes_are_found_among_hundreds(book: Any):
+    """And every neighbour is written, in the order and with the answer it would have had alone."""
+    executions = [await book.start(f"e{number}") for number in range(200)]
+    stale = {3, 77, 78, 199}
+    writes = [book.change(one, version=9 if at in stale else 1) for at, one in enumerate(executions)]
+    answers = await book.store.commit(writes)
+    assert {at for at, answer in enumerate(answers) if isinstance(answer, PerdureError)} == stale
+    assert all(isinstance(answers[at], Conflict) for at in stale)
+    log = {event.id: event.execution_id for event in await book.store.events(limit=1_000)}
+    fine = [at for at in range(200) if at not in stale]
+    assert [log[answers[at].first_event_id] for at in fine] == [f"e{at}" for at in fine]
+
+
+async def test_two_moves_of_one_execution_follow_each_other(book: Any):
+    """Though they came in one batch."""
+    execution = await book.start()
+    batch_of_two = [book.change(execution), book.change(execution, version=2)]
+    assert [answer.version for answer in await book.store.commit(batch_of_two)] == [2, 3]
+
+
+async def test_a_reader_never_sees_a_higher_event_before_a_lower_one(postgres_url: str, book_of: Any):
+    """Two runners write; who reads on from the last id it saw misses nothing."""
+    stores = [PostgresStore(postgres_url), PostgresStore(postgres_url)]
+    for store in stores:
+        await store.open()
+    books = [book_of(store) for store in stores]
+    workflow_no = await books[0].publish()
+    books[1].workflow_no = workflow_no
+    seen: list[int] = []
+
+    async def write(book: Any, name: str) -> None:
+        for number in range(60):
+            await book.write(book.starting(f"{name}-{number}"))
+
+    async def read() -> None:
+        while len(seen) < 120:
+            seen.extend(event.id for event in await stores[0].events(after=seen[-1] if seen else 0))
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(write(books[0], "a"), write(books[1], "b"), read())
+    assert seen == sorted(set(seen))
+    for store in stores:
+        await store.close()
+
+
+async def test_a_session_that_is_ended_in_the_middle_leaves_the_outcome_unknown(book: Any):
+    """The statement waits for a lock when its process on the server is ended; nothing of it comes later."""
+    execution = await book.start()
+    other = PostgresStore(f"{book.store._address.dsn}&schema={book.store._address.schema}")
+    await other.open()
+    await other._writer.simply("BEGIN")
+    await other._writer.execute("SELECT 1 FROM workflow_executions WHERE no = ? FOR UPDATE", (execution.no,))
+    pid = book.store._writer.pid
+    commit = asyncio.create_task(book.store.commit([book.change(execution)]))
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE pid = ? AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(10):
+        while not (await other._writer.execute(waiting, (pid,))).fetchone()[0]:
+            pass
+    await other._writer.execute("SELECT pg_terminate_backend(?)", (pid,))
+    with pytest.raises(OutcomeUnknown, match="read the state back"):
+        await commit
+    await other._writer.simply("ROLLBACK")
+    await other.close()
+    assert (await book.execution()).version == 1
+    assert (await book.move(execution)).version == 2
+
+
+async def test_a_session_that_was_ended_at_rest_is_replaced_without_a_word(book: Any):
+    """Nothing had been sent, so nothing is unknown; readers come back too."""
+    execution = await book.start()
+    sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ? AND pid <> ?"
+    other = PostgresStore(f"{book.store._address.dsn}&schema={book.store._address.schema}")
+    await other.open()
+    await other._writer.execute(sql, ("perdure", other._writer.pid))
+    await other.close()
+    async with asyncio.timeout(10):
+        while book.store._writer.is_open:  # noqa: ASYNC110  the loop has to see that the socket was closed
+            await asyncio.sleep(0)
+    assert (await book.answer_to(book.change(execution))).version == 2
+    assert (await book.execution()).version == 2
+
+
+async def test_a_caller_that_is_cancelled_leaves_only_the_wait(book: Any):
+    """The write is done all the same, before whatever is asked for later."""
+    execution = await book.start()
+    commit = asyncio.create_task(book.store.commit([book.change(execution)]))
+    await asyncio.sleep(0)
+    commit.cancel()
+    await book.store.commit([])
+    assert (await book.execution()).version == 2
+
+
+async def test_a_statement_of_the_users_goes_alone_among_others(book: Any):
+    """The set around it is cut, and all of it is one transaction."""
+    first, second = await book.start("e1"), await book.start("e2")
+    await book.raw("CREATE TABLE ledger (entry TEXT UNIQUE)")
+    paid = (Statement("INSERT INTO ledger VALUES ($1)", ("paid",)),)
+    answers = await book.store.commit([book.change(first, statements=paid), book.change(second)])
+    assert [answer.version for answer in answers] == [2, 2]
+    assert await book.raw("SELECT entry FROM ledger") == [("paid",)]
