@@ -1,0 +1,163 @@
+"""Those who start executions and want things of them, and who ask again when they got no answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any, Final, TypeVar
+
+import anyio
+import msgspec
+
+from perdure.runtime import Execution, Runtime, State
+from perdure.runtime.testing import Acknowledged
+from perdure.store.errors import Conflict, IllegalTransition, NotFound, PerdureError
+from simulation.machine import Gone, Machine
+from simulation.workflows import HOUR, WorkflowSpec
+
+T = TypeVar("T")
+TRIES_MAX: Final = 6
+SAFETY_S: Final = 1_000 * HOUR
+STARTS_BEFORE_S: Final = 900 * HOUR
+
+Ask = Callable[[Execution], Awaitable[Any]]
+
+
+class Command(msgspec.Struct, frozen=True):
+    """Something that a customer wants."""
+
+    name: str
+    ask: Callable[[Execution, str], Awaitable[Any]]
+    is_logged: bool  # whether, once answered, the log has to know the command's id
+
+
+async def _pause(execution: Execution, id_: str) -> State:
+    return await execution.pause(command_id=id_)
+
+
+async def _interrupt(execution: Execution, id_: str) -> State:
+    return await execution.pause(mode="interrupt", command_id=id_)
+
+
+COMMANDS: Final = {
+    "pause": Command("pause", _pause, is_logged=False),
+    "interrupt": Command("interrupt", _interrupt, is_logged=False),
+    "resume": Command("resume", lambda e, id_: e.resume(command_id=id_), is_logged=True),
+    "signal": Command("signal", lambda e, id_: e.signal("note", {"id": id_}, command_id=id_), is_logged=True),
+    "update": Command(
+        "update", lambda e, id_: e.update_context({"note": id_}, command_id=id_), is_logged=True
+    ),
+    "checkpoint": Command("checkpoint", lambda e, id_: e.checkpoint(command_id=id_), is_logged=True),
+    "cancel": Command("cancel", lambda e, id_: e.cancel(command_id=id_), is_logged=False),
+    "retry": Command("retry", lambda e, id_: e.retry(command_id=id_), is_logged=True),
+    "restore": Command("restore", lambda e, id_: e.restore("latest", command_id=id_), is_logged=True),
+}
+
+STORIES: Final = (  # what is wanted of one execution, one after the other
+    (),
+    (),
+    ("signal", "update"),
+    ("pause", "resume"),
+    ("pause", "update", "resume", "signal"),
+    ("interrupt", "resume"),
+    ("interrupt", "resume", "pause", "resume", "interrupt", "resume"),
+    ("update", "checkpoint", "update", "interrupt", "restore", "resume"),
+    ("checkpoint", "pause", "update", "restore", "update", "resume", "signal"),
+    ("cancel",),
+    ("cancel", "retry"),
+    ("signal", "cancel", "retry", "pause", "resume"),
+    ("checkpoint", "cancel", "restore", "resume"),
+    ("pause", "cancel", "retry"),
+    ("pause",),  # and forgets it
+)
+
+
+class Customer:
+    """The owner of one execution."""
+
+    def __init__(self, machine: Machine, spec: WorkflowSpec, *, no: int, seed: int) -> None:
+        """What it will want is drawn from the seed."""
+        self.id = f"x{no}"
+        self.spec = spec
+        self.chance = Random(f"customer {seed} {no}")
+        self.word = f"word {self.chance.randrange(1000)}"
+        self.is_started = False
+        self.has_tried = False
+        self.acknowledged: list[Acknowledged] = []
+        self.answers = 0
+        self._machine = machine
+        self._commands = 0
+
+    async def live(self) -> None:
+        """Start the execution some time, then want things of it."""
+        chance = self.chance
+        await anyio.sleep(chance.uniform(0, STARTS_BEFORE_S))
+        await self.start(TRIES_MAX)
+        story = chance.choice(STORIES)
+        while story:
+            for name in story:
+                await anyio.sleep(chance.choice([0, 0, 0.001, 1, 60, 2 * HOUR, 20 * HOUR]) * chance.random())
+                await self.want(COMMANDS[name], tries=chance.choice([1, TRIES_MAX]))
+            story = chance.choice(STORIES) if chance.random() < 0.4 else ()
+
+    async def start(self, tries: int) -> None:
+        """Start it until somebody says that it is started."""
+
+        async def start(runtime: Runtime) -> None:
+            await runtime.start(
+                self.spec.name,
+                {"word": self.word},
+                id=self.id,
+                priority=self.chance.randrange(3),
+                detach=not runtime._blueprint.performs,
+            )
+
+        for _ in range(tries):
+            if self.is_started:
+                return
+            self.has_tried = True
+            if await self._try("start", start) is not None:
+                self.is_started = True
+                self.acknowledged.append(Acknowledged(execution_id=self.id))
+                return
+            await self._wait()
+
+    async def want(self, command: Command, *, tries: int = TRIES_MAX) -> None:
+        """Give a command until it is answered, or patience is over."""
+        self._commands += 1
+        id_ = f"{self.id}-{self._commands}-{command.name}"
+
+        async def ask(runtime: Runtime) -> Any:
+            return await command.ask(await runtime.execution(self.id), id_)
+
+        for _ in range(tries):
+            answer = await self._try(id_, ask)
+            if answer is not None:
+                if command.is_logged and answer != "refused":
+                    self.acknowledged.append(Acknowledged(execution_id=self.id, command_id=id_))
+                return
+            await self._wait()
+
+    async def _try(self, what: str, ask: Callable[[Runtime], Awaitable[Any]]) -> Any:
+        """Ask any runtime once. None: there was no answer."""
+        machine = self._machine
+        runners = [runner for runner in machine.runners if runner.is_open]
+        if not runners:
+            return None
+        runner = self.chance.choice(runners)
+        machine.trace("asks", runner.process.name, what)
+        try:
+            answer = await machine.call(runner, ask)
+        except (IllegalTransition, Conflict, NotFound) as refusal:
+            machine.trace("refused", what, refusal)
+            self.answers += 1
+            return "refused"
+        except (Gone, TimeoutError, PerdureError) as error:
+            machine.trace("no answer", what, repr(error))
+            return None
+        machine.trace("answered", what, answer)
+        self.answers += 1
+        return "answered" if answer is None else answer
+
+    async def _wait(self) -> None:
+        await anyio.sleep(self.chance.choice([0, 0.01, 5, 600]) * self.chance.random())

@@ -1,0 +1,362 @@
+"""Runs one seed: a storm in which nothing may be lost, a calm in which everything comes to its end."""
+
+from __future__ import annotations
+
+import logging
+import re
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import anyio
+import msgspec
+
+from perdure.actors import doorbell, execution
+from perdure.actors.kernel import faults
+from perdure.actors.kernel.testing import VIRTUAL_EPOCH, Deadlock, Livelock
+from perdure.runtime.testing import check_store
+from perdure.store import SQLiteStore
+from perdure.store.records import Attempt, Event
+from perdure.store.states import STATUS, TERMINAL, State
+from simulation.customers import COMMANDS, SAFETY_S, TRIES_MAX, Customer
+from simulation.incidents import Operator
+from simulation.loop import Condition, SimulatedLoop, current
+from simulation.machine import Machine
+from simulation.model import Asked, compare, expect
+from simulation.workflows import HOUR, draw_workflow
+
+LIVENESS_S: Final = 400 * HOUR  # more than the longest chain of delays, sleeps and deadlines
+LOOK_S: Final = 0.5 * HOUR
+REREAD_S: Final = 1 * HOUR  # how often a timer looks at the wall clock
+POLL_S: Final = 600.0
+
+
+class SeedResult(msgspec.Struct, kw_only=True):
+    """What became of a seed."""
+
+    seed: int
+    problems: list[str]
+    trace_hash: str
+    virtual_hours: float
+    calm_hours: float  # how long it took everything to come to its end once nothing went wrong any more
+    counts: dict[str, int]
+
+
+class Simulation:
+    """One seed being run."""
+
+    def __init__(
+        self, seed: int, loop: SimulatedLoop, folder: Path, log: Callable[[str], object] | None
+    ) -> None:
+        """Draw everything that is drawn beforehand."""
+        chance = Random(f"plot {seed}")
+        self.workflows = [draw_workflow(chance, f"w{no}") for no in range(chance.randint(1, 4))]
+        self.machine = Machine(seed, loop, folder, self.workflows)
+        self.machine.log = log
+        self.customers = [
+            Customer(self.machine, chance.choice(self.workflows), no=no, seed=seed)
+            for no in range(chance.randint(2, 10))
+        ]
+        self.operator = Operator(self.machine, self.workflows, seed=seed)
+        self.calm_hours = 0.0
+        self.store = SQLiteStore(str(folder / "simulated.db"), durability="process", inline=True)
+
+    async def main(self) -> None:
+        """Both phases, then every check."""
+        await self.storm()
+        await self.store.open()
+        try:
+            await self.calm()
+            await self.close()
+            await self.check()
+        finally:
+            await self.store.close()
+
+    async def storm(self) -> None:
+        """SAFETY_S in which everything goes wrong."""
+        machine = self.machine
+        with anyio.move_on_after(SAFETY_S):
+            async with anyio.create_task_group() as group:
+                group.start_soon(self.operator.keep_running, SAFETY_S)
+                group.start_soon(self.operator.make_trouble, SAFETY_S)
+                for customer in self.customers:
+                    group.start_soon(customer.live)
+        await anyio.sleep(SAFETY_S - machine.loop.time())
+
+    async def calm(self) -> None:
+        """Nothing goes wrong any more: everything has to come to its end."""
+        machine, begun = self.machine, self.machine.loop.time()
+        machine.weather.is_calm = True
+        machine.trace("calm")
+        for runner in list(machine.runners):
+            if runner.process.condition is Condition.STOPPED or "zombie" in machine.weather.counts:
+                machine.kill(runner.process)
+        if not any(runner.process.name.startswith("main") for runner in machine.runners):
+            machine.boot("main", workflows=self.workflows)
+        await anyio.sleep(1)
+        for customer in self.customers:
+            await customer.start(3 * TRIES_MAX)
+            if not customer.is_started:
+                machine.complain(f"{customer.id} could not be started")
+        while left := [customer for customer in self.customers if not await self._is_over(customer)]:
+            if machine.loop.time() - begun > LIVENESS_S:
+                machine.complain(f"has not come to its end: {[await self._where(c) for c in left]}")
+                return
+            await anyio.sleep(LOOK_S)
+        self.calm_hours = (machine.loop.time() - begun) / HOUR
+
+    async def _is_over(self, customer: Customer) -> bool:
+        """Whether the execution has come to the end it has to; where it only rests, go on with it."""
+        found = await self.store.execution(customer.id)
+        if found is None:
+            return not customer.is_started
+        if found.state is State.PAUSED:
+            await customer.want(COMMANDS["resume"])
+            return False
+        if found.state is not State.FAILED or customer.id in self.machine.repaired:
+            return found.state in TERMINAL
+        if not customer.spec.is_broken and not await self._given_up(customer.id):
+            return True
+        self.machine.repaired.add(customer.id)
+        await customer.want(COMMANDS["retry"])
+        return False
+
+    async def _given_up(self, execution_id: str) -> frozenset[str]:
+        """The steps that took their process down too often to be tried again, and were not since."""
+        newest = await self._newest(execution_id)
+        errors = ((key, attempt.error) for key, attempt in newest.items())
+        return frozenset(key for key, error in errors if error and error.type == "CrashBudgetExceeded")
+
+    async def _where(self, customer: Customer) -> str:
+        loaded = await self.store.load(customer.id)
+        if loaded is None:
+            return f"{customer.id} is nowhere"
+        found = loaded.execution
+        steps = {attempt.step: attempt.state.value for attempt in loaded.attempts}
+        return f"{customer.id} is {found.state.value}, owned by {found.runner}: {steps}"
+
+    async def close(self) -> None:
+        """Leave every runtime in the ordinary way: nothing of it may be left."""
+        machine = self.machine
+        for runner in list(machine.runners):
+            runner.leave.set()
+        with anyio.move_on_after(60):
+            for runner in list(machine.runners):
+                await machine.death_of(runner)
+        for runner in list(machine.runners):
+            machine.complain(f"{runner.process.name} does not end")
+            machine.kill(runner.process)
+        if machine.loop.network.open_ends:
+            machine.complain(f"{machine.loop.network.open_ends} sockets are left open")
+        for runner in machine.dead:
+            if runner.has_exited and runner.process.tasks:
+                machine.complain(f"{runner.process.name} left tasks: {runner.process.tasks}")
+
+    async def check(self) -> None:
+        """The checker of all stores, the model, and the order of what was acknowledged."""
+        acknowledged = [told for customer in self.customers for told in customer.acknowledged]
+        left = [f"runner {runner.id} is on the list, and gone" for runner in await self.store.runners()]
+        found = await check_store(self.store, ledger=self.machine.ledger, acknowledged=acknowledged)
+        for problem in left + found:
+            self.machine.complain(problem)
+        for customer in self.customers:
+            for problem in await self._compare(customer):
+                self.machine.complain(f"execution {customer.id} ({customer.spec.name}): {problem}")
+
+    async def _compare(self, customer: Customer) -> list[str]:
+        found = await self.store.execution(customer.id)
+        if found is None:
+            return []
+        events = await self.store.events(execution_id=customer.id)
+        for event in events:
+            self.machine.trace(event.id, event.execution_id, event.version, event.type, event.step, event.at)
+        asked = Asked(
+            is_cancelled=_is_cancelled(events),
+            is_repaired=customer.id in self.machine.repaired,
+            given_up=await self._given_up(customer.id),
+        )
+        outputs = await self._outputs(customer)
+        expected = expect(customer.spec, customer.word, asked)
+        problems = compare(expected, status=STATUS[found.state].value, outputs=outputs)
+        note = _note(events)
+        if found.context.get("note") != note:
+            problems.append(f"its context says {found.context.get('note')!r}, its log {note!r}")
+        return problems + _disorder(customer, events)
+
+    async def _outputs(self, customer: Customer) -> dict[str, Any]:
+        """What the last generation of each step has brought, as the rows say."""
+        optional = {step.key for step in customer.spec.steps if step.is_optional}
+        return {
+            key: None if attempt.output is None else msgspec.json.decode(attempt.output)
+            for key, attempt in (await self._newest(customer.id)).items()
+            if attempt.state == "completed" or (attempt.state == "failed" and key in optional)
+        }
+
+    async def _newest(self, execution_id: str) -> dict[str, Attempt]:
+        """The last attempt of each step."""
+        attempts = await self.store.attempts(execution_id)
+        return {
+            each.step: each for each in sorted(attempts, key=lambda each: (each.generation, each.attempt))
+        }
+
+
+def _is_cancelled(events: list[Event]) -> bool:
+    """Whether a cancel is the last word."""
+    is_cancelled = False
+    for event in events:
+        if event.type == "cancel_requested":
+            is_cancelled = True
+        elif event.type in {"workflow_retried", "checkpoint_restored"}:
+            is_cancelled = False
+    return is_cancelled
+
+
+def _note(events: list[Event]) -> Any:
+    """What the context has to say, folded from the log."""
+    note = None
+    for event in events:
+        if event.type == "context_updated":
+            data = event.data
+            note = data["patch"]["note"] if "patch" in data else data["replace"].get("note")
+    return note
+
+
+def _disorder(customer: Customer, events: list[Event]) -> list[str]:
+    """One asked after the other was answered: the log has them in that order."""
+    places = {event.command_id: event.id for event in events if event.command_id is not None}
+    told = [each.command_id for each in customer.acknowledged if each.command_id in places]
+    in_order = sorted(told, key=lambda id_: places[id_])
+    return [] if told == in_order else [f"was told of {told}, and its log has {in_order}"]
+
+
+# ---- the frame ----------------------------------------------------------------------------------
+
+
+def run_seed(seed: int, *, log: Callable[[str], object] | None = None) -> SeedResult:
+    """Run one seed from beginning to end. Raises nothing: what goes wrong is a problem of the seed."""
+    memory = Path("/dev/shm")
+    place = tempfile.TemporaryDirectory(prefix="simulation-", dir=memory if memory.is_dir() else None)
+    with place as folder, _temporary_files_in(folder), _stretched():
+        loop = SimulatedLoop(seed, epoch=VIRTUAL_EPOCH)
+        try:
+            return _run(seed, loop, Path(folder), log)
+        finally:
+            loop.close()
+
+
+def _run(seed: int, loop: SimulatedLoop, folder: Path, log: Callable[[str], object] | None) -> SeedResult:
+    simulation = Simulation(seed, loop, folder, log)
+    machine = simulation.machine
+    loop.set_exception_handler(lambda _, context: _take_loop_error(machine, context))
+    with faults.installed(machine.hit), _heard(machine):
+        try:
+            loop.run_until_complete(simulation.main())
+        except (Deadlock, Livelock) as error:
+            machine.complain(str(error))
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            machine.complain(traceback.format_exc())
+        hash_, hours = machine.trace_hash, loop.time() / HOUR
+        _bury(machine)
+    counts = Counter(machine.weather.counts)
+    counts["executions"] = len(simulation.customers)
+    counts["effects"] = len(machine.ledger)
+    counts["answers"] = sum(customer.answers for customer in simulation.customers)
+    counts["processes"] = len(machine.dead)
+    return SeedResult(
+        seed=seed,
+        problems=machine.problems,
+        trace_hash=hash_,
+        virtual_hours=round(hours, 2),
+        calm_hours=round(simulation.calm_hours, 2),
+        counts=dict(sorted(counts.items())),
+    )
+
+
+def _bury(machine: Machine) -> None:
+    """Unwind everything that was killed, out of sight: what it says then says nothing."""
+    machine.loop.set_exception_handler(lambda _, __: None)
+    for runner in list(machine.runners):
+        machine.kill(runner.process)
+    for runner in machine.dead:
+        left = machine.loop.bury(runner.process)
+        if left:
+            machine.complain(f"{runner.process.name} cannot be unwound: {left}")
+
+
+def _take_loop_error(machine: Machine, context: dict[str, Any]) -> None:
+    error = context.get("exception")
+    if set(_kinds(repr(error))) & {"Killed", "ActorCrash"}:
+        return
+    machine.complain(f"the loop was told of {context['message']}: {error!r}")
+
+
+@contextmanager
+def _stretched() -> Iterator[None]:
+    """Let the safety nets hang low."""
+    stretched = {
+        (execution, "CLOCK_REREAD_S"): REREAD_S,
+        (doorbell, "POLL_S"): POLL_S,
+    }
+    before = {place: getattr(*place) for place in stretched}
+    try:
+        for (module, name), seconds in stretched.items():
+            setattr(module, name, seconds)
+        yield
+    finally:
+        for (module, name), seconds in before.items():
+            setattr(module, name, seconds)
+
+
+@contextmanager
+def _temporary_files_in(folder: str) -> Iterator[None]:
+    before, tempfile.tempdir = tempfile.tempdir, folder
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+EXPECTED_CRASHES: Final = frozenset(
+    {"ActorCrash", "StoreError", "OutcomeUnknown", "StoreClosed", "ExceptionGroup", "BaseExceptionGroup"}
+)
+
+
+def _kinds(shown: str) -> list[str]:
+    """The names of the errors in the `repr` of one, which may be a group."""
+    return re.findall(r"\b([A-Z]\w+)\(", shown)
+
+
+class _Ear(logging.Handler):
+    """Hears what the runtime logs; a crash that nobody caused is a problem."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(logging.ERROR)
+        self._machine = machine
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event, fields = getattr(record, "event", ""), getattr(record, "fields", {})
+        process = current.get()
+        if process is not None and process.is_dead:
+            return
+        self._machine.weather.counts[f"log: {event}"] += 1
+        if event == "actor_crashed" and not EXPECTED_CRASHES.issuperset(_kinds(fields["error"])):
+            self._machine.complain(f"actor of {fields['execution_id']} crashed: {fields['stack']}")
+
+
+@contextmanager
+def _heard(machine: Machine) -> Iterator[None]:
+    logger, ear = logging.getLogger("perdure"), _Ear(machine)
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(ear)
+    try:
+        yield
+    finally:
+        logger.removeHandler(ear)
+        logger.propagate = before
