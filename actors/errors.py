@@ -57,6 +57,16 @@ class WorkerProcessDied(StepError):
         self.why = why
 
 
+class ExpressionError(StepError):
+    """What was to be evaluated for a step gave no answer; that never counts as false."""
+
+    def __init__(self, key: str, *, what: str, why: str) -> None:
+        """`what` was to be decided (`condition`), `why` it could not be."""
+        super().__init__(f"the {what} of step {key!r} could not be evaluated: {why}")
+        self.key = key
+        self.what = what
+
+
 class CrashBudgetExceeded(StepError):
     """A step has taken its process down again and again, the last time while nothing else ran."""
 

@@ -44,7 +44,7 @@ from perdure.actors.messages import (
 from perdure.actors.publishing import publish
 from perdure.actors.reading import read_back
 from perdure.actors.services import Services
-from perdure.actors.starting import NewExecution, Starting, has_started, start_write
+from perdure.actors.starting import NewExecution, Starting, first_write, has_started, start_write
 from perdure.actors.state import ExecutionState
 from perdure.actors.turn import Asker, Order, Turn
 from perdure.store.errors import (
@@ -186,8 +186,9 @@ class Executions:
             turn.set_deadline(turn.now + new.timeout_ms)
         planner.begin(turn)
         planner.proceed(turn)
-        start = start_write(new, state.state, at=turn.now)
-        start = msgspec.structs.replace(start, deadline_at=state.deadline_at, delta=turn.delta())
+        start = first_write(new, turn)
+        if planner.may_park(turn, linger_ms=self._services.linger_ms, is_closing=False):
+            return await self._submit(start, state, turn, runner_no=None)
         runner_no = self._membership.no
         try:
             return await self._submit(start, state, turn, runner_no=runner_no)
@@ -197,8 +198,11 @@ class Executions:
             await self._membership.rejoin(runner_no)
             return await self._submit(start, state, turn, runner_no=self._membership.no)
 
-    async def _submit(self, start: Start, state: ExecutionState, turn: Turn, *, runner_no: int) -> bool:
-        """Start it in this runner's name; False when it was joined."""
+    async def _submit(
+        self, start: Start, state: ExecutionState, turn: Turn, *, runner_no: int | None
+    ) -> bool:
+        """Start it in this runner's name, or in nobody's if it only waits; False when it was joined."""
+        turn.releases = runner_no is None
         written = self._services.writer.submit(msgspec.structs.replace(start, runner_no=runner_no))
         written.add_done_callback(lambda done: self._begin(state, turn, done))
         self._starting.add(state.id, written)
@@ -217,7 +221,10 @@ class Executions:
         state.no = started.execution_no
         state.version = 1
         publish(self._services, state, turn, version=1, first_event_id=started.first_event_id)
-        self._spawn(state.id, prepared=(state, turn.orders))
+        if turn.releases:
+            self._on_room()
+        else:
+            self._spawn(state.id, prepared=(state, turn.orders))
 
     async def _enqueue(self, new: NewExecution) -> bool:
         """Make it durable, owned by nobody, for whoever has room."""

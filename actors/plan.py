@@ -30,6 +30,14 @@ class Scheduling(StrEnum):
     EAGER = "eager"  # as soon as its own needs are met
 
 
+class DependenciesPolicy(StrEnum):
+    """Which ends of its needs let a step in, once all of them have settled."""
+
+    ALL_SUCCESS = "all_success"  # every one completed, or failed and was optional
+    ALL_DONE = "all_done"  # whatever became of them
+    ANY = "any"  # at least one completed, or failed and was optional
+
+
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How often and how patiently a failed step is tried again. Times are milliseconds.
 
@@ -58,8 +66,13 @@ class Values(Protocol):
         """The output of a settled step; None where it was optional and failed, or was skipped."""
         ...
 
+    def state(self, step_no: int) -> str:
+        """The state of a step, as people read it."""
+        ...
+
 
 Inputs = Callable[[Values], Any]
+Condition = Callable[[Values], Any]
 Perform = Callable[[StepContext, Any], Awaitable[Any]] | Callable[[StepContext, Any], Any]
 
 
@@ -68,7 +81,8 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
 
     `inputs` is pure and runs on the loop just before the body; what it raises fails the step.
     `perform` is the body: a coroutine function for ASYNC, else a plain function (importable by name
-    for PROCESS). `check_output` raises when the output is not what was promised.
+    for PROCESS). `check_output` raises when the output is not what was promised. `when` is pure and
+    asked once the needs have let the step in: False skips it, anything but True or False fails it.
     """
 
     no: int
@@ -84,6 +98,8 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     is_optional: bool = False
     is_parallel: bool = True
     check_output: Callable[[Any], None] | None = None
+    dependencies: DependenciesPolicy = DependenciesPolicy.ALL_SUCCESS
+    when: Condition | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

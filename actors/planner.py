@@ -12,8 +12,8 @@ body is cancelled, so that a crash in between comes back to the same intent; the
 
 from __future__ import annotations
 
-from perdure.actors import schedule
-from perdure.actors.errors import CrashBudgetExceeded, ExecutionTimeout, StepFailed
+from perdure.actors import entering, schedule
+from perdure.actors.errors import CrashBudgetExceeded, ExecutionTimeout
 from perdure.actors.messages import (
     Completed,
     Failed,
@@ -66,6 +66,7 @@ def take_up(turn: Turn) -> None:
             _take_interruption(turn, step_no, "crash")
     if state.state is not State.CANCELLING:
         state.ready.clear()
+        state.entering.clear()
         schedule.enter_first(turn)
 
 
@@ -138,6 +139,8 @@ def proceed(turn: Turn, *, is_closing: bool = False) -> None:
         if not state.running and (state.is_everything_settled or state.state in STOPPING):
             _come_to_rest(turn)
         return
+    if state.entering:
+        entering.decide(turn)
     schedule.launch(turn)
     if state.running:
         if state.state not in STOPPING:
@@ -206,14 +209,11 @@ def _take_failure(turn: Turn, report: StepReport, failed: Failed) -> None:
     step = state.plan.steps[report.step_no]
     run = state.steps[report.step_no]
     retries = state.state is not State.CANCELLING and may_retry(step.retry, failed, attempt=run.attempt)
-    turn.move_step(step.no, StepState.FAILED, is_outcome=not retries, error=failed.error)
-    data = {"error": {"type": failed.error.type, "message": failed.error.message}, "will_retry": retries}
     if not retries:
-        turn.note("step_failed", step_no=step.no, attempt=run.attempt, data=data)
-        schedule.settle(turn, step.no)
-        if state.is_blocked and state.error is None and state.state is not State.CANCELLING:
-            turn.set_error(_step_failed(step.key, run.attempt, failed.error))
+        schedule.fail(turn, step.no, failed.error)
         return
+    turn.move_step(step.no, StepState.FAILED, error=failed.error)
+    data = {"error": {"type": failed.error.type, "message": failed.error.message}, "will_retry": True}
     delay = delay_before(step.retry, retry=run.attempt, chance=turn.chance)
     turn.note("step_failed", step_no=step.no, attempt=run.attempt, data=data | {"delay_ms": delay})
     run.next_attempt()
@@ -272,6 +272,7 @@ def stop_everything(turn: Turn, reason: Interrupt) -> None:
             _cancel_step(turn, step_no)
     state.waiting.clear()
     state.ready.clear()
+    state.entering.clear()
     turn.orders.append(InterruptSteps(reason))
 
 
@@ -311,7 +312,7 @@ def _aggregate(turn: Turn) -> None:
     for step, run in zip(state.plan.steps, state.steps, strict=True):
         if run.state is StepState.FAILED and not step.is_optional:
             if state.error is None:
-                turn.set_error(_step_failed(step.key, run.attempt, run.error))
+                turn.set_error(schedule.step_failed(step.key, run.attempt, run.error))
             _end(turn, State.FAILED)
             return
     _end(turn, State.COMPLETED)
@@ -328,12 +329,6 @@ def _end(turn: Turn, terminal: State) -> None:
     else:
         turn.note("workflow_completed")
     turn.become(terminal)
-
-
-def _step_failed(key: str, attempts: int, cause: Error | None) -> Error:
-    error = StepFailed(key, attempts=attempts, error=cause)
-    stack = None if cause is None else cause.stack
-    return Error(type=StepFailed.__name__, message=str(error), step=key, attempt=attempts, stack=stack)
 
 
 def _as_error(error: Exception) -> Error:

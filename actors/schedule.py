@@ -2,17 +2,21 @@
 
 Under `level` scheduling the steps of a level enter once every step of the levels below has
 settled; under `eager` a step enters when its own needs have. A step that enters is *ready*, or
-*skipped* when one of its needs ended in a way it cannot run after. Ready steps start in order, as
-far as `parallelism` and `parallel: false` allow.
+*skipped* when its needs ended in a way it cannot run after, or *entering* when more than its needs
+has a say (see `entering`). Ready steps start in order, as far as `parallelism` and
+`parallel: false` allow.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Any
 
+from perdure.actors.errors import StepFailed
 from perdure.actors.state import RETRY_TIMER, ExecutionState
 from perdure.actors.turn import Launch, Turn
+from perdure.store.records import Error
 from perdure.store.states import State, StepState
 
 MAY_LAUNCH = frozenset({State.IDLE, State.SCHEDULING, State.EXECUTING, State.AWAITING_COMPLETION})
@@ -42,6 +46,34 @@ def settle(turn: Turn, step_no: int) -> None:
     elif state.level_open[state.level] == 0:
         turn.checkpoint(label=None, by=None, is_automatic=True)
         _enter_level(turn)
+
+
+def fail(turn: Turn, step_no: int, error: Error, *, has_begun: bool = True) -> None:
+    """Record that a step has failed for good, and for which step the execution fails if it does."""
+    state = turn.state
+    run = state.steps[step_no]
+    run.attempt = max(run.attempt, 1)
+    turn.move_step(step_no, StepState.FAILED, is_outcome=True, error=error)
+    data: dict[str, Any] = {"error": {"type": error.type, "message": error.message}, "will_retry": False}
+    if not has_begun:
+        data["has_begun"] = False
+    turn.note("step_failed", step_no=step_no, attempt=run.attempt, data=data)
+    settle(turn, step_no)
+    if state.is_blocked and state.error is None and state.state is not State.CANCELLING:
+        turn.set_error(step_failed(state.plan.steps[step_no].key, run.attempt, error))
+
+
+def skip(turn: Turn, step_no: int, *, reason: str) -> None:
+    """Record that a step will not run; `dependencies` or `when` says why."""
+    turn.move_step(step_no, StepState.SKIPPED, is_outcome=True)
+    turn.note("step_skipped", step_no=step_no, data={"reason": reason})
+
+
+def step_failed(key: str, attempts: int, cause: Error | None) -> Error:
+    """Why an execution fails when a required step has."""
+    error = StepFailed(key, attempts=attempts, error=cause)
+    stack = None if cause is None else cause.stack
+    return Error(type=StepFailed.__name__, message=str(error), step=key, attempt=attempts, stack=stack)
 
 
 def launch(turn: Turn) -> None:
@@ -119,11 +151,11 @@ def _enter(turn: Turn, step_nos: Iterable[int]) -> None:
         run = state.steps[step_no]
         if run.state is not StepState.PENDING:
             continue
-        if all(state.is_met(need) for need in state.plan.steps[step_no].needs):
-            state.ready.append(step_no)
+        if state.lets_in(step_no):
+            asks = state.plan.steps[step_no].when is not None and not run.is_cut
+            (state.entering if asks else state.ready).append(step_no)
             continue
-        turn.move_step(step_no, StepState.SKIPPED, is_outcome=True)
-        turn.note("step_skipped", step_no=step_no)
+        skip(turn, step_no, reason="dependencies")
         state.count_settled(step_no)
         if state.is_eager:
             work.extend(no for no in state.plan.steps[step_no].dependents if state.unmet[no] == 0)

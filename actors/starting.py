@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from perdure.actors.plan import Plan
-from perdure.actors.turn import encode
+from perdure.actors.turn import Turn, encode
 from perdure.store.errors import PerdureError
 from perdure.store.protocol import Answer
 from perdure.store.states import State
@@ -80,6 +80,17 @@ class Starting:
     def _forget(self, execution_id: str, written: asyncio.Future[Answer]) -> None:
         if self._written.get(execution_id) is written:
             del self._written[execution_id]
+
+
+def first_write(new: NewExecution, turn: Turn) -> Start:
+    """The write that begins an execution together with its first turn; whose it is has yet to be said."""
+    return msgspec.structs.replace(
+        start_write(new, turn.state.state, at=turn.now),
+        deadline_at=turn.state.deadline_at,
+        finished_at=turn.fields.get("finished_at"),
+        error=turn.fields.get("error"),
+        delta=turn.delta(),
+    )
 
 
 async def has_started(written: asyncio.Future[Answer]) -> bool:

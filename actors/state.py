@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.actors.plan import Plan, Scheduling
+from perdure.actors.plan import DependenciesPolicy, Plan, Scheduling
 from perdure.store.records import Attempt, Error, Execution, Loaded
 from perdure.store.states import SETTLED_STEP, State, StepState
 
@@ -99,6 +99,7 @@ class ExecutionState:
         "completed",
         "context",
         "deadline_at",
+        "entering",
         "epoch",
         "error",
         "id",
@@ -178,6 +179,7 @@ class ExecutionState:
         """
         plan = self.plan
         self.ready: deque[int] = deque()
+        self.entering: deque[int] = deque()  # let in by their needs; what they are to do is undecided
         self.running: set[int] = set()
         self.waiting: set[int] = set()
         self.settled = 0
@@ -224,6 +226,15 @@ class ExecutionState:
     def is_everything_settled(self) -> bool:
         """Whether no step has anything left to do."""
         return self.settled == len(self.steps)
+
+    def lets_in(self, step_no: int) -> bool:
+        """Whether the needs of a step, all settled, have ended so that it may run."""
+        step = self.plan.steps[step_no]
+        if step.dependencies is DependenciesPolicy.ALL_SUCCESS:
+            return all(self.is_met(need) for need in step.needs)
+        if step.dependencies is DependenciesPolicy.ANY and step.needs:
+            return any(self.is_met(need) for need in step.needs)
+        return True
 
     def is_met(self, step_no: int) -> bool:
         """Whether a step has settled in a way that lets its dependents run."""
@@ -296,6 +307,10 @@ class StepValues:
     def heartbeat(self, detail: Any) -> None:
         """Keep the last detail, for whoever queries the execution."""
         self._state.steps[self._step_no].note = detail
+
+    def state(self, step_no: int) -> str:
+        """The state of a step."""
+        return self._state.steps[step_no].state.value
 
 
 def _describe_step(run: StepRun) -> dict[str, Any]:

@@ -7,6 +7,7 @@ folded from the store again. Nothing in `orders` may be carried out before the c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -286,6 +287,11 @@ class Turn:
     def events(self) -> list[EventWrite]:
         """The lines this turn writes into the log."""
         return self._events
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The columns of the execution this turn sets."""
+        return self._fields
 
     def delta(self) -> Delta:
         """The rows to add or move on."""

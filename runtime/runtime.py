@@ -26,6 +26,7 @@ from perdure.runtime.callbacks import StepCallback
 from perdure.runtime.config import resolve
 from perdure.runtime.execution import Execution
 from perdure.runtime.language import Workflow, check_context
+from perdure.runtime.language.conditions import EXTRA, ConditionsNotInstalled
 from perdure.runtime.plans import Revision
 from perdure.runtime.seams import Seams, system_seams
 from perdure.runtime.trace import normalise
@@ -211,6 +212,8 @@ class Runtime:
         revision = await self._revision(workflow)
         plain = decode(encode(dict(context or {}), what="the context"))
         missing = () if detach else revision.plan.missing
+        if EXTRA in missing:
+            raise ConditionsNotInstalled
         check_context(revision.definition, plain, self.agents, missing=missing)
         execution_id = self.seams.new_id() if id is None else id
         await self.machine.executions.start(

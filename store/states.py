@@ -183,9 +183,9 @@ STATUS: Final[dict[State, Status]] = {
 _P = StepState
 
 STEP_TRANSITIONS: Final[dict[StepState, frozenset[StepState]]] = {
-    _P.PENDING: frozenset({_P.RUNNING, _P.SKIPPED, _P.CANCELLED}),
+    _P.PENDING: frozenset({_P.RUNNING, _P.WAITING, _P.FAILED, _P.SKIPPED, _P.CANCELLED}),
     _P.RUNNING: frozenset({_P.COMPLETED, _P.FAILED, _P.CANCELLED, _P.WAITING, _P.PENDING}),
-    _P.WAITING: frozenset({_P.RUNNING, _P.COMPLETED, _P.FAILED, _P.CANCELLED, _P.PENDING}),
+    _P.WAITING: frozenset({_P.RUNNING, _P.COMPLETED, _P.FAILED, _P.SKIPPED, _P.CANCELLED, _P.PENDING}),
     _P.COMPLETED: frozenset({_P.COMPENSATED}),
     _P.FAILED: frozenset(),
     _P.CANCELLED: frozenset(),

@@ -154,6 +154,8 @@ class Start(Write, frozen=True, kw_only=True):
     remaining_ms: int | None
     at: int
     delta: Delta
+    finished_at: int | None = None  # of one that came to its end in the very change that began it
+    error: bytes | None = None
 
 
 class Change(Write, frozen=True, kw_only=True):

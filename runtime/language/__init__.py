@@ -1,9 +1,11 @@
 """The workflow language: YAML, JSON and Python to one canonical definition, and on to a plan."""
 
+from perdure.actors.errors import ExpressionError
 from perdure.runtime.agents.errors import InputError, UnknownAgent
 from perdure.runtime.agents.signature import From
 from perdure.runtime.language.checking import check_agents, check_context
 from perdure.runtime.language.compiling import compile_plan
+from perdure.runtime.language.conditions import ConditionsNotInstalled
 from perdure.runtime.language.definition import (
     Config,
     Definition,
@@ -25,10 +27,12 @@ from perdure.runtime.language.printing import NotPrintable
 from perdure.runtime.language.workflow import Workflow
 
 __all__ = [
+    "ConditionsNotInstalled",
     "Config",
     "CycleError",
     "Definition",
     "DefinitionError",
+    "ExpressionError",
     "From",
     "InputError",
     "NotPrintable",

@@ -7,7 +7,7 @@ from typing import Any
 
 from perdure.runtime.agents.binding import Needs, converter, missing_input, sort_parameters
 from perdure.runtime.agents.errors import BadSignature, InputError
-from perdure.runtime.agents.registry import Agent, Agents, mode_of
+from perdure.runtime.agents.registry import PYTHON, Agent, Agents, mode_of
 from perdure.runtime.agents.signature import Parameter
 from perdure.runtime.language.checks import template_of
 from perdure.runtime.language.definition import Definition, StepDefinition
@@ -57,6 +57,9 @@ def check_context(
         agent = agents.find(step.agent)
         if agent is not None:
             inputs += _input_problems(step, agent, keys, context)
+        condition = agents.find(step.when) if step.when and step.when.startswith(PYTHON) else None
+        if condition is not None:
+            inputs += _values_problems(step, condition, keys, context)
     unknown = [str(agents.unknown(name)) for name in missing]
     if templates:
         raise TemplateError([*clashes, *templates, *inputs, *unknown])
@@ -123,6 +126,13 @@ def _input_problems(
 ) -> Iterator[str]:
     """Inputs of the function that are missing, or of another type than it asks for."""
     yield from _signature_problems(step, agent, keys)
+    yield from _values_problems(step, agent, keys, context)
+
+
+def _values_problems(
+    step: StepDefinition, agent: Agent, keys: Keys, context: Mapping[str, Any]
+) -> Iterator[str]:
+    """What the context lacks for the parameters that take inputs, or has in another type."""
     for parameter in _needs(step, agent).inputs:
         if parameter.wants in context:
             try:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
+from perdure.runtime.agents.registry import PYTHON
 from perdure.runtime.language import names
+from perdure.runtime.language.conditions import (
+    BadCondition,
+    ConditionsNotInstalled,
+    check_condition,
+    references,
+)
 from perdure.runtime.language.definition import Definition, StepDefinition
 from perdure.runtime.language.findings import Findings
 from perdure.runtime.language.graph import cycles_of, not_ancestors, order_of
@@ -13,6 +20,7 @@ from perdure.runtime.language.outputs import BadSchema, check_schema
 from perdure.runtime.language.templates import BadTemplate, Template, parse_template
 from perdure.runtime.near import quoted
 
+NOUNS: Final = {"prompt": "prompt", "when": "condition"}
 CYCLE_STEPS_SHOWN_MAX: Final = 128  # steps of a circle named in a message; the rest is counted
 
 
@@ -20,10 +28,11 @@ def check(definition: Definition, findings: Findings) -> None:
     """Add everything that is wrong with a definition whose types are right."""
     _check_labels(definition, findings)
     numbers = _check_keys(definition, findings)
-    templates = list(_check_steps(definition, findings))
+    looks = list(_check_steps(definition, findings))
+    looks += _check_conditions(definition, numbers, findings)
     needs = _check_needs(definition, numbers, findings)
     if not _check_cycles(definition, needs, findings):
-        _check_templates(definition, numbers, needs, templates, findings)
+        _check_looks(definition, numbers, needs, looks, findings)
 
 
 def _check_labels(definition: Definition, findings: Findings) -> None:
@@ -57,8 +66,8 @@ def _check_keys(definition: Definition, findings: Findings) -> dict[str, int]:
     return numbers
 
 
-def _check_steps(definition: Definition, findings: Findings) -> Iterator[tuple[int, Template]]:
-    """Check what concerns each step alone; yield the templates that can be read."""
+def _check_steps(definition: Definition, findings: Findings) -> Iterator[Look]:
+    """Check what concerns each step alone; yield what its template looks up."""
     for no, step in enumerate(definition.steps):
         if not names.is_label(step.agent):
             findings.add(
@@ -75,8 +84,33 @@ def _check_steps(definition: Definition, findings: Findings) -> Iterator[tuple[i
             except BadTemplate as error:
                 findings.add(("steps", no, "prompt"), str(error))
             else:
-                if template.paths:
-                    yield no, template
+                for path in template.paths:
+                    yield Look(no, "prompt", path.segments[0], str(path))
+
+
+def _check_conditions(definition: Definition, numbers: dict[str, int], findings: Findings) -> Iterator[Look]:
+    """Compile each condition in CEL; yield what it looks at. Without the library there is one problem."""
+    for no, step in enumerate(definition.steps):
+        if step.when is None or step.when.startswith(PYTHON):
+            continue
+        path = ("steps", no, "when")
+        try:
+            check_condition(step.when)
+        except ConditionsNotInstalled as error:
+            findings.add(path, str(error))
+            return
+        except BadCondition as error:
+            findings.add(path, f"not a condition: {error}", expected="CEL over `inputs` and `steps`")
+            continue
+        for key in sorted(references(step.when)[0]):
+            if key in numbers:
+                yield Look(no, "when", key, f"steps[{quoted(key)}]")
+            else:
+                findings.add(
+                    path,
+                    f"the condition looks at step {quoted(key)}, which does not exist",
+                    near=(key, numbers),
+                )
 
 
 def _check_needs(definition: Definition, numbers: dict[str, int], findings: Findings) -> list[list[int]]:
@@ -117,33 +151,42 @@ def _check_cycles(definition: Definition, needs: list[list[int]], findings: Find
     return bool(cycles)
 
 
-def _check_templates(
+class Look(NamedTuple):
+    """A step that may look up the output of another: `written` in its field, `key` if that is a step."""
+
+    no: int
+    field: str
+    key: str
+    written: str
+
+
+def _check_looks(
     definition: Definition,
     numbers: dict[str, int],
     needs: list[list[int]],
-    templates: list[tuple[int, Template]],
+    looks: list[Look],
     findings: Findings,
 ) -> None:
-    """Refuse templates that look up a step which does not come before theirs."""
-    asked: dict[tuple[int, int], None] = {}
-    for no, template in templates:
-        direct = set(needs[no])
-        for path in template.paths:
-            target = numbers.get(path.segments[0])
-            if target == no:
-                findings.add(
-                    ("steps", no, "prompt"),
-                    f"{path} is the output of step {quoted(definition.steps[no].key)} itself",
-                )
-            elif target is not None and target not in direct:
-                asked[no, target] = None
+    """Refuse templates and conditions that look up a step which does not come before theirs."""
+    asked: dict[tuple[int, int], str] = {}
+    direct = {look.no: set(needs[look.no]) for look in looks}
+    for look in looks:
+        target = numbers.get(look.key)
+        if target == look.no:
+            findings.add(
+                ("steps", look.no, look.field),
+                f"{look.written} is the output of step {quoted(look.key)} itself",
+            )
+        elif target is not None and target not in direct[look.no]:
+            asked.setdefault((look.no, target), look.field)
     wrong = not_ancestors(needs, order_of(needs), asked) if asked else set()
-    for no, target in asked:
+    for (no, target), field in asked.items():
         if (no, target) in wrong:
             step, other = definition.steps[no], definition.steps[target]
             findings.add(
-                ("steps", no, "prompt"),
-                f"the prompt looks up {quoted(other.key)}, which need not run before {quoted(step.key)}",
+                ("steps", no, field),
+                f"the {NOUNS[field]} looks up {quoted(other.key)}, "
+                f"which need not run before {quoted(step.key)}",
                 expected=f"{quoted(other.key)} among its dependencies, or theirs",
             )
 

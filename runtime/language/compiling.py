@@ -6,14 +6,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from perdure.actors.context import StepContext
-from perdure.actors.plan import Inputs, Mode, Perform, Plan, PlannedStep, RetryPolicy, Scheduling
+from perdure.actors.plan import (
+    Condition,
+    DependenciesPolicy,
+    Inputs,
+    Mode,
+    Perform,
+    Plan,
+    PlannedStep,
+    RetryPolicy,
+    Scheduling,
+)
 from perdure.runtime.agents.binding import bind
 from perdure.runtime.agents.errors import BadSignature
 from perdure.runtime.agents.process import ProcessCall
-from perdure.runtime.agents.registry import Agent, Agents, mode_of
+from perdure.runtime.agents.registry import PYTHON, Agent, Agents, mode_of
 from perdure.runtime.language.checks import needs_of, template_of
+from perdure.runtime.language.conditions import EXTRA, ConditionsNotInstalled, compile_condition
 from perdure.runtime.language.definition import Config, Definition, RetryDefinition, StepDefinition
-from perdure.runtime.language.graph import by_level, dependents_of, level_of, order_of
+from perdure.runtime.language.graph import Needs, by_level, dependents_of, level_of, order_of
 from perdure.runtime.language.outputs import compile_schema
 from perdure.runtime.language.templates import compile_template
 
@@ -35,6 +46,8 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
         if agent is None:
             missing[step.agent] = None
         inputs, perform, mode = _closures(step, agent, numbers, agents)
+        when, lacks = _condition(step, no, numbers=numbers, needs=needs, agents=agents)
+        missing |= dict.fromkeys(lacks)
         steps.append(
             PlannedStep(
                 no=no,
@@ -50,6 +63,8 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
                 is_optional=step.optional,
                 is_parallel=step.parallel,
                 check_output=_check_output(step),
+                dependencies=DependenciesPolicy(step.dependencies_policy),
+                when=when,
             )
         )
     config = definition.config
@@ -66,6 +81,26 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
         checkpoint_interval_ms=config.checkpoint_interval,
         missing=tuple(missing),
     )
+
+
+def _condition(
+    step: StepDefinition, no: int, *, numbers: Mapping[str, int], needs: Needs, agents: Agents
+) -> tuple[Condition | None, tuple[str, ...]]:
+    """The step's condition as a closure, and what is missing here to ask it."""
+    if step.when is None:
+        return None, ()
+    if not step.when.startswith(PYTHON):
+        try:
+            return compile_condition(step.when, no=no, numbers=numbers, needs=needs), ()
+        except ConditionsNotInstalled:
+            return None, (EXTRA,)
+    found = agents.find(step.when)
+    if found is None:
+        return None, (step.when,)
+    bound = bind(
+        found.parameters, step=step.key, dependencies={key: numbers[key] for key in step.dependencies}
+    )
+    return lambda values: found.function(**bound(values)), ()
 
 
 def _retry_policy(step: StepDefinition, config: Config) -> RetryPolicy:

@@ -25,6 +25,7 @@ TAGS_MAX: Final = 100  # people read them
 LABEL_MAX: Final = 256  # characters of versions, authors, tags: they are shown in one line
 TEXT_MAX: Final = 1_000_000  # characters of a prompt or description; a whole file has no more
 AGENT_MAX: Final = 512  # characters; qualified Python names are long
+CONDITION_MAX: Final = 10_000  # characters; what is longer belongs into a step
 PARALLELISM_MAX: Final = 100_000  # more than any runtime's slots
 
 Positive = Annotated[int, Meta(ge=1, le=MS_MAX)]
@@ -33,6 +34,7 @@ Retries = Annotated[int, Meta(ge=0, le=RETRIES_MAX)]
 Key = Annotated[str, Meta(min_length=1, max_length=KEY_MAX)]
 Label = Annotated[str, Meta(min_length=1, max_length=LABEL_MAX)]
 Text = Annotated[str, Meta(max_length=TEXT_MAX)]
+Expression = Annotated[str, Meta(min_length=1, max_length=CONDITION_MAX)]
 AgentName = Annotated[str, Meta(min_length=1, max_length=AGENT_MAX)]
 
 
@@ -60,6 +62,8 @@ class StepDefinition(Part, frozen=True, kw_only=True):
     agent: AgentName
     prompt: Text | None = None
     dependencies: Annotated[tuple[str, ...], Meta(max_length=NEEDS_MAX)] = ()
+    dependencies_policy: Literal["all_success", "all_done", "any"] = "all_success"
+    when: Expression | None = None
     parallel: bool = True
     optional: bool = False
     timeout_ms: Positive | None = None

@@ -13,7 +13,14 @@ import msgspec
 
 from perdure.runtime.agents.errors import BadSignature
 from perdure.runtime.agents.registry import PYTHON, mode_of
-from perdure.runtime.agents.signature import Function, parameters_of, place_of, qualified_name
+from perdure.runtime.agents.signature import (
+    Function,
+    Parameter,
+    is_async,
+    parameters_of,
+    place_of,
+    qualified_name,
+)
 from perdure.runtime.language.definition import StepDefinition
 from perdure.runtime.language.findings import Findings, Path, Place, nowhere
 
@@ -26,6 +33,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     step: StepDefinition
     function: Function | None = None
+    condition: Function | None = None
     after: tuple[str | Function, ...] = ()
 
 
@@ -68,6 +76,8 @@ def settle(drafts: Sequence[Draft], findings: Findings) -> tuple[StepDefinition,
         wanted: dict[str, None] = dict.fromkeys(draft.step.dependencies)
         if draft.function is not None:
             wanted |= dict.fromkeys(_taken(no, draft, by_name, keys, findings))
+        if draft.condition is not None:
+            wanted |= dict.fromkeys(_asked(no, draft, by_name, keys, findings))
         wanted |= dict.fromkeys(_after(no, draft, by_function, findings))
         steps.append(msgspec.structs.replace(draft.step, dependencies=tuple(wanted)))
     return tuple(steps)
@@ -102,6 +112,31 @@ def _taken(
     except BadSignature as error:
         findings.add(("steps", no), f"step {draft.step.key!r}: {error}")
         return []
+    return _steps_among(parameters, draft, by_name, keys)
+
+
+def _asked(
+    no: int, draft: Draft, by_name: Mapping[str, str], keys: Sequence[str], findings: Findings
+) -> list[str]:
+    """The steps whose outputs the condition's parameters take."""
+    condition = draft.condition
+    assert condition is not None
+    try:
+        parameters = parameters_of(condition)
+        if is_async(condition) or any(parameter.is_context for parameter in parameters):
+            raise BadSignature(  # noqa: TRY301 - reported with those of its parameters
+                qualified_name(condition), why="a condition is a plain def without a StepContext"
+            )
+    except BadSignature as error:
+        findings.add(("steps", no, "when"), f"step {draft.step.key!r}: {error}")
+        return []
+    return _steps_among(parameters, draft, by_name, keys)
+
+
+def _steps_among(
+    parameters: Sequence[Parameter], draft: Draft, by_name: Mapping[str, str], keys: Sequence[str]
+) -> list[str]:
+    """The keys of the steps that parameters are named after."""
     taken = []
     exact = set(keys) if any(parameter.is_exact for parameter in parameters) else set()
     for parameter in parameters:

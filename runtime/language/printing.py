@@ -42,10 +42,14 @@ def to_yaml(definition: Definition) -> str:
 
 def _printable(definition: Definition) -> Any:
     """Return the definition as plain values, if every function has a name."""
-    local = [step.key for step in definition.steps if step.agent.startswith(PYTHON) and "<" in step.agent]
+    local = [step.key for step in definition.steps if any(map(_is_local, (step.agent, step.when or "")))]
     if local:
         raise NotPrintable(local)
     return plain(definition)
+
+
+def _is_local(name: str) -> bool:
+    return name.startswith(PYTHON) and "<" in name
 
 
 class _Dumper(yaml.SafeDumper):

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, overload
 
+import msgspec
+
 from perdure.runtime.agents.registry import FunctionSource
 from perdure.runtime.agents.signature import Function
 from perdure.runtime.language.checks import needs_of
@@ -18,6 +20,8 @@ from perdure.runtime.language.policy import Duration, Retry, optional_millisecon
 from perdure.runtime.language.printing import to_json, to_yaml
 
 F = TypeVar("F", bound=Function)
+When = str | Function | None
+Policy = Literal["all_success", "all_done", "any"]
 
 
 class Workflow(FunctionSource):
@@ -90,6 +94,8 @@ class Workflow(FunctionSource):
         after: After = (),
         process: bool = False,
         output_schema: Mapping[str, Any] | None = None,
+        when: When = None,
+        dependencies_policy: Policy = "all_success",
     ) -> Callable[[F], F]: ...
 
     def step(
@@ -105,12 +111,17 @@ class Workflow(FunctionSource):
         after: After = (),
         process: bool = False,
         output_schema: Mapping[str, Any] | None = None,
+        when: When = None,
+        dependencies_policy: Policy = "all_success",
     ) -> F | Callable[[F], F]:
         """Make the decorated function a step, and return it unchanged.
 
         A parameter named like another step (`-` read as `_`) is the dependency on it and receives
         its output; the others are inputs, and a default makes an input optional. `after` orders
         without data. `timeout` is for each attempt. The key is the function's name unless given.
+
+        `when` decides whether the step runs: a function whose parameters are filled like a step's, or
+        an expression in CEL. `dependencies_policy` says which ends of its dependencies let it run.
         """
 
         def declare(declared: F) -> F:
@@ -124,8 +135,9 @@ class Workflow(FunctionSource):
                 retry_policy=None if retry is None else retry_definition(retry),
                 output_schema=None if output_schema is None else dict(output_schema),
                 process=process,
+                dependencies_policy=dependencies_policy,
             )
-            self._add(Draft(step=step, function=declared, after=_several(after)))
+            self._add(Draft(step=step, function=declared, after=_several(after)), when=when)
             return declared
 
         return declare if function is None else declare(function)
@@ -143,6 +155,8 @@ class Workflow(FunctionSource):
         parallel: bool = True,
         process: bool = False,
         output_schema: Mapping[str, Any] | None = None,
+        when: When = None,
+        dependencies_policy: Policy = "all_success",
     ) -> Self:
         """Add a step that a named agent performs, as a YAML step does, and return the workflow.
 
@@ -158,11 +172,18 @@ class Workflow(FunctionSource):
             retry_policy=None if retry is None else retry_definition(retry),
             output_schema=None if output_schema is None else dict(output_schema),
             process=process,
+            dependencies_policy=dependencies_policy,
         )
-        self._add(Draft(step=step, after=_several(after)))
+        self._add(Draft(step=step, after=_several(after)), when=when)
         return self
 
-    def _add(self, draft: Draft) -> None:
+    def _add(self, draft: Draft, *, when: When = None) -> None:
+        """Take a step; a condition that is a function is named like one."""
+        if callable(when):
+            draft = msgspec.structs.replace(draft, condition=when)
+            when = agent_name(when, key=f"{draft.step.key}.when")
+        if when is not None:
+            draft = msgspec.structs.replace(draft, step=msgspec.structs.replace(draft.step, when=when))
         self._drafts.append(draft)
         self._definition = None
         self._revision = None
@@ -210,8 +231,13 @@ class Workflow(FunctionSource):
 
     @property
     def functions(self) -> dict[str, Function]:
-        """The functions of Python steps by their agent names, `python:module:qualname`."""
-        return {draft.step.agent: draft.function for draft in self._drafts if draft.function is not None}
+        """The functions of Python steps and conditions by their names, `python:module:qualname`."""
+        functions = {draft.step.agent: draft.function for draft in self._drafts if draft.function is not None}
+        return functions | {
+            draft.step.when: draft.condition
+            for draft in self._drafts
+            if draft.condition is not None and draft.step.when is not None
+        }
 
     def levels(self) -> list[list[str]]:
         """Return the keys of the steps of each level, lowest first."""

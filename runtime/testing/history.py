@@ -10,7 +10,7 @@ kept in `problems`; where everything should stand in the end is there to be comp
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -45,11 +45,12 @@ class Outcome(msgspec.Struct, frozen=True):
 class StepHistory:
     """What the log says of one step."""
 
-    def __init__(self, step: Step, *, is_optional: bool) -> None:
+    def __init__(self, step: Step, *, is_optional: bool, policy: str) -> None:
         """Nothing has been said yet."""
         self.key = step.key
         self.needs = step.needs
         self.is_optional = is_optional
+        self.policy = policy
         self.state = StepState.PENDING
         self.generation = 0
         self.attempt = 0
@@ -106,9 +107,22 @@ class StepHistory:
 class History:
     """What the log says of one execution; `problems` holds a sentence for each breach of the rules."""
 
-    def __init__(self, steps: Sequence[Step], *, optional: frozenset[str] = frozenset()) -> None:
-        """`optional`: the keys of the steps that may fail without harm."""
-        self.steps = {step.key: StepHistory(step, is_optional=step.key in optional) for step in steps}
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        *,
+        optional: frozenset[str] = frozenset(),
+        policies: Mapping[str, str] | None = None,
+    ) -> None:
+        """`optional`: the keys of those that may fail without harm; `policies`: which ends let them in."""
+        self.steps = {
+            step.key: StepHistory(
+                step,
+                is_optional=step.key in optional,
+                policy=(policies or {}).get(step.key, "all_success"),
+            )
+            for step in steps
+        }
         self.end: State | None = None
         self.is_stopping = False
         self.commands: Counter[str] = Counter()
@@ -150,13 +164,8 @@ class History:
             case "step_completed":
                 self._expect_running(step, event)
                 step.settle(StepState.COMPLETED, event.version)
-            case "step_failed" if event.data["will_retry"]:
-                self._expect_running(step, event)
-                step.state = StepState.WAITING
-                step.attempt += 1
             case "step_failed":
-                self._expect_running(step, event)
-                step.settle(StepState.FAILED, event.version)
+                self._fail(step, event)
             case "step_interrupted":
                 self._expect_running(step, event)
                 step.state = StepState.PENDING
@@ -165,11 +174,26 @@ class History:
                     self._complain(event, f"it is {step.state.value}")
                 step.settle(StepState.CANCELLED, event.version)
             case "step_skipped":
-                if step.state is not StepState.PENDING or all(self.steps[need].is_met for need in step.needs):
-                    self._complain(event, f"it is {step.state.value} and may run")
+                is_choice = event.data["reason"] != "dependencies"
+                if step.state is not StepState.PENDING or self._may_run(step) is not is_choice:
+                    self._complain(event, f"it is {step.state.value} and its needs say otherwise")
                 step.settle(StepState.SKIPPED, event.version)
             case _:
                 pass  # a line about the step that does not move it
+
+    def _fail(self, step: StepHistory, event: Event) -> None:
+        """An attempt has failed, or what was to be evaluated before the first one."""
+        if event.data.get("has_begun") is False:
+            if step.state is not StepState.PENDING or not self._may_run(step):
+                self._complain(event, f"it is {step.state.value} and could not be asked")
+            step.attempt = event.attempt or 0
+        else:
+            self._expect_running(step, event)
+        if event.data["will_retry"]:
+            step.state = StepState.WAITING
+            step.attempt += 1
+            return
+        step.settle(StepState.FAILED, event.version)
 
     def _check_start(self, step: StepHistory, event: Event) -> None:
         """A step starts when it is its turn, after its needs, and never twice at once."""
@@ -180,9 +204,17 @@ class History:
             self._complain(event, f"its next attempt is {max(step.attempt, 1)}")
         if self.is_stopping:
             self._complain(event, "a stop was asked for")
-        unmet = [need for need in step.needs if not self.steps[need].is_met]
-        if unmet:
-            self._complain(event, f"it needs {unmet[0]!r}, which is {self.steps[unmet[0]].state.value}")
+        if not self._may_run(step):
+            unmet = next(need for need in step.needs if not self.steps[need].is_met)
+            self._complain(event, f"it needs {unmet!r}, which is {self.steps[unmet].state.value}")
+
+    def _may_run(self, step: StepHistory) -> bool:
+        """Whether what a step needs has settled, and in a way that lets it run."""
+        needs = [self.steps[need] for need in step.needs]
+        if any(need.state not in SETTLED_STEP for need in needs):
+            return False
+        met = [need.is_met for need in needs]
+        return {"all_success": all(met), "all_done": True, "any": any(met) or not met}[step.policy]
 
     def _expect_running(self, step: StepHistory, event: Event) -> None:
         if step.state is not StepState.RUNNING or step.attempt != event.attempt:

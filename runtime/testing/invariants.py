@@ -103,7 +103,8 @@ async def _history(store: Store, execution: Execution) -> History:
     assert workflow is not None
     definition = definition_from_json(workflow.definition)
     optional = frozenset(step.key for step in definition.steps if step.optional)
-    history = History(await store.steps(execution.workflow_no), optional=optional)
+    policies = {step.key: step.dependencies_policy for step in definition.steps}
+    history = History(await store.steps(execution.workflow_no), optional=optional, policies=policies)
     history.read(await _events(store, execution.id))
     return history
 

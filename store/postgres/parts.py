@@ -24,6 +24,8 @@ COLUMNS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("parent_id", "text"),
         ("trace_id", "text"),
         ("agents", "text"),
+        ("finished_at", "bigint"),
+        ("error", "text"),
         ("context", "text"),
     ),
     "change": (
@@ -154,9 +156,9 @@ WRITES: Final[dict[str, tuple[str, ...]]] = {
         """
         start_done AS (INSERT INTO {s}.workflow_executions (no, id, workflow_no, state, version, epoch,
         runner_no, priority, updated_at, created_at, started_at, deadline_at, remaining_ms, triggered_by,
-        parent_id, trace_id, agents) SELECT no, id, workflow_no, state, 1, epoch, runner_no, priority,
-        updated_at, created_at, started_at, deadline_at, remaining_ms, triggered_by, parent_id, trace_id,
-        agents FROM start_)
+        parent_id, trace_id, agents, finished_at, error) SELECT no, id, workflow_no, state, 1, epoch,
+        runner_no, priority, updated_at, created_at, started_at, deadline_at, remaining_ms, triggered_by,
+        parent_id, trace_id, agents, finished_at, error FROM start_)
         """,
         """
         start_context AS (INSERT INTO {s}.workflow_contexts (execution_no, context) SELECT no, context

@@ -24,7 +24,7 @@ from perdure.actors.messages import (
     RestorePoint,
     StepReport,
 )
-from perdure.actors.plan import Plan, PlannedStep
+from perdure.actors.plan import DependenciesPolicy, Plan, PlannedStep
 from perdure.actors.state import ExecutionState
 from perdure.actors.turn import Asker, InterruptSteps, Launch, Respond, Turn
 from perdure.store.errors import DuplicateCommand
@@ -107,13 +107,15 @@ class Rows:
         """The `Start` of an execution: version 1, no fields but those the start itself has."""
         state = turn.state
         assert can_become(State.IDLE, state.state)
-        self.fields = {"deadline_at": state.deadline_at}
+        ended = {name: turn.fields.get(name) for name in ("finished_at", "error")}
+        self.fields = {"deadline_at": state.deadline_at, **ended}
         if state.state in {State.EXECUTING, State.AWAITING_COMPLETION}:
             self.fields["started_at"] = turn.now
         self.state = state.state
         self._write(turn.delta(), 1)
         if self.mirror is not None:
-            self.mirror.start(state.state, turn.delta(), at=turn.now, deadline_at=state.deadline_at)
+            times = {"at": turn.now, "deadline_at": state.deadline_at, **ended}
+            self.mirror.start(state.state, turn.delta(), **times)
 
     def enqueue(self, *, remaining_ms: int | None = None) -> None:
         """The `Start` of an execution nobody has room for yet."""
@@ -247,11 +249,17 @@ class Rows:
         step = self.plan.steps[new.step_no]
         assert new.attempt <= step.retry.max_retries + 1, "more attempts than the policy allows"
         assert self.state not in {State.PAUSING, State.PAUSED, State.CANCELLING, *TERMINAL}
-        for need in step.needs:
-            row = self.current(need)
-            optional = self.plan.steps[need].is_optional
-            assert row is not None
-            assert row.state is StepState.COMPLETED or (row.state is StepState.FAILED and optional)
+        ends = [self.current(need) for need in step.needs]
+        assert all(row is not None and row.state in SETTLED_STEP for row in ends)
+        met = [
+            row.state is StepState.COMPLETED
+            or (row.state is StepState.FAILED and self.plan.steps[row.step_no].is_optional)
+            for row in ends
+        ]
+        if step.dependencies is DependenciesPolicy.ALL_SUCCESS:
+            assert all(met)
+        elif step.dependencies is DependenciesPolicy.ANY:
+            assert any(met) or not met
 
     def _attempt(self, row: Row) -> Attempt:
         write = row.write

@@ -106,7 +106,7 @@ class Mirror:
         self.runner_no = self._register()
         self.no = 0
 
-    def start(self, state: State, delta: Delta, *, at: int, **times: int | None) -> None:
+    def start(self, state: State, delta: Delta, *, at: int, **times: Any) -> None:
         """Insert the execution."""
         plain = dict.fromkeys(("triggered_by", "parent_id", "agents", "deadline_at", "remaining_ms"))
         write = Start(

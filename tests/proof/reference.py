@@ -562,6 +562,35 @@ def _ask(runtime: Runtime, sql: str) -> list[list[Any]]:
         connection.close()
 
 
+def conditions(journal: Journal) -> Life:
+    """One branch is taken, one is not, one cannot be asked about, and a join takes what there is."""
+    workflow = Workflow("conditions", continue_on_error=True)
+
+    @workflow.step(when="inputs.word == 'go'")
+    async def first(context: StepContext) -> int:
+        journal.act(context)
+        return 1
+
+    @workflow.step(when=lambda first: first > 1)
+    async def refused(context: StepContext) -> int:
+        journal.act(context)
+        return 2
+
+    @workflow.step(after=[first], when="steps.first.output.nothing", optional=True)
+    async def broken(context: StepContext) -> int:
+        journal.act(context)
+        return 3
+
+    @workflow.step(
+        after=[refused, broken], dependencies_policy="any", when="steps.refused.state == 'skipped'"
+    )
+    async def join(context: StepContext, first: int) -> int:
+        journal.act(context)
+        return first + 1
+
+    return _simple(workflow)
+
+
 LIVES: dict[str, Callable[[Journal], Life]] = {
     life.__name__: life
     for life in (
@@ -574,6 +603,7 @@ LIVES: dict[str, Callable[[Journal], Life]] = {
         deadline,
         optional_failure,
         skipping,
+        conditions,
         failure,
         pause,
         interrupt,

@@ -33,6 +33,7 @@ LIVES = (
     "deadline",
     "optional_failure",
     "skipping",
+    "conditions",
     "failure",
     "pause",
     "interrupt",

@@ -22,6 +22,10 @@ class SeenValues:
         """The output of a step."""
         return self._outputs[step_no]
 
+    def state(self, step_no: int) -> str:
+        """The state of a step: completed if it has an output."""
+        return "completed" if step_no in self._outputs else "skipped"
+
 
 @pytest.fixture
 def seen() -> type[SeenValues]:

@@ -1,0 +1,137 @@
+"""Conditions in CEL, the Common Expression Language, over JSON values.
+
+A condition sees two names: `inputs`, the context of the execution, and `steps`, which has for every
+step that comes before this one its `state` and its `output`. It is compiled when the workflow is
+read. The reference implementation bounds what an expression may cost: 32 levels of nesting, and a
+budget of iterations. It is an extra (`perdure[conditions]`) and imported when a workflow needs it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from perdure.actors.plan import Condition, Values
+from perdure.runtime.language.graph import Needs
+from perdure.store.errors import PerdureError
+
+if TYPE_CHECKING:
+    from cel_expr_python import cel
+
+EXTRA: Final = "perdure[conditions]"
+COMPILED_MAX: Final = 10_000  # compiled expressions kept: a workflow is compiled more than once
+
+# What CEL reads as text, and what it reads as a step: `steps.KEY`, `steps["KEY"]`. Text comes first,
+# so that a step named inside a text is none.
+_REFERENCES: Final = re.compile(
+    r"""(?<![\w.])steps\s*(?:\.\s*(?P<plain>[A-Za-z_]\w*)\b(?!\s*\()|\[\s*(?P<mark>["'])(?P<quoted>[^"'\\]*)(?P=mark)\s*\])"""
+    r"""|(?P<dynamic>(?<![\w.])steps\b)"""
+    r"""|[rR]?(?:'''(?:\\.|[^\\])*?'''|\"\"\"(?:\\.|[^\\])*?\"\"\"|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""",
+    re.DOTALL,
+)
+
+
+class ConditionsNotInstalled(PerdureError):
+    """A workflow has a condition in CEL, and the library that evaluates it is not installed."""
+
+    def __init__(self) -> None:
+        """Say how to get it."""
+        super().__init__(f'conditions need an extra: pip install "{EXTRA}"')
+
+
+class BadCondition(PerdureError):
+    """A condition cannot be compiled, or gave an error instead of an answer."""
+
+
+def compile_condition(text: str, *, no: int, numbers: Mapping[str, int], needs: Needs) -> Condition:
+    """Return the closure that evaluates the condition of step `no`, which has been checked.
+
+    Only the outputs that the text names are decoded; where it takes them by a computed key, those of
+    all steps before it are. The closure raises BadCondition for whatever CEL calls an error. Raises
+    ConditionsNotInstalled.
+    """
+    expression = _compile(text)
+    keys, is_dynamic = references(text)
+    looked_at = {key: numbers[key] for key in keys}
+    if is_dynamic:
+        before = _ancestors_of(no, needs)
+        looked_at = {key: other for key, other in numbers.items() if other in before}
+
+    def condition(values: Values) -> Any:
+        steps = {
+            key: {"state": values.state(no), "output": values.output(no)} for key, no in looked_at.items()
+        }
+        return _evaluate(expression, {"inputs": dict(values.context), "steps": steps})
+
+    return condition
+
+
+def check_condition(text: str) -> None:
+    """Refuse what is no CEL or can never be true or false. Raises BadCondition, ConditionsNotInstalled."""
+    kind = _compile(text).return_type().name()
+    if kind not in {"BOOL", "DYN"}:
+        raise BadCondition(f"it gives {kind}, not true or false")
+
+
+def references(text: str) -> tuple[set[str], bool]:
+    """The keys of the steps an expression names, and whether it also takes some by a computed key."""
+    keys: set[str] = set()
+    is_dynamic = False
+    for found in _REFERENCES.finditer(text):
+        key = found["plain"] or found["quoted"]
+        if key is not None:
+            keys.add(key)
+        elif found["dynamic"] is not None:
+            is_dynamic = True
+    return keys, is_dynamic
+
+
+def _ancestors_of(no: int, needs: Needs) -> set[int]:
+    found: set[int] = set()
+    work = list(needs[no])
+    while work:
+        need = work.pop()
+        if need not in found:
+            found.add(need)
+            work.extend(needs[need])
+    return found
+
+
+def _evaluate(expression: cel.Expression, data: dict[str, Any]) -> Any:
+    try:
+        value = expression.eval(data=data)
+    except RuntimeError as error:  # a number past 64 bits, a budget that is used up
+        raise BadCondition(_cleaned([str(error)])) from None
+    if value.type().name() == "ERROR":
+        raise BadCondition(_cleaned([str(value.plain_value())]))
+    return value.plain_value()
+
+
+@lru_cache(maxsize=COMPILED_MAX)
+def _compile(text: str) -> cel.Expression:
+    try:
+        return _environment().compile(text)
+    except RuntimeError as error:
+        raise BadCondition(_cleaned(str(error).splitlines())) from None
+
+
+@cache
+def _environment() -> cel.Env:
+    """The names an expression knows."""
+    try:
+        from cel_expr_python import cel  # noqa: PLC0415 - 50 MB that only workflows with conditions pay
+    except ImportError:
+        raise ConditionsNotInstalled from None
+    mapping = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
+    return cel.NewEnv(variables={"inputs": mapping, "steps": mapping})
+
+
+def _cleaned(lines: Iterable[str]) -> str:
+    """What CEL says, without the drawing of the place and the codes around it."""
+    told = [line for line in lines if not line.lstrip().startswith("|")]
+    text = " ".join(told).removesuffix(" (in container '')")
+    text = re.sub(r"^[A-Z_]+: (ERROR: <input>:)?", "", text)
+    text = re.sub(r" \(in container ''\)", "", text)
+    return re.sub(r" \[[A-Z_]+\]$", "", text)
