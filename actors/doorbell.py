@@ -15,7 +15,7 @@ import stat
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
@@ -120,8 +120,7 @@ class _Caller(asyncio.Protocol):
         self.watched: list[str] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by name, but in all it does
         self._doorbell._arrive(self)  # noqa: SLF001 - its own module
 
     def data_received(self, data: bytes) -> None:

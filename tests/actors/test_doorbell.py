@@ -90,6 +90,20 @@ async def test_a_ring_names_the_execution_that_has_mail():
         assert (heard.work, heard.company) == (1, 1)
 
 
+def test_a_bell_rings_on_the_fast_loop():
+    """Its transports are of a kind of their own, and workers run on it where it is installed."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def main() -> None:
+        async with bell() as (doorbell, heard), call(doorbell.path) as line:
+            line.say("ring e1")
+            await line.flush()
+            await until(lambda: heard.rings == ["e1"])
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
 async def test_a_watcher_hears_each_commit_of_its_execution():
     """First that it is heard at all, then every change; not those of others."""
     async with bell() as (doorbell, _), call(doorbell.path) as line:
