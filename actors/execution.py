@@ -341,6 +341,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
                 case Refuse(message_no, refusal):
                     write = AnswerMessage(message_no=message_no, answer=refusal)
                     await self._services.writer.write(write, is_patient=True)
+                    self._services.on_commit(self._id)  # no change of the execution rings for it
 
     def _set_alarm(self) -> None:
         """Be woken when the next deadline or retry of this execution is due."""

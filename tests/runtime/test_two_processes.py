@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
+import pytest
 
-from perdure.runtime import Runtime, State, Status, Workflow
+from perdure.runtime import IllegalTransition, Runtime, State, Status, Workflow
 from perdure.runtime.testing import VirtualRuntime, run_virtual
 
 Scenario = Callable[[Runtime, Runtime], Awaitable[None]]
@@ -85,5 +86,19 @@ def test_what_a_client_retries_runs_again_at_once(tmp_path: Path) -> None:
         begun = asyncio.get_running_loop().time()
         assert (await execution.result()).status is Status.COMPLETED
         assert asyncio.get_running_loop().time() - begun < 1 + AT_ONCE_S
+
+    side_by_side(tmp_path, scenario)
+
+
+def test_a_refusal_from_elsewhere_is_told_at_once(tmp_path: Path) -> None:
+    """No change of the execution rings for it."""
+
+    async def scenario(client: Runtime, worker: Runtime) -> None:
+        await worker.start("second", {}, id="e")
+        execution = await client.execution("e")
+        begun = asyncio.get_running_loop().time()
+        with pytest.raises(IllegalTransition):
+            await execution.resume()
+        assert asyncio.get_running_loop().time() - begun < 0.5  # a poll takes a second
 
     side_by_side(tmp_path, scenario)
