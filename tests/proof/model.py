@@ -242,18 +242,24 @@ class Model:
         self._heed_deadline()
         self._follow()
 
-    def command(self, kind: str, *, id: str = "", stale: bool = False, **what: Any) -> str | None:
-        """Somebody asks; what he is told: a state, the name of a refusal, or None while he waits."""
+    def command(
+        self, kind: str, *, id: str = "", stale: bool = False, unowned: bool = False, **what: Any
+    ) -> str | None:
+        """Somebody asks; what he is told: a state, the name of a refusal, or None while he waits.
+
+        `unowned`: nobody works on it; then what is not at rest can be resumed, too.
+        """
         self.is_held = False
-        told = "Conflict" if stale else self._take(kind, id, what)
+        is_adopted = unowned and kind == "resume" and self.state == "running"
+        told = "Conflict" if stale else self._take(kind, id, what, is_adopted=is_adopted)
         self._follow()
         if told is None and (kind not in {"pause", "cancel"} or not self.waiters):
             told = self.state
         return told
 
-    def _take(self, kind: str, id_: str, what: dict[str, Any]) -> str | None:
+    def _take(self, kind: str, id_: str, what: dict[str, Any], *, is_adopted: bool) -> str | None:
         """Refuse the command or do it."""
-        if self.state not in TAKEN_IN[kind]:
+        if self.state not in TAKEN_IN[kind] and not is_adopted:
             return "IllegalTransition"
         if kind == "pause" and self.state == "paused":
             return None

@@ -113,16 +113,12 @@ class Life:
     def live(self) -> None:
         """Through random moves, then without faults to the end."""
         try:
-            self._begin()
+            self.begin()
             for _ in range(self.chance.randint(1, MOVES_MAX)):
                 if self.model.state == "completed" and self.chance.random() < DULL:
                     break
-                self._do(self.chance.choices(*MOVES[self._mood()])[0])
-            for _ in range(len(self.model.steps) * 12 + 20):
-                if self.model.state in ENDS:
-                    break
-                self._do(Life._go_on)
-            assert self.model.state in ENDS, f"it never ends: {self.model.state}"
+                self.do(self.chance.choices(*MOVES[self._mood()])[0])
+            self.finish()
         except Exception as error:
             again = f"python tests/proof/moves.py --life {self.seed}"
             stand = f"machine: {self.bench.state.describe()}\nmodel: {self.model}"
@@ -130,9 +126,18 @@ class Life:
                 f"{again}: {error!r} after\n  " + "\n  ".join(self.log[-12:]) + f"\n{stand}"
             ) from error
 
+    def finish(self) -> None:
+        """No more faults: it has to come to its end."""
+        for _ in range(len(self.model.steps) * 12 + 20):
+            if self.model.state in ENDS:
+                return
+            self.do(Life.go_on)
+        raise AssertionError(f"it never ends: {self.model.state}")
+
     # ---- moves -------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Start it, or let it wait for its turn first."""
         bench, model = self.bench, self.model
         if self.chance.random() < 0.2:
             model.remaining = self.chance.choice((None, 200))
@@ -148,14 +153,15 @@ class Life:
             return "at rest"
         return "at work" if self.model.bodies else "waiting"
 
-    def _do(self, move: Any) -> None:
+    def do(self, move: Any) -> None:
+        """One move of both, and the comparison."""
         self.moves += 1
         self.bench.started.clear()
         self.log.append(f"{move.__name__} in {self.model.state}")
         move(self)
         self._compare()
 
-    def _end_body(self) -> None:
+    def end_body(self) -> None:
         """A body ends, in whatever way; so may a thread that was left behind."""
         bench, model, chance = self.bench, self.model, self.chance
         if model.threads and chance.random() < 0.5:
@@ -176,13 +182,14 @@ class Life:
         else:
             self._complete(no)
 
-    def _pass_time(self) -> None:
+    def pass_time(self) -> None:
+        """Some time passes."""
         ms = self.chance.choice((0, 1, 9, 60, 400))
         self.log[-1] += f" {ms}"
         self.bench.advance(ms)
         self.model.tick(ms)
 
-    def _crash(self) -> None:
+    def crash(self) -> None:
         """The process dies, or another one takes over."""
         died, held = self.chance.random() < 0.5, self.chance.random() < 0.3
         self.log[-1] += f" died={died} held={held}"
@@ -190,12 +197,12 @@ class Life:
         self.model.is_taken_up(died=died, held=held)
         self.bench.take_up(died=died, launches=not held)
 
-    def _shut_down(self) -> None:
+    def shut_down(self) -> None:
         """In good order; until everything has unwound, commands still come."""
         self.bench.shut_down()
         self.model.closes()
 
-    def _command(self) -> None:
+    def command(self) -> None:
         """Somebody wants something, lawful or not, stale or said before."""
         bench, model, chance = self.bench, self.model, self.chance
         own: dict[str, Any] = {"id": bench.id(), "by": "tester"}
@@ -215,7 +222,7 @@ class Life:
         if expected in {"Conflict", "IllegalTransition"}:
             assert not bench.started or waiting == len(bench.waiters)
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """Whatever takes it nearer to its end."""
         bench, model = self.bench, self.model
         if model.state == "paused":
@@ -227,7 +234,7 @@ class Life:
         elif model.bodies:
             self._complete(min(model.bodies))
         elif model.is_closing:
-            self._crash()
+            self.crash()
         elif model.threads:
             no = min(model.threads)
             bench.end_thread(no)
@@ -318,11 +325,11 @@ FIT: Final = {
     state: [wish for wish in WISHES if state in TAKEN_IN[wish]] or WISHES
     for state in {*ENDS, *frozenset().union(*TAKEN_IN.values())}
 }
-_KINDS: Final = (Life._end_body, Life._pass_time, Life._command, Life._crash, Life._shut_down)
+KINDS: Final = (Life.end_body, Life.pass_time, Life.command, Life.crash, Life.shut_down)
 MOVES: Final = {
-    "at work": (_KINDS, (10, 2, 6, 1, 0.3)),
-    "waiting": (_KINDS, (1, 10, 6, 1, 0.3)),
-    "at rest": (_KINDS, (0, 1, 20, 1, 0.3)),
+    "at work": (KINDS, (10, 2, 6, 1, 0.3)),
+    "waiting": (KINDS, (1, 10, 6, 1, 0.3)),
+    "at rest": (KINDS, (0, 1, 20, 1, 0.3)),
 }
 
 

@@ -1,0 +1,476 @@
+"""Some runtimes on one file, and beside each execution the model of it: whoever plays moves both.
+
+Time is virtual and every move takes `MOVE_MS` of it. Everything that falls due does so in the middle
+of a move, never at its edges, so that model and machine agree on what comes first. Bodies wait until
+the player ends them; what has been started is told by the bodies themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import msgspec
+from model import ENDS, Model, Step
+
+from perdure.actors.kernel.processes import CURRENT
+from perdure.actors.kernel.testing import VirtualLoop
+from perdure.runtime import Conflict, Execution, IllegalTransition, Retry, Runtime, StepContext, Workflow
+from perdure.runtime.testing import Acknowledged, Effect, RuntimeProcess, check_store
+from perdure.store.states import State
+
+MOVE_MS: Final = 10
+RUNNING: Final = frozenset({State.SCHEDULING, State.EXECUTING, State.AWAITING_COMPLETION})
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """A workflow as it is given to both; times in ms end in 5."""
+
+    steps: tuple[dict[str, Any], ...]
+    eager: bool = False
+    parallelism: int | None = None
+    continue_on_error: bool = False
+    timeout_ms: int | None = None
+
+
+TWICE: Final = {"retries": 1, "delay_ms": 15}
+LATER: Final = {"retries": 1, "delay_ms": 20_005}  # long enough to leave memory
+SHAPES: Final = (
+    Shape(steps=({}, {"needs": (0,)}, {"needs": (1,)})),
+    Shape(steps=({}, {}, TWICE, {"needs": (0, 1)}, {"needs": (2,)}), eager=True, parallelism=2),
+    Shape(steps=({"is_optional": True}, LATER, {"needs": (0, 1)}), timeout_ms=60_005),
+    Shape(steps=({}, {"is_parallel": False}, {}, {"needs": (0,)}, {"needs": (1, 2)}), continue_on_error=True),
+    Shape(steps=(TWICE, {"needs": (0,), "is_optional": True, **TWICE}), timeout_ms=345),
+)
+
+
+class Body(msgspec.Struct):
+    """A body in flight: where, since when, and how it is told to end."""
+
+    process: Any
+    at_ms: int
+    end: Any
+
+
+class Pending(msgspec.Struct):
+    """A command whose answer is awaited."""
+
+    task: Any
+    execution_id: str
+    kind: str
+
+
+class Stage:
+    """Everything that plays: processes, executions with their models, and what bodies have done."""
+
+    def __init__(self, folder: Path, *, seed: int) -> None:
+        """Nobody is open yet."""
+        self.models: dict[str, Model] = {}
+        self.processes: dict[str, RuntimeProcess] = {}
+        self.bodies: dict[tuple[str, int], Body] = {}
+        self.pending: list[Pending] = []
+        self.crashes = 0
+        self.moves = 0
+        self.transitions = 0
+        self._path = folder / "stage.db"
+        self._seed = seed
+        self._opened = 0
+        self._started: list[tuple[str, int, int]] = []
+        self._ledger: list[Effect] = []
+        self._told: list[Acknowledged] = []
+        self._labels: dict[str, list[str]] = {}
+        self._ids = 0
+        self._now = 0
+        self._runner = asyncio.Runner(loop_factory=lambda: VirtualLoop(seed))
+        self._workflows = [self._workflow(no, shape) for no, shape in enumerate(SHAPES)]
+
+    # ---- the cast ----------------------------------------------------------------------------
+
+    def open(self, name: str) -> None:
+        """A process opens a runtime, and takes up whatever nobody has."""
+        process = self._run(self._opening(name))
+        is_first = not self.processes
+        self.processes[name] = process
+        if is_first:
+            for model in self.models.values():
+                model.is_taken_up(died=False)  # the deaths were counted when they happened
+        self._follow()
+        self._take_note()
+
+    def crash(self, name: str) -> None:
+        """A process is killed; another one that is open takes over at once."""
+        process = self.processes.pop(name)
+        mine = self._bodies_of(process)
+        process.kill()
+        self.crashes += 1
+        for key in mine:
+            del self.bodies[key]
+        self._leave({id_ for id_, _ in mine}, died=True)
+
+    def close(self, name: str) -> None:
+        """A process leaves in good order."""
+        process = self.processes.pop(name)
+        mine = {id_ for id_, _ in self._bodies_of(process)}
+        for id_ in mine:
+            self.models[id_].closes()
+            self._unwind(id_)
+        self._run(process.close())
+        self._leave(mine, died=False)
+
+    def may_crash(self, name: str) -> bool:
+        """Whether no step would thereby become a suspect, which the others have to wait for."""
+        mine = self._bodies_of(self.processes[name])
+        return all(self.models[id_].steps[no].deaths == 0 for id_, no in mine)
+
+    # ---- moves -------------------------------------------------------------------------------
+
+    def start(self, name: str, shape_no: int, id_: str) -> None:
+        """Start an execution, or join the one that has the id."""
+        workflow = self._workflows[shape_no]
+        self._ask(name, lambda runtime: runtime.start(workflow, {"a": 1}, id=id_))
+        self._told.append(Acknowledged(execution_id=id_))
+        if id_ not in self.models:
+            self.models[id_] = model = _model_of(SHAPES[shape_no])
+            self._labels[id_] = []
+            model.now = self._now
+            model.begin()
+        self._follow()
+
+    def end_body(self, key: tuple[str, int], *, output: int | None) -> None:
+        """A body returns, or with None fails."""
+        id_, no = key
+        body = self.bodies.pop(key)
+        if output is None:
+            body.end.set_exception(OSError("no"))
+            self.models[id_].report(no, "failed")
+        else:
+            body.end.set_result(output)
+            self.models[id_].report(no, "completed", output=b"%d" % output)
+        self._follow()
+
+    def command(
+        self,
+        name: str,
+        id_: str,
+        kind: str,
+        *,
+        guarded: bool = False,
+        stale: bool = False,
+        again: bool = False,
+        **what: Any,
+    ) -> None:
+        """Somebody asks; at once, or when the execution has come to rest, he gets the answer.
+
+        `guarded`: he expects the version he has seen; `stale`: an older one; `again`: under an old id.
+        """
+        model = self.models[id_]
+        self._ids += 1
+        command_id = f"c{self._ids}"
+        if again and model.commands:
+            command_id = max(model.commands)
+        if kind == "restore":
+            if not self._labels[id_]:
+                return
+            what = {"version": self._labels[id_][what["pick"] % len(self._labels[id_])]}
+        label = f"label-{self._ids}"
+        stored = self._run(self._stored(id_))
+        version = stored.version - stale if stale or guarded else None
+        unowned = stored.runner is None
+        process = self.processes[name]
+        call = _call(kind, what, label=label)
+
+        async def ask(runtime: Runtime) -> Any:
+            options = {} if kind in {"signal", "checkpoint"} else {"expected_version": version}
+            return await call(await runtime.execution(id_), command_id=command_id, **options)
+
+        is_known = command_id in model.commands
+        if kind in {"signal", "checkpoint"}:
+            stale = False
+        expected = model.command(kind, id=command_id, stale=stale, unowned=unowned, **what)
+        if kind == "checkpoint" and expected not in {"IllegalTransition", "DuplicateCommand"}:
+            model.remember(label)
+            self._labels[id_].append(label)
+        if is_known:
+            expected = "anything"
+        if command_id in model.commands and expected != "anything":
+            self._told.append(Acknowledged(execution_id=id_, command_id=command_id))
+        task = process.process.spawn(lambda: ask(process.runtime))
+        self._unwind(id_)
+        self._follow()
+        self._hear(Pending(task, id_, kind), expected)
+
+    def pass_time(self, moves: int) -> None:
+        """Some time passes."""
+        self._follow(moves)
+
+    def end(self) -> None:
+        """No more faults: everything comes to its end; then look at the whole store."""
+        if not self.processes:
+            self.open("last")
+        for _ in range(400):
+            if all(model.state in ENDS for model in self.models.values()):
+                break
+            name = next(iter(self.processes))
+            for id_, model in self.models.items():
+                if model.state == "paused":
+                    self.command(name, id_, "resume", data={})
+            for key in list(self.bodies):
+                if key in self.bodies:
+                    self.end_body(key, output=1)
+            self.pass_time(2_100 if not self.bodies else 1)
+        left = {id_: model for id_, model in self.models.items() if model.state not in ENDS}
+        assert not left, f"never at an end: {left}"
+        assert all(pending.task.done() for pending in self.pending), "somebody was never answered"
+        self._run(self._check())
+
+    def leave(self) -> None:
+        """Close whoever is open, and the loop."""
+        try:
+            for process in self.processes.values():
+                self._run(process.close())
+        finally:
+            self._runner.close()
+
+    # ---- what follows ------------------------------------------------------------------------
+
+    def _follow(self, moves: int = 1) -> None:
+        """Let the machine and the models come to the end of the move, and compare them."""
+        self.moves += 1
+        until = self._now + moves * MOVE_MS
+        self._run(_sleep_until(until))
+        for id_, model in self.models.items():
+            if self.processes:
+                self._start(id_, before=self._now + 2)
+                self._advance(id_, until)
+                model.check_busy()
+            else:
+                model.now = until
+        assert not self._started or not self.processes, f"nobody asked for {self._started}"
+        self._now = until
+        if self.processes:
+            self._run(self._compare())
+        for pending in [pending for pending in self.pending if pending.task.done()]:
+            self.pending.remove(pending)
+            self._hear(pending, None)
+
+    def _advance(self, id_: str, until: int) -> None:
+        """What falls due for the model until then, one after the other."""
+        model = self.models[id_]
+        while True:
+            times = [step.due for step in model.steps if step.due is not None and step.due > model.now]
+            if model.deadline is not None and model.state in {"running", "pausing"}:
+                times.append(model.deadline)
+            if not times or min(times) > until:
+                break
+            model.tick(max(0, min(times) - model.now))
+            self._unwind(id_)
+            self._start(id_, before=model.now + 4)
+        model.tick(until - model.now)
+
+    def _start(self, id_: str, *, before: int) -> None:
+        """Tell the model what has been started until then."""
+        mine = [entry for entry in self._started if entry[0] == id_ and entry[2] < before]
+        self._started = [entry for entry in self._started if entry not in mine]
+        self.models[id_].starts([no for _, no, _ in mine])
+
+    def _unwind(self, id_: str) -> None:
+        """Bodies that are interrupted end at once."""
+        model = self.models[id_]
+        for no in sorted(model.asked_to_stop):
+            model.report(no, "interrupted")
+            self.bodies.pop((id_, no), None)
+
+    def _leave(self, mine: set[str], *, died: bool) -> None:
+        """Whoever had those executions is gone; somebody else takes over, now or when he opens."""
+        for id_ in mine:
+            model = self.models[id_]
+            if self.processes:
+                model.is_taken_up(died=died)
+            else:
+                for no in model.bodies:
+                    model.steps[no].deaths += died
+        self.pending = [pending for pending in self.pending if self._lives(pending)]
+        self._follow()
+        self._take_note()
+
+    def _lives(self, pending: Pending) -> bool:
+        return any(pending.task in process.process.tasks for process in self.processes.values())
+
+    def _hear(self, pending: Pending, expected: str | None) -> None:
+        """Look at an answer, or wait for it."""
+        model = self.models[pending.execution_id]
+        waits = pending.kind in {"pause", "cancel"} and model.state in {"pausing", "cancelling"}
+        if not pending.task.done():
+            assert waits, f"{pending.kind} of {pending.execution_id} was never answered: {model}"
+            self.pending.append(pending)
+            return
+        error = pending.task.exception()
+        said = _word(pending.task.result()) if error is None else type(error).__name__
+        if error is not None and not isinstance(error, Conflict | IllegalTransition):
+            raise error
+        if expected == "anything" and error is None:
+            return
+        if (
+            expected in {"Conflict", "IllegalTransition"}
+            or error is not None
+            or (isinstance(said, str) and expected is not None)
+        ):
+            assert said == expected, f"{pending.kind}: {said}, and not {expected}"
+        elif isinstance(said, str):
+            assert said not in {"pausing", "cancelling"}, f"{pending.kind} was answered too early"
+
+    async def _compare(self) -> None:
+        """The store says what the models say."""
+        store = next(iter(self.processes.values())).runtime.store
+        for id_, model in self.models.items():
+            loaded = await store.load(id_)
+            assert loaded is not None
+            execution = loaded.execution
+            newest = {attempt.step: attempt for attempt in loaded.attempts}
+            steps = [newest.get(f"s{no}") for no in range(len(model.steps))]
+            stands = [
+                ("pending", 0, 0, 0, None)
+                if row is None
+                else (
+                    row.state.value,
+                    row.generation,
+                    row.attempt,
+                    row.lineage,
+                    None if row.output is None else bytes(row.output),
+                )
+                for row in steps
+            ]
+            should = [(state, *where, output) for state, *where, _, output in model.picture()]
+            assert stands == should, f"{id_}: {stands}\nnot {should}\n{model}"
+            assert _word(execution.state) == model.state, f"{id_}: {execution.state}, not {model}"
+            assert execution.context == model.context
+            assert execution.resume_count == model.resumes
+            assert bool(execution.error) == bool(model.error)
+            assert (execution.deadline_at is None) == (model.deadline is None)
+            bodies = {no for of, no in self.bodies if of == id_}
+            assert bodies == model.bodies, f"{id_}: {bodies} run, and not {model}"
+
+    async def _check(self) -> None:
+        store = next(iter(self.processes.values())).runtime.store
+        for id_ in self.models:
+            loaded = await store.load(id_)
+            assert loaded is not None
+            self.transitions += loaded.execution.version
+        assert await check_store(store, ledger=self._ledger, acknowledged=self._told) == []
+
+    # ---- the inside --------------------------------------------------------------------------
+
+    def _run(self, use: Awaitable[Any]) -> Any:
+        async def main() -> Any:
+            return await use
+
+        return self._runner.run(main())
+
+    def _ask(self, name: str, use: Callable[[Runtime], Awaitable[Any]]) -> Any:
+        return self._run(self.processes[name].run(use))
+
+    async def _opening(self, name: str) -> RuntimeProcess:
+        self._opened += 1
+        seed = f"{self._seed} {self._opened}"
+        process = RuntimeProcess(self._path, name=name, seed=seed, workflows=self._workflows)
+        await process.open()
+        return process
+
+    async def _stored(self, id_: str) -> Any:
+        return await next(iter(self.processes.values())).runtime.store.execution(id_)
+
+    def _take_note(self) -> None:
+        """Have every runner look at what it has just taken up: a first `resume` is no adoption any more."""
+        for process in self.processes.values():
+            for id_ in self.models:
+                self._run(process.run(lambda runtime, id_=id_: runtime.machine.executions.query(id_)))
+
+    def _bodies_of(self, process: RuntimeProcess) -> list[tuple[str, int]]:
+        return [key for key, body in self.bodies.items() if body.process is process.process]
+
+    def _workflow(self, no: int, shape: Shape) -> Workflow:
+        workflow = Workflow(
+            f"shape-{no}",
+            scheduling="eager" if shape.eager else "level",
+            parallelism=shape.parallelism,
+            continue_on_error=shape.continue_on_error,
+            timeout=None if shape.timeout_ms is None else shape.timeout_ms / 1000,
+        )
+        for step_no, step in enumerate(shape.steps):
+            retry = Retry(
+                max_retries=step.get("retries", 0), delay=step.get("delay_ms", 0) / 1000, jitter=False
+            )
+            workflow.step(
+                key=f"s{step_no}",
+                retry=retry,
+                optional=step.get("is_optional", False),
+                parallel=step.get("is_parallel", True),
+                after=[f"s{need}" for need in step.get("needs", ())],
+            )(self._body(no, step_no))
+        return workflow
+
+    def _body(self, shape_no: int, step_no: int) -> Callable[..., Any]:
+        async def body(context: StepContext) -> int:
+            fields = {name: getattr(context, name) for name in Effect.__struct_fields__}
+            self._ledger.append(Effect(**fields))
+            loop = asyncio.get_running_loop()
+            at_ms = round(loop.time() * 1000)
+            end: asyncio.Future[int] = loop.create_future()
+            self._started.append((context.execution_id, step_no, at_ms))
+            self.bodies[context.execution_id, step_no] = Body(CURRENT.get(), at_ms, end)
+            return await end
+
+        body.__annotations__ = {"context": StepContext, "return": int}  # as text they are compiled each time
+        body.__qualname__ = f"shape_{shape_no}_step_{step_no}"
+        return body
+
+
+async def _sleep_until(until_ms: int) -> None:
+    await anyio.sleep(max(0.0, until_ms / 1000 - asyncio.get_running_loop().time()))
+
+
+def _model_of(shape: Shape) -> Model:
+    return Model(
+        [
+            Step(step.get("needs", ()), **{k: v for k, v in step.items() if k != "needs"})
+            for step in shape.steps
+        ],
+        eager=shape.eager,
+        parallelism=shape.parallelism,
+        continue_on_error=shape.continue_on_error,
+        timeout_ms=shape.timeout_ms,
+        context={"a": 1},
+    )
+
+
+def _call(kind: str, what: dict[str, Any], *, label: str) -> Callable[..., Awaitable[Any]]:
+    """The call of the handle that the model calls `kind`."""
+
+    async def call(execution: Execution, **own: Any) -> Any:
+        match kind:
+            case "pause":
+                return await execution.pause(mode="interrupt" if what["interrupt"] else "drain", **own)
+            case "resume":
+                return await execution.resume(data=what["data"], **own)
+            case "update":
+                return await execution.update_context(what["data"], **own)
+            case "signal":
+                return await execution.signal("go", [1], **own)
+            case "checkpoint":
+                return await execution.checkpoint(label=label, **own)
+            case "restore":
+                return await execution.restore(what["version"], **own)
+            case _:
+                return await getattr(execution, kind)(**own)
+
+    return call
+
+
+def _word(answer: Any) -> Any:
+    """A state as the model speaks of it; anything else as it is."""
+    if isinstance(answer, State):
+        return "running" if answer in RUNNING else answer.value
+    return answer
