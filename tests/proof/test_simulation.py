@@ -57,14 +57,14 @@ def chosen(scale: float, fresh_seed: int) -> str:
 
 
 def test_every_seed_keeps_what_was_promised_and_comes_to_its_end(
-    scale: float, fresh_seed: int, say: Callable[[str], None]
+    scale: float, fresh_seed: int, say: Callable[[str, str], None]
 ) -> None:
     """Each is a thousand hours of crashes, deaths, bad disks and lost bells, and then a calm."""
     seeds = chosen(scale, fresh_seed)
     found = simulate(seeds, seconds=SECONDS_MAX * max(1.0, scale))
     failures = found.pop("failures")
     hours, counts = found["virtual_hours"], found["counts"]
-    say(f"simulation: {found['seeds']} seeds, each twice, {hours:,} virtual hours, {counts}")
+    say("simulation", f"simulation: {found['seeds']} seeds, each twice, {hours:,} virtual hours, {counts}")
     for failure in failures:
         print(f"PERDURE_SEED={failure['seed']} python -m pytest tests/proof/test_simulation.py")
         remember(failure["seed"])
