@@ -255,7 +255,16 @@ def _has_process(pid: int) -> bool:
         return False
     except OSError:
         return True
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether the process has ended and its parent does not know yet; where that cannot be seen, no."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] == "Z"  # the name before, in brackets, may hold anything
 
 
 def _nothing() -> None:

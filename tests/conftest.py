@@ -81,6 +81,12 @@ def postgres_server() -> Iterator[str]:
         yield server.url
 
 
+@pytest.fixture(scope="session")
+def postgres() -> ModuleType:
+    """What starts servers, for tests that stop theirs."""
+    return _loaded("postgres.py")
+
+
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """The URL of an empty schema of the test's own, dropped afterwards."""

@@ -27,7 +27,7 @@ SETTINGS: Final = {
     "application_name": "perdure",
     "plan_cache_mode": "force_generic_plan",  # our statements go by keys: planning them again gains nothing
     "jit": "off",  # compiling a plan costs more than any of them takes
-    "idle_in_transaction_session_timeout": "60000",  # a stopped runner must not lock for ever
+    "idle_in_transaction_session_timeout": "5000",  # one that is stopped keeps its locks no longer
 }
 
 

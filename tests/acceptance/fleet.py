@@ -8,6 +8,7 @@ Whatever happens to the processes, the ledger and the database tell.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -26,9 +27,10 @@ PATIENCE_S = 30.0  # a loaded machine may be slow; a hang is still found
 WORKER = '''
 import asyncio, json, logging, os, signal, sys
 from perdure.runtime import Runtime, StepContext, Workflow
-from perdure.store import SQLiteStore
+from perdure.store import store_at
 from perdure.store.writes import Change
 
+location = os.environ.get("FLEET_DB", "fleet.db")
 logging.basicConfig(level=logging.WARNING)
 ledger = os.open("ledger.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 chain = Workflow("chain")
@@ -66,7 +68,7 @@ async def s3(context: StepContext, pace: float, s2: int) -> int:
     return await rest(context, pace / 10, s2)
 
 
-class Counting(SQLiteStore):
+class Counting(type(store_at(location))):
     """A store that counts what became of the changes it was told, while `counts` is there."""
 
     counts = None
@@ -85,12 +87,12 @@ async def main(kind: str, lease_s: str) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    store = Counting("fleet.db")
+    store = Counting(location)
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
 
     options = {"workflows": [chain], "kind": kind, "lease_s": float(lease_s), "store": store}
-    async with Runtime("fleet.db", **options) as runtime:
+    async with Runtime(location, **options) as runtime:
         print(json.dumps({"ready": runtime.machine.membership.id}), flush=True)
         while not stop.is_set():
             line = asyncio.ensure_future(reader.readline())
@@ -118,12 +120,13 @@ asyncio.run(main(*sys.argv[1:]))
 class Worker:
     """One process of the fleet."""
 
-    def __init__(self, folder: Path, *, kind: str, lease_s: float) -> None:
+    def __init__(self, folder: Path, *, kind: str, lease_s: float, location: str) -> None:
         """Start it and wait until it is on the list."""
         self.words = (folder / f"worker-{time.monotonic_ns()}.log").open("w+")
         self.process = subprocess.Popen(
             [sys.executable, "worker.py", kind, str(lease_s)],
             cwd=folder,
+            env=os.environ | {"FLEET_DB": location},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.words,
@@ -200,7 +203,7 @@ class Fleet:
 
     def worker(self, *, kind: str = "worker", lease_s: float = 5.0) -> Worker:
         """One more."""
-        made = Worker(self.folder, kind=kind, lease_s=lease_s)
+        made = Worker(self.folder, kind=kind, lease_s=lease_s, location=self.path)
         self.workers.append(made)
         return made
 

@@ -167,6 +167,15 @@ def test_without_a_lock_the_process_list_answers(locker: tuple[subprocess.Popen[
     assert not is_alive(runner(pid=process.pid))
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the process list is not to be read here")
+def test_a_process_whose_parent_has_not_noticed_its_end_is_dead():
+    """It still has an entry in the process list, and will never do anything again."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert not is_alive(runner(pid=process.pid))
+    process.wait()
+
+
 async def test_a_member_is_on_the_list_and_alive_until_it_leaves(
     roll: Roll, member: Callable[[str], Membership]
 ):

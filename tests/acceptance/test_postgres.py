@@ -1,0 +1,167 @@
+"""Processes that share a PostgreSQL server: whatever dies, what was acknowledged stays and goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from over_postgres import PostgresFleet, Wire
+
+from perdure.runtime import Runtime, Workflow
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(sys.platform == "win32", reason="stops processes with signals"),
+]
+
+LEASE_S = 1.5
+MANY = 60
+OUTAGES = int(os.environ.get("PERDURE_POSTGRES_OUTAGES", "5"))
+KILLS = int(os.environ.get("PERDURE_POSTGRES_KILLS", "6"))
+CUTS = int(os.environ.get("PERDURE_POSTGRES_CUTS", "20"))
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, postgres_url: str) -> Iterator[PostgresFleet]:
+    """Room for workers over one schema."""
+    made = PostgresFleet(tmp_path, postgres_url)
+    yield made
+    made.close()
+
+
+def ids(count: int, prefix: str = "e") -> list[str]:
+    """Names for executions."""
+    return [f"{prefix}{number}" for number in range(count)]
+
+
+def check_all_is_done(fleet: PostgresFleet, *, seconds: float = 60.0) -> Counter[tuple[str, str]]:
+    """Every execution comes to its end, with one outcome for each step; how often each body began."""
+    fleet.until(lambda: set(fleet.states().values()) == {"completed"}, seconds=seconds)
+    twice = fleet.ask(
+        "SELECT 1 FROM workflow_step_executions WHERE is_outcome = 1 "
+        "GROUP BY execution_no, step_no HAVING count(*) > 1"
+    )
+    assert twice == []
+    begun = Counter((effect.execution_id, effect.step) for effect in fleet.ledger())
+    assert len(begun) == 4 * len(fleet.states())
+    assert len({(e.execution_id, e.step, e.idempotency_key) for e in fleet.ledger()}) == len(begun)
+    return begun
+
+
+def test_what_a_killed_process_had_goes_on_elsewhere_within_a_second(fleet: PostgresFleet):
+    """On one machine the line that breaks off tells at once."""
+    first, second = fleet.worker(lease_s=LEASE_S), fleet.worker(lease_s=LEASE_S)
+    first.ask(start=ids(MANY), pace=3.0)
+    assert fleet.owned(first) == MANY
+    first.signal(signal.SIGKILL)
+    took_s = fleet.until(lambda: fleet.owned(second) == MANY)
+    print(f"{MANY} executions claimed {took_s * 1000:.0f} ms after the kill")
+    assert took_s < 2
+    assert max(check_all_is_done(fleet).values()) <= 2
+
+
+def test_what_a_stopped_process_had_is_taken_over_and_its_writes_are_refused(fleet: PostgresFleet):
+    """Within two leases; when it comes back every change it had in hand is lost."""
+    first, second = fleet.worker(lease_s=LEASE_S), fleet.worker(lease_s=LEASE_S)
+    begun = time.monotonic()
+    first.ask(start=ids(MANY), pace=4 * LEASE_S)
+    first.ask(count=True)
+    fleet.stop(first)
+    took_s = fleet.until(lambda: fleet.owned(second) == MANY)
+    print(f"{MANY} executions taken over {took_s / LEASE_S:.2f} leases after the stop")
+    assert took_s < 2.5 * LEASE_S
+    time.sleep(max(0.2, begun + 5 * LEASE_S - time.monotonic()))  # by then its bodies have all ended
+    first.signal(signal.SIGCONT)
+    fleet.until(lambda: "lease_lost" in first.said())
+    counts = first.ask()["counts"]
+    assert set(counts) <= {"LeaseLost"}, counts
+    check_all_is_done(fleet)
+
+
+def test_of_three_runners_one_is_killed_every_second_and_nothing_is_lost(fleet: PostgresFleet):
+    """Another one takes its place; each body begins again only where its runner was killed."""
+    runners = [fleet.worker(lease_s=LEASE_S) for _ in range(3)]
+    feeder = fleet.worker(kind="client", lease_s=LEASE_S)
+    for kill in range(KILLS):
+        runners[kill % 3].tell(start=ids(20, f"round{kill}-"), pace=1.0)
+        time.sleep(1)
+        runners[kill % 3].signal(signal.SIGKILL)
+        runners[kill % 3] = fleet.worker(lease_s=LEASE_S)
+    assert feeder.process.poll() is None
+    assert fleet.states()
+    check_all_is_done(fleet)
+
+
+def test_the_server_is_stopped_again_and_again_and_the_results_are_exact(tmp_path: Path, postgres: Any):
+    """No good-bye, sessions cut in the middle: work waits, and goes on by itself when the server is back."""
+    with postgres.Server(fsync="on") as server:
+        fleet = PostgresFleet(tmp_path, server.url)
+        try:
+            workers = [fleet.worker(lease_s=LEASE_S), fleet.worker(lease_s=LEASE_S)]
+            for outage in range(OUTAGES):
+                for at, worker in enumerate(workers):
+                    worker.ask(start=ids(20, f"o{outage}w{at}-"), pace=0.5)
+                time.sleep(0.2)
+                server.stop("immediate")
+                time.sleep(0.3)
+                server.start()
+            check_all_is_done(fleet)
+            assert all(worker.process.poll() is None for worker in workers)
+            assert len(fleet.states()) == OUTAGES * 40
+        finally:
+            fleet.close()
+
+
+@pytest.mark.anyio
+async def test_a_commit_whose_answer_is_lost_is_read_back(postgres_server: str, postgres_url: str):
+    """The line is cut between COMMIT and its answer, at every third commit, until it has happened often."""
+    counting = Workflow("counting")
+
+    @counting.step
+    async def first(n: int) -> int:
+        return n + 1
+
+    @counting.step
+    async def second(first: int) -> int:
+        return first + 1
+
+    folder = Path(postgres_server.partition("host=")[2].partition("&")[0])
+    wire = Wire(folder)
+    with tempfile.TemporaryDirectory() as place:
+        async with wire.listening(Path(place)) as host:
+            url = postgres_url.replace(str(folder), host)
+            async with Runtime(url, workflows=[counting]) as runtime:
+                wire.cut_every = 3
+                async with asyncio.timeout(120):
+                    number = 0
+                    while wire.cuts < CUTS:
+                        number += 1
+                        execution = await started(runtime, number)
+                        result = await execution.result()
+                        assert result.outputs["second"] == number + 2
+                wire.cut_every = 0
+                assert await runtime.store.verify() == []
+                print(f"{wire.cuts} answers swallowed over {number} executions")
+
+
+async def started(runtime: Runtime, number: int) -> Any:
+    """Start an execution under an id of ours, again if nobody can tell whether it was."""
+    from perdure.store.errors import OutcomeUnknown, StoreUnavailable
+
+    while True:
+        try:
+            return await runtime.start("counting", {"n": number}, id=f"c{number}")
+        except (OutcomeUnknown, StoreUnavailable):
+            continue
