@@ -7,7 +7,9 @@ covered is there; of what came after it, any part: nothing, everything, a beginn
 a write, or any subset of its sectors. New names and removals are ordered among each other, as
 journalled file systems keep them, and are sure once a new file has been synced or the folder has.
 
-`Fault` fails calls instead, as SQLite's own tests do: the n-th one, once, or it and all after it.
+`Fault` fails calls instead, as SQLite's own tests do: the n-th one, once, or it and all after it. A
+sync that fails is as bad as on the systems people have: what it should have covered is no longer on
+its way, so that a later sync that succeeds says nothing of it.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ class Fault:
         self.calls = 0
         self.hits: list[str] = []
         self.is_mended = False
-        self._at = at
+        self.at = at
         self._error = error
         self._for_good = for_good
 
@@ -44,7 +46,7 @@ class Fault:
         if error is None or self.is_mended:
             return
         self.calls += 1
-        if self.calls == self._at or (self._for_good and self.calls > self._at):
+        if self.calls == self.at or (self._for_good and self.calls > self.at):
             self.hits.append(call)
             raise error
 
@@ -129,7 +131,11 @@ class _File(apsw.VFSFile):
         self._disk.ops.append(("truncate", self.inode, size, None))
 
     def xSync(self, flags: int) -> None:
-        self._disk.call("sync")
+        try:
+            self._disk.call("sync")
+        except apsw.Error:
+            self._disk.ops.append(("forget", self.inode, None, None))
+            raise
         super().xSync(flags)
         self._disk.ops.append(("sync", self.inode, None, None))
         if self.is_new:  # SQLite syncs the folder with the first sync of a log or journal that it has made
@@ -140,8 +146,9 @@ class _File(apsw.VFSFile):
 class Platter:
     """What is on the disk for sure, and what is on its way, at one point of what happened."""
 
-    def __init__(self) -> None:
-        """Nothing."""
+    def __init__(self, chance: random.Random | None = None) -> None:
+        """Nothing. `chance` says what a failed sync leaves."""
+        self._chance = chance or random.Random(0)
         self.sure: dict[int, bytearray] = {}
         self.pending: dict[int, list[Op]] = {}
         self.names: dict[str, int] = {}
@@ -155,6 +162,10 @@ class Platter:
         elif kind == "sync":
             content = self.sure.setdefault(inode, bytearray())
             for each in self.pending.pop(inode, ()):
+                _carry_out(content, each)
+        elif kind == "forget":
+            content = self.sure.setdefault(inode, bytearray())
+            for each in _survivors(self.pending.pop(inode, []), self._chance):
                 _carry_out(content, each)
         elif kind == "placed":
             self.sure[inode] = bytearray(first)

@@ -8,6 +8,9 @@ store on the real file system, must hold exactly what was answered, or that and 
 was on its way: nothing less, nothing half. Whatever content is new must be a story that may happen
 (`check_store`), and now and then a runtime takes the image up and brings everything to its end.
 
+In every third story some syncs fail before the power does. What such a commit has written may be
+found or not; then an image has to hold every execution at least as it was when that was answered.
+
 With `--durability process` an image may hold an older moment; how often and how far is counted.
 """
 
@@ -28,11 +31,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import apsw
 import msgspec
-from disk import Disk, Platter, lay_out
+from disk import Disk, Fault, Platter, lay_out
 from sqlite_on_apsw import Connection
 
-from perdure.runtime import PerdureError, Retry, Runtime, StepContext, Workflow
+from perdure.runtime import Execution, PerdureError, Retry, Runtime, StepContext, StoreError, Workflow
 from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual, virtual_seams
 from perdure.store import SQLiteStore
 from perdure.store.connection import InlineConnection, Link
@@ -42,6 +46,8 @@ from perdure.store.writes import Write
 
 DB: Final = "life.db"
 IMAGES: Final = 150  # of one runtime's life
+FAILING: Final = 0.03  # of the syncs, in a story in which they fail
+IOERR_FSYNC: Final = 0x40A
 TAKEN_UP: Final = 0.01  # of the images are brought to their end by a runtime; that takes as long as a story
 PATIENCE_S: Final = 100_000.0  # virtual seconds for everything to come to its end
 
@@ -56,6 +62,7 @@ class Counts(msgspec.Struct, kw_only=True):
     older: int = 0  # images that lack something that was answered; none with durability="power"
     older_commits_max: int = 0
     taken_up: int = 0
+    failed_syncs: int = 0
     seconds: float = 0.0
     problems: list[str] = []
 
@@ -64,6 +71,14 @@ class Counts(msgspec.Struct, kw_only=True):
         for name in self.__struct_fields__:
             both = (getattr(self, name), getattr(other, name))
             setattr(self, name, max(both) if name.endswith("_max") else both[0] + both[1])
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store held when a commit had been answered, and how much had been written by then."""
+
+    at: int
+    content: bytes
+    versions: dict[str, int]
 
 
 class StoreOnDisk(SQLiteStore):
@@ -94,7 +109,7 @@ class RecordedStore(StoreOnDisk):
     def __init__(self, path: Path, **how: Any) -> None:
         """As any store on a disk."""
         super().__init__(path, **how)
-        self.answered: list[tuple[int, bytes]] = []
+        self.answered: list[Answered] = []
 
     async def open(self) -> None:
         """Open, and note what is there."""
@@ -108,7 +123,11 @@ class RecordedStore(StoreOnDisk):
         return answers
 
     def _note(self) -> None:
-        self.answered.append((len(self.disk.ops), content_of(self.link.connection)))
+        connection = self.link.connection
+        answered = Answered(
+            at=len(self.disk.ops), content=content_of(connection), versions=versions_of(connection)
+        )
+        self.answered.append(answered)
 
 
 def content_of(connection: Any) -> bytes:
@@ -122,6 +141,11 @@ def content_of(connection: Any) -> bytes:
         rows = connection.execute(f"SELECT {columns} FROM {table}").fetchall()
         content.update(repr((table, rows)).encode())
     return content.digest()
+
+
+def versions_of(connection: Any) -> dict[str, int]:
+    """How far each execution has come."""
+    return dict(connection.execute("SELECT id, version FROM workflow_executions").fetchall())
 
 
 @contextlib.contextmanager
@@ -174,7 +198,7 @@ async def live(runtime: Runtime, chance: random.Random, *, prefix: str) -> None:
     async def client(no: int) -> None:
         await anyio.sleep(chance.choice((0, 0, 1, 5)))
         context = {"weight": "x" * chance.choice((1, 100, 5_000, 20_000))}
-        execution = await runtime.start("mixed", context, id=f"{prefix}{no}")
+        execution = await _start(runtime, context, id_=f"{prefix}{no}")
         for _ in range(chance.randint(0, 3)):
             await anyio.sleep(chance.choice((0, 1, 10)))
             with contextlib.suppress(PerdureError):  # it may have ended
@@ -197,31 +221,68 @@ async def live(runtime: Runtime, chance: random.Random, *, prefix: str) -> None:
     await come_to_an_end(runtime)
 
 
+async def _start(runtime: Runtime, context: dict[str, Any], *, id_: str) -> Execution:
+    while True:
+        try:
+            return await runtime.start("mixed", context, id=id_)
+        except StoreError:  # a sync has failed; the same id joins what may be there
+            await anyio.sleep(1)
+
+
 async def come_to_an_end(runtime: Runtime) -> None:
     """Resume what rests and wait for the end of everything."""
     with anyio.fail_after(PATIENCE_S):
         for summary in await runtime.list(limit=1_000):
             execution = await runtime.execution(summary.id)
             while (await execution.status()).state not in TERMINAL:
-                if (await execution.can_resume())[0]:
-                    await execution.resume()
-                with anyio.move_on_after(60):
+                with anyio.move_on_after(60), contextlib.suppress(StoreError):
+                    if (await execution.can_resume())[0]:
+                        await execution.resume()
                     await execution.result(check=False)
 
 
-def tell_story(folder: Path, chance: random.Random, *, durability: str, prefix: str) -> tuple[Disk, Any]:
+class FailingSyncs(Fault):
+    """Fails a sync now and then."""
+
+    def __init__(self, chance: random.Random) -> None:
+        """Once in that many, drawn from `chance`."""
+        super().__init__(at=0, error=failed_sync, for_good=False)
+        self._chance = chance
+
+    def hit(self, call: str) -> None:
+        """A call is made."""
+        self.at = self.calls + 1 if self._chance.random() < FAILING else 0
+        super().hit(call)
+
+
+def failed_sync(call: str) -> apsw.Error | None:
+    """What a sync fails with; other calls do not."""
+    if call != "sync":
+        return None
+    error = apsw.IOError("disk I/O error")
+    error.extendedresult = IOERR_FSYNC
+    return error
+
+
+def tell_story(
+    folder: Path, chance: random.Random, *, durability: str, prefix: str, fails: bool
+) -> tuple[Disk, list[Answered]]:
     """One runtime's life on a recorded disk, and what it answered."""
     with recording(folder) as disk:
         for path in sorted(folder.glob(f"{DB}*")):
             if path.is_file() and not path.name.endswith("-shm"):
                 disk.place(path)
 
-        async def main() -> list[tuple[int, bytes]]:
+        async def main() -> list[Answered]:
             pages = chance.choice((4, 20, 100, 1_000))
             store = RecordedStore(folder / DB, disk=disk, durability=durability, pages=pages)
             seams = virtual_seams(chance.getrandbits(32))
             async with Runtime(store=store, seams=seams, workflows=[workflow()]) as runtime:
+                if fails:
+                    disk.fault = FailingSyncs(chance)
                 await live(runtime, chance, prefix=prefix)
+                if disk.fault is not None:
+                    disk.fault.is_mended = True  # that the process can take its leave is proved elsewhere
             return store.answered
 
         return disk, run_virtual(main, seed=chance.getrandbits(32))
@@ -233,9 +294,9 @@ def tell_story(folder: Path, chance: random.Random, *, durability: str, prefix: 
 class Examination:
     """The images of one life, one after another."""
 
-    def __init__(self, root: Path, answered: list[tuple[int, bytes]], *, durability: str) -> None:
-        """`answered` is the content after each answered commit, with how much had been written by then."""
-        self.counts = Counts(commits=len(answered))
+    def __init__(self, root: Path, answered: list[Answered], *, durability: str, failed_syncs: int) -> None:
+        """Compare with what was answered in that life."""
+        self.counts = Counts(commits=len(answered), failed_syncs=failed_syncs)
         self._root = root
         self._answered = answered
         self._durability = durability
@@ -247,8 +308,8 @@ class Examination:
         lay_out(folder, image, chance)
         self.counts.images += 1
         try:
-            content = run_virtual(lambda: self._open(folder / DB))
-            self._compare(content, at)
+            found = run_virtual(lambda: self._open(folder / DB))
+            self._compare(*found, at)
             if chance.random() < TAKEN_UP:
                 self.counts.taken_up += 1
                 run_virtual(lambda: _take_up(folder / DB, chance))
@@ -257,7 +318,7 @@ class Examination:
         finally:
             shutil.rmtree(folder)
 
-    async def _open(self, path: Path) -> bytes:
+    async def _open(self, path: Path) -> tuple[bytes, dict[str, int]]:
         store = SQLiteStore(str(path), inline=True)
         await store.open()
         try:
@@ -265,18 +326,22 @@ class Examination:
             found = await (store.verify() if content in self._known else check_store(store))
             assert not found, found
             self._known.add(content)
+            versions: dict[str, int] = await store._writer.run(lambda link: versions_of(link.connection))
         finally:
             await store.close()
-        return content
+        return content, versions
 
-    def _compare(self, content: bytes, at: int) -> None:
+    def _compare(self, content: bytes, versions: dict[str, int], at: int) -> None:
         """It must be what was answered last, or that and the batch on its way."""
-        last = max(0, bisect.bisect_right(self._answered, at, key=lambda each: each[0]) - 1)
-        contents = [content for _, content in self._answered]
+        last = max(0, bisect.bisect_right(self._answered, at, key=lambda each: each.at) - 1)
+        contents = [each.content for each in self._answered]
         if content == contents[last]:
             return
         if content in contents[last + 1 : last + 2]:
             self.counts.with_unanswered += 1
+            return
+        promised = self._answered[last].versions
+        if self.counts.failed_syncs and all(versions.get(id_, 0) >= promised[id_] for id_ in promised):
             return
         assert content in contents[: last + 1], "the image holds what the store never held"
         lost = last - max(no for no in range(last + 1) if contents[no] == content)
@@ -297,12 +362,14 @@ def examine_story(root: Path, seed: str, count: int, *, durability: str) -> Coun
     chance = random.Random(seed)
     counts = Counts(stories=1)
     folder = Path(tempfile.mkdtemp(dir=root))
+    fails = durability == "power" and chance.random() < 1 / 3
     for life in range(2):
-        disk, answered = tell_story(folder, chance, durability=durability, prefix=f"e{life}-")
-        examination = Examination(root, answered, durability=durability)
+        disk, answered = tell_story(folder, chance, durability=durability, prefix=f"e{life}-", fails=fails)
+        failed_syncs = 0 if disk.fault is None else len(disk.fault.hits)
+        examination = Examination(root, answered, durability=durability, failed_syncs=failed_syncs)
         cuts = sorted(chance.randint(disk.placed, len(disk.ops)) for _ in range(count))
         heir = chance.randrange(len(cuts)) if cuts else None
-        platter = Platter()
+        platter = Platter(chance)
         done = 0
         for no, cut in enumerate(cuts):
             for op in disk.ops[done:cut]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import apsw
@@ -79,6 +79,12 @@ class Connection:
             )
 
         return self._translated(run)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> Rows:
+        """Run one statement with each row of parameters."""
+        done = [self.execute(sql, row) for row in rows]
+        lastrowid = self._connection.last_insert_rowid()
+        return Rows([], rowcount=sum(each.rowcount for each in done), lastrowid=lastrowid)
 
     def _checkpoint_every(self, pages: int) -> None:
         """Write the log back as SQLite does by itself: after a commit, and what fails then is ignored.
