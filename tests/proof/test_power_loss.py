@@ -47,7 +47,8 @@ def test_no_acknowledged_row_is_missing_after_a_power_loss(
     say(
         f"power-loss images, FULL: {total['images']:,} of {total['stories']} stories with "
         f"{total['commits']:,} commits, {total['with_unanswered']} with an unanswered batch whole, "
-        f"{total['taken_up']} taken up to the end, 0 lost acknowledgements"
+        f"{total['taken_up']} taken up to the end, after {total['failed_syncs']} failed syncs among others, "
+        "0 lost acknowledgements"
     )
     assert total["images"] >= share * JOBS
     assert total["older"] == 0
@@ -114,3 +115,22 @@ def test_the_disk_writes_down_what_sqlite_does(tmp_path: Path) -> None:
         connection.close()
     finally:
         disk.unregister()
+
+
+def test_a_later_sync_says_nothing_of_what_a_failed_one_should_have_covered() -> None:
+    """The system has given it up: it may be there in part, and never more."""
+    write, more = ("write", 1, 0, b"x" * 512), ("write", 1, 512, b"y" * 512)
+    found = set()
+    for seed in range(30):
+        made = Platter(random.Random(seed))
+        for op in (
+            ("link", 1, "a"),
+            ("folder", None, None),
+            write,
+            ("forget", 1, None),
+            more,
+            ("sync", 1, None),
+        ):
+            made.apply((*op, *[None] * (4 - len(op))))
+        found.add((made.image(random.Random(0))["a"])[:512])
+    assert found == {bytes(512), b"x" * 512}
