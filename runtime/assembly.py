@@ -34,7 +34,7 @@ from perdure.runtime.callbacks import StepCallback, call_back
 from perdure.runtime.language import Workflow
 from perdure.runtime.plans import Plans
 from perdure.runtime.seams import Seams
-from perdure.store.protocol import Store
+from perdure.store.protocol import Audible, Store
 from perdure.store.writes import Renew
 
 IN_MEMORY = ":memory:"  # no other process can see such a store, so there is no bell to hang
@@ -216,6 +216,9 @@ async def _at_work(
         membership.on_company = lease.note_company
         membership.on_lost = executions.doubt
         rung.connect(helpers, executions, recovery, lease)
+        stack.callback(rung.disconnect)
+        if isinstance(blueprint.store, Audible):
+            blueprint.store.hear(on_mail=rung.mail, on_work=rung.sweep, on_doubt=rung.doubt)
         beating.start_soon(lease.run, name="lease")
         if blueprint.recovers:
             helpers.start_soon(recovery.run, name="recovery")
@@ -244,6 +247,21 @@ class _Rung:
         if self._parts is not None:
             helpers, executions, *_ = self._parts
             helpers.start_soon(executions.ring, execution_id)
+
+    def disconnect(self) -> None:
+        self._parts = None
+
+    def mail(self, execution_id: str) -> None:
+        """Somebody tells everybody: it concerns whoever performs the execution."""
+        if self._parts is not None and self._parts[1].has(execution_id):
+            self.ring(execution_id)
+
+    def doubt(self) -> None:
+        """Something may have been rung that nobody could hear."""
+        if self._parts is not None:
+            helpers, executions, *_ = self._parts
+            helpers.start_soon(executions.ring_all)
+            self.sweep()
 
     def sweep(self) -> None:
         if self._parts is not None:

@@ -15,9 +15,9 @@ been silent is for the observer's own clock to say, so clocks that differ or jum
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from perdure.store.errors import PerdureError
 from perdure.store.records import (
@@ -98,6 +98,10 @@ class Store(Protocol):
 
     async def inbox(self, *, runner_no: int | None) -> list[Message]:
         """Messages not applied yet to executions this runner (None: nobody) owns, oldest first."""
+        ...
+
+    async def mail(self, *, runner_no: int) -> list[str]:
+        """Ids of the executions of this runner that have messages not applied yet."""
         ...
 
     async def applied(self, execution_id: str, command_id: str) -> int | None:
@@ -186,4 +190,18 @@ class Store(Protocol):
 
     async def verify(self, execution_id: str | None = None) -> list[str]:
         """Check the store (and one execution) for damage; a sentence for each thing found."""
+        ...
+
+
+@runtime_checkable
+class Audible(Protocol):
+    """A store that tells each process what others have left for it."""
+
+    def hear(
+        self, *, on_mail: Callable[[str], None], on_work: Callable[[], None], on_doubt: Callable[[], None]
+    ) -> None:
+        """Call `on_mail` with the id of an execution that has a message, `on_work` when something is left.
+
+        `on_doubt`, every few seconds, says that rings may have gone unheard. Ends with `close`.
+        """
         ...

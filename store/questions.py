@@ -70,6 +70,10 @@ class Questions(ABC):
         """Messages not applied yet to executions this runner (None: nobody) owns, oldest first."""
         return await self._ask(reads.inbox(runner_no))
 
+    async def mail(self, *, runner_no: int) -> list[str]:
+        """Ids of the executions of this runner that have messages not applied yet."""
+        return await self._ask(reads.mail(runner_no))
+
     async def applied(self, execution_id: str, command_id: str) -> int | None:
         """The version in which the execution applied that command; None if it never has."""
         return await self._ask(reads.applied(execution_id, command_id))

@@ -116,6 +116,19 @@ def inbox(runner_no: int | None) -> Script[list[Message]]:
     return list(map(rows.message, found))
 
 
+def mail(runner_no: int) -> Script[list[str]]:
+    """Ids of the executions of this runner that have messages not applied yet."""
+    found = yield MAIL, (runner_no, PAGE_MAX)
+    return [row[0] for row in found]
+
+
+MAIL = """
+SELECT DISTINCT e.id FROM workflow_messages m INDEXED BY workflow_messages_unapplied
+CROSS JOIN workflow_executions e ON e.no = m.execution_no
+WHERE m.applied_version IS NULL AND e.runner_no = ? LIMIT ?
+"""
+
+
 def applied(execution_id: str, command_id: str) -> Script[int | None]:
     """The version in which the execution applied that command; None if it never has."""
     row = (

@@ -7,7 +7,7 @@ asks for a commit that does not wait for the disk, and may lose the last moments
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 import anyio
@@ -16,6 +16,7 @@ import asyncpg
 from perdure.store.errors import StoreClosed, StoreError
 from perdure.store.postgres import batch, migrate
 from perdure.store.postgres.address import Address
+from perdure.store.postgres.bell import Bell, Listener
 from perdure.store.postgres.dialect import dialect
 from perdure.store.postgres.link import Link
 from perdure.store.postgres.translate import is_lost, translated
@@ -47,6 +48,7 @@ class PostgresStore(Questions):
         self._readers = [
             Link(self._address, translate, default_transaction_read_only="on") for _ in range(READERS)
         ]
+        self._bell = Bell(self._address)
         self._idle: asyncio.LifoQueue[Link] = asyncio.LifoQueue()
         self._last_commit: asyncio.Task[list[Answer]] | None = None
         self._is_open = False
@@ -71,6 +73,7 @@ class PostgresStore(Questions):
         self._is_open = False
         if self._last_commit is not None:
             await asyncio.wait([self._last_commit])
+        await self._bell.close()
         for link in (self._writer, *self._readers):
             await link.close()
 
@@ -88,7 +91,17 @@ class PostgresStore(Questions):
     ) -> list[Answer]:
         if before is not None:
             await asyncio.wait([before])
-        return await batch.commit(self._writer, writes) if writes else []
+        if not writes:
+            return []
+        answers = await batch.commit(self._writer, writes)
+        self._bell.ring(writes, answers)
+        return answers
+
+    def hear(
+        self, *, on_mail: Callable[[str], None], on_work: Callable[[], None], on_doubt: Callable[[], None]
+    ) -> None:
+        """Listen for what other processes have left; see `protocol.Audible`."""
+        self._bell.hear(Listener(on_mail=on_mail, on_work=on_work, on_doubt=on_doubt))
 
     def advice(self) -> list[str]:
         """What the operator of this store should know; empty when all is well."""

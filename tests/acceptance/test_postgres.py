@@ -125,6 +125,32 @@ def test_the_server_is_stopped_again_and_again_and_the_results_are_exact(tmp_pat
 
 
 @pytest.mark.anyio
+async def test_a_command_reaches_a_runner_whose_socket_cannot_be_seen(postgres_url: str, monkeypatch):
+    """As from another machine: the database rings, long before anybody would look by itself."""
+    monkeypatch.delattr(asyncio, "start_unix_server")
+    resting = Workflow("resting")
+
+    @resting.step
+    async def rest() -> None:
+        await asyncio.sleep(60)
+
+    async with (
+        Runtime(postgres_url, workflows=[resting], kind="worker") as worker,
+        Runtime(postgres_url, kind="client") as client,
+    ):
+        assert worker.machine.membership.id != client.machine.membership.id
+        handle = await client.start("resting", detach=True)
+        async with asyncio.timeout(10):
+            while (await client.store.summary(handle.id)).steps_running == 0:  # noqa: ASYNC110  another process
+                await asyncio.sleep(0.01)
+        begun = time.monotonic()
+        await handle.pause(mode="interrupt")
+        took_s = time.monotonic() - begun
+        print(f"paused after {took_s * 1000:.0f} ms")
+        assert took_s < 4  # the safety net alone would take up to five seconds
+
+
+@pytest.mark.anyio
 async def test_a_commit_whose_answer_is_lost_is_read_back(postgres_server: str, postgres_url: str):
     """The line is cut between COMMIT and its answer, at every third commit, until it has happened often."""
     counting = Workflow("counting")

@@ -133,3 +133,16 @@ async def test_a_runner_sees_the_messages_of_its_executions_oldest_first(book):
     assert [m.no for m in await book.store.inbox(runner_no=runner_no)] == [numbers[0], numbers[2]]
     assert [m.no for m in await book.store.inbox(runner_no=None)] == [numbers[1]]
     assert await book.store.message(99) is None
+
+
+async def test_a_runner_is_told_which_of_its_executions_have_mail(book):
+    """Each once, however much there is; what was applied is no mail any more."""
+    runner_no = await book.register()
+    mine, _ = await book.start("mine", runner_no=runner_no), await book.start("other")
+    for number in range(3):
+        await book.write(book.post("mine", command_id=f"c{number}"))
+    await book.write(book.post("other"))
+    assert await book.store.mail(runner_no=runner_no) == ["mine"]
+    waiting = await book.store.inbox(runner_no=runner_no)
+    await book.move(mine, messages=tuple(MessageWrite(message.no, None) for message in waiting))
+    assert await book.store.mail(runner_no=runner_no) == []
