@@ -176,12 +176,15 @@ class Execution:
         On an execution that is still coming to rest, the pause is called off. After a `pause` of
         this handle that the end overtook, it returns that end again.
         """
-        if self._overtaken is not None:
-            overtaken, self._overtaken = self._overtaken, None
-            return overtaken
+        overtaken, self._overtaken = self._overtaken, None
         patch = None if data is None else _plain(data, "the resume data")
         command = Resume(id=self._id(command_id), by=by, expected_version=expected_version, data=patch)
-        return (await self._ask(command)).state
+        try:
+            return (await self._ask(command)).state
+        except IllegalTransition as error:
+            if overtaken is None or error.state != overtaken:
+                raise
+            return overtaken
 
     async def cancel(
         self,

@@ -135,6 +135,11 @@ class HostLoop(asyncio.SelectorEventLoop, HoldableLoop):
             process.tasks.add(task)
         return task
 
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Report an error that came out of a callback, unless it is the end of a process."""
+        if not isinstance(context.get("exception"), Killed):
+            super().call_exception_handler(context)
+
     def freeze(self, process: VirtualProcess) -> list[object]:
         """Let nothing of the process run again; answers what must be kept so that nothing unwinds."""
         self._outside.pop(process, None)

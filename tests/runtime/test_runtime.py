@@ -150,6 +150,20 @@ def test_a_pause_that_the_end_overtakes_returns_the_end_and_so_does_resume() -> 
     virtually(scenario)
 
 
+def test_a_resume_after_the_end_was_reopened_goes_on() -> None:
+    """The end that overtook a pause is history once somebody has gone back to a checkpoint."""
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(order(), {"item": "lamp"}, timeout=2.8)
+        await execution.checkpoint(label="here")
+        await anyio.sleep(2.5)
+        assert await execution.pause() is State.FAILED
+        assert await execution.restore("here") is State.PAUSED
+        assert await execution.resume() is State.EXECUTING
+
+    virtually(scenario)
+
+
 def test_a_resume_while_pausing_calls_the_pause_off() -> None:
     """And whoever paused is told where that left the execution."""
 

@@ -118,6 +118,23 @@ def test_a_process_that_catches_everything_is_dead_all_the_same() -> None:
     assert heard == []
 
 
+def test_a_process_may_be_killed_in_a_callback_of_the_loop(caplog: pytest.LogCaptureFixture) -> None:
+    """Where there is no task to end; nothing is reported as an error."""
+
+    async def main() -> None:
+        process = VirtualProcess("one")
+
+        async def work() -> None:
+            asyncio.get_running_loop().call_soon(process.kill)
+            await anyio.sleep(100)
+
+        with pytest.raises(ProcessDied):
+            await process.run(work)
+
+    run_virtual(main)
+    assert caplog.records == []
+
+
 def test_others_go_on_when_a_process_dies() -> None:
     """Only what it has started belongs to it."""
 
