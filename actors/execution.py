@@ -315,13 +315,11 @@ class ExecutionActor(Actor[ExecutionMessage]):
 
     async def _answer_repeated(self, askers: list[Asker], answer: Answer) -> None:
         """Answer who asked for what was done before; who waits for a rest goes on waiting."""
-        orders: list[Order] = []
         for asker in askers:
             if asker.reply is not None:
-                orders.append(Respond(asker.reply, answer))
+                asker.reply.answer(answer)
             elif asker.message_no is not None:
-                orders.append(Refuse(asker.message_no, encode(answer)))
-        await self._carry_out(orders)
+                await self._carry_out([Refuse(asker.message_no, encode(answer))])
 
     # ---- acting ------------------------------------------------------------------------------
 
