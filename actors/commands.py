@@ -129,7 +129,7 @@ def restore(turn: Turn, command: AnyCommand, point: RestorePoint, asker: Asker) 
         turn.set_context(point.context, encode(point.context))
         turn.note("context_updated", data=replacement)
     if turn.before in TERMINAL:
-        turn.set_remaining(state.plan.timeout_ms)
+        turn.set_remaining(state.timeout_ms)
     turn.set_error(None)
     turn.note(
         "checkpoint_restored",
@@ -233,8 +233,8 @@ def _retry(turn: Turn, command: Retry) -> None:
             _reopen(turn, step_no, new_lineage=False)
     state.reindex()
     turn.become(State.SCHEDULING)
-    if state.plan.timeout_ms is not None:
-        turn.set_deadline(turn.now + state.plan.timeout_ms)
+    if state.timeout_ms is not None:
+        turn.set_deadline(turn.now + state.timeout_ms)
     schedule.enter_first(turn)
 
 

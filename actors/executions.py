@@ -181,9 +181,9 @@ class Executions:
         if new.is_detached or not self.has_room:
             return await self._enqueue(new)
         state = ExecutionState(new.plan, execution_id=new.id, trace_id=new.trace_id, context=new.context)
-        turn = Turn(state, now=self._services.now_ms(), is_alone=self._services.slots.taken == 0)
         if new.timeout_ms is not None:
-            turn.set_deadline(turn.now + new.timeout_ms)
+            state.timeout_ms = new.timeout_ms
+        turn = Turn(state, now=self._services.now_ms(), is_alone=self._services.slots.taken == 0)
         planner.begin(turn)
         planner.proceed(turn)
         start = first_write(new, turn)
@@ -229,7 +229,6 @@ class Executions:
     async def _enqueue(self, new: NewExecution) -> bool:
         """Make it durable, owned by nobody, for whoever has room."""
         start = start_write(new, State.IDLE, at=self._services.now_ms())
-        start = msgspec.structs.replace(start, remaining_ms=new.timeout_ms)
         is_new = await has_started(self._services.writer.submit(start))
         self._on_room()
         return is_new

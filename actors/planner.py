@@ -38,7 +38,7 @@ def begin(turn: Turn) -> None:
     state = turn.state
     turn.become(State.SCHEDULING)
     turn.note("workflow_started", data={"workflow": state.plan.workflow, "revision": state.plan.revision})
-    timeout_ms = state.plan.timeout_ms if state.remaining_ms is None else state.remaining_ms
+    timeout_ms = state.timeout_ms if state.remaining_ms is None else state.remaining_ms
     if timeout_ms is not None and state.deadline_at is None:
         turn.set_deadline(turn.now + timeout_ms)
         turn.set_remaining(None)

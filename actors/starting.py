@@ -45,6 +45,7 @@ def start_write(new: NewExecution, state: State, *, at: int) -> Start:
         context=encode(new.context),
         deadline_at=None,
         remaining_ms=None,
+        timeout_ms=new.timeout_ms,
         at=at,
         delta=Delta(),
     )

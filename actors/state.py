@@ -120,6 +120,7 @@ class ExecutionState:
         "started_at",
         "state",
         "steps",
+        "timeout_ms",
         "trace_id",
         "unmet",
         "version",
@@ -140,6 +141,7 @@ class ExecutionState:
         self.error: Error | None = None
         self.deadline_at: int | None = None
         self.remaining_ms: int | None = None
+        self.timeout_ms = plan.timeout_ms  # of the whole execution, each time it is opened
         self.pause_mode: str | None = None
         self.resume_count = 0
         self.started_at: int | None = None
@@ -168,6 +170,8 @@ class ExecutionState:
         self.error = execution.error
         self.deadline_at = _ms(execution.deadline_at)
         self.remaining_ms = execution.remaining_ms
+        if execution.timeout_ms is not None:
+            self.timeout_ms = execution.timeout_ms
         self.pause_mode = execution.pause_mode
         self.resume_count = execution.resume_count
         self.started_at = _ms(execution.started_at)

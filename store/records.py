@@ -89,6 +89,7 @@ class Execution(Record, frozen=True, kw_only=True):
     updated_at: datetime
     deadline_at: datetime | None
     remaining_ms: int | None
+    timeout_ms: int | None = None  # its own, where it is not the workflow's
 
     @property
     def status(self) -> Status:

@@ -40,7 +40,7 @@ SELECT e.no, e.id, w.name, e.workflow_no, w.revision, w.version, e.state, e.vers
        e.priority, e.triggered_by, e.parent_id, e.trace_id, e.agents,
        coalesce(c.patched_context, c.context), e.error, e.resume_count, e.pause_mode, e.paused_by,
        e.created_at, e.started_at, e.paused_at, e.finished_at, e.updated_at, e.deadline_at, e.remaining_ms,
-       e.pause_reason
+       e.pause_reason, e.timeout_ms
 FROM workflow_executions e
 JOIN workflows w ON w.no = e.workflow_no
 JOIN workflow_contexts c ON c.execution_no = e.no
@@ -158,6 +158,7 @@ def execution(row: Row) -> Execution:
         deadline_at=maybe_moment(row[25]),
         remaining_ms=row[26],
         pause_reason=row[27],
+        timeout_ms=row[28],
     )
 
 

@@ -28,8 +28,8 @@ from perdure.store.writes import CHANGEABLE, Change, Changed, Claim, Start, Star
 INSERT_EXECUTION: Final = """
 INSERT INTO workflow_executions (id, workflow_no, state, version, epoch, runner_no, priority, updated_at,
     created_at, started_at, deadline_at, remaining_ms, triggered_by, parent_id, trace_id, agents,
-    finished_at, error)
-VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    finished_at, error, timeout_ms)
+VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 INSERT_CONTEXT: Final = "INSERT INTO workflow_contexts (execution_no, context) VALUES (?, ?)"
@@ -85,6 +85,7 @@ def inserted_execution(write: Start) -> delta.Row:
         write.agents,
         write.finished_at,
         delta.text(write.error, "an error"),
+        write.timeout_ms,
     )
 
 

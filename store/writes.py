@@ -156,6 +156,7 @@ class Start(Write, frozen=True, kw_only=True):
     delta: Delta
     finished_at: int | None = None  # of one that came to its end in the very change that began it
     error: bytes | None = None
+    timeout_ms: int | None = None  # its own, where it is not the workflow's
 
 
 class Change(Write, frozen=True, kw_only=True):

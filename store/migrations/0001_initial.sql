@@ -76,6 +76,7 @@ CREATE TABLE workflow_executions (
     finished_at  INTEGER,
     deadline_at  INTEGER,
     remaining_ms INTEGER,
+    timeout_ms   INTEGER,
     resume_count INTEGER NOT NULL DEFAULT 0,
     triggered_by TEXT,
     parent_id    TEXT,

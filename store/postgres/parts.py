@@ -26,6 +26,7 @@ COLUMNS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("agents", "text"),
         ("finished_at", "bigint"),
         ("error", "text"),
+        ("timeout_ms", "bigint"),
         ("context", "text"),
     ),
     "change": (
@@ -156,9 +157,9 @@ WRITES: Final[dict[str, tuple[str, ...]]] = {
         """
         start_done AS (INSERT INTO {s}.workflow_executions (no, id, workflow_no, state, version, epoch,
         runner_no, priority, updated_at, created_at, started_at, deadline_at, remaining_ms, triggered_by,
-        parent_id, trace_id, agents, finished_at, error) SELECT no, id, workflow_no, state, 1, epoch,
-        runner_no, priority, updated_at, created_at, started_at, deadline_at, remaining_ms, triggered_by,
-        parent_id, trace_id, agents, finished_at, error FROM start_)
+        parent_id, trace_id, agents, finished_at, error, timeout_ms) SELECT no, id, workflow_no, state, 1,
+        epoch, runner_no, priority, updated_at, created_at, started_at, deadline_at, remaining_ms,
+        triggered_by, parent_id, trace_id, agents, finished_at, error, timeout_ms FROM start_)
         """,
         """
         start_context AS (INSERT INTO {s}.workflow_contexts (execution_no, context) SELECT no, context

@@ -1154,3 +1154,34 @@ def test_many_events_at_once_do_not_stop_a_follower() -> None:
         assert sum(event.type == "step_completed" for event in seen) == 1501
 
     virtually(scenario, agents=agents)
+
+
+@pytest.mark.parametrize("reopen", ["retry", "restore"])
+def test_a_time_limit_of_its_own_is_kept_when_an_execution_is_reopened(reopen: str, tmp_path: Path) -> None:
+    """What `start(timeout=…)` said holds each time it is opened, in another process, too."""
+    hangs = Workflow("hangs", timeout=5)
+
+    @hangs.step
+    async def forever() -> None:
+        await anyio.sleep_forever()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with VirtualRuntime(tmp_path / "limit.db", seed=1) as runtime:
+            execution = await runtime.start(hangs, {}, id="e", timeout=100)
+            await execution.checkpoint(label="here")
+            await execution.result(check=False)
+            assert 99 < loop.time() < 102
+        async with VirtualRuntime(tmp_path / "limit.db", workflows=[hangs], seed=2) as runtime:
+            execution = await runtime.execution("e")
+            begun = loop.time()
+            if reopen == "retry":
+                await execution.retry()
+            else:
+                await execution.restore("here")
+                await execution.resume()
+            with pytest.raises(ExecutionTimeout):
+                await execution.result()
+            assert 99 < loop.time() - begun < 102
+
+    run_virtual(main)

@@ -76,6 +76,7 @@ CREATE TABLE workflow_executions (
     finished_at  bigint,
     deadline_at  bigint,
     remaining_ms bigint,
+    timeout_ms bigint,
     resume_count bigint  NOT NULL DEFAULT 0,
     triggered_by text,
     parent_id    text,
