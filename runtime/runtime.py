@@ -28,6 +28,7 @@ from perdure.runtime.execution import Execution
 from perdure.runtime.language import Workflow, check_context
 from perdure.runtime.language.conditions import EXTRA, ConditionsNotInstalled
 from perdure.runtime.plans import Revision
+from perdure.runtime.schedules import Keeper, Schedules, keeper_of
 from perdure.runtime.seams import Seams, system_seams
 from perdure.runtime.trace import normalise
 from perdure.store import SQLiteStore, store_at
@@ -98,6 +99,7 @@ class Runtime:
             on_step_complete=on_step_complete,
         )
         self._stack: AsyncExitStack | None = None
+        self._keeper: Keeper | None = None
         self.machine: Machine
 
     @classmethod
@@ -128,6 +130,12 @@ class Runtime:
             raise RuntimeClosed("this runtime is open already: make another one")
         async with AsyncExitStack() as stack:
             self.machine = await stack.enter_async_context(assemble(self._blueprint))
+            keeper = keeper_of(self)
+            if self._blueprint.recovers and self._blueprint.performs:
+                keeping = await stack.enter_async_context(anyio.create_task_group())
+                stack.callback(keeping.cancel_scope.cancel)
+                keeping.start_soon(keeper.run, name="schedules")
+            self._keeper = keeper
             self._stack = stack.pop_all()
         return self
 
@@ -142,6 +150,12 @@ class Runtime:
         stack, self._stack = self._stack, None
         if stack is not None:
             await stack.__aexit__(None, None, None)
+
+    @property
+    def schedules(self) -> Schedules:
+        """What starts by itself: add, list, pause, trigger and remove schedules."""
+        self.check_open()
+        return Schedules(self)
 
     # ---- workflows -----------------------------------------------------------------------------
 
@@ -296,8 +310,10 @@ class Runtime:
         return any(runner.kind in WORKERS for runner in await self.machine.membership.living())
 
     async def ring_workers(self) -> None:
-        """Tell such processes that there may be work."""
+        """Tell such processes, and this one, that there may be work."""
         self.check_open()
+        if self._keeper is not None:
+            self._keeper.ask()
         await self.machine.membership.ring_workers()
 
     async def backup(self, target: str | Path, *, overwrite: bool = False) -> Backup:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.store import transitions
+from perdure.store import schedules, transitions
 from perdure.store.delta import text
 from perdure.store.errors import IllegalTransition, MailboxFull, NotFound
 from perdure.store.records import INBOX_MAX
@@ -21,10 +21,13 @@ from perdure.store.writes import (
     Change,
     Claim,
     DeleteExecution,
+    DeleteSchedule,
     DeleteWorkflow,
     Deregister,
+    MoveSchedule,
     Post,
     Publish,
+    PutSchedule,
     Register,
     Release,
     Renew,
@@ -278,4 +281,7 @@ APPLY: Final[dict[type[Write], Callable[[Any], Script[Any]]]] = {
     DeleteExecution: delete_execution,
     DeleteWorkflow: delete_workflow,
     UpdateExecution: update_execution,
+    PutSchedule: schedules.put,
+    MoveSchedule: schedules.move,
+    DeleteSchedule: schedules.delete,
 }

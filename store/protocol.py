@@ -26,9 +26,11 @@ from perdure.store.records import (
     Event,
     Execution,
     ExecutionSummary,
+    Firing,
     Loaded,
     Message,
     Runner,
+    Schedule,
     Step,
     Workflow,
     WorkflowStatistics,
@@ -120,6 +122,14 @@ class Store(Protocol):
         """How many executions each runner owns, by its `no`; who owns none is not in it."""
         ...
 
+    async def schedules_due(self, *, before: int, limit: int) -> list[Schedule]:
+        """Schedules not paused that have something to decide by that time (ms), the longest due first."""
+        ...
+
+    async def next_schedule_due(self) -> int | None:
+        """When (ms) the next schedule that is not paused has something to decide."""
+        ...
+
     # ---- what people read -------------------------------------------------------------------
     async def execution(self, execution_id: str) -> Execution | None:
         """One execution, or None."""
@@ -182,6 +192,18 @@ class Store(Protocol):
 
     async def steps(self, workflow_no: int) -> list[Step]:
         """The nodes of one revision, in step order."""
+        ...
+
+    async def schedules(self, *, workflow: str | None = None) -> list[Schedule]:
+        """Schedules by id, of one workflow or all."""
+        ...
+
+    async def schedule(self, id: str) -> Schedule | None:
+        """One schedule, or None."""
+        ...
+
+    async def firings(self, id: str, *, limit: int = 50) -> list[Firing]:
+        """What became of a schedule's moments, newest first."""
         ...
 
     async def statistics(self, *, workflow: str | None = None) -> list[WorkflowStatistics]:

@@ -6,16 +6,18 @@ from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import Any, TypeVar
 
-from perdure.store import pages, reads
+from perdure.store import pages, reads, schedules
 from perdure.store.records import (
     Attempt,
     Checkpoint,
     Event,
     Execution,
     ExecutionSummary,
+    Firing,
     Loaded,
     Message,
     Runner,
+    Schedule,
     Step,
     Workflow,
     WorkflowStatistics,
@@ -90,6 +92,14 @@ class Questions(ABC):
         """How many executions each runner owns, by its `no`."""
         return await self._ask(reads.held())
 
+    async def schedules_due(self, *, before: int, limit: int) -> list[Schedule]:
+        """Schedules that have something to decide by that time, the longest due first."""
+        return await self._ask(schedules.due(before, limit))
+
+    async def next_schedule_due(self) -> int | None:
+        """When the next of them has something to decide."""
+        return await self._ask(schedules.next_due())
+
     # ---- what people read ----------------------------------------------------------------------
 
     async def execution(self, execution_id: str) -> Execution | None:
@@ -154,6 +164,18 @@ class Questions(ABC):
     async def steps(self, workflow_no: int) -> list[Step]:
         """The nodes of one revision, in step order."""
         return await self._ask(pages.steps(workflow_no))
+
+    async def schedules(self, *, workflow: str | None = None) -> list[Schedule]:
+        """Schedules by id, of one workflow or all."""
+        return await self._ask(schedules.schedules(workflow))
+
+    async def schedule(self, id: str) -> Schedule | None:
+        """One schedule, or None."""
+        return await self._ask(schedules.schedule(id))
+
+    async def firings(self, id: str, *, limit: int = 50) -> list[Firing]:
+        """What became of a schedule's moments, newest first."""
+        return await self._ask(schedules.firings(id, limit))
 
     async def statistics(self, *, workflow: str | None = None) -> list[WorkflowStatistics]:
         """How the executions of each workflow have fared."""

@@ -198,6 +198,38 @@ class Runner(Record, frozen=True, kw_only=True):
     lease_ms: int = LEASE_MS
 
 
+class Schedule(Record, frozen=True, kw_only=True):
+    """When a workflow starts by itself. `rule` is the compiler's; the store only keeps it.
+
+    Every moment up to `considered_at` has been decided; `pending` are moments (ms) that wait for the
+    execution before them to end.
+    """
+
+    no: int
+    id: str
+    workflow: str
+    rule: dict[str, Any]
+    is_declared: bool
+    is_paused: bool
+    version: int
+    considered_at: datetime
+    next_at: datetime | None
+    pending: tuple[int, ...]
+    last_execution: str | None
+    created_at: datetime
+
+
+class Firing(Record, frozen=True, kw_only=True):
+    """What became of a schedule's moment, or `count` in a row: `started`, `queued`, `skipped`, `missed`."""
+
+    schedule: str
+    due_at: datetime
+    decision: str
+    count: int
+    execution_id: str | None
+    decided_at: datetime
+
+
 class Loaded(Record, frozen=True, kw_only=True):
     """All that is needed to take up an execution where it was left."""
 

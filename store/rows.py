@@ -122,6 +122,11 @@ def moment(ms: int) -> datetime:
         raise StoreCorrupt(f"{ms!r} in the store is not a time in milliseconds: run verify") from error
 
 
+def milliseconds(at: datetime) -> int:
+    """A time as it is stored, exactly."""
+    return (at - EPOCH) // timedelta(milliseconds=1)
+
+
 def maybe_moment(ms: int | None) -> datetime | None:
     """A stored time that may not have come yet."""
     return None if ms is None else moment(ms)

@@ -1,0 +1,207 @@
+"""The door to schedules: `runtime.schedules.add("nightly", "report", cron="0 2 * * *")` and the rest."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from perdure.runtime.arguments import InvalidArgument
+from perdure.runtime.schedules.keeper import Keeper
+from perdure.runtime.schedules.policy import MOMENTS_MAX, execution_id, next_at, upcoming
+from perdure.runtime.schedules.rule import Rule, rule_of
+from perdure.runtime.schedules.timetable import moments
+from perdure.store.codec import encode
+from perdure.store.errors import Conflict, IllegalTransition, NotFound
+from perdure.store.records import Firing, Schedule
+from perdure.store.rows import milliseconds, moment
+from perdure.store.writes import DeleteSchedule, FiringWrite, MoveSchedule, PutSchedule, is_id
+
+if TYPE_CHECKING:
+    from perdure.runtime.execution import Execution
+    from perdure.runtime.runtime import Runtime
+
+ID_MAX: Final = 96  # characters; what a schedule starts is called after it and the moment
+TRIES: Final = 20  # a schedule that fires all the time may move just as it is being changed
+
+
+class Schedules:
+    """All schedules of a store. Every change is durable when it returns."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        """Made by `Runtime.schedules`."""
+        self._runtime = runtime
+
+    async def add(self, id: str, workflow: str, **rule: Any) -> Schedule:
+        """Start the active revision of `workflow` by itself; a schedule of that id gets the new rule.
+
+        `cron` with `timezone` (default UTC), or `every`; `missed` (`skip`, `latest`, `all`) within
+        `missedWindow` (default one day); `overlap` (`skip`, `queue`, `replace`, `allow`); `jitter`;
+        `input`, the context. Lengths of time are texts such as `15m`, milliseconds or timedeltas.
+
+        Raises InvalidArgument, NotFound when no such workflow is published.
+        """
+        if not is_id(id) or len(id) > ID_MAX:
+            raise InvalidArgument(
+                f"a schedule may not be called {id!r:.99}: give 1 to {ID_MAX} letters, digits, '.', '_', '-'"
+            )
+        parsed = rule_of(rule)
+        await self._runtime.workflow(workflow)
+        now = self._now_ms()
+        await self._write(
+            PutSchedule(
+                id=id,
+                workflow=workflow,
+                rule=encode(msgspec.to_builtins(parsed), what="the rule of the schedule"),
+                is_declared=False,
+                next_at=next_at(parsed, schedule_id=id, after=now),
+                at=now,
+            )
+        )
+        await self._runtime.ring_workers()
+        return await self.get(id)
+
+    async def list(self, *, workflow: str | None = None) -> list[Schedule]:
+        """Schedules by id, of one workflow or all."""
+        return await self._runtime.store.schedules(workflow=workflow)
+
+    async def get(self, id: str) -> Schedule:
+        """One schedule. Raises NotFound."""
+        found = await self._runtime.store.schedule(id)
+        if found is None:
+            known = [one.id for one in await self.list()]
+            hint = f"there are: {', '.join(known[:10])}" if known else "there is none yet"
+            raise NotFound("schedule", id, hint=hint)
+        return found
+
+    async def next(self, id: str, *, count: int = 10) -> builtins.list[datetime]:
+        """When it will start the next `count` executions. Raises NotFound."""
+        schedule = await self.get(id)
+        return [
+            moment(ms) for ms in upcoming(_rule(schedule), schedule_id=id, after=self._now_ms(), count=count)
+        ]
+
+    async def history(self, id: str, *, limit: int = 50) -> builtins.list[Firing]:
+        """What became of its moments, newest first. Raises NotFound."""
+        await self.get(id)
+        return await self._runtime.store.firings(id, limit=limit)
+
+    async def pause(self, id: str) -> None:
+        """Let it start nothing until it is resumed; paused already is paused. Raises NotFound."""
+        await self._set_paused(id, is_paused=True)
+
+    async def resume(self, id: str) -> None:
+        """Let it go on from now: what fell into the pause is recorded as skipped. Raises NotFound."""
+        await self._set_paused(id, is_paused=False)
+        await self._runtime.ring_workers()
+
+    async def trigger(self, id: str) -> Execution:
+        """Start an execution now, beside the moments of the rule. Raises NotFound."""
+        schedule = await self.get(id)
+        wanted = f"{id[:60]}.{self._runtime.seams.new_id()}"
+        return await _start(self._runtime, schedule, _rule(schedule), wanted)
+
+    async def backfill(self, id: str, *, start: datetime, end: datetime) -> builtins.list[Execution]:
+        """Start an execution for each moment from `start` to `end`; a moment that has one keeps it.
+
+        Raises NotFound, InvalidArgument when there are more than MOMENTS_MAX of them.
+        """
+        schedule = await self.get(id)
+        rule = _rule(schedule)
+        found = list(_between(rule, start=milliseconds(start), end=milliseconds(end)))
+        if len(found) > MOMENTS_MAX:
+            raise InvalidArgument(f"there are more than {MOMENTS_MAX:,} moments in between: take a part")
+        return [await _start(self._runtime, schedule, rule, execution_id(id, one)) for one in found]
+
+    async def remove(self, id: str) -> None:
+        """Delete it; what it has started goes on. Raises NotFound."""
+        await self.get(id)
+        await self._write(DeleteSchedule(id=id))
+
+    async def _set_paused(self, id_: str, *, is_paused: bool) -> None:
+        for _ in range(TRIES):
+            schedule = await self.get(id_)
+            if schedule.is_paused == is_paused:
+                return
+            try:
+                await self._write(_pause(schedule, is_paused=is_paused, now=self._now_ms()))
+            except Conflict:
+                continue
+            return
+        raise IllegalTransition(id_, kind="schedule", state="moving all the time", command="pause")
+
+    async def _write(self, write: PutSchedule | MoveSchedule | DeleteSchedule) -> None:
+        await self._runtime.machine.services.writer.write(write)
+
+    def _now_ms(self) -> int:
+        return self._runtime.machine.services.now_ms()
+
+
+def keeper_of(runtime: Runtime) -> Keeper:
+    """What keeps the schedules of that runtime's store; its machine has been assembled."""
+    services = runtime.machine.services
+
+    async def start(schedule: Schedule, rule: Rule, id_: str) -> None:
+        await _start(runtime, schedule, rule, id_)
+
+    async def cancel(id_: str, schedule_id: str) -> None:
+        execution = await runtime.execution(id_)
+        try:
+            await execution.cancel(by=f"schedule:{schedule_id}", reason="replaced by the next one")
+        except IllegalTransition:
+            return  # it has ended by itself
+
+    return Keeper(
+        services.store, services.writer, services.alarms, now_ms=services.now_ms, start=start, cancel=cancel
+    )
+
+
+async def _start(runtime: Runtime, schedule: Schedule, rule: Rule, id_: str) -> Execution:
+    """Start it here, or leave it to a runner that has the code."""
+    revision = await runtime.machine.plans.active(schedule.workflow)
+    return await runtime.start(
+        schedule.workflow,
+        rule.input,
+        id=id_,
+        triggered_by=f"schedule:{schedule.id}",
+        detach=not revision.plan.is_performable,
+    )
+
+
+def _pause(schedule: Schedule, *, is_paused: bool, now: int) -> MoveSchedule:
+    """The move that pauses or resumes it; what fell into the pause is decided with it."""
+    rule = _rule(schedule)
+    considered_at = milliseconds(schedule.considered_at)
+    skipped = [] if is_paused else list(_between(rule, start=considered_at + 1, end=now))
+    return MoveSchedule(
+        id=schedule.id,
+        version=schedule.version,
+        considered_at=considered_at if is_paused else now,
+        next_at=next_at(rule, schedule_id=schedule.id, after=now),
+        is_paused=is_paused,
+        pending=schedule.pending,
+        last_execution=None,
+        firings=(FiringWrite(skipped[0], "skipped", None, len(skipped)),) if skipped else (),
+        at=now,
+    )
+
+
+def _between(rule: Rule, *, start: int, end: int) -> Iterator[int]:
+    """The moments from `start` to `end`, at most one more than MOMENTS_MAX."""
+    for count, one in enumerate(takewhile(lambda ms: ms <= end, moments(rule, after=start - 1))):
+        if count > MOMENTS_MAX:
+            return
+        yield one
+
+
+def _rule(schedule: Schedule) -> Rule:
+    return msgspec.convert(schedule.rule, Rule)
+
+
+def rule_in(schedule: Schedule) -> Mapping[str, Any]:
+    """The rule of a schedule as plain values, as a list shows it."""
+    return {**schedule.rule, "text": _rule(schedule).text}

@@ -1,0 +1,151 @@
+"""Starts what is due: looks at the schedules whenever one has something to decide, and acts on it.
+
+The execution is started first, under an id made of the schedule and the moment, and the decision
+written down after it. A crash in between leads to the same decision again, whose start joins the
+execution that is there. So nothing fires twice and nothing is lost, also where several runners keep
+the same schedules: the second to write finds that the schedule has moved, and that all is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+
+from perdure.actors.kernel import Alarms
+from perdure.actors.log import get_logger
+from perdure.actors.writer import Writer
+from perdure.runtime.schedules.policy import Decision, Standing, decide, execution_id
+from perdure.runtime.schedules.rule import Rule
+from perdure.store.errors import Conflict, NotFound, PerdureError, StoreError
+from perdure.store.protocol import Store
+from perdure.store.records import Schedule
+from perdure.store.rows import milliseconds
+from perdure.store.writes import FiringWrite, MoveSchedule
+
+LOOK_S: Final = 60.0  # how often the clock is looked at though nothing is due: it may have jumped
+REST_S: Final = 5.0  # after a failure of the store
+PAGE: Final = 100  # schedules decided in one round
+
+StartExecution = Callable[[Schedule, Rule, str], Awaitable[None]]
+CancelExecution = Callable[[str, str], Awaitable[None]]
+
+log = get_logger("perdure.schedule")
+
+
+class Keeper:
+    """`run` is its task. `start` and `cancel` are the runtime's doors."""
+
+    def __init__(
+        self,
+        store: Store,
+        writer: Writer,
+        alarms: Alarms,
+        *,
+        now_ms: Callable[[], int],
+        start: StartExecution,
+        cancel: CancelExecution,
+    ) -> None:
+        """Keep the schedules of that store."""
+        self._store = store
+        self._writer = writer
+        self._alarms = alarms
+        self._now_ms = now_ms
+        self._start = start
+        self._cancel = cancel
+        self._wakeup: asyncio.Event = asyncio.Event()
+
+    def ask(self) -> None:
+        """Look now: a schedule was added or changed."""
+        self._wakeup.set()
+
+    async def run(self) -> None:
+        """Decide whatever is due, then rest until the next is."""
+        while True:
+            self._wakeup.clear()
+            try:
+                rest_s = await self.look()
+            except StoreError as error:
+                log.warning("schedules_not_kept", error=str(error))
+                rest_s = REST_S
+            alarm = self._alarms.add(asyncio.get_running_loop().time() + rest_s, self._wakeup.set)
+            try:
+                await self._wakeup.wait()
+            finally:
+                alarm.cancel()
+
+    async def look(self) -> float:
+        """Decide what is due; answer the seconds until something is again."""
+        due = await self._store.schedules_due(before=self._now_ms(), limit=PAGE)
+        for schedule in due:
+            await self.keep(schedule)
+        if len(due) == PAGE:
+            return 0.0
+        next_due = await self._store.next_schedule_due()
+        return LOOK_S if next_due is None else min(LOOK_S, max(0.0, (next_due - self._now_ms()) / 1000))
+
+    async def keep(self, schedule: Schedule) -> None:
+        """Decide one schedule's moments, act, and write it down."""
+        rule = msgspec.convert(schedule.rule, Rule)
+        standing = Standing(
+            id=schedule.id,
+            considered_at=milliseconds(schedule.considered_at),
+            pending=schedule.pending,
+            is_last_active=await self._is_active(schedule.last_execution),
+        )
+        now = self._now_ms()
+        decision = decide(rule, standing, now=now)
+        started = await self._act(schedule, rule, decision)
+        last = started[-1] if started else None
+        move = MoveSchedule(
+            id=schedule.id,
+            version=schedule.version,
+            considered_at=decision.considered_at,
+            next_at=decision.next_at,
+            is_paused=False,
+            pending=decision.pending,
+            last_execution=last,
+            firings=tuple(_as_done(firing, started) for firing in decision.firings),
+            at=now,
+        )
+        try:
+            await self._writer.write(move)
+        except (Conflict, NotFound):
+            log.debug("schedule_moved_meanwhile", schedule=schedule.id)
+            return
+        for firing in move.firings:
+            tell = log.info if firing.decision in {"started", "queued"} else log.warning
+            tell(
+                f"schedule_{firing.decision}", schedule=schedule.id, due_at=firing.due_at, count=firing.count
+            )
+
+    async def _act(self, schedule: Schedule, rule: Rule, decision: Decision) -> list[str]:
+        """Start what is to be started; what cannot be is told and counts as skipped."""
+        if decision.cancels_last and schedule.last_execution is not None:
+            await self._cancel(schedule.last_execution, schedule.id)
+        started = []
+        for moment in decision.start:
+            wanted = execution_id(schedule.id, moment)
+            try:
+                await self._start(schedule, rule, wanted)
+            except StoreError:
+                raise
+            except PerdureError as error:
+                log.warning("schedule_start_refused", schedule=schedule.id, due_at=moment, error=str(error))
+            else:
+                started.append(wanted)
+        return started
+
+    async def _is_active(self, id_: str | None) -> bool:
+        execution = None if id_ is None else await self._store.execution(id_)
+        return execution is not None and not execution.is_terminal
+
+
+def _as_done(firing: FiringWrite, started: list[str]) -> FiringWrite:
+    """A start that was refused is written down as skipped."""
+    if firing.decision == "started" and firing.execution_id not in started:
+        changes: dict[str, Any] = {"decision": "skipped", "execution_id": None}
+        return msgspec.structs.replace(firing, **changes)
+    return firing

@@ -1,0 +1,57 @@
+"""The moments of a rule, in order. Pure: the time to begin from is given.
+
+Cron expressions are cronsim's, which follows Debian's cron: five fields (or six, seconds first),
+names, ranges, steps, lists, `L` and `#`. Where the clocks change: a job at a fixed hour that is
+skipped runs as the clock jumps forward, one whose hour comes twice runs once; a job with `*` for
+its hour or minute follows real time through both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+from perdure.runtime.arguments import InvalidArgument
+
+if TYPE_CHECKING:
+    from perdure.runtime.schedules.rule import Rule
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LAST: Final = 253_402_300_799_000  # the last second of the year 9999, past which datetime knows nothing
+
+
+def check_cron(expression: Any) -> None:
+    """Raise InvalidArgument for what is no cron expression."""
+    if not isinstance(expression, str):
+        raise InvalidArgument(f"cron is {expression!r}: give a text such as '0 9 * * mon-fri'")
+    try:
+        CronSim(expression, EPOCH)
+    except CronSimError as error:
+        raise InvalidArgument(
+            f"cron is {expression!r}: {error}; give minute, hour, day of month, month and day of week, "
+            "such as '0 9 * * mon-fri'"
+        ) from None
+
+
+def moments(rule: Rule, *, after: int) -> Iterator[int]:
+    """The moments (ms) after that one, in order; a cron that never comes true has none."""
+    if rule.cron is None:
+        assert rule.every_ms is not None
+        yield from range((after // rule.every_ms + 1) * rule.every_ms, LAST, rule.every_ms)
+        return
+    begin = (EPOCH + timedelta(milliseconds=after)).astimezone(ZoneInfo(rule.timezone))
+    for moment in CronSim(rule.cron, begin):
+        yield (moment.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1)
+
+
+def delayed(rule: Rule, moment: int, *, schedule_id: str) -> int:
+    """When what belongs to that moment starts: the same delay whoever asks, and however often."""
+    if not rule.jitter_ms:
+        return moment
+    digest = hashlib.sha256(f"{schedule_id} {moment}".encode()).digest()
+    return moment + int.from_bytes(digest[:8], "big") % rule.jitter_ms

@@ -1,0 +1,281 @@
+"""Schedules in a running runtime, in virtual time: a year of them, crashes, and two who keep the same."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from perdure.runtime import InvalidArgument, Runtime, Workflow
+from perdure.runtime.testing import VirtualRuntime, run_virtual
+from perdure.store.errors import NotFound
+
+HOUR = 3600.0
+
+
+def report(took_s: float = 0) -> Workflow:
+    """A workflow of one step that takes so long."""
+    workflow = Workflow("report")
+
+    @workflow.step
+    async def write(day: str = "") -> str:
+        await anyio.sleep(took_s)
+        return day
+
+    return workflow
+
+
+def in_a_runtime(
+    body: Callable[[Runtime], Awaitable[Any]], *, workflow: Workflow | None = None, path: str = ":memory:"
+) -> Any:
+    """Run a body in a virtual runtime that knows the workflow."""
+
+    async def main() -> Any:
+        async with VirtualRuntime(path, workflows=[workflow or report()]) as runtime:
+            return await body(runtime)
+
+    return run_virtual(main)
+
+
+async def started(runtime: Runtime) -> list[str]:
+    """What schedules have started, oldest first."""
+    found = [
+        one for one in await runtime.list(limit=1_000) if (one.triggered_by or "").startswith("schedule:")
+    ]
+    return [one.id for one in reversed(found)]
+
+
+def test_a_schedule_starts_an_execution_at_each_of_its_moments():
+    """With its input as the context, and its name as who triggered it."""
+
+    async def body(runtime: Runtime) -> None:
+        schedule = await runtime.schedules.add("nightly", "report", cron="0 2 * * *", input={"day": "today"})
+        assert schedule.next_at is not None
+        await anyio.sleep(3 * 24 * HOUR)
+        ids = await started(runtime)
+        assert len(ids) == 3
+        assert ids[0].startswith("nightly.")
+        assert ids[0].endswith("T020000Z")
+        result = await (await runtime.execution(ids[0])).result()
+        assert result.outputs == {"write": "today"}
+        assert [one.decision for one in await runtime.schedules.history("nightly")] == ["started"] * 3
+
+    in_a_runtime(body)
+
+
+def test_a_year_of_hours_fires_eight_thousand_times():
+    """Each once, and none is left out."""
+
+    async def body(runtime: Runtime) -> int:
+        await runtime.schedules.add("hourly", "report", every="12h")
+        await anyio.sleep(365 * 24 * HOUR)
+        return len(await runtime.schedules.history("hourly", limit=1_000))
+
+    assert in_a_runtime(body) == 730
+
+
+def test_a_paused_schedule_starts_nothing_and_goes_on_from_where_it_is_resumed():
+    """What fell into the pause is written down."""
+
+    async def body(runtime: Runtime) -> None:
+        await runtime.schedules.add("hourly", "report", every="1h")
+        await anyio.sleep(1.5 * HOUR)
+        before = len(await started(runtime))
+        await runtime.schedules.pause("hourly")
+        await runtime.schedules.pause("hourly")
+        await anyio.sleep(5 * HOUR)
+        assert len(await started(runtime)) == before
+        await runtime.schedules.resume("hourly")
+        await anyio.sleep(HOUR)
+        assert len(await started(runtime)) == before + 1
+        firings = await runtime.schedules.history("hourly")
+        assert [(one.decision, one.count) for one in firings if one.decision == "skipped"] == [("skipped", 5)]
+
+    in_a_runtime(body)
+
+
+@pytest.mark.parametrize(
+    ("overlap", "states"),
+    [
+        ("skip", {"completed": 2}),
+        ("allow", {"completed": 3, "running": 1}),
+        ("replace", {"cancelled": 3, "running": 1}),
+        ("queue", {"completed": 2, "running": 1}),
+    ],
+)
+def test_executions_that_take_longer_than_the_time_between_do_as_the_rule_says(
+    overlap: str, states: dict[str, int]
+):
+    """Every hour one that takes an hour and a half, for four hours and a bit."""
+
+    async def body(runtime: Runtime) -> dict[str, int]:
+        await runtime.schedules.add("hourly", "report", every="1h", overlap=overlap)
+        next_ = (await runtime.schedules.next("hourly", count=1))[0]
+        now = runtime.seams.clock.now()
+        await anyio.sleep(next_.timestamp() - now + 3.4 * HOUR)
+        found: dict[str, int] = {}
+        for one in await runtime.list(limit=100):
+            found[one.status.value] = found.get(one.status.value, 0) + 1
+        return found
+
+    found = in_a_runtime(body, workflow=report(1.5 * HOUR))
+    assert found == states
+
+
+def test_what_was_missed_while_no_runtime_was_there_is_made_up_for(tmp_path: Path):
+    """The last of it by default, in the first moment of the next runtime."""
+    path = str(tmp_path / "perdure.db")
+
+    async def main() -> list[tuple[str, int]]:
+        async with VirtualRuntime(path, workflows=[report()]) as runtime:
+            await runtime.schedules.add("hourly", "report", every="1h")
+        await anyio.sleep(7.5 * HOUR)
+        async with VirtualRuntime(path, workflows=[report()], seed=2) as runtime:
+            await anyio.sleep(1)
+            return [(one.decision, one.count) for one in await runtime.schedules.history("hourly")]
+
+    assert run_virtual(main) == [("started", 1), ("missed", 6)]
+
+
+def test_two_runtimes_that_keep_the_same_schedule_fire_it_once(tmp_path: Path):
+    """Whoever is faster; the other finds that it is done."""
+    path = str(tmp_path / "perdure.db")
+
+    async def main() -> list[str]:
+        async with (
+            VirtualRuntime(path, workflows=[report()]) as one,
+            VirtualRuntime(path, workflows=[report()], seed=2) as other,
+        ):
+            await one.schedules.add("hourly", "report", every="1h")
+            await other.schedules.add("daily", "report", cron="0 0 * * *")
+            await anyio.sleep(24 * HOUR)
+            assert len(await one.schedules.history("hourly")) == 24
+            return await started(other)
+
+    ids = run_virtual(main)
+    assert len(ids) == len(set(ids)) == 25
+
+
+def test_a_crash_between_the_start_and_its_note_fires_nothing_twice(tmp_path: Path):
+    """The next runtime decides the same, and its start joins what is there."""
+    path = str(tmp_path / "perdure.db")
+
+    async def main() -> list[str]:
+        async with VirtualRuntime(path, workflows=[report()]) as runtime:
+            await runtime.schedules.add("hourly", "report", every="1h")
+            keeper = runtime._keeper
+            assert keeper is not None
+            keeper._writer = Deaf()  # type: ignore[assignment]
+            await anyio.sleep(1.01 * HOUR)
+            assert await runtime.schedules.history("hourly") == []
+            assert len(await started(runtime)) == 1
+        async with VirtualRuntime(path, workflows=[report()], seed=2) as runtime:
+            await anyio.sleep(1)
+            assert len(await runtime.schedules.history("hourly")) == 1
+            return await started(runtime)
+
+    assert len(run_virtual(main)) == 1
+
+
+class Deaf:
+    """A writer that dies before it has written."""
+
+    async def write(self, _write: object) -> None:
+        """Never come back."""
+        await anyio.sleep_forever()
+
+
+def test_a_start_that_is_refused_is_told_and_the_next_moment_has_its_chance(caplog: pytest.LogCaptureFixture):
+    """The context lacks an input: no execution, a line in the log, `skipped` in the history."""
+    strict = Workflow("strict")
+
+    @strict.step
+    async def greet(name: str) -> str:
+        return name
+
+    async def body(runtime: Runtime) -> None:
+        await runtime.schedules.add("bad", "strict", every="1h")
+        await anyio.sleep(2 * HOUR)
+        assert await started(runtime) == []
+        assert {one.decision for one in await runtime.schedules.history("bad")} == {"skipped"}
+
+    in_a_runtime(body, workflow=strict)
+    assert "schedule_start_refused" in caplog.text
+
+
+def test_schedules_are_triggered_filled_back_and_removed():
+    """By hand, each time with an execution of its own."""
+
+    async def body(runtime: Runtime) -> None:
+        await runtime.schedules.add("hourly", "report", every="1h")
+        by_hand = await runtime.schedules.trigger("hourly")
+        assert (await by_hand.result()).outputs == {"write": ""}
+        begin = (await runtime.schedules.next("hourly", count=1))[0] - timedelta(hours=5)
+        filled = await runtime.schedules.backfill("hourly", start=begin, end=begin + timedelta(hours=3))
+        assert len({one.id for one in filled}) == 4
+        again = await runtime.schedules.backfill("hourly", start=begin, end=begin + timedelta(hours=3))
+        assert [one.id for one in again] == [one.id for one in filled]
+        await runtime.schedules.remove("hourly")
+        assert await runtime.schedules.list() == []
+        with pytest.raises(NotFound, match="there is none yet"):
+            await runtime.schedules.next("hourly")
+
+    in_a_runtime(body)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ({}, "either `cron` or `every`"),
+        ({"cron": "* * * * *", "every": "1h"}, "either `cron` or `every`"),
+        ({"cron": "99 * * * *"}, "Bad minute"),
+        ({"cron": "* * * * *", "timezone": "Europe/Berlim"}, "did you mean 'Europe/Berlin'"),
+        ({"every": "0.1s"}, "shortest is one second"),
+        ({"every": "soon"}, "such as 30s"),
+        ({"every": "1h", "overlap": "both"}, "skip, queue, replace, allow"),
+        ({"every": "1h", "jitter": "2h"}, "jitter must be shorter"),
+        ({"every": "1h", "mised": "all"}, "did you mean 'missed'"),
+        ({"every": "1h", "input": [1]}, "names and values"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused_with_what_can(rule: dict[str, Any], words: str):
+    """Before anything is written."""
+
+    async def body(runtime: Runtime) -> None:
+        with pytest.raises(InvalidArgument, match=words):
+            await runtime.schedules.add("bad", "report", **rule)
+        assert await runtime.schedules.list() == []
+
+    in_a_runtime(body)
+
+
+def test_a_schedule_needs_a_workflow_and_a_name_that_ids_can_begin_with():
+    """Both are said."""
+
+    async def body(runtime: Runtime) -> None:
+        with pytest.raises(NotFound, match="workflow"):
+            await runtime.schedules.add("x", "nobody", every="1h")
+        with pytest.raises(InvalidArgument, match="may not be called"):
+            await runtime.schedules.add("no name", "report", every="1h")
+
+    in_a_runtime(body)
+
+
+def test_the_same_rule_again_forgets_nothing_that_is_due(tmp_path: Path):
+    """A program that adds its schedules at every start loses no moment by it."""
+    path = str(tmp_path / "perdure.db")
+
+    async def main() -> int:
+        async with VirtualRuntime(path, workflows=[report()]) as runtime:
+            await runtime.schedules.add("hourly", "report", every="1h", missed="all")
+        await anyio.sleep(3.5 * HOUR)
+        async with VirtualRuntime(path, workflows=[report()], seed=2) as runtime:
+            await runtime.schedules.add("hourly", "report", every="1h", missed="all")
+            await anyio.sleep(1)
+            return sum(one.count for one in await runtime.schedules.history("hourly"))
+
+    assert run_virtual(main) == 3
