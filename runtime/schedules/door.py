@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from perdure.runtime.arguments import InvalidArgument
-from perdure.runtime.schedules.keeper import Keeper
+from perdure.runtime.schedules.keeper import LOOK_S, Keeper
 from perdure.runtime.schedules.policy import MOMENTS_MAX, execution_id, next_at, upcoming
 from perdure.runtime.schedules.rule import Rule, rule_of
 from perdure.runtime.schedules.timetable import moments
@@ -156,7 +156,13 @@ def keeper_of(runtime: Runtime) -> Keeper:
             return  # it has ended by itself
 
     return Keeper(
-        services.store, services.writer, services.alarms, now_ms=services.now_ms, start=start, cancel=cancel
+        services.store,
+        services.writer,
+        services.alarms,
+        now_ms=services.now_ms,
+        start=start,
+        cancel=cancel,
+        look_s=LOOK_S * runtime.seams.patience,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from perdure.actors.errors import RuntimeClosed
 from perdure.actors.kernel import Alarms
 from perdure.actors.log import get_logger
 from perdure.actors.writer import Writer
@@ -47,8 +48,10 @@ class Keeper:
         now_ms: Callable[[], int],
         start: StartExecution,
         cancel: CancelExecution,
+        look_s: float = LOOK_S,
     ) -> None:
         """Keep the schedules of that store."""
+        self._look_s = look_s
         self._store = store
         self._writer = writer
         self._alarms = alarms
@@ -62,11 +65,13 @@ class Keeper:
         self._wakeup.set()
 
     async def run(self) -> None:
-        """Decide whatever is due, then rest until the next is."""
+        """Decide whatever is due, then rest until the next is; to the end of the runtime."""
         while True:
             self._wakeup.clear()
             try:
                 rest_s = await self.look()
+            except RuntimeClosed:
+                return  # what was not decided is decided by who opens the store next
             except StoreError as error:
                 log.warning("schedules_not_kept", error=str(error))
                 rest_s = REST_S
@@ -84,7 +89,11 @@ class Keeper:
         if len(due) == PAGE:
             return 0.0
         next_due = await self._store.next_schedule_due()
-        return LOOK_S if next_due is None else min(LOOK_S, max(0.0, (next_due - self._now_ms()) / 1000))
+        return (
+            self._look_s
+            if next_due is None
+            else min(self._look_s, max(0.0, (next_due - self._now_ms()) / 1000))
+        )
 
     async def keep(self, schedule: Schedule) -> None:
         """Decide one schedule's moments, act, and write it down."""
@@ -130,7 +139,7 @@ class Keeper:
             wanted = execution_id(schedule.id, moment)
             try:
                 await self._start(schedule, rule, wanted)
-            except StoreError:
+            except (StoreError, RuntimeClosed):
                 raise
             except PerdureError as error:
                 log.warning("schedule_start_refused", schedule=schedule.id, due_at=moment, error=str(error))
