@@ -13,7 +13,7 @@ execution up, and the actor ends: a waiting execution is a row, not a task.
 from __future__ import annotations
 
 import asyncio
-from typing import Final, TypeGuard
+from typing import TypeGuard
 
 from structlog.contextvars import bind_contextvars
 
@@ -21,7 +21,7 @@ from perdure.actors import commands, planner, schedule
 from perdure.actors.claiming import check_lease, claim, read_again
 from perdure.actors.crew import Crew
 from perdure.actors.inbox import Refused, posted
-from perdure.actors.kernel import Actor, Alarm, Envelope, Stop
+from perdure.actors.kernel import Actor, Envelope, Stop
 from perdure.actors.messages import (
     COMMANDS,
     Answer,
@@ -55,11 +55,10 @@ from perdure.actors.turn import (
     Turn,
     encode,
 )
+from perdure.actors.wakeups import Wakeups
 from perdure.store.errors import DuplicateCommand, PerdureError, StatementFailed
 from perdure.store.states import State
 from perdure.store.writes import AnswerMessage, Changed, Release
-
-CLOCK_REREAD_S: Final = 60.0  # no timer sleeps longer before it looks at the wall clock again
 
 
 class ExecutionActor(Actor[ExecutionMessage]):
@@ -79,8 +78,6 @@ class ExecutionActor(Actor[ExecutionMessage]):
         self._id = execution_id
         self._waiters = waiters
         self._prepared = prepared
-        self._alarm: Alarm | None = None
-        self._checkpoint_alarm: Alarm | None = None
         self._checkpointed = 0
         self._is_parked = False
         self._is_closing = False
@@ -90,12 +87,13 @@ class ExecutionActor(Actor[ExecutionMessage]):
     async def run(self) -> None:
         """Take the execution up and work on it until it needs no actor."""
         self._crew = Crew(self._services, self.cell.mailbox.post)
+        self._wakeups = Wakeups(self._services, self.cell.mailbox.post)
         try:
             await self._begin()
             if self._is_parked:
                 self.cell.progress()  # it was given up again; mail that came meanwhile is for the next
-            self._bind_trace()
-            self._set_checkpoint_alarm()
+            state = self._bind_trace()
+            self._wakeups.set_checkpoint(state.plan.checkpoint_interval_ms)
             while not self._is_parked:
                 if self._crew.has_launches:
                     async with asyncio.TaskGroup() as level:
@@ -103,9 +101,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
                 else:
                     await self._turn()
         finally:
-            for alarm in (self._alarm, self._checkpoint_alarm):
-                if alarm is not None:
-                    alarm.cancel()
+            self._wakeups.cancel()
 
     async def _work(self, level: asyncio.TaskGroup) -> None:
         """Start bodies in `level` and handle messages beside them until none is left in it."""
@@ -120,10 +116,10 @@ class ExecutionActor(Actor[ExecutionMessage]):
     async def _begin(self) -> None:
         """Have a state to work on. Raises LeaseLost when another runner was faster."""
         if self._prepared is not None:
-            _, orders = self._prepared
+            state, orders = self._prepared
             self._prepared = None
             await self._carry_out(orders)
-            self._set_alarm()
+            self._wakeups.set_due(planner.due_times(state))
             return
         loaded = await claim(self._services, self._id)
         plan = await self._services.plans.plan(loaded.execution.workflow_no)
@@ -136,11 +132,12 @@ class ExecutionActor(Actor[ExecutionMessage]):
         planner.take_due(turn)
         await self._commit(turn, launches=not len(self.cell.mailbox))
 
-    def _bind_trace(self) -> None:
+    def _bind_trace(self) -> ExecutionState:
         """Let every log line of its bodies, and every execution they start, carry this one's trace."""
         assert self.state is not None
         trace_id.set(self.state.trace_id)
         bind_contextvars(trace_id=self.state.trace_id, execution_id=self._id)
+        return self.state
 
     # ---- turns -------------------------------------------------------------------------------
 
@@ -195,7 +192,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
             case TimersDue():
                 planner.take_due(turn)
             case CheckpointDue():
-                self._set_checkpoint_alarm()
+                self._wakeups.set_checkpoint(turn.state.plan.checkpoint_interval_ms)
                 if turn.state.state is State.EXECUTING and turn.state.version > self._checkpointed:
                     self._checkpointed = turn.state.version + 1
                     turn.checkpoint(label=None, by=None, is_automatic=True)
@@ -300,7 +297,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
         self._is_parked = parks
         await self._carry_out(turn.orders)
         if not parks:
-            self._set_alarm()
+            self._wakeups.set_due(planner.due_times(state))
 
     async def _reload(self, turn: Turn, command_id: str, *, is_last: bool, in_hand: int) -> None:
         """A command came twice, so nothing was written: go on from what the store has."""
@@ -340,27 +337,6 @@ class ExecutionActor(Actor[ExecutionMessage]):
                     write = AnswerMessage(message_no=message_no, answer=refusal)
                     await self._services.writer.write(write, is_patient=True)
                     self._services.on_commit(self._id)  # no change of the execution rings for it
-
-    def _set_alarm(self) -> None:
-        """Be woken when the next deadline or retry of this execution is due."""
-        assert self.state is not None
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        times = planner.due_times(self.state)
-        if times:
-            seconds = max(0.0, (min(times) - self._services.now_ms()) / 1000)
-            at = asyncio.get_running_loop().time() + min(seconds, CLOCK_REREAD_S)
-            self._alarm = self._services.alarms.add(at, lambda: self.cell.mailbox.post(TimersDue()))
-
-    def _set_checkpoint_alarm(self) -> None:
-        """Ask for an automatic checkpoint `checkpointInterval` from now."""
-        assert self.state is not None
-        interval_ms = self.state.plan.checkpoint_interval_ms
-        if interval_ms is not None:
-            at = asyncio.get_running_loop().time() + interval_ms / 1000
-            post = self.cell.mailbox.post
-            self._checkpoint_alarm = self._services.alarms.add(at, lambda: post(CheckpointDue()))
 
 
 def _has_statements(message: ExecutionMessage) -> TypeGuard[StepReport]:

@@ -18,7 +18,6 @@ import anyio
 from perdure.actors.bus import Bus
 from perdure.actors.errors import RuntimeClosed
 from perdure.actors.starting import NewExecution
-from perdure.actors.trace import trace_id as current_trace_id
 from perdure.runtime import arguments
 from perdure.runtime.agents import Agents, load_agents
 from perdure.runtime.assembly import Blueprint, Machine, assemble
@@ -28,9 +27,9 @@ from perdure.runtime.execution import Execution
 from perdure.runtime.language import Workflow, check_context
 from perdure.runtime.language.conditions import EXTRA, ConditionsNotInstalled
 from perdure.runtime.plans import Revision
-from perdure.runtime.schedules import Keeper, Schedules, keeper_of
+from perdure.runtime.schedules import Keeper, Schedules, kept
 from perdure.runtime.seams import Seams, system_seams
-from perdure.runtime.trace import normalise
+from perdure.runtime.trace import trace_of
 from perdure.store import SQLiteStore, store_at
 from perdure.store.backup import Backup
 from perdure.store.codec import decode, encode
@@ -130,12 +129,7 @@ class Runtime:
             raise RuntimeClosed("this runtime is open already: make another one")
         async with AsyncExitStack() as stack:
             self.machine = await stack.enter_async_context(assemble(self._blueprint))
-            keeper = keeper_of(self)
-            if self._blueprint.recovers and self._blueprint.performs:
-                keeping = await stack.enter_async_context(anyio.create_task_group())
-                stack.callback(keeping.cancel_scope.cancel)
-                keeping.start_soon(keeper.run, name="schedules")
-            self._keeper = keeper
+            self._keeper = await stack.enter_async_context(kept(self, is_keeping=self._blueprint.recovers))
             self._stack = stack.pop_all()
         return self
 
@@ -235,7 +229,7 @@ class Runtime:
                 id=execution_id,
                 plan=revision.plan,
                 context=plain,
-                trace_id=self._trace_id(trace_id),
+                trace_id=trace_of(trace_id, new_id=self.seams.new_id),
                 priority=priority,
                 triggered_by=triggered_by,
                 parent_id=parent_id,
@@ -351,7 +345,3 @@ class Runtime:
         if isinstance(workflow, str):
             return await self.machine.plans.active(workflow)
         return await self._publish(workflow)
-
-    def _trace_id(self, given: str | None) -> str:
-        wanted = given or current_trace_id.get()
-        return normalise(wanted) if wanted else self.seams.new_id().replace("-", "")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
+
+from perdure.actors.trace import trace_id
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 TRACE_ID_CHARS_MAX: Final = 128
@@ -21,3 +24,9 @@ def normalise(given: str) -> str:
             f"{given[:40]!r} cannot be a trace id: give 1 to {TRACE_ID_CHARS_MAX} printable characters"
         )
     return given
+
+
+def trace_of(given: str | None, *, new_id: Callable[[], str]) -> str:
+    """The trace an execution is to carry: the one given, else the one in force, else a new one."""
+    wanted = given or trace_id.get()
+    return normalise(wanted) if wanted else new_id().replace("-", "")

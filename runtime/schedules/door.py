@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
 import msgspec
 
 from perdure.runtime.arguments import InvalidArgument
@@ -141,8 +143,18 @@ class Schedules:
         return self._runtime.machine.services.now_ms()
 
 
-def keeper_of(runtime: Runtime) -> Keeper:
-    """What keeps the schedules of that runtime's store; its machine has been assembled."""
+@asynccontextmanager
+async def kept(runtime: Runtime, *, is_keeping: bool) -> AsyncIterator[Keeper]:
+    """Keep the schedules of that runtime's store, where `is_keeping`; its machine has been assembled."""
+    keeper = _keeper_of(runtime)
+    async with anyio.create_task_group() as group:
+        if is_keeping:
+            group.start_soon(keeper.run, name="schedules")
+        yield keeper
+        group.cancel_scope.cancel()
+
+
+def _keeper_of(runtime: Runtime) -> Keeper:
     services = runtime.machine.services
 
     async def start(schedule: Schedule, rule: Rule, id_: str) -> None:
