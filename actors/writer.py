@@ -123,7 +123,9 @@ class Writer:
             self._wakeup = asyncio.get_running_loop().create_future()
             with anyio.move_on_after(RETRY.delay_s(self._failures, random01=0.0)):
                 await self._wakeup
-        if not self._queue and self._probe is not None and not self._is_closed:
+        if not self._queue and self._is_closed:
+            return  # nobody waits for another try, which may take as long as a lock is waited for
+        if not self._queue and self._probe is not None:
             self.submit(self._probe()).add_done_callback(_ignore)
         await self._commit()
 

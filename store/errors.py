@@ -169,14 +169,17 @@ class StoreUnavailable(StoreError):
 class StoreLocked(StoreUnavailable):
     """Another process holds the write lock of the file for too long."""
 
-    def __init__(self, path: str, *, pid: int | None = None) -> None:
-        """`pid` is the process that holds the lock, when it can be told."""
+    def __init__(self, path: str, *, pid: int | None = None, is_stopped: bool = False) -> None:
+        """`pid` is the process that holds the lock, when it can be told; `is_stopped`: it does not run."""
         who = "another process" if pid is None else f"another process (pid {pid})"
-        super().__init__(
-            f"{path} is locked by {who}: wait for it, or stop it if it hangs; nothing was changed"
-        )
+        what = "wait for it, or stop it if it hangs"
+        if is_stopped:
+            who += ", which was stopped in the middle of a transaction"
+            what = f"let it go on (kill -CONT {pid}), or end it (kill -KILL {pid}): what it began is undone"
+        super().__init__(f"{path} is locked by {who}: {what}; nothing was changed")
         self.path = path
         self.pid = pid
+        self.is_stopped = is_stopped
 
 
 class StoreCorrupt(StoreError):

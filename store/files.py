@@ -20,7 +20,7 @@ from perdure.store.translate import translated
 
 COMPANIONS: Final = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a file: they go together
 UNFINISHED: Final = ("-wal", "-journal")  # those that may hold commits the file itself does not have yet
-LOCK_WAIT_S: Final = 5.0  # how long to wait for another process's transaction; then StoreLocked
+LOCK_WAIT_S: Final = 4.0  # how long to wait for another process's transaction; StoreLocked is told within 5 s
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 ALL_LOCKS: Final = "/proc/locks"
+STOPPED: Final = frozenset({"T", "t"})  # by a signal, by a debugger
 WRITE_LOCK: Final = 120  # the byte of the -shm file that whoever writes to the log holds locked
 
 
@@ -30,3 +31,13 @@ def writer_of(path: str, *, listing: str = ALL_LOCKS) -> int | None:
             pid = int(fields[4])
             return pid if pid > 0 else None  # 0 or -1: a process of another container
     return None
+
+
+def is_stopped(pid: int | None, *, processes: str = "/proc") -> bool:
+    """Whether that process was stopped; False where that cannot be seen."""
+    try:
+        status = Path(f"{processes}/{pid}/stat").read_text("ascii", "replace")
+    except OSError:
+        return False
+    state = status.rpartition(")")[2].split()  # "4711 (a name, maybe with brackets) T 1 …"
+    return bool(state) and state[0] in STOPPED

@@ -6,7 +6,7 @@ import sqlite3
 from typing import Final
 
 from perdure.store.errors import StoreCorrupt, StoreError, StoreLocked, StoreUnavailable
-from perdure.store.locks import writer_of
+from perdure.store.locks import is_stopped, writer_of
 
 LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -51,7 +51,7 @@ def translated(error: sqlite3.Error, path: str) -> StoreError:
     """The same error as one of ours, with what to do about it."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code in LOCKED:
-        return StoreLocked(path, pid=writer_of(path))
+        return locked(path)
     if code in DAMAGED:
         return StoreCorrupt(
             f"{path} is damaged or no perdure database ({error}): restore a backup, or choose another file"
@@ -59,3 +59,9 @@ def translated(error: sqlite3.Error, path: str) -> StoreError:
     kind = StoreUnavailable if code in PASSING else StoreError
     advice = WHAT_TO_DO.get(code, "nothing was changed")
     return kind(f"{path}: {error}; {advice}")
+
+
+def locked(path: str) -> StoreLocked:
+    """The file is locked: by whom, and whether there is any use in waiting."""
+    pid = writer_of(path)
+    return StoreLocked(path, pid=pid, is_stopped=is_stopped(pid))

@@ -28,6 +28,8 @@ WORKER = '''
 import asyncio, json, logging, os, signal, sys
 from perdure.runtime import Runtime, StepContext, Workflow
 from perdure.store import store_at
+from perdure.store.apply import APPLY
+from perdure.store.errors import StoreLocked
 from perdure.store.writes import Change
 
 location = os.environ.get("FLEET_DB", "fleet.db")
@@ -83,6 +85,22 @@ class Counting(type(store_at(location))):
         return answers
 
 
+halts = []
+apply_change = APPLY[Change]
+
+
+def halting(*given):
+    """Apply a change; when told so, be stopped in the middle of it."""
+    answer = apply_change(*given)
+    if halts:
+        halts.clear()
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return answer
+
+
+APPLY[Change] = halting
+
+
 async def main(kind: str, lease_s: str) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -105,7 +123,13 @@ async def main(kind: str, lease_s: str) -> None:
             order = json.loads(line.result())
             if "start" in order:
                 pace = {"pace": order["pace"]}
-                await asyncio.gather(*(runtime.start("chain", pace, id=id_) for id_ in order["start"]))
+                try:
+                    await asyncio.gather(*(runtime.start("chain", pace, id=id_) for id_ in order["start"]))
+                except StoreLocked as error:
+                    print(json.dumps({"locked_by": error.pid, "text": str(error)}), flush=True)
+                    continue
+            if "halt" in order:
+                halts.append(True)
             if "count" in order:
                 store.counts = {}
             if "pause" in order:

@@ -385,3 +385,17 @@ def test_closing_in_an_outage_tries_once_more_and_tells_everybody():
         assert len(disk.tries) == tries + 1
 
     run_virtual(lambda: with_broken(play))
+
+
+def test_closing_in_an_outage_tries_nothing_where_nobody_waits():
+    """A try may take as long as a lock is waited for; a command line that has its error is done."""
+
+    async def play(writer: Writer, disk: Broken) -> None:
+        with pytest.raises(StoreUnavailable):
+            await writer.write(Renew(runner_no=1, at=0))
+        tries = len(disk.tries)
+        writer.close()
+        await anyio.sleep(30)
+        assert len(disk.tries) == tries
+
+    run_virtual(lambda: with_broken(play))

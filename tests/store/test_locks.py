@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 
 from perdure.store import SQLiteStore
 from perdure.store.errors import StoreLocked
-from perdure.store.locks import writer_of
+from perdure.store.locks import is_stopped, writer_of
 
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux lists all locks")
 
@@ -66,6 +67,34 @@ def test_nobody_is_named_when_nobody_writes(made: SQLiteStore):
 def test_nobody_is_named_where_locks_are_not_listed(made: SQLiteStore, tmp_path: Path):
     """Other systems have no such list."""
     assert writer_of(made.location, listing=str(tmp_path / "none")) is None
+
+
+@on_linux
+def test_a_holder_that_was_stopped_is_told_as_such(made: SQLiteStore, holder: Any, at_once: Any):
+    """There is no use in waiting for it: the message says how to let it go on, and how to end it."""
+    holder.send_signal(signal.SIGSTOP)
+    os.waitpid(holder.pid, os.WUNTRACED)
+    try:
+        with pytest.raises(StoreLocked, match=rf"stopped .*kill -CONT {holder.pid}\)") as caught:
+            at_once(made.commit([]))
+    finally:
+        holder.send_signal(signal.SIGCONT)
+    assert caught.value.is_stopped
+    with pytest.raises(StoreLocked, match="wait for it"):
+        at_once(made.commit([]))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [("7 (a) T 1 7", True), ("7 (T) S 1", False), ("7 (a) b) t 1", True), ("7 (a)", False), ("", False)],
+)
+def test_a_process_is_stopped_when_the_system_says_so(tmp_path: Path, line: str, expected: object):
+    """By the letter after its name, which may look like one itself."""
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "stat").write_text(line)
+    assert is_stopped(7, processes=str(tmp_path)) is expected
+    assert is_stopped(8, processes=str(tmp_path)) is False
+    assert is_stopped(None, processes=str(tmp_path)) is False
 
 
 def test_nobody_is_named_for_a_file_that_is_not_there(tmp_path: Path):
