@@ -37,13 +37,14 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     after: tuple[str | Function, ...] = ()
 
 
-def agent_name(function: Function, *, key: str) -> str:
+def agent_name(function: Function, *, workflow: str, key: str) -> str:
     """The agent name of a step's function.
 
-    Lambdas and local functions share their qualified names, so the step's key is added to theirs.
+    Lambdas and local functions share their qualified names, also those of several workflows that one
+    function makes; so the workflow's name and the step's key are added to theirs.
     """
     name = f"{PYTHON}{qualified_name(function)}"
-    return f"{name}#{key}" if "<" in name else name
+    return f"{name}#{workflow}.{key}" if "<" in name else name
 
 
 class DraftPlaces:

@@ -128,7 +128,7 @@ class Workflow(FunctionSource):
             chosen = key if key is not None else getattr(declared, "__name__", "")
             step = StepDefinition(
                 key=chosen,
-                agent=agent_name(declared, key=chosen),
+                agent=agent_name(declared, workflow=self.name, key=chosen),
                 parallel=parallel,
                 optional=optional,
                 timeout_ms=optional_milliseconds(timeout),
@@ -181,7 +181,7 @@ class Workflow(FunctionSource):
         """Take a step; a condition that is a function is named like one."""
         if callable(when):
             draft = msgspec.structs.replace(draft, condition=when)
-            when = agent_name(when, key=f"{draft.step.key}.when")
+            when = agent_name(when, workflow=self.name, key=f"{draft.step.key}.when")
         if when is not None:
             draft = msgspec.structs.replace(draft, step=msgspec.structs.replace(draft.step, when=when))
         self._drafts.append(draft)

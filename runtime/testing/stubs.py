@@ -147,7 +147,7 @@ class StubbedAgents(Agents):
     def add(self, name: str, function: Function, **how: Any) -> Agent:
         """Register a function, or the stub that stands in for it.
 
-        Local functions share their names, so those of their steps have the step's key after a '#'.
+        Local functions share their names, so those of their steps have the workflow and the key after a '#'.
         """
         stub = self._stubs.get(name) or self._stubs.get(name.partition("#")[0])
         if stub is None:

@@ -1184,4 +1184,31 @@ def test_a_time_limit_of_its_own_is_kept_when_an_execution_is_reopened(reopen: s
                 await execution.result()
             assert 99 < loop.time() - begun < 102
 
+
+def made(name: str, answer: str) -> Workflow:
+    """One of several workflows that a function makes; the functions in it share their names."""
+    workflow = Workflow(name)
+
+    @workflow.step
+    async def reply(context: StepContext) -> str:
+        return answer
+
+    return workflow
+
+
+def test_a_runner_never_performs_a_step_with_the_function_of_another_workflow(tmp_path: Path) -> None:
+    """Local functions of the same place have one qualified name: the workflow tells them apart."""
+
+    async def main() -> None:
+        async with VirtualRuntime(tmp_path / "db", seed=1, workflows=[made("one", "1")]) as runtime:
+            await runtime.start("one", id="x", detach=True)
+            await (await runtime.execution("x")).pause()
+        async with VirtualRuntime(tmp_path / "db", seed=2, workflows=[made("two", "2")]) as runtime:
+            execution = await runtime.execution("x")
+            await execution.resume()
+            await anyio.sleep(60)
+            assert list(runtime.waiting_for_code) == ["x"]
+            await runtime.publish(made("one", "1"))
+            assert (await execution.result()).outputs == {"reply": "1"}
+
     run_virtual(main)

@@ -182,7 +182,7 @@ def test_a_condition_in_python_is_a_plain_function_whose_parameters_are_dependen
     (step,) = workflow.definition.steps[1:]
     assert step.dependencies == ("first",)
     assert step.when is not None
-    assert step.when.endswith("<lambda>#second.when")
+    assert step.when.endswith("<lambda>#w.second.when")
     assert set(workflow.functions) == {step.when, *(each.agent for each in workflow.definition.steps)}
     workflow.agent_step("third", agent="x", when=waits)
     with pytest.raises(DefinitionError, match="a condition is a plain def without a StepContext"):

@@ -296,7 +296,7 @@ def test_a_workflow_that_was_read_can_be_extended():
 
 
 def test_functions_are_found_by_qualified_names():
-    """Local ones carry their step's key, since they share their names."""
+    """Local ones carry their workflow's name and their step's key, since they share their names."""
     workflow = Workflow("w")
     workflow.step(key="one")(lambda: 1)
     workflow.step(key="two")(lambda: 2)
@@ -304,5 +304,5 @@ def test_functions_are_found_by_qualified_names():
     names = list(workflow.functions)
     assert names == [step.agent for step in workflow.definition.steps]
     assert names[2] == f"python:{__name__}:wants_context"
-    assert names[0].endswith("<lambda>#one")
+    assert names[0].endswith("<lambda>#w.one")
     assert [workflow.functions[name]() for name in names[:2]] == [1, 2]
