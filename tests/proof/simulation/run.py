@@ -16,7 +16,7 @@ from typing import Any, Final
 import anyio
 import msgspec
 
-from perdure.actors import doorbell, execution
+from perdure.actors import doorbell, wakeups
 from perdure.actors.kernel import faults
 from perdure.actors.kernel.testing import VIRTUAL_EPOCH, Deadlock, Livelock
 from perdure.runtime.testing import check_store
@@ -301,7 +301,7 @@ def _take_loop_error(machine: Machine, context: dict[str, Any]) -> None:
 def _stretched() -> Iterator[None]:
     """Let the safety nets hang low."""
     stretched = {
-        (execution, "CLOCK_REREAD_S"): REREAD_S,
+        (wakeups, "CLOCK_REREAD_S"): REREAD_S,
         (doorbell, "POLL_S"): POLL_S,
     }
     before = {place: getattr(*place) for place in stretched}
