@@ -38,6 +38,10 @@ class Questions(ABC):
         `at_one_moment`: no commit of anybody shows between one question and the next.
         """
 
+    async def _browse(self, script: Script[T]) -> T:
+        """The same for what may take long, and must not stand in the way of the machine."""
+        return await self._ask(script)
+
     # ---- what the machine reads ----------------------------------------------------------------
 
     async def load(self, execution_id: str) -> Loaded | None:
@@ -112,7 +116,7 @@ class Questions(ABC):
 
     async def find(self, prefix: str, *, limit: int = 10) -> list[str]:
         """Ids of executions that begin with that text, newest first."""
-        return await self._ask(pages.find(prefix, limit))
+        return await self._browse(pages.find(prefix, limit))
 
     async def executions(
         self,
@@ -126,22 +130,22 @@ class Questions(ABC):
         """A page of executions, newest first; `after` is the last id of the page before."""
         since_ms = None if since is None else int(since.timestamp() * 1000)
         page = pages.executions(status=status, workflow=workflow, since=since_ms, limit=limit, after=after)
-        return await self._ask(page)
+        return await self._browse(page)
 
     async def attempts(self, execution_id: str) -> list[Attempt]:
         """Every attempt of every step, in step order."""
-        return await self._ask(pages.attempts(execution_id))
+        return await self._browse(pages.attempts(execution_id))
 
     async def events(
         self, *, execution_id: str | None = None, after: int = 0, limit: int = 1_000
     ) -> list[Event]:
         """The log after that event id, oldest first, of one execution or of all."""
         page = pages.events(execution_id, after, limit)
-        return await self._ask(page)
+        return await self._browse(page)
 
     async def checkpoints(self, execution_id: str, *, limit: int = 50) -> list[Checkpoint]:
         """Checkpoints, newest first."""
-        return await self._ask(pages.checkpoints(execution_id, limit))
+        return await self._browse(pages.checkpoints(execution_id, limit))
 
     async def checkpoint(self, execution_id: str, wanted: str | int) -> Checkpoint | None:
         """The newest checkpoint of that label or version, or None."""
@@ -159,7 +163,7 @@ class Questions(ABC):
 
     async def workflows(self, *, active_only: bool = True) -> list[Workflow]:
         """The definitions, by name, newest revision first."""
-        return await self._ask(pages.workflows(active_only))
+        return await self._browse(pages.workflows(active_only))
 
     async def steps(self, workflow_no: int) -> list[Step]:
         """The nodes of one revision, in step order."""
@@ -179,4 +183,4 @@ class Questions(ABC):
 
     async def statistics(self, *, workflow: str | None = None) -> list[WorkflowStatistics]:
         """How the executions of each workflow have fared."""
-        return await self._ask(pages.statistics(workflow))
+        return await self._browse(pages.statistics(workflow))

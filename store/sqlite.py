@@ -73,9 +73,11 @@ class SQLiteStore(Questions):
             Link(path, pragmas=_pragmas(durability, client=client), lock_wait_s=lock_wait_s)
         )
         self._reader: Connection = self._writer
+        self._browser: Connection = self._writer
         if path != IN_MEMORY and not inline:
             pragmas = (*_pragmas(durability, client=True), "PRAGMA query_only = ON")
             self._reader = ThreadedConnection(Link(path, pragmas=pragmas, lock_wait_s=lock_wait_s))
+            self._browser = ThreadedConnection(Link(path, pragmas=pragmas, lock_wait_s=lock_wait_s))
 
     async def open(self) -> None:
         """Connect, bring the schema up to date. Raises MigrationError, StoreCorrupt, StoreLocked."""
@@ -85,6 +87,7 @@ class SQLiteStore(Questions):
             await self._writer.run(_set_up, self.location)
             if self._reader is not self._writer:
                 await self._reader.open()
+                await self._browser.open()
         except sqlite3.Error as error:
             await self.close()
             raise translated(error, self.location) from error
@@ -95,6 +98,7 @@ class SQLiteStore(Questions):
     async def close(self) -> None:
         """Finish what was asked for, then let go of every handle. Closing twice is closing once."""
         if self._reader is not self._writer:
+            await self._browser.close()
             await self._reader.close()
         await self._writer.close()
 
@@ -132,17 +136,21 @@ class SQLiteStore(Questions):
 
     async def verify(self, execution_id: str | None = None) -> list[str]:
         """Check the store (and one execution) for damage; a sentence for each thing found."""
-        return await self._read(lambda connection: verify(connection, execution_id))
+        return await self._read(self._browser, lambda connection: verify(connection, execution_id))
 
     async def _ask(self, script: Script[T], *, at_one_moment: bool = False) -> T:
         """Hold the conversation on the reader's thread."""
         hold = run_at_one_moment if at_one_moment else run
-        return await self._read(lambda connection: hold(connection, script))
+        return await self._read(self._reader, lambda connection: hold(connection, script))
 
-    async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a reading function over the reader's connection, its errors translated."""
+    async def _browse(self, script: Script[T]) -> T:
+        """The same on a thread of its own."""
+        return await self._read(self._browser, lambda connection: run(connection, script))
+
+    async def _read(self, reader: Connection, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a reading function over a reading connection, its errors translated."""
         try:
-            return await self._reader.run(lambda link: function(link.connection))
+            return await reader.run(lambda link: function(link.connection))
         except sqlite3.Error as error:
             raise translated(error, self.location) from error
 

@@ -41,6 +41,7 @@ from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual, vi
 from perdure.store import SQLiteStore
 from perdure.store.connection import InlineConnection, Link
 from perdure.store.protocol import Answer
+from perdure.store.sqlite import _pragmas
 from perdure.store.states import TERMINAL
 from perdure.store.writes import Write
 
@@ -87,15 +88,13 @@ class StoreOnDisk(SQLiteStore):
     def __init__(self, path: Path, *, disk: Disk, durability: str = "power", pages: int = 1_000) -> None:
         """The log is written back every `pages` pages, so that short stories see it, too."""
         super().__init__(str(path), inline=True, durability=durability)
-        synchronous = "FULL" if durability == "power" else "NORMAL"
-        pragmas = ("journal_mode = WAL", f"synchronous = {synchronous}", "foreign_keys = ON")
         self.link = Link(
             str(path),
-            pragmas=(*(f"PRAGMA {each}" for each in pragmas), f"PRAGMA wal_autocheckpoint = {pages}"),
+            pragmas=(*_pragmas(durability, client=False), f"PRAGMA wal_autocheckpoint = {pages}"),
             lock_wait_s=0.0,
             factory=functools.partial(_connected, disk),  # type: ignore[arg-type]
         )
-        self._reader = self._writer = InlineConnection(self.link)
+        self._browser = self._reader = self._writer = InlineConnection(self.link)
         self.disk = disk
 
 

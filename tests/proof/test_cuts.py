@@ -104,7 +104,7 @@ class DeferredConnection(InlineConnection):
 def deferring(runtime: Runtime) -> Runtime:
     """The runtime, with a store that answers as late as one on a thread."""
     store: Any = runtime.store
-    store._writer = store._reader = DeferredConnection(store._writer._link)
+    store._writer = store._reader = store._browser = DeferredConnection(store._writer._link)
     return runtime
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import sqlite3
 import stat
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -203,6 +205,22 @@ async def test_a_reader_does_not_wait_for_a_writer(open_store, book_of, outsider
     other.execute("COMMIT")
     assert (await book.execution()).priority == 9
     other.close()
+    await store.close()
+
+
+async def test_what_people_look_at_does_not_hold_up_the_machine(open_store, book_of):
+    """A list of a million rows takes its time on a connection of its own."""
+    store = await open_store()
+    await book_of(store).start()
+    gate = threading.Event()
+    looking = asyncio.create_task(store._browser.run(lambda _: gate.wait(5)))
+    listing = asyncio.create_task(store.executions())
+    loaded = await store.load("e1")
+    assert loaded is not None
+    assert not listing.done()
+    gate.set()
+    assert await looking
+    assert [summary.id for summary in await listing] == ["e1"]
     await store.close()
 
 
