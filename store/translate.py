@@ -10,7 +10,7 @@ from perdure.store.locks import is_stopped, writer_of
 
 LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-WHAT_TO_DO: Final = {
+WHAT_TO_DO: Final = {  # wrong with the place and not with what was asked: the same may go well later
     sqlite3.SQLITE_FULL: "the disk is full: make room, the work goes on by itself",
     sqlite3.SQLITE_IOERR: "the disk or file system failed: check it, the work goes on by itself",
     sqlite3.SQLITE_CANTOPEN: "check that the folder exists and may be written to",
@@ -19,10 +19,6 @@ WHAT_TO_DO: Final = {
     sqlite3.SQLITE_NOMEM: "memory ran out: make room, the work goes on by itself",
     sqlite3.SQLITE_PROTOCOL: "too many processes open the file at once: the work goes on by itself",
 }
-# What is wrong with the place and not with what was asked: the same may go well later.
-PASSING: Final = frozenset(WHAT_TO_DO)
-
-
 # What may be wrong with one statement and its values, while the file and its neighbours are well.
 REFUSED: Final = (sqlite3.Error, sqlite3.Warning, ValueError, TypeError, OverflowError)
 OF_ONE_STATEMENT: Final = frozenset(
@@ -56,9 +52,9 @@ def translated(error: sqlite3.Error, path: str) -> StoreError:
         return StoreCorrupt(
             f"{path} is damaged or no perdure database ({error}): restore a backup, or choose another file"
         )
-    kind = StoreUnavailable if code in PASSING else StoreError
-    advice = WHAT_TO_DO.get(code, "nothing was changed")
-    return kind(f"{path}: {error}; {advice}")
+    if code in WHAT_TO_DO:
+        return StoreUnavailable(f"{path}: {error}; {WHAT_TO_DO[code]}")
+    return StoreError(f"{path}: {error}; nothing was changed")
 
 
 def locked(path: str) -> StoreLocked:

@@ -273,7 +273,6 @@ async def test_a_file_that_is_locked_while_opening_is_told(path: str, outsider):
         (sqlite3.SQLITE_CANTOPEN, "folder exists"),
         (sqlite3.SQLITE_READONLY_DIRECTORY, "read-only"),
         (sqlite3.SQLITE_PERM, "permissions"),
-        (sqlite3.SQLITE_AUTH, "may not touch the store's tables"),
         (sqlite3.SQLITE_BUSY_SNAPSHOT, "locked by another process"),
         (sqlite3.SQLITE_CORRUPT_INDEX, "restore a backup"),
         (sqlite3.SQLITE_ERROR, "nothing was changed"),
