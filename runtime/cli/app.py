@@ -34,6 +34,7 @@ COMMANDS: Final[dict[str, str]] = {
     "backup": "backup:backup",
     "restore-db": "backup:restore_db",
     "doctor": "doctor:doctor",
+    "runners": "runners:runners",
     "completion": "completion:completion",
 }
 

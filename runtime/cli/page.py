@@ -41,6 +41,7 @@ Keep
   backup FILE         copy the database while it is in use
   restore-db FILE     put a backup in its place; what was there is kept
   doctor              what is damaged or stuck, and what to do about it
+  runners             the processes that share the database, and what each of them has
   completion SHELL    what bash, zsh or fish need to complete all this
 
 ID is an execution's id, a unique beginning of it, @last, or NAME@last.
