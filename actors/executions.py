@@ -362,20 +362,6 @@ class Executions:
                 handed.add(message.no)
                 ref.post(posted(message), control=True)
 
-    async def ring_all(self) -> None:
-        """Hand over the mail of whatever is performed here, for a ring that was not heard."""
-        try:
-            found = await self._services.store.mail(runner_no=self._membership.no)
-        except PerdureError as error:
-            log.warning("ring_unheard", execution_id=None, error=str(error))
-            return
-        for execution_id in found:
-            await self.ring(execution_id)
-
-    def has(self, execution_id: str) -> bool:
-        """Whether the execution is performed here."""
-        return self._supervisor.find(execution_id) is not None
-
     async def _find_owner(self, execution_id: str, command: AnyCommand) -> Runner | None:
         """The living runner elsewhere that has the execution; None when it may be claimed here."""
         execution = await self._services.store.execution(execution_id)

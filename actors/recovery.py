@@ -61,6 +61,14 @@ class Recovery:
         if self._wakeup is not None and not self._wakeup.done():
             self._wakeup.set_result(None)
 
+    async def look_for_mail(self) -> None:
+        """Hand over what waits for executions that are performed here, should its ring have gone unheard."""
+        try:
+            for execution_id in await self._services.store.mail(runner_no=self._membership.no):
+                await self._executions.ring(execution_id)
+        except PerdureError as error:
+            log.warning("mail_not_seen", error=str(error))
+
     async def run(self) -> None:
         """Sweep whenever asked, when a stored timer is due, when a runner dies, and every so often."""
         async with anyio.create_task_group() as watchers:

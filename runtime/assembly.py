@@ -253,15 +253,15 @@ class _Rung:
 
     def mail(self, execution_id: str) -> None:
         """Somebody tells everybody: it concerns whoever performs the execution."""
-        if self._parts is not None and self._parts[1].has(execution_id):
+        if self._parts is not None and self._parts[1].is_hot(execution_id):
             self.ring(execution_id)
 
     def doubt(self) -> None:
         """Something may have been rung that nobody could hear."""
         if self._parts is not None:
-            helpers, executions, *_ = self._parts
-            helpers.start_soon(executions.ring_all)
-            self.sweep()
+            helpers, _, recovery, _ = self._parts
+            helpers.start_soon(recovery.look_for_mail)
+            recovery.ask()
 
     def sweep(self) -> None:
         if self._parts is not None:
