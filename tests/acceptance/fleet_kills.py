@@ -1,0 +1,80 @@
+"""Three runners over one file, one of them killed every second: nothing is lost, nothing done twice.
+
+A program of its own: `python fleet_kills.py SECONDS [SEED]`. Chains are started all the time; each
+second a worker drawn from the seed is killed and another put in its place. In the end everything
+that was acknowledged has come to its end, and the checker finds nothing in store and ledger that must
+not be. What was done is printed as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from fleet import Fleet
+
+from perdure.runtime.testing import Acknowledged, check_store
+from perdure.store import SQLiteStore
+
+RUNNERS = 3
+BATCH = 10  # executions started between two kills
+PACE_S = 0.4  # of the first step; a chain takes 1.3 times as long
+LEASE_S = 2.0
+END_S = 120.0  # what was cut twice is tried alone, one after another
+
+
+def run_fleet_kills(seconds: float, seed: int) -> dict[str, Any]:
+    """Kill for so long, let everything come to its end, look at it; `wrong` is empty if all is well."""
+    chance = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        fleet = Fleet(Path(folder))
+        try:
+            workers = [fleet.worker(lease_s=LEASE_S) for _ in range(RUNNERS)]
+            started: list[str] = []
+            kills = 0
+            begun = time.monotonic()
+            while time.monotonic() - begun < seconds:
+                ids = [f"e{len(started) + number}" for number in range(BATCH)]
+                chance.choice(workers).ask(start=ids, pace=PACE_S)
+                started += ids
+                time.sleep(max(0.0, begun + kills + 1 - time.monotonic()))
+                victim = workers.pop(chance.randrange(RUNNERS))
+                victim.signal(signal.SIGKILL)
+                kills += 1
+                workers.append(fleet.worker(lease_s=LEASE_S))
+            ended_s = fleet.until(lambda: set(fleet.states().values()) == {"completed"}, seconds=END_S)
+        finally:
+            fleet.close()
+        wrong = asyncio.run(_check(fleet, started))
+        begun_per_step = Counter((effect.execution_id, effect.step) for effect in fleet.ledger())
+        return {
+            "seed": seed,
+            "kills": kills,
+            "executions": len(started),
+            "begun_again": sum(count - 1 for count in begun_per_step.values()),
+            "ended_s": round(ended_s, 1),
+            "wrong": wrong,
+        }
+
+
+async def _check(fleet: Fleet, started: list[str]) -> list[str]:
+    store = SQLiteStore(fleet.path)
+    await store.open()
+    try:
+        acknowledged = [Acknowledged(execution_id=id_) for id_ in started]
+        return await check_store(store, ledger=fleet.ledger(), acknowledged=acknowledged)
+    finally:
+        await store.close()
+
+
+if __name__ == "__main__":
+    given = int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().randrange(2**32)
+    print(json.dumps(run_fleet_kills(float(sys.argv[1]), given)))
