@@ -160,6 +160,13 @@ class Membership:
         """Tell living runners that may take work up that there may be some."""
         await self._ring_all("work")
 
+    async def try_to_ring_workers(self) -> None:
+        """Do so if the store lets it; else they find the work when they next look."""
+        try:
+            await self.ring_workers()
+        except StoreError as error:
+            log.warning("workers_not_rung", runner=self.id, error=str(error))
+
     async def _ring_all(self, *words: str) -> None:
         for runner in await self.living():
             async with call(runner.doorbell) as line:

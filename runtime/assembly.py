@@ -273,7 +273,7 @@ class _Rung:
 
 
 def _ring(helpers: TaskGroup, membership: Membership) -> None:
-    helpers.start_soon(membership.ring_workers, name="ring")
+    helpers.start_soon(membership.try_to_ring_workers, name="ring")
 
 
 def _mark(helpers: TaskGroup, services: Services, execution_id: str, error: BaseException | None) -> None:

@@ -14,7 +14,9 @@ import pytest
 from perdure.runtime import Runtime, State, Status, StepContext, Workflow
 from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
 from perdure.store import SQLiteStore
+from perdure.store.errors import StoreUnavailable
 from perdure.store.protocol import Answer
+from perdure.store.records import Runner
 from perdure.store.writes import Write
 
 pytestmark = pytest.mark.integration
@@ -98,3 +100,35 @@ def test_what_is_asked_while_an_execution_is_given_up_is_no_crash(
 
     play(tmp_path / "db", use)
     assert caplog.messages == []
+
+
+class UnlistedDisk(SlowDisk):
+    """A real store from which, for a while, the list of runners cannot be read."""
+
+    is_unlisted = False
+
+    async def runners(self) -> list[Runner]:
+        """As the store, or not at all."""
+        if self.is_unlisted:
+            raise StoreUnavailable("the list cannot be read")
+        return await super().runners()
+
+
+def test_work_that_is_left_to_others_who_cannot_be_rung_ends_no_runtime(tmp_path: Path) -> None:
+    """They find it when they next look; whoever left it goes on."""
+    path = tmp_path / "db"
+
+    async def main() -> None:
+        async with VirtualRuntime(path, seed=1, workflows=[waits([])]) as worker:
+            execution = await worker.start("waits", id="x")
+            await execution.pause(mode="interrupt")
+            disk = UnlistedDisk(str(path), inline=True)
+            async with VirtualRuntime(path, seed=2, kind="client", store=disk) as client:
+                elsewhere = await client.execution("x")
+                disk.is_unlisted = True
+                await elsewhere.resume()
+                await anyio.sleep(1)
+                disk.is_unlisted = False
+                assert (await elsewhere.result()).status is Status.COMPLETED
+
+    run_virtual(main)
