@@ -34,7 +34,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     is_cancelled: bool = False  # and neither retried nor restored since
     is_repaired: bool = False  # before the last retry
-    given_up: frozenset[str] = frozenset()  # optional steps that took their process down too often
+    given_up: frozenset[str] = frozenset()  # optional steps that got fewer tries than they may have
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -103,6 +104,7 @@ class End(asyncio.Transport):
         self._is_accepted = name.endswith("out")
         self._is_closed = False
         self._busy_until = 0.0
+        self._under_way: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
 
     def accept(self) -> None:
         """In the listening process: the connection has come."""
@@ -163,14 +165,18 @@ class End(asyncio.Transport):
 
     def _send(self, arrive: Callable[..., None], *args: Any, delay: float = 0.0) -> None:
         """Let something arrive at the other end, in the order of sending, in that end's process."""
-        loop = self._network.loop
-        at = max(loop.time() + delay, self._busy_until)
-        self._busy_until = at
-        peer = self.peer
-        if at <= loop.time():
-            loop.call_soon(arrive, *args, context=peer.context)
+        loop, peer = self._network.loop, self.peer
+        self._busy_until = max(loop.time() + delay, self._busy_until)
+        self._under_way.append((arrive, args))
+        if self._busy_until <= loop.time():
+            loop.call_soon(self._arrive, context=peer.context)
             return
-        self._network.call_at(at, lambda: loop.call_soon(arrive, *args, context=peer.context))
+        self._network.call_at(self._busy_until, lambda: loop.call_soon(self._arrive, context=peer.context))
+
+    def _arrive(self) -> None:
+        """The next of what is under way arrives: whoever is called first, it is the oldest."""
+        arrive, args = self._under_way.popleft()
+        arrive(*args)
 
     def _receive(self, data: bytes) -> None:
         if not self._is_closed and self._is_accepted:

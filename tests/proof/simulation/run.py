@@ -132,6 +132,20 @@ class Simulation:
         errors = ((key, attempt.error) for key, attempt in newest.items())
         return frozenset(key for key, error in errors if error and error.type == "CrashBudgetExceeded")
 
+    async def _cut_short(self, customer: Customer, events: list[Event]) -> frozenset[str]:
+        """Optional steps that failed while all was being cancelled, and so got no further try."""
+        if not any(event.type in {"cancel_requested", "deadline_exceeded"} for event in events):
+            return frozenset()
+        newest = await self._newest(customer.id)
+        return frozenset(
+            step.key
+            for step in customer.spec.steps
+            if step.is_optional
+            and (last := newest.get(step.key)) is not None
+            and last.state == "failed"
+            and last.attempt <= step.retries
+        )
+
     async def _where(self, customer: Customer) -> str:
         loaded = await self.store.load(customer.id)
         if loaded is None:
@@ -178,7 +192,7 @@ class Simulation:
         asked = Asked(
             is_cancelled=_is_cancelled(events),
             is_repaired=customer.id in self.machine.repaired,
-            given_up=await self._given_up(customer.id),
+            given_up=await self._given_up(customer.id) | await self._cut_short(customer, events),
         )
         outputs = await self._outputs(customer)
         expected = expect(customer.spec, customer.word, asked)
