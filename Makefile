@@ -13,7 +13,7 @@ W ?= W2
 SIZE ?= 1000
 
 .PHONY: help demo test lint types arrows wheel check clean
-.PHONY: bench bench-check bench-peers bench-page bench-publish profile
+.PHONY: torture bench bench-check bench-peers bench-page bench-publish profile
 .DEFAULT_GOAL := help
 
 help: ## say what can be made
@@ -46,6 +46,9 @@ arrows: $(VENV)/.dev
 
 wheel: $(VENV)/.dev ## build the wheel and run the demo from it, outside the repository
 	bash .ci/wheel $(BIN)/python
+
+torture: $(VENV)/.dev ## go on with the long run of all proofs (MINUTES=60)
+	$(BIN)/python tests/proof/torture.py --minutes $(or $(MINUTES),60)
 
 bench: $(VENV)/.bench ## measure beside the floor (QUESTIONS="W1 W2", FULL=1 for what takes minutes)
 	$(CASES_HERE) $(BIN)/python -m benchmarks $(QUESTIONS) $(if $(FULL),--effort huge)
