@@ -19,7 +19,7 @@ from typing import IO, Final
 import anyio
 
 from perdure.actors.doorbell import call, remove
-from perdure.actors.kernel import see_through
+from perdure.actors.kernel import faults, see_through
 from perdure.actors.log import get_logger
 from perdure.actors.writer import Writer
 from perdure.store.errors import NotFound, StoreError
@@ -114,10 +114,14 @@ class Membership:
     async def renew(self) -> None:
         """Let the others see that this process is alive; one they took off the list enters it anew."""
         no = self.no
+        if faults.hit is not None:
+            faults.hit("lease.renew:before")
         try:
             await self._writer.write(Renew(runner_no=no, at=self._now_ms()))
         except NotFound:
             await self.rejoin(no)
+        if faults.hit is not None:
+            faults.hit("lease.renew:after")
 
     async def leave(self) -> None:
         """Leave the list, then let the lock go. A store that cannot be reached finds out by the lock."""

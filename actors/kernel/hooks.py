@@ -11,9 +11,9 @@ class Faults:
 
     Points are named `operation:before` and `operation:after`. Those of the kernel are
     `mailbox.post`, `mailbox.take`, `mailbox.ack`, `spawn` (of an actor) and `timer`; above it come
-    `commit`, `publish`, `body` (of a step) and `doorbell.ring`. What the hook raises comes out of
-    the operation: before it, nothing has happened yet; after it, it has. Unused, a point costs one
-    check against None.
+    `commit`, `publish`, `body` (of a step), `doorbell.ring` and `lease.renew`. What the hook raises
+    comes out of the operation: before it, nothing has happened yet; after it, it has. Unused, a point
+    costs one check against None.
     """
 
     __slots__ = ("hit",)
