@@ -15,7 +15,6 @@ from perdure.runtime.language.findings import Findings
 from perdure.runtime.language.findings import Path as Parts
 from perdure.runtime.language.json_reader import read_json
 from perdure.runtime.language.schema import decode
-from perdure.runtime.language.yaml_reader import read_yaml
 
 Format = Literal["yaml", "json"]
 
@@ -58,6 +57,8 @@ def read_document(text: str | bytes, *, source: str, format: Format | None = Non
             return read_json(decoded, source=source)
         except DefinitionError:
             pass  # a flow mapping of YAML begins like JSON; whatever is wrong with it, YAML says so too
+    from perdure.runtime.language.yaml_reader import read_yaml
+
     return read_yaml(decoded, source=source)
 
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
-import yaml
 
 from perdure.runtime.agents.registry import PYTHON
 from perdure.runtime.language.definition import Definition, plain
-from perdure.runtime.language.scalars import resolve
 from perdure.store.errors import PerdureError
-
-LINE_MAX: Final = 100  # characters after which long text is folded
-FOREIGN_BREAKS: Final = "\r\x85\u2028\u2029"  # line breaks to YAML 1.1; escaped they stay themselves
 
 
 class NotPrintable(PerdureError):
@@ -35,9 +30,9 @@ def to_json(definition: Definition) -> str:
 
 def to_yaml(definition: Definition) -> str:
     """Return the definition as YAML. Raises NotPrintable."""
-    return str(
-        yaml.dump(_printable(definition), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=LINE_MAX)
-    )
+    from perdure.runtime.language.yaml_writer import write_yaml
+
+    return write_yaml(_printable(definition))
 
 
 def _printable(definition: Definition) -> Any:
@@ -50,40 +45,3 @@ def _printable(definition: Definition) -> Any:
 
 def _is_local(name: str) -> bool:
     return name.startswith(PYTHON) and "<" in name
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes what YAML 1.2 would read as something else, and writes long text as blocks."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the dumper asks for each value
-        """Write everything out."""
-        return True
-
-    def represent_text(self, data: str) -> yaml.ScalarNode:
-        """Write text in the plainest style that reads back as the same text."""
-        style = None
-        if any(mark in data for mark in FOREIGN_BREAKS):
-            style = '"'
-        elif "\n" in data and not data.startswith((" ", "\n", "\t")):
-            style = "|"
-        elif data == "<<" or not _reads_as_text(data):
-            style = "'"
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
-
-    def represent_number(self, data: float) -> yaml.ScalarNode:
-        """Write a number so that YAML 1.1 and 1.2 read the same."""
-        text = repr(data)
-        if "e" in text and "." not in text:
-            text = text.replace("e", ".0e", 1)
-        return self.represent_scalar("tag:yaml.org,2002:float", text)
-
-
-def _reads_as_text(data: str) -> bool:
-    try:
-        return isinstance(resolve(data), str)
-    except ValueError:
-        return False
-
-
-_Dumper.add_representer(str, _Dumper.represent_text)
-_Dumper.add_representer(float, _Dumper.represent_number)
