@@ -13,7 +13,7 @@ _TABLE: Final = re.compile(r"\b(FROM|JOIN|INTO|UPDATE)\s+(workflows|runners|work
 _FUNCTION: Final = re.compile(r"\bjson_valid\(")
 _HINT: Final = re.compile(r"\bINDEXED BY \w+\s*")
 _NUMBERED_TABLES: Final = re.compile(
-    r"\s*INSERT INTO (workflows|runners|workflow_executions|workflow_messages)\b"
+    r"\s*INSERT INTO (workflows|runners|workflow_executions|workflow_messages|workflow_schedules)\b"
 )
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 
 import asyncpg
 import pytest
 
 from perdure.store.errors import MigrationError, StoreUnavailable
+from perdure.store.migrate import migrate as migrate_file
+from perdure.store.migrate import migrations
 from perdure.store.postgres import PostgresStore, migrate
 from perdure.store.postgres.address import Address
 
@@ -35,7 +39,7 @@ async def test_of_many_that_open_an_empty_schema_one_makes_it(postgres_url: str)
     await asyncio.gather(*(opened(postgres_url) for _ in range(8)))
     schema = Address.parse(postgres_url).schema
     connection = await asyncpg.connect(Address.parse(postgres_url).dsn)
-    assert await connection.fetchval(f"SELECT count(*) FROM {schema}.perdure_migrations") == 1
+    assert await connection.fetchval(f"SELECT count(*) FROM {schema}.perdure_migrations") == len(migrations())
     await connection.close()
 
 
@@ -71,3 +75,23 @@ async def test_a_server_that_is_not_there_is_told():
     with pytest.raises(StoreUnavailable, match="cannot be reached") as raised:
         await opened("postgresql://anna:secret@127.0.0.1:9/orders")
     assert "secret" not in str(raised.value)
+
+
+async def test_both_kinds_of_store_have_the_same_tables_with_the_same_columns(postgres_url: str):
+    """Whoever adds a migration to one adds it to the other."""
+    assert [each.name for each in migrations(migrate.PACKAGE)] == [each.name for each in migrations()]
+    await opened(postgres_url)
+    connection = await asyncpg.connect(Address.parse(postgres_url).dsn)
+    rows = await connection.fetch(
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = $1",
+        Address.parse(postgres_url).schema,
+    )
+    await connection.close()
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as file:
+        migrate_file(file, ":memory:")
+        wanted = file.execute(
+            "SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c "
+            "WHERE m.type IN ('table', 'view') AND m.name <> 'sqlite_sequence'"
+        ).fetchall()
+    assert {tuple(row) for row in rows} - set(wanted) == {("workflow_log", "last")}
+    assert set(wanted) - {tuple(row) for row in rows} == set()
