@@ -84,6 +84,7 @@ class PostgresStore(Questions):
         """
         self._check_open()
         self._last_commit = asyncio.create_task(self._commit(tuple(writes), self._last_commit))
+        self._last_commit.add_done_callback(_look_at)  # its caller may have gone
         return await asyncio.shield(self._last_commit)
 
     async def _commit(
@@ -141,3 +142,9 @@ class PostgresStore(Questions):
     def _check_open(self) -> None:
         if not self._is_open:
             raise StoreClosed(f"the store {self.location} is closed: open it before using it")
+
+
+def _look_at(commit: asyncio.Task[list[Answer]]) -> None:
+    """Whoever waits is told what went wrong; where nobody does, the loop must not complain."""
+    if not commit.cancelled():
+        commit.exception()
