@@ -86,6 +86,11 @@ class Crew:
         for attempt in self._attempts.values():
             attempt.interrupt(reason)
 
+    def unwind(self) -> None:
+        """The level is given up, and nobody is left to report to: bodies just end."""
+        for attempt in self._attempts.values():
+            attempt.is_unwinding = True
+
     def take(self, report: StepReport | StepEnded) -> None:
         """Note that a body has ended (or, while its thread lingers, has not)."""
         if isinstance(report, StepEnded) or not report.lingers:

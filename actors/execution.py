@@ -105,11 +105,15 @@ class ExecutionActor(Actor[ExecutionMessage]):
 
     async def _work(self, level: asyncio.TaskGroup) -> None:
         """Start bodies in `level` and handle messages beside them until none is left in it."""
-        self._crew.start(level)
-        while self._crew.is_at_work:
-            await self._turn()
-            if self._crew.is_at_work:
-                self._crew.start(level)
+        try:
+            self._crew.start(level)
+            while self._crew.is_at_work:
+                await self._turn()
+                if self._crew.is_at_work:
+                    self._crew.start(level)
+        except BaseException:
+            self._crew.unwind()
+            raise
 
     # ---- taking up ---------------------------------------------------------------------------
 

@@ -67,6 +67,7 @@ class Attempt:
         "attempt",
         "context",
         "generation",
+        "is_unwinding",
         "reason",
         "step",
         "values",
@@ -91,6 +92,7 @@ class Attempt:
         self.context = context
         self.values = values
         self.reason: Interrupt | None = None
+        self.is_unwinding = False  # its level is given up: whoever cancels the task now is ours
         self._report = report
         self._alarms = alarms
         self._slots = slots
@@ -136,7 +138,7 @@ class Attempt:
         try:
             result = await self._perform()
         except asyncio.CancelledError:
-            if task.cancelling():
+            if task.cancelling() and self.is_unwinding:
                 raise
             return self._ended(StepCancelledItself(self.step.key))
         except BaseException as error:  # noqa: BLE001 the step boundary: what a body raises is a result
