@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -232,6 +233,11 @@ async def delete_workflow(world: World, runtime: Runtime, execution: Execution) 
     await runtime.delete_workflow(record.name, record.revision)
 
 
+async def backup(world: World, runtime: Runtime, execution: Execution) -> Any:
+    """Copy the store to a file; all of it or nothing."""
+    await runtime.backup(Path(tempfile.gettempdir()) / f"{execution.id}.db", overwrite=True)
+
+
 COMMANDS: dict[str, tuple[Prepare, Use]] = {
     "pause, draining": (running, command("pause", opens=True)),
     "pause, interrupting": (running, command("pause", mode="interrupt")),
@@ -250,6 +256,7 @@ OTHERS: dict[str, tuple[Prepare, Use]] = {
     "start": (running, start),
     "start, detached": (running, start_detached),
     "publish": (running, publish),
+    "backup": (running, backup),
     "delete_workflow": (running, delete_workflow),
     "delete": (completed, of_runtime("delete", "ID")),
     "workflows": (running, of_runtime("workflows")),
