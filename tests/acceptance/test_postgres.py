@@ -18,6 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from over_postgres import PostgresFleet, Wire
+from zombies import run_zombie_writes
 
 from perdure.runtime import Runtime, Workflow
 
@@ -28,6 +29,7 @@ pytestmark = [
 
 LEASE_S = 1.5
 MANY = 60
+ZOMBIE_WRITES = 100
 OUTAGES = int(os.environ.get("PERDURE_POSTGRES_OUTAGES", "5"))
 KILLS = int(os.environ.get("PERDURE_POSTGRES_KILLS", "6"))
 CUTS = int(os.environ.get("PERDURE_POSTGRES_CUTS", "20"))
@@ -88,6 +90,12 @@ def test_what_a_stopped_process_had_is_taken_over_and_its_writes_are_refused(fle
     counts = first.ask()["counts"]
     assert set(counts) <= {"LeaseLost"}, counts
     check_all_is_done(fleet)
+
+
+def test_every_write_of_a_runner_that_was_taken_over_is_refused(postgres_url: str):
+    """All of them, whatever it writes, also where nobody has claimed what it had."""
+    found = run_zombie_writes(ZOMBIE_WRITES, location=postgres_url)
+    assert found == {"changes": {"LeaseLost": ZOMBIE_WRITES}, "others": ["NotFound"] * 3}
 
 
 def test_of_three_runners_one_is_killed_every_second_and_nothing_is_lost(fleet: PostgresFleet):

@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from perdure.store import SQLiteStore
+from perdure.store import Store, store_at
 from perdure.store.states import State
 from perdure.store.writes import (
     Change,
@@ -36,7 +36,7 @@ from perdure.store.writes import (
 BATCH = 200  # writes of one transaction
 
 
-async def tell(store: SQLiteStore, writes: list[Write]) -> list[Any]:
+async def tell(store: Store, writes: list[Write]) -> list[Any]:
     """Write them all, some at a time."""
     answers: list[Any] = []
     for first in range(0, len(writes), BATCH):
@@ -63,7 +63,7 @@ def starting(id_: str, workflow_no: int, runner_no: int) -> Start:
 
 async def be_a_zombie(path: str, count: int) -> None:
     """Own executions, stop, and try to go on as if nothing had happened."""
-    store = SQLiteStore(path)
+    store = store_at(path)
     await store.open()
     step = PublishStep(no=0, key="s", level=0, agent="a", needs=())
     words = {"version": None, "description": None, "author": None, "tags": ()}
@@ -101,7 +101,7 @@ async def be_a_zombie(path: str, count: int) -> None:
 
 async def bury(path: str) -> None:
     """Take the stopped runner off the list, as whoever has heard nothing of it for a lease does."""
-    store = SQLiteStore(path)
+    store = store_at(path)
     await store.open()
     [runner] = await store.runners()
     heard_at = int(runner.heartbeat_at.timestamp() * 1000)
@@ -110,10 +110,10 @@ async def bury(path: str) -> None:
     await store.close()
 
 
-def run_zombie_writes(count: int) -> dict[str, Any]:
-    """One zombie with that many executions; what each of its writes came to."""
+def run_zombie_writes(count: int, *, location: str | None = None) -> dict[str, Any]:
+    """One zombie with that many executions, in a file or there; what each of its writes came to."""
     with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "zombie.db")
+        path = location or str(Path(folder) / "zombie.db")
         command = [sys.executable, __file__, "--zombie", path, str(count)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as zombie:
             _, status = os.waitpid(zombie.pid, os.WUNTRACED)
