@@ -30,6 +30,10 @@ from perdure.store.writes import Change, Start, Write, statements_of
 
 TRIES: Final = 5  # of a transaction that others get in the way of; each waits twice as long as the one before
 FIRST_REST_S: Final = 0.005
+END_OURS: Final = (  # a pooler may have told us a number that is somebody else's
+    "SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity "
+    "WHERE pid = $1 AND application_name = 'perdure'"
+)
 BURIAL_S: Final = 10.0  # how long the server has to end a process whose client is gone
 
 
@@ -209,6 +213,6 @@ async def _bury(link: Link, pid: int | None) -> None:
     try:
         with anyio.move_on_after(BURIAL_S):
             connection = await link.open()
-            await connection.fetchval("SELECT pg_terminate_backend($1, $2)", pid, int(BURIAL_S * 1000))
+            await connection.fetchval(END_OURS, pid, int(BURIAL_S * 1000))
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         link.drop()  # a server that is down has no processes

@@ -91,8 +91,8 @@ class _Rows:
         if isinstance(error := fields.get("error"), bytes):
             fields["error"] = text(error, "an error")
         if write.state in TERMINAL:
-            if write.delta.timers:
-                raise _Unfit
+            if any(timer.due_at is not None for timer in write.delta.timers):
+                raise _Unfit  # set after all were cleared: two steps, which one statement does not have
             self.parts["ended"].append((no,))
         self.fields += [name for name in fields if name not in self.fields]
         guard = (ord_, no, write.version, write.epoch, write.before, write.state, write.at)

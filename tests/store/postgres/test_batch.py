@@ -50,7 +50,12 @@ async def moves(book: Any) -> list[Any]:
             checkpoint=mark,
             fields={"context": b'{"a":1}', "started_at": 5, "paused_by": "anna"},
         ),
-        book.change(second, State.COMPLETED, events=(EventWrite("x"), EventWrite("y", command_id="c1"))),
+        book.change(
+            second,
+            State.COMPLETED,
+            timers=(TimerWrite("retry", 0, None),),
+            events=(EventWrite("x"), EventWrite("y", command_id="c1")),
+        ),
         book.change(third, fields={"started_at": None, "error": b"null"}, events=()),
     ]
 
