@@ -63,6 +63,20 @@ def test_what_is_kept_is_json_that_others_can_read(value: Any):
     assert json.loads(encode(value)) == value
 
 
+@given(st.lists(VALUES), st.sampled_from([math.nan, math.inf, -math.inf]))
+def test_among_any_nulls_a_number_that_json_has_not_is_found(values: list[Any], number: float):
+    """A None is written like a NaN; wherever they stand together, they are told apart."""
+    assert decode(encode([None, *values])) == [None, *values]
+    with pytest.raises(NotSerializable):
+        encode([None, *values, {"deep": [number]}])
+
+
+def test_nulls_of_a_struct_are_no_reason_to_walk_through_it(monkeypatch: pytest.MonkeyPatch):
+    """The walk costs ten times as much; every command has fields that are None."""
+    monkeypatch.setattr("perdure.store.codec._check_parts", lambda *_: pytest.fail("walked"))
+    assert encode({"at": Point(None), "by": None}) == b'{"at":{"x":null},"by":null}'
+
+
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize(
     ("wrap", "path"),
