@@ -17,6 +17,7 @@ import msgspec
 from perdure.runtime.arguments import LEASE_S_MAX, LEASE_S_MIN
 from perdure.store.errors import PerdureError
 from perdure.store.records import LEASE_MS
+from perdure.store.urls import without_password
 
 FILE_NAME: Final = "perdure.toml"
 VARIABLE_PREFIX: Final = "PERDURE_"
@@ -72,12 +73,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return [
             Setting(
                 name=name,
-                value=getattr(self.settings, name),
+                value=_shown(name, getattr(self.settings, name)),
                 source=self.sources[name],
                 meaning=MEANINGS[name],
             )
             for name in Settings.__struct_fields__
         ]
+
+
+def _shown(name: str, value: Any) -> Any:
+    """A setting as people may see it."""
+    return without_password(value) if name == "db" else value
 
 
 class ConfigError(PerdureError):

@@ -9,6 +9,7 @@ import msgspec
 
 from perdure.store.errors import StoreError
 from perdure.store.location import POSTGRES
+from perdure.store.urls import without_password
 
 SCHEMA: Final = "perdure"  # ours alone, so that no table of the user's is ever in the way
 NAME_MAX: Final = 63  # bytes of an identifier; PostgreSQL would cut a longer one in silence
@@ -33,13 +34,8 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
             raise StoreError(
                 f"?schema={schema!r} cannot be: use a name of at most {NAME_MAX} bytes, not pg_…"
             )
-        visible = {name: value for name, value in options.items() if "password" not in name}
-        if schema != SCHEMA:
-            visible["schema"] = schema
-        _, at, host = parts.netloc.rpartition("@")
-        netloc = (parts.username or "") + at + host
         return cls(
             dsn=urlunsplit(parts._replace(query=urlencode(options, safe="/,:"))),
             schema=schema,
-            shown=urlunsplit(parts._replace(netloc=netloc, query=urlencode(visible, safe="/,:"))),
+            shown=without_password(url),
         )

@@ -44,6 +44,14 @@ def test_the_table_has_a_row_for_every_setting_with_its_meaning(tmp_path: Path):
     assert all(row.meaning for row in table)
 
 
+def test_the_table_never_shows_a_password(tmp_path: Path):
+    """People paste it into reports."""
+    url = "postgresql://anna:secret@host/orders"
+    config = resolve({"db": url}, environment={}, folder=tmp_path)
+    assert config.settings.db == url
+    assert "postgresql://anna@host/orders" in [row.value for row in config.table()]
+
+
 def test_an_unknown_setting_is_refused_with_the_nearest_name(tmp_path: Path):
     """A typo in the file must not pass for a setting."""
     (tmp_path / "perdure.toml").write_text('durabilty = "power"\n')

@@ -1,0 +1,16 @@
+"""Addresses as people may see them."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+
+def without_password(location: str) -> str:
+    """The location without any password in it; the path of a file stays as it is."""
+    if "://" not in location:
+        return location
+    parts = urlsplit(location)
+    user, at, host = parts.netloc.rpartition("@")
+    netloc = user.partition(":")[0] + at + host
+    options = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if "password" not in pair[0]]
+    return urlunsplit(parts._replace(netloc=netloc, query=urlencode(options, safe="/,:")))
