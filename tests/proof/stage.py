@@ -169,7 +169,7 @@ class Stage:
         model = self.models[id_]
         self._ids += 1
         command_id = f"c{self._ids}"
-        if again and model.commands:
+        if again and model.commands and kind != "checkpoint":  # another kind under its id is no checkpoint
             command_id = max(model.commands)
         if kind == "restore":
             if not self._labels[id_]:
