@@ -92,6 +92,26 @@ def test_what_a_stopped_process_had_is_taken_over_and_its_writes_are_refused(fle
     check_all_is_done(fleet)
 
 
+def test_what_was_paused_from_outside_is_resumed_although_its_process_was_killed(fleet: PostgresFleet):
+    """By another client, in another runner; the step that was interrupted begins again."""
+    first = fleet.worker(lease_s=LEASE_S)
+    first.ask(start=["e0"], pace=4.0)
+    fleet.until(fleet.ledger)
+    asyncio.run(commanded(fleet.url, "pause"))
+    assert fleet.states() == {"e0": "paused"}
+    first.signal(signal.SIGKILL)
+    fleet.worker(lease_s=LEASE_S)
+    asyncio.run(commanded(fleet.url, "resume"))
+    assert sorted(check_all_is_done(fleet).values()) == [1, 1, 1, 2]
+
+
+async def commanded(url: str, command: str) -> None:
+    """Pause or resume the execution from a process that performs nothing."""
+    async with Runtime(url, kind="client") as client:
+        handle = await client.execution("e0")
+        await (handle.pause(mode="interrupt") if command == "pause" else handle.resume())
+
+
 def test_every_write_of_a_runner_that_was_taken_over_is_refused(postgres_url: str):
     """All of them, whatever it writes, also where nobody has claimed what it had."""
     found = run_zombie_writes(ZOMBIE_WRITES, location=postgres_url)
