@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import stat
 import tempfile
@@ -28,7 +29,11 @@ UNREAD_BYTES_MAX: Final = 65_536  # rings waiting for one watcher; past it furth
 ACCEPT_CYCLES: Final = 4  # of the loop, which a connection needs from being accepted to being ended
 LINE_BYTES_MAX: Final = 1_024  # an id is at most 128 characters
 
+ID_CHARS: Final = 12  # of a runner's id in its socket's name: the node of a UUID, 48 bits of chance
+
 log = get_logger("perdure.runner")
+
+_hung = itertools.count()  # the bells this process has made
 
 
 class Doorbell:
@@ -58,7 +63,7 @@ class Doorbell:
         if not hasattr(asyncio, "start_unix_server"):
             return
         try:
-            path = _private_folder() / f"{self._runner_id}.sock"
+            path = _private_folder() / _name(self._runner_id)
             self._server = await loop.create_unix_server(lambda: _Caller(self), path)
             path.chmod(0o600)
         except OSError as error:
@@ -144,6 +149,15 @@ class _Caller(asyncio.Protocol):
         """Hang up, without waiting for somebody who does not read."""
         if self._transport is not None:
             self._transport.abort()
+
+
+def _name(runner_id: str) -> str:
+    """What a new bell's socket is called, like no other one's even where ids repeat, as seeded ones do.
+
+    Short, for a socket's whole path has a hundred characters: processes of one system differ by their
+    number, those of containers that share the folder by the end of an id that comes by chance.
+    """
+    return f"{os.getpid()}-{next(_hung)}-{runner_id[-ID_CHARS:]}.sock"
 
 
 def _private_folder() -> Path:

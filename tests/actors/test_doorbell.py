@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import socket
 import stat
 import tempfile
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.actors.doorbell import LINE_BYTES_MAX, POLL_S, Doorbell, call, remove
+from perdure.actors.doorbell import LINE_BYTES_MAX, POLL_S, Doorbell, _name, call, remove
 from perdure.actors.kernel.testing import run_virtual
 
 pytestmark = pytest.mark.skipif(not hasattr(asyncio, "start_unix_server"), reason="no Unix sockets")
@@ -113,6 +114,31 @@ async def test_a_watcher_hears_each_commit_of_its_execution():
         doorbell.announce("order-1")
         await line.wait()
         assert line.is_connected
+
+
+async def test_bells_of_runners_with_equal_ids_hang_beside_each_other():
+    """Seeds repeat ids; whoever rings for one runner must not be heard by the other, nor take its bell down."""
+    async with bell() as (first, heard):
+        async with bell() as (second, _):
+            assert first.path != second.path
+        async with call(first.path) as line:
+            line.say("ring order-1")
+            await line.flush()
+            await until(lambda: heard.rings == ["order-1"])
+
+
+def test_a_bell_s_name_differs_between_processes_and_leaves_room_for_a_long_folder(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """A socket's path has 103 characters on macOS, of which the folder of temporary files takes 61."""
+    runner_id = "0192a0b0-0000-7000-8000-0123456789ab"
+    names = set()
+    for pid in (1, 4_194_304):
+        monkeypatch.setattr("perdure.actors.doorbell._hung", itertools.count())
+        monkeypatch.setattr("os.getpid", lambda pid=pid: pid)
+        names.add(_name(runner_id))
+    assert len(names) == 2
+    assert max(map(len, names)) < 103 - 61
 
 
 async def test_whoever_hangs_up_is_no_longer_told():
