@@ -247,6 +247,7 @@ class ExecutionSummary(Record, frozen=True, kw_only=True):
     workflow_version: str | None
     state: State
     status: Status
+    version: int
     steps_total: int
     steps_completed: int
     steps_failed: int

@@ -103,7 +103,8 @@ SUMMARY: Final = """
 SELECT id, workflow, workflow_version, state, status, steps_total, steps_completed, steps_failed,
        steps_skipped, steps_running, priority, triggered_by, trace_id, runner, error,
        created_at, started_at, paused_at, finished_at, updated_at, duration_ms,
-       pause_mode, paused_by, pause_reason
+       pause_mode, paused_by, pause_reason,
+       (SELECT x.version FROM workflow_executions x WHERE x.no = e.no)
 FROM workflow_execution_summary e
 """
 
@@ -304,6 +305,7 @@ def summary(row: Row) -> ExecutionSummary:
         pause_mode=row[21],
         paused_by=row[22],
         pause_reason=row[23],
+        version=row[24],
     )
 
 

@@ -125,6 +125,7 @@ def _show_status(
         ("execution", summary.id),
         ("workflow", f"{summary.workflow} {summary.workflow_version or ''}".rstrip()),
         ("state", out.word(str(summary.state))),
+        ("version", str(summary.version)),
         ("created", ago(summary.created_at, now=now)),
         ("took", since(summary.started_at, summary.finished_at, now=now)),
         ("trace", summary.trace_id),

@@ -128,6 +128,17 @@ async def test_a_summary_of_an_execution_that_has_not_begun_counts_nothing(book)
     assert (summary.status, summary.duration_ms) == (Status.INITIATED, None)
 
 
+async def test_a_summary_has_the_version_that_a_command_may_expect(book):
+    """The one the execution itself has, after every move."""
+    execution = await book.start()
+    for _ in range(2):
+        summary = await book.store.summary("e1")
+        assert summary.version == (await book.store.execution("e1")).version
+        assert [summary] == await book.store.executions()
+        execution = await book.move(execution)
+    assert summary.version == execution.version - 1
+
+
 async def test_a_summary_says_why_by_whom_and_since_when_an_execution_is_paused(book):
     """What a list of paused executions is for."""
     fields = {
