@@ -117,7 +117,7 @@ async def test_a_watcher_hears_each_commit_of_its_execution():
 
 
 async def test_bells_of_runners_with_equal_ids_hang_beside_each_other():
-    """Seeds repeat ids; whoever rings for one runner must not be heard by the other, nor take its bell down."""
+    """Seeds repeat ids: whoever rings for one must not be heard by the other, nor take its bell down."""
     async with bell() as (first, heard):
         async with bell() as (second, _):
             assert first.path != second.path
