@@ -14,6 +14,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     name: str  # ends with its unit: ms_per_step, steps_per_s
     unit: str
     more_is_better: bool = False
+    is_speed: bool = True  # a count or a size has no share of the floor's speed
 
 
 class Effort(IntEnum):

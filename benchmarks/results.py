@@ -71,7 +71,7 @@ def results_of(question: Question, case: Case, durability: str, measured: Measur
 
 
 def _of_floor(rounds: Sequence[Figures], floors: Sequence[Figures] | None, figure: Figure) -> Spread | None:
-    if floors is None or figure.name not in floors[0]:
+    if floors is None or not figure.is_speed or figure.name not in floors[0]:
         return None
     return shares(_column(rounds, figure), _column(floors, figure), more_is_better=figure.more_is_better)
 

@@ -15,7 +15,7 @@ QUESTION = Question(
     title="one execution with 1,000 (10,000, 30,000) parallel steps",
     figures=(
         Figure(name="seconds", unit="s"),
-        Figure(name="peak_mb", unit="MB at its peak"),
+        Figure(name="peak_mb", unit="MB at its peak", is_speed=False),
     ),
     cases=(
         Case(name="1,000", size=1_000, reach={"seconds": 0.15}),

@@ -30,7 +30,7 @@ QUESTION = Question(
     title="kill -9 with 1,000 (10,000) executions in flight, restart",
     figures=(
         Figure(name="recovered_s", unit="s from start to all done"),
-        Figure(name="recorded_run_again", unit="recorded steps run again"),
+        Figure(name="recorded_run_again", unit="recorded steps run again", is_speed=False),
     ),
     cases=(
         Case(name="1,000", size=1_000, rounds=3, reach={"recovered_s": 1.5, "recorded_run_again": 0}),

@@ -29,7 +29,7 @@ QUESTION = Question(
         Figure(name="eager_makespan", unit="× critical path, eager"),
         Figure(name="level_makespan", unit="× critical path, by level"),
         Figure(name="engine_us", unit="µs of processor per no-op step"),
-        Figure(name="bytes_per_step", unit="bytes stored per step"),
+        Figure(name="bytes_per_step", unit="bytes stored per step", is_speed=False),
     ),
     cases=(
         Case(

@@ -47,6 +47,17 @@ def test_a_figure_that_a_contender_does_not_give_makes_no_result():
     assert found[-1].of_floor is None
 
 
+def test_a_count_has_no_share_of_the_floors_speed():
+    """Nothing run again is no division by zero."""
+    count = Figure(name="run_again", unit="steps run again", is_speed=False)
+    question = Question(code="W6", title="", figures=(count,), cases=())
+    measured = Measured(
+        rounds={"floor": [{"run_again": 0.0}], "perdure": [{"run_again": 0.0}]}, foreign_cpu=None
+    )
+    found = results.results_of(question, CASE, "power", measured)
+    assert [(each.spread.median, each.of_floor) for each in found] == [(0.0, None), (0.0, None)]
+
+
 def test_what_was_written_reads_back(tmp_path: Path, result: Make):
     """One JSON line each."""
     path = tmp_path / "new" / "results.jsonl"
