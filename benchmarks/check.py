@@ -94,6 +94,8 @@ def main() -> None:
     parser.add_argument("--baseline", type=Path, default=BASELINE)
     given = parser.parse_args()
     before = shares_of(results.read(given.baseline))
+    if not before:
+        sys.exit(f"{given.baseline}: no results to compare with; `make bench-publish` makes them")
     found: list[Loss] = []
     for code in given.questions:
         question = questions.question(code.upper())
