@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from perdure.actors import planner, schedule
+from perdure.actors import planner, schedule, waiting
 from perdure.actors.errors import InvalidContext
 from perdure.actors.messages import (
     COMMAND_WORDS,
@@ -24,17 +24,17 @@ from perdure.actors.messages import (
     TakeCheckpoint,
     UpdateContext,
 )
-from perdure.actors.state import RETRY_TIMER
 from perdure.actors.turn import Asker, InterruptSteps, Turn, encode
 from perdure.store.codec import encode as checked
 from perdure.store.errors import (
     Conflict,
     IllegalTransition,
+    MailboxFull,
     NotSerializable,
     PayloadTooLarge,
     PerdureError,
 )
-from perdure.store.records import PAYLOAD_BYTES_MAX, Attempt
+from perdure.store.records import PAYLOAD_BYTES_MAX, SIGNALS_MAX, Attempt
 from perdure.store.states import TERMINAL, State, StepState
 
 _ACTIVE: Final = frozenset(
@@ -124,6 +124,7 @@ def restore(turn: Turn, command: AnyCommand, point: RestorePoint, asker: Asker) 
                 _reopen(turn, step_no, new_lineage=True)
         elif run.generation != then.generation or run.state is not then.state:
             _reopen(turn, step_no, new_lineage=True, outcome=then)
+    turn.give_back(point.signals)
     state.reindex()
     if state.context != point.context:
         turn.set_context(point.context, encode(point.context))
@@ -152,12 +153,7 @@ def _take(turn: Turn, command: AnyCommand, asker: Asker, waiters: list[Asker]) -
         case Resume():
             return _resume(turn, command)
         case Signal():
-            turn.note(
-                "signal_received",
-                by=command.by,
-                command_id=command.id,
-                data={"name": command.name, "payload": command.payload},
-            )
+            return _signal(turn, command)
         case UpdateContext():
             return _merge(turn, command.patch, by=command.by, command_id=command.id)
         case TakeCheckpoint():
@@ -168,6 +164,16 @@ def _take(turn: Turn, command: AnyCommand, asker: Asker, waiters: list[Asker]) -
             _retry(turn, command)
         case _:
             raise AssertionError(command)
+    return None
+
+
+def _signal(turn: Turn, command: Signal) -> PerdureError | None:
+    """Keep it, and let whoever waits for it take it."""
+    if len(turn.state.signals) >= SIGNALS_MAX:
+        return MailboxFull(turn.state.id, limit=SIGNALS_MAX)
+    data = {"name": command.name, "payload": command.payload}
+    turn.note("signal_received", by=command.by, command_id=command.id, data=data)
+    waiting.receive(turn, command.name, encode(command.payload))
     return None
 
 
@@ -242,7 +248,7 @@ def _reopen(turn: Turn, step_no: int, *, new_lineage: bool, outcome: Attempt | N
     """Take a step to a new generation: back to pending, or to an outcome it had before."""
     run = turn.state.steps[step_no]
     if run.state is StepState.WAITING:
-        turn.set_timer(RETRY_TIMER, step_no, None)
+        turn.clear_step_timer(step_no)
     run.reopen(new_lineage=new_lineage)
     if outcome is None:
         turn.move_step(step_no, StepState.PENDING)

@@ -8,19 +8,10 @@ and an execution whose code is missing leaves it to a runner that has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from perdure.actors import schedule
-from perdure.actors.errors import ExpressionError
-from perdure.actors.plan import PlannedStep, Values
-from perdure.actors.state import StepValues
+from perdure.actors import schedule, waiting
+from perdure.actors.evaluating import evaluate, unanswered
 from perdure.actors.turn import Turn
-from perdure.store.errors import PerdureError
-from perdure.store.records import Error
 from perdure.store.states import StepState
-
-WHY_CHARS_MAX = 2_000  # of what a closure says of its failure
 
 
 def decide(turn: Turn) -> None:
@@ -31,22 +22,6 @@ def decide(turn: Turn) -> None:
     while state.entering and not state.is_blocked:
         _decide(turn, state.entering.popleft())
     state.entering.clear()
-
-
-def evaluate(
-    closure: Callable[[Values], Any], turn: Turn, step: PlannedStep, *, what: str
-) -> tuple[Any, Error | None]:
-    """What a closure of a step answers, or the typed error it fails the step with."""
-    try:
-        return closure(StepValues(turn.state, step.no)), None
-    except BaseException as error:  # noqa: BLE001 - other people's code at the step boundary: it fails its step
-        return None, unanswered(step, what=what, why=_why(error))
-
-
-def unanswered(step: PlannedStep, *, what: str, why: str) -> Error:
-    """The record of an expression that gave no answer."""
-    error = ExpressionError(step.key, what=what, why=why)
-    return Error(type=type(error).__name__, message=str(error))
 
 
 def _decide(turn: Turn, step_no: int) -> None:
@@ -65,13 +40,7 @@ def _decide(turn: Turn, step_no: int) -> None:
             schedule.skip(turn, step_no, reason="when")
             schedule.settle(turn, step_no)
             return
+    if step.wait is not None:
+        waiting.begin(turn, step_no, step.wait)
+        return
     state.ready.append(step_no)
-
-
-def _why(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - its __str__ is other people's code
-        text = "(its text cannot be had)"
-    shown = text if isinstance(error, PerdureError) else f"{type(error).__name__}: {text}"
-    return shown[:WHY_CHARS_MAX].encode("utf-8", "backslashreplace").decode()

@@ -44,6 +44,16 @@ class StepCancelledItself(StepError):
         self.key = key
 
 
+class WaitTimeout(StepError):
+    """What a step waited for has not come in time."""
+
+    def __init__(self, key: str, *, what: str, timeout_ms: int) -> None:
+        """`what` was waited for (`signal 'paid'`), for so long."""
+        super().__init__(f"step {key!r} waited {timeout_ms / 1000:g} s for {what}, which did not come")
+        self.key = key
+        self.timeout_ms = timeout_ms
+
+
 class WorkerProcessDied(StepError):
     """The worker process that performed a step has died under it."""
 

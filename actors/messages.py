@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from perdure.store.records import Attempt, Error
+from perdure.store.records import Attempt, Error, KeptSignal
 from perdure.store.states import State
 from perdure.store.writes import Statement
 
@@ -177,12 +177,16 @@ class Posted(msgspec.Struct, frozen=True):
 
 
 class RestorePoint(msgspec.Struct, frozen=True):
-    """What the log says about a checkpoint: the outcome of each step and the context then."""
+    """What the log says about a checkpoint: the outcome of each step and the context then.
+
+    `signals` are those that steps took later: they will be there again.
+    """
 
     version: int
     label: str | None
     outcomes: tuple[Attempt, ...]
     context: dict[str, Any]
+    signals: tuple[KeptSignal, ...] = ()
 
 
 class LeaseDoubted(msgspec.Struct, frozen=True):

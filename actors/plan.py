@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from perdure.actors.context import StepContext
+from perdure.actors.waits import Wait
 
 
 class Mode(StrEnum):
@@ -83,6 +84,7 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     `perform` is the body: a coroutine function for ASYNC, else a plain function (importable by name
     for PROCESS). `check_output` raises when the output is not what was promised. `when` is pure and
     asked once the needs have let the step in: False skips it, anything but True or False fails it.
+    A step with a `wait` never runs its body: it waits, and what it has waited for is its output.
     """
 
     no: int
@@ -100,6 +102,7 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     check_output: Callable[[Any], None] | None = None
     dependencies: DependenciesPolicy = DependenciesPolicy.ALL_SUCCESS
     when: Condition | None = None
+    wait: Wait | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

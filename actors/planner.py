@@ -12,7 +12,7 @@ body is cancelled, so that a crash in between comes back to the same intent; the
 
 from __future__ import annotations
 
-from perdure.actors import entering, schedule
+from perdure.actors import entering, schedule, waiting
 from perdure.actors.errors import CrashBudgetExceeded, ExecutionTimeout
 from perdure.actors.messages import (
     Completed,
@@ -22,7 +22,7 @@ from perdure.actors.messages import (
     StepReport,
 )
 from perdure.actors.retry import delay_before, may_retry
-from perdure.actors.state import DEADLINE_TIMER, RETRY_TIMER, ExecutionState
+from perdure.actors.state import DEADLINE_TIMER, RETRY_TIMER, WAIT_TIMER, ExecutionState
 from perdure.actors.turn import Asker, InterruptSteps, Turn
 from perdure.store.errors import StatementFailed
 from perdure.store.records import Error
@@ -110,7 +110,11 @@ def take_timer(turn: Turn, kind: str, step_no: int) -> None:
         if state.deadline_at is not None and state.deadline_at <= turn.now:
             _exceed_deadline(turn)
         return
-    if kind == RETRY_TIMER and step_no in state.waiting:
+    if step_no not in state.waiting:
+        return
+    if kind == WAIT_TIMER:
+        waiting.take_moment(turn, step_no)
+    else:
         state.waiting.discard(step_no)
         state.ready.append(step_no)
 
@@ -118,7 +122,7 @@ def take_timer(turn: Turn, kind: str, step_no: int) -> None:
 def take_due(turn: Turn) -> None:
     """Fire whatever fell due while nobody was looking, in due order."""
     state = turn.state
-    due = [(state.steps[no].due_at or 0, RETRY_TIMER, no) for no in state.waiting]
+    due = [(due_at, state.timer_of(no), no) for no, due_at in _moments(state)]
     if state.deadline_at is not None:
         due.append((state.deadline_at, DEADLINE_TIMER, -1))
     for due_at, kind, step_no in sorted(due):
@@ -138,9 +142,13 @@ def proceed(turn: Turn, *, is_closing: bool = False) -> None:
     if is_closing:
         if not state.running and (state.is_everything_settled or state.state in STOPPING):
             _come_to_rest(turn)
+        elif state.state is State.AWAITING_COMPLETION and (state.ready or state.entering):
+            turn.become(State.SCHEDULING)  # what it waited for has come: the next owner is to know
         return
     if state.entering:
         entering.decide(turn)
+    if state.is_blocked and state.waiting and state.state in schedule.MAY_LAUNCH:
+        waiting.abandon(turn)
     schedule.launch(turn)
     if state.running:
         if state.state not in STOPPING:
@@ -180,7 +188,19 @@ def may_park(turn: Turn, *, linger_ms: int | None, is_closing: bool) -> bool:
 def due_times(state: ExecutionState) -> list[int]:
     """When (ms) the execution has something to do that nobody tells it."""
     times = [] if state.deadline_at is None else [state.deadline_at]
-    return times + [due for no in state.waiting if (due := state.steps[no].due_at) is not None]
+    return times + [due_at for _, due_at in _moments(state)]
+
+
+def _moments(state: ExecutionState) -> list[tuple[int, int]]:
+    """When (ms) waiting steps have something to do; while nothing may start, waits have not."""
+    if not state.waiting:
+        return []
+    may_fire = state.state in schedule.MAY_LAUNCH
+    return [
+        (no, due_at)
+        for no in state.waiting
+        if (due_at := state.steps[no].due_at) is not None and (may_fire or state.plan.steps[no].wait is None)
+    ]
 
 
 # ---- what a report means ---------------------------------------------------------------------
@@ -232,20 +252,13 @@ def _take_interruption(turn: Turn, step_no: int, reason: str) -> None:
     state = turn.state
     schedule.stop_running(state, step_no)
     if state.state is State.CANCELLING:
-        _cancel_step(turn, step_no)
+        schedule.cancel(turn, step_no)
         return
     turn.move_step(step_no, StepState.PENDING)
     attempt = state.steps[step_no].attempt
     turn.note("step_interrupted", step_no=step_no, attempt=attempt, data={"reason": reason})
     if state.state in schedule.MAY_LAUNCH:
         state.ready.append(step_no)
-
-
-def _cancel_step(turn: Turn, step_no: int) -> None:
-    run = turn.state.steps[step_no]
-    turn.move_step(step_no, StepState.CANCELLED, is_outcome=True)
-    turn.note("step_cancelled", step_no=step_no, attempt=run.attempt)
-    turn.state.count_settled(step_no)
 
 
 def _exceed_deadline(turn: Turn) -> None:
@@ -268,8 +281,8 @@ def stop_everything(turn: Turn, reason: Interrupt) -> None:
     turn.set_deadline(None)
     for step_no, run in enumerate(state.steps):
         if run.state is StepState.WAITING:
-            turn.set_timer(RETRY_TIMER, step_no, None)
-            _cancel_step(turn, step_no)
+            turn.clear_step_timer(step_no)
+            schedule.cancel(turn, step_no)
     state.waiting.clear()
     state.ready.clear()
     state.entering.clear()
@@ -288,7 +301,7 @@ def _come_to_rest(turn: Turn) -> None:
         _aggregate(turn)
     elif state.state is State.PAUSING:
         _pause(turn)
-    elif not state.plan.is_performable:
+    elif not state.plan.is_performable and (state.ready or state.entering or not state.waiting):
         turn.become(State.SCHEDULING)  # waits for its code: a runner that has it takes it up
     elif state.ready:
         turn.become(State.EXECUTING)  # a thread lingers: no timer would wake the next owner

@@ -23,4 +23,5 @@ async def find_restore_point(store: Store, execution_id: str, wanted: str | int)
         found = newest[0]
     outcomes = await store.fold(execution_id, found.version)
     context = await store.context_at(execution_id, found.version)
-    return RestorePoint(found.version, found.label, tuple(outcomes), context)
+    signals = await store.signals_taken(execution_id, after=found.version)
+    return RestorePoint(found.version, found.label, tuple(outcomes), context, signals)

@@ -69,6 +69,14 @@ def skip(turn: Turn, step_no: int, *, reason: str) -> None:
     turn.note("step_skipped", step_no=step_no, data={"reason": reason})
 
 
+def cancel(turn: Turn, step_no: int) -> None:
+    """Record that a step was called off; whoever calls it off says what that lets in."""
+    run = turn.state.steps[step_no]
+    turn.move_step(step_no, StepState.CANCELLED, is_outcome=True)
+    turn.note("step_cancelled", step_no=step_no, attempt=run.attempt)
+    turn.state.count_settled(step_no)
+
+
 def step_failed(key: str, attempts: int, cause: Error | None) -> Error:
     """Why an execution fails when a required step has."""
     error = StepFailed(key, attempts=attempts, error=cause)
@@ -152,7 +160,8 @@ def _enter(turn: Turn, step_nos: Iterable[int]) -> None:
         if run.state is not StepState.PENDING:
             continue
         if state.lets_in(step_no):
-            asks = state.plan.steps[step_no].when is not None and not run.is_cut
+            step = state.plan.steps[step_no]
+            asks = (step.when is not None or step.wait is not None) and not run.is_cut
             (state.entering if asks else state.ready).append(step_no)
             continue
         skip(turn, step_no, reason="dependencies")

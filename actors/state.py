@@ -14,11 +14,12 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.actors.plan import DependenciesPolicy, Plan, Scheduling
-from perdure.store.records import Attempt, Error, Execution, Loaded
+from perdure.actors.plan import DependenciesPolicy, Plan, PlannedStep, Scheduling
+from perdure.store.records import Attempt, Error, Execution, KeptSignal, Loaded
 from perdure.store.states import SETTLED_STEP, State, StepState
 
 RETRY_TIMER: Final = "retry"
+WAIT_TIMER: Final = "wait"
 DEADLINE_TIMER: Final = "deadline"
 SUSPECT_DEATHS: Final = 2  # after so many deaths of its process a step runs with nothing beside it
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -117,6 +118,7 @@ class ExecutionState:
         "resume_count",
         "running",
         "settled",
+        "signals",
         "started_at",
         "state",
         "steps",
@@ -148,6 +150,7 @@ class ExecutionState:
         self.steps = [StepRun() for _ in plan.steps]
         self.payload_bytes = 0
         self.lingering: set[int] = set()
+        self.signals: list[KeptSignal] = []  # those that nobody has taken, oldest first
         self.reindex()
 
     @classmethod
@@ -158,6 +161,7 @@ class ExecutionState:
         self._take_columns(execution)
         for attempt in loaded.attempts:
             _take_attempt(self.steps[attempt.step_no], attempt)
+        self.signals = list(loaded.signals)
         self.reindex()
         return self
 
@@ -231,6 +235,10 @@ class ExecutionState:
         """Whether no step has anything left to do."""
         return self.settled == len(self.steps)
 
+    def timer_of(self, step_no: int) -> str:
+        """The kind of timer a waiting step has: for its next attempt, or for what it waits for."""
+        return RETRY_TIMER if self.plan.steps[step_no].wait is None else WAIT_TIMER
+
     def lets_in(self, step_no: int) -> bool:
         """Whether the needs of a step, all settled, have ended so that it may run."""
         step = self.plan.steps[step_no]
@@ -271,7 +279,8 @@ class ExecutionState:
             "deadline_at_ms": self.deadline_at,
             "levels": [[self.plan.steps[no].key for no in level] for level in self.plan.levels],
             "steps": {
-                step.key: _describe_step(run) for step, run in zip(self.plan.steps, self.steps, strict=True)
+                step.key: _describe_step(step, run)
+                for step, run in zip(self.plan.steps, self.steps, strict=True)
             },
             "settled": self.settled,
             "running": [self.plan.steps[no].key for no in sorted(self.running)],
@@ -317,8 +326,10 @@ class StepValues:
         return self._state.steps[step_no].state.value
 
 
-def _describe_step(run: StepRun) -> dict[str, Any]:
+def _describe_step(step: PlannedStep, run: StepRun) -> dict[str, Any]:
+    waits = step.wait is not None and run.state is StepState.WAITING
     return {
+        "waits": step.wait.describe() if waits and step.wait is not None else None,
         "state": run.state.value,
         "attempt": run.attempt,
         "generation": run.generation,

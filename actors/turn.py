@@ -7,7 +7,7 @@ folded from the store again. Nothing in `orders` may be carried out before the c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +16,7 @@ from perdure.actors.kernel import Reply
 from perdure.actors.messages import Answer, Interrupt
 from perdure.actors.state import DEADLINE_TIMER, ExecutionState
 from perdure.store.errors import PerdureError
-from perdure.store.records import Error
+from perdure.store.records import Error, KeptSignal
 from perdure.store.states import SETTLED_STEP, TERMINAL, State, StepState
 from perdure.store.writes import (
     EXECUTION_TIMER,
@@ -26,10 +26,13 @@ from perdure.store.writes import (
     Delta,
     EventWrite,
     MessageWrite,
+    SignalMove,
+    SignalWrite,
     Statement,
     TimerWrite,
 )
 
+IN_FLIGHT: Final = frozenset({State.EXECUTING, State.AWAITING_COMPLETION})
 encode: Final = msgspec.json.Encoder().encode
 
 
@@ -79,7 +82,9 @@ class Turn:
         "_events",
         "_fields",
         "_messages",
+        "_signals",
         "_statements",
+        "_taken",
         "_timers",
         "before",
         "chance",
@@ -106,7 +111,9 @@ class Turn:
         self._events: list[EventWrite] = []
         self._timers: list[TimerWrite] = []
         self._messages: list[MessageWrite] = []
+        self._signals: list[SignalWrite] = []
         self._statements: list[Statement] = []
+        self._taken: list[SignalMove] = []
         self._checkpoint: CheckpointWrite | None = None
         self._fields: dict[str, Any] = {}
 
@@ -117,7 +124,7 @@ class Turn:
         execution = self.state
         if state is execution.state:
             return
-        if execution.started_at is None and state is State.EXECUTING:
+        if execution.started_at is None and state in IN_FLIGHT:
             execution.started_at = self._fields["started_at"] = self.now
         if state in TERMINAL:
             self._fields["finished_at"] = self.now
@@ -156,12 +163,16 @@ class Turn:
         output: bytes | None = None,
         error: Error | None = None,
         due_at: int | None = None,
+        begins: bool = False,
     ) -> None:
-        """Take the current attempt of a step to `state`, inserting its row where there is none."""
+        """Take the current attempt of a step to `state`, inserting its row where there is none.
+
+        `begins`: it has begun with this, although no body runs.
+        """
         run = self.state.steps[step_no]
         starts = state is StepState.RUNNING
         run.ran_alone = starts and self._alone and self.state.is_exclusive
-        if starts:
+        if starts or begins:
             run.started_at = self.now
         self._attempts.append(
             AttemptWrite(
@@ -172,7 +183,7 @@ class Turn:
                 run.state if run.is_stored else None,
                 state,
                 is_outcome,
-                self.now if starts else None,
+                self.now if starts or begins else None,
                 self.now if state in SETTLED_STEP else None,
                 due_at,
                 output,
@@ -191,6 +202,29 @@ class Turn:
     def set_timer(self, kind: str, step_no: int, due_at: int | None) -> None:
         """Set or clear one durable timer."""
         self._timers.append(TimerWrite(kind, step_no, due_at))
+
+    def clear_step_timer(self, step_no: int) -> None:
+        """Clear the timer a waiting step may have."""
+        self.set_timer(self.state.timer_of(step_no), step_no, None)
+
+    def keep_signal(self, name: str, payload: bytes) -> KeptSignal:
+        """Keep a signal that has just come; the version this turn makes names it."""
+        signal = KeptSignal(version=self.version_before + 1, name=name, payload=msgspec.Raw(payload))
+        self.state.signals.append(signal)
+        self._signals.append(SignalWrite(name, payload))
+        return signal
+
+    def take_signal(self, signal: KeptSignal, *, step_no: int) -> None:
+        """Let a step take a signal that is kept."""
+        self.state.signals.remove(signal)
+        self._taken.append(SignalMove(signal.version, step_no))
+
+    def give_back(self, signals: Iterable[KeptSignal]) -> None:
+        """Keep signals again that steps had taken."""
+        for signal in signals:
+            self._taken.append(SignalMove(signal.version, None))
+            self.state.signals.append(signal)
+        self.state.signals.sort(key=lambda signal: signal.version)
 
     def set_deadline(self, deadline_at: int | None) -> None:
         """Set or clear the execution's deadline."""
@@ -302,6 +336,8 @@ class Turn:
             messages=tuple(self._messages),
             checkpoint=self._checkpoint,
             statements=tuple(self._statements),
+            signals=tuple(self._signals),
+            taken=tuple(self._taken),
         )
 
     def change(self) -> Change:

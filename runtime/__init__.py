@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         RuntimeClosed,
         StepFailed,
         StepTimeout,
+        WaitTimeout,
     )
     from perdure.actors.messages import PauseMode
     from perdure.actors.trace import trace_id
@@ -72,6 +73,7 @@ _HOMES = {
         "RuntimeClosed",
         "StepFailed",
         "StepTimeout",
+        "WaitTimeout",
     ),
     "perdure.actors.messages": ("PauseMode",),
     "perdure.actors.trace": ("trace_id",),
@@ -165,6 +167,7 @@ __all__ = [
     "StoreUnavailable",
     "TemplateError",
     "UnknownAgent",
+    "WaitTimeout",
     "Workflow",
     "load_agents",
     "trace_id",

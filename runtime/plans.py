@@ -13,6 +13,7 @@ from perdure.actors.plan import Plan
 from perdure.actors.writer import Writer
 from perdure.runtime.agents import Agents
 from perdure.runtime.language import Definition, Workflow, compile_plan, definition_from_json
+from perdure.runtime.language.waits import performer_of
 from perdure.store.codec import encode
 from perdure.store.errors import NotFound
 from perdure.store.protocol import Store
@@ -105,7 +106,7 @@ class Plans:
 def _publication(definition: Definition, revision: str, at_ms: int) -> Publish:
     """A definition as the store keeps it: the document, and its graph in rows."""
     plan = compile_plan(definition, agents=Agents(), workflow_no=0, revision=revision)
-    agents = {step.key: step.agent for step in definition.steps}
+    agents = {step.key: performer_of(step) for step in definition.steps}
     return Publish(
         name=definition.name,
         revision=revision,

@@ -46,6 +46,14 @@ INSERT INTO workflow_checkpoints (execution_no, version, label, by, automatic, c
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
+INSERT_SIGNAL: Final = """
+INSERT INTO workflow_signals (execution_no, version, name, payload, received_at) VALUES (?, ?, ?, ?, ?)
+"""
+
+MOVE_SIGNAL: Final = """
+UPDATE workflow_signals SET taken_version = ?, taken_by = ? WHERE execution_no = ? AND version = ?
+"""
+
 # A message may be applied by one change (a pause is requested) and answered by a later one.
 APPLY_MESSAGE: Final = """
 UPDATE workflow_messages
@@ -94,6 +102,11 @@ def write(no: int, execution_id: str, version: int, at: int, delta: Delta) -> Sc
         yield from _set_timer(no, timer)
     for message in delta.messages:
         yield from _apply_message(no, version, message)
+    for signal in delta.signals:
+        yield INSERT_SIGNAL, (no, version, signal.name, text(signal.payload, "the payload of a signal"), at)
+    for move in delta.taken:
+        taken_version = None if move.step_no is None else version
+        yield MOVE_SIGNAL, (taken_version, move.step_no, no, move.version)
     if delta.checkpoint is not None:
         yield INSERT_CHECKPOINT, checkpoint(no, version, at, delta.checkpoint)
     if not delta.events:

@@ -27,6 +27,7 @@ from perdure.store.records import (
     Execution,
     ExecutionSummary,
     Firing,
+    KeptSignal,
     Loaded,
     Message,
     Runner,
@@ -96,6 +97,10 @@ class Store(Protocol):
 
     async def context_at(self, execution_id: str, version: int) -> dict[str, Any]:
         """The context as of that version. Raises NotFound."""
+        ...
+
+    async def signals_taken(self, execution_id: str, *, after: int) -> tuple[KeptSignal, ...]:
+        """The signals that steps took after that version, in the order of their arrival."""
         ...
 
     async def inbox(self, *, runner_no: int | None) -> list[Message]:

@@ -14,6 +14,7 @@ from perdure.store.records import (
     Execution,
     ExecutionSummary,
     Firing,
+    KeptSignal,
     Loaded,
     Message,
     Runner,
@@ -71,6 +72,10 @@ class Questions(ABC):
     async def context_at(self, execution_id: str, version: int) -> dict[str, Any]:
         """The context as of that version. Raises NotFound."""
         return await self._ask(reads.context_at(execution_id, version))
+
+    async def signals_taken(self, execution_id: str, *, after: int) -> tuple[KeptSignal, ...]:
+        """The signals that steps took after that version, in the order of their arrival."""
+        return await self._ask(reads.signals_taken(execution_id, after))
 
     async def inbox(self, *, runner_no: int | None) -> list[Message]:
         """Messages not applied yet to executions this runner (None: nobody) owns, oldest first."""

@@ -8,7 +8,7 @@ from perdure.store import rows
 from perdure.store.codec import decode
 from perdure.store.errors import NotFound
 from perdure.store.pages import bounded
-from perdure.store.records import PAGE_MAX, Attempt, Execution, Loaded, Message, Runner
+from perdure.store.records import PAGE_MAX, Attempt, Execution, KeptSignal, Loaded, Message, Runner
 from perdure.store.rows import CLAIMABLE
 from perdure.store.script import Script
 
@@ -31,11 +31,14 @@ def _complete(execution: Execution) -> Script[Loaded]:
     attempts = yield rows.ATTEMPT + "WHERE a.execution_no = ? ORDER BY a.step_no, a.generation, a.attempt", no
     timers = yield rows.TIMER + "WHERE t.execution_no = ? ORDER BY t.due_at, t.step_no", no
     inbox = yield rows.MESSAGE + "WHERE m.execution_no = ? AND m.answer IS NULL ORDER BY m.no", no
+    kept = "WHERE s.execution_no = ? AND s.taken_version IS NULL ORDER BY s.version"
+    signals = yield rows.SIGNAL + kept, no
     return Loaded(
         execution=execution,
         attempts=tuple(map(rows.attempt, attempts)),
         timers=tuple(map(rows.timer, timers)),
         inbox=tuple(map(rows.message, inbox)),
+        signals=tuple(map(rows.signal, signals)),
     )
 
 
@@ -181,6 +184,17 @@ def fold(execution_id: str, version: int) -> Script[tuple[Attempt, ...]]:
         (execution_id, version, version),
     )
     return tuple(map(rows.attempt, found))
+
+
+def signals_taken(execution_id: str, after: int) -> Script[tuple[KeptSignal, ...]]:
+    """The signals that steps took after that version, in the order of their arrival."""
+    found = yield (
+        rows.SIGNAL
+        + "JOIN workflow_executions e ON e.no = s.execution_no "
+        + "WHERE e.id = ? AND s.taken_version > ? ORDER BY s.version",
+        (execution_id, after),
+    )
+    return tuple(map(rows.signal, found))
 
 
 def context_at(execution_id: str, version: int) -> Script[dict[str, Any]]:

@@ -14,6 +14,7 @@ import msgspec
 from perdure.store.states import STATUS, TERMINAL, State, Status, StepState
 
 PAYLOAD_BYTES_MAX: Final = 1_048_576  # one context, output or message; larger goes by reference
+SIGNALS_MAX: Final = 1_000  # signals of one execution that nobody took; past it senders get MailboxFull
 INBOX_MAX: Final = 10_000  # unanswered messages of one execution; past it senders get MailboxFull
 LEASE_MS: Final = 5_000  # silence after which a runner may be taken over; longer than a loop is ever busy
 PAGE_MAX: Final = 1_000  # records of one page; past it a caller follows `after`
@@ -230,6 +231,14 @@ class Firing(Record, frozen=True, kw_only=True):
     decided_at: datetime
 
 
+class KeptSignal(Record, frozen=True, kw_only=True):
+    """A signal that has come; `version` is the change that received it, and names it."""
+
+    version: int
+    name: str
+    payload: msgspec.Raw
+
+
 class Loaded(Record, frozen=True, kw_only=True):
     """All that is needed to take up an execution where it was left."""
 
@@ -237,6 +246,7 @@ class Loaded(Record, frozen=True, kw_only=True):
     attempts: tuple[Attempt, ...]
     timers: tuple[Timer, ...]
     inbox: tuple[Message, ...]
+    signals: tuple[KeptSignal, ...] = ()  # those that nobody has taken, in the order of their arrival
 
 
 class ExecutionSummary(Record, frozen=True, kw_only=True):

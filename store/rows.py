@@ -16,6 +16,7 @@ from perdure.store.records import (
     Event,
     Execution,
     ExecutionSummary,
+    KeptSignal,
     Message,
     Runner,
     Step,
@@ -76,6 +77,7 @@ SELECT m.no, m.execution_no, m.command_id, m.kind, m.payload, m.sender, m.create
 FROM workflow_messages m
 """
 
+SIGNAL: Final = "SELECT s.version, s.name, s.payload FROM workflow_signals s "
 TIMER: Final = "SELECT t.execution_no, t.kind, t.step_no, t.due_at FROM workflow_timers t "
 
 RUNNER: Final = (
@@ -234,6 +236,11 @@ def message(row: Row) -> Message:
         applied_version=row[7],
         answer=None if row[8] is None else row[8].encode(),
     )
+
+
+def signal(row: Row) -> KeptSignal:
+    """One row of `SIGNAL`."""
+    return KeptSignal(version=row[0], name=row[1], payload=msgspec.Raw(row[2].encode()))
 
 
 def timer(row: Row) -> Timer:

@@ -49,7 +49,10 @@ class _Move:
 
 def is_move(write: Write) -> TypeGuard[Start | Change]:
     """Whether a write may be applied together with others: a move of one execution, all of it ours."""
-    return isinstance(write, Start | Change) and not write.delta.statements
+    if not isinstance(write, Start | Change):
+        return False
+    delta = write.delta
+    return not (delta.statements or delta.signals or delta.taken)
 
 
 def together(writes: Sequence[Start | Change]) -> Script[list[Answer]]:

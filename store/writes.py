@@ -111,6 +111,20 @@ class MessageWrite(msgspec.Struct, frozen=True):
     answer: bytes | None
 
 
+class SignalWrite(msgspec.Struct, frozen=True):
+    """Keep a signal; the version this change makes names it."""
+
+    name: str
+    payload: bytes
+
+
+class SignalMove(msgspec.Struct, frozen=True):
+    """Let a step take the signal that the change to `version` received, or (None) give it back."""
+
+    version: int
+    step_no: int | None
+
+
 class Statement(msgspec.Struct, frozen=True):
     """A statement of the user's own, executed with the outcome, exactly once.
 
@@ -131,6 +145,8 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[MessageWrite, ...] = ()
     checkpoint: CheckpointWrite | None = None
     statements: tuple[Statement, ...] = ()
+    signals: tuple[SignalWrite, ...] = ()  # one at most, as a change receives one command
+    taken: tuple[SignalMove, ...] = ()
 
 
 class Start(Write, frozen=True, kw_only=True):

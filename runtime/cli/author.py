@@ -175,6 +175,8 @@ def _lines(path: str) -> list[str]:
 
 
 def _ascii(workflow: Workflow) -> str:
+    from perdure.runtime.language.waits import performer_of
+
     definition, levels = workflow.definition, workflow.levels()
     steps = {step.key: step for step in definition.steps}
     width = max(len(key) for key in steps)
@@ -186,10 +188,8 @@ def _ascii(workflow: Workflow) -> str:
             step = steps[key]
             needs = f"  ← {', '.join(step.dependencies)}" if step.dependencies else ""
             marks = "  (optional)" if step.optional else ""
-            text += (
-                f"{'  ' if is_last else '│ '}   {key:<{width}}  {clean(step.agent)}{needs}{marks}".rstrip()
-                + "\n"
-            )
+            performer = clean(performer_of(step))
+            text += f"{'  ' if is_last else '│ '}   {key:<{width}}  {performer}{needs}{marks}".rstrip() + "\n"
     return text
 
 

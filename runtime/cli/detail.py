@@ -13,7 +13,7 @@ from perdure.runtime.cli.options import Reading
 from perdure.runtime.cli.render import ago, since, size, value
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
-from perdure.runtime.cli.tree import OPEN_STATES
+from perdure.runtime.cli.tree import OPEN_STATES, waits_for
 
 if TYPE_CHECKING:
     from perdure.store.records import Attempt, Event, ExecutionSummary
@@ -163,6 +163,8 @@ def _step_row(
     is_told = finished is not None or step["state"] in OPEN_STATES
     error = step.get("error")
     note = f"{error['type']}: {error['message']}" if error else value(step.get("heartbeat"))
+    if step.get("waits"):
+        note = waits_for(step)
     return (
         str(level),
         key,

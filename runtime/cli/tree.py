@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from perdure.runtime.cli.render import LOOKS, duration, value
 from perdure.runtime.cli.text import Cell, clean, cut
 
 NAME_CHARACTERS_MAX: Final = 40  # a longer key would push what happens off the line
-NOTE_CHARACTERS_MAX: Final = 60  # a heartbeat's detail or an error, beside the duration
+NOTE_CHARACTERS_MAX: Final = 90  # a heartbeat, an error or what is waited for, beside the duration
 OPEN_STATES: Final = frozenset({"running", "waiting"})
 DONE_STATES: Final = frozenset({"completed", "failed", "cancelled", "skipped", "compensated"})
 
@@ -88,9 +89,25 @@ def _step_cells(
     return cells
 
 
+def waits_for(step: Mapping[str, Any]) -> str:
+    """What a waiting step waits for, since when and until when."""
+    waits = step["waits"]
+    what = f"signal {clean(waits['signal'])}" if waits["for"] == "signal" else "a moment"
+    since = moment_text(step.get("started_at_ms"))
+    until = "" if step.get("due_at_ms") is None else f", until {moment_text(step['due_at_ms'])}"
+    return f"waits for {what} since {since}{until}"
+
+
+def moment_text(ms: int | None) -> str:
+    """A moment in UTC, to the second."""
+    return "–" if ms is None else f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
 def _note(step: Mapping[str, Any]) -> str:
     if step.get("error") and step["state"] not in {"completed", "running"}:
         return f"{step['error']['type']}: {step['error']['message']}"
+    if step.get("waits"):
+        return waits_for(step)
     if step.get("heartbeat") is not None and step["state"] in OPEN_STATES:
         return value(step["heartbeat"])
     return ""

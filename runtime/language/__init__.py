@@ -1,6 +1,6 @@
 """The workflow language: YAML, JSON and Python to one canonical definition, and on to a plan."""
 
-from perdure.actors.errors import ExpressionError
+from perdure.actors.errors import ExpressionError, WaitTimeout
 from perdure.runtime.agents.errors import InputError, UnknownAgent
 from perdure.runtime.agents.signature import From
 from perdure.runtime.language.checking import check_agents, check_context
@@ -43,6 +43,7 @@ __all__ = [
     "StepDefinition",
     "TemplateError",
     "UnknownAgent",
+    "WaitTimeout",
     "Workflow",
     "check_agents",
     "check_context",

@@ -25,7 +25,9 @@ def check_agents(definition: Definition, agents: Agents, *, locate: Locate = now
     keys = keys_of(definition)
     for no, step in enumerate(definition.steps):
         path = ("steps", no, "agent")
-        agent = agents.find(step.agent)
+        agent = None if step.agent is None else agents.find(step.agent)
+        if step.agent is None:
+            continue
         if agent is None:
             message = f"step {step.key!r}: {agents.unknown(step.agent)}"
             findings.add(path, message.partition("; ")[0])
@@ -54,7 +56,7 @@ def check_context(
     inputs: list[str] = []
     for step in definition.steps:
         templates += _template_problems(step, keys, context)
-        agent = agents.find(step.agent)
+        agent = None if step.agent is None else agents.find(step.agent)
         if agent is not None:
             inputs += _input_problems(step, agent, keys, context)
         condition = agents.find(step.when) if step.when and step.when.startswith(PYTHON) else None

@@ -18,9 +18,10 @@ from perdure.runtime.language.findings import Findings
 from perdure.runtime.language.graph import cycles_of, not_ancestors, order_of
 from perdure.runtime.language.outputs import BadSchema, check_schema
 from perdure.runtime.language.templates import BadTemplate, Template, parse_template
+from perdure.runtime.language.waits import kinds_of, misfits
 from perdure.runtime.near import quoted
 
-NOUNS: Final = {"prompt": "prompt", "when": "condition"}
+NOUNS: Final = {"prompt": "prompt", "until": "moment", "when": "condition"}
 CYCLE_STEPS_SHOWN_MAX: Final = 128  # steps of a circle named in a message; the rest is counted
 
 
@@ -69,23 +70,32 @@ def _check_keys(definition: Definition, findings: Findings) -> dict[str, int]:
 def _check_steps(definition: Definition, findings: Findings) -> Iterator[Look]:
     """Check what concerns each step alone; yield what its template looks up."""
     for no, step in enumerate(definition.steps):
-        if not names.is_label(step.agent):
-            findings.add(
-                ("steps", no, "agent"), f"{quoted(step.agent)} is not an agent name", expected="visible text"
-            )
+        _check_kind(no, step, findings)
         if step.output_schema is not None:
             try:
                 check_schema(step.output_schema)
             except BadSchema as error:
                 findings.add(("steps", no, "outputSchema", *error.path), f"not a JSON Schema: {error}")
-        if step.prompt is not None:
+        for field, text in (("prompt", step.prompt), ("until", step.until)):
             try:
-                template = parse_template(step.prompt)
+                template = parse_template(text or "")
             except BadTemplate as error:
-                findings.add(("steps", no, "prompt"), str(error))
+                findings.add(("steps", no, field), str(error))
             else:
                 for path in template.paths:
-                    yield Look(no, "prompt", path.segments[0], str(path))
+                    yield Look(no, field, path.segments[0], str(path))
+
+
+def _check_kind(no: int, step: StepDefinition, findings: Findings) -> None:
+    """Refuse a step of no kind, of several, or with what its kind cannot have."""
+    if not kinds_of(step):
+        findings.add(("steps", no), "'agent' is missing", expected="agent, sleep, until or waitFor")
+    for field, sentence in misfits(step):
+        findings.add(("steps", no, field), sentence)
+    if step.agent is not None and not names.is_label(step.agent):
+        findings.add(
+            ("steps", no, "agent"), f"{quoted(step.agent)} is not an agent name", expected="visible text"
+        )
 
 
 def _check_conditions(definition: Definition, numbers: dict[str, int], findings: Findings) -> Iterator[Look]:
@@ -198,5 +208,6 @@ def needs_of(definition: Definition) -> list[list[int]]:
 
 
 def template_of(step: StepDefinition) -> Template | None:
-    """Return the template of a sound step's prompt."""
-    return None if step.prompt is None else parse_template(step.prompt)
+    """Return the template of a sound step: its prompt, or the moment it waits for."""
+    text = step.prompt if step.prompt is not None else step.until
+    return None if text is None else parse_template(text)

@@ -27,6 +27,7 @@ from perdure.runtime.language.definition import Config, Definition, RetryDefinit
 from perdure.runtime.language.graph import Needs, by_level, dependents_of, level_of, order_of
 from perdure.runtime.language.outputs import compile_schema
 from perdure.runtime.language.templates import compile_template
+from perdure.runtime.language.waits import compile_wait
 
 
 def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, revision: str) -> Plan:
@@ -42,8 +43,8 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
     missing: dict[str, None] = {}
     steps = []
     for no, step in enumerate(definition.steps):
-        agent = agents.find(step.agent)
-        if agent is None:
+        agent = None if step.agent is None else agents.find(step.agent)
+        if agent is None and step.agent is not None:
             missing[step.agent] = None
         inputs, perform, mode = _closures(step, agent, numbers, agents)
         when, lacks = _condition(step, no, numbers=numbers, needs=needs, agents=agents)
@@ -65,6 +66,7 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
                 check_output=_check_output(step),
                 dependencies=DependenciesPolicy(step.dependencies_policy),
                 when=when,
+                wait=compile_wait(step, numbers=numbers),
             )
         )
     config = definition.config
@@ -126,7 +128,7 @@ def _closures(
 ) -> tuple[Inputs, Perform, Mode]:
     """How the step's arguments are picked up, what is called with them, and where."""
     if agent is None:
-        return _no_inputs, _refuse(agents, step.agent), Mode.ASYNC
+        return _no_inputs, _refuse(agents, step.agent or ""), Mode.ASYNC
     template = template_of(step)
     inputs = bind(
         agent.parameters,

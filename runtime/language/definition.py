@@ -30,6 +30,7 @@ PARALLELISM_MAX: Final = 100_000  # more than any runtime's slots
 
 Positive = Annotated[int, Meta(ge=1, le=MS_MAX)]
 Delay = Annotated[int, Meta(ge=0, le=MS_MAX)]
+Span = Annotated[int, Meta(ge=1, le=MS_MAX, extra={"is_span": True})]  # in text also `1h30m`
 Retries = Annotated[int, Meta(ge=0, le=RETRIES_MAX)]
 Key = Annotated[str, Meta(min_length=1, max_length=KEY_MAX)]
 Label = Annotated[str, Meta(min_length=1, max_length=LABEL_MAX)]
@@ -55,11 +56,22 @@ class RetryDefinition(Part, frozen=True, kw_only=True):
     retryable_errors: tuple[Label, ...] = ()
 
 
+class WaitForDefinition(Part, frozen=True, kw_only=True):
+    """The signal a step waits for, and how long."""
+
+    signal: Label
+    timeout: Span | None = None
+    on_timeout: Literal["fail", "skip", "continue"] = "fail"
+
+
 class StepDefinition(Part, frozen=True, kw_only=True):
-    """A node of the graph: what performs it, what it needs, how it may fail."""
+    """A node of the graph: what performs it or what it waits for, what it needs, how it may fail."""
 
     key: Key
-    agent: AgentName
+    agent: AgentName | None = None
+    sleep: Span | None = None
+    until: Expression | None = None
+    wait_for: WaitForDefinition | None = None
     prompt: Text | None = None
     dependencies: Annotated[tuple[str, ...], Meta(max_length=NEEDS_MAX)] = ()
     dependencies_policy: Literal["all_success", "all_done", "any"] = "all_success"

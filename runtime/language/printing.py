@@ -37,7 +37,9 @@ def to_yaml(definition: Definition) -> str:
 
 def _printable(definition: Definition) -> Any:
     """Return the definition as plain values, if every function has a name."""
-    local = [step.key for step in definition.steps if any(map(_is_local, (step.agent, step.when or "")))]
+    local = [
+        step.key for step in definition.steps if any(map(_is_local, (step.agent or "", step.when or "")))
+    ]
     if local:
         raise NotPrintable(local)
     return plain(definition)

@@ -14,6 +14,8 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import FieldInfo, fields
 
+from perdure.runtime.arguments import InvalidArgument
+from perdure.runtime.durations import duration_ms
 from perdure.runtime.language.definition import Part
 from perdure.runtime.language.findings import Findings, Path
 from perdure.runtime.near import quoted
@@ -32,6 +34,7 @@ class Shape(msgspec.Struct, frozen=True):
     low: float | None = None
     high: float | None = None
     or_null: bool = False
+    is_span: bool = False
 
 
 def decode(document: Any, kind: type[P], findings: Findings) -> P:
@@ -56,7 +59,8 @@ def shape_of(annotation: Any) -> Shape:
             assert isinstance(meta, Meta)
             low = meta.ge if meta.ge is not None else meta.min_length
             high = meta.le if meta.le is not None else meta.max_length
-            shape = msgspec.structs.replace(shape, low=low, high=high)
+            is_span = bool((meta.extra or {}).get("is_span"))
+            shape = msgspec.structs.replace(shape, low=low, high=high, is_span=is_span)
         return shape
     if isinstance(annotation, UnionType) or (origin is not None and NoneType in get_args(annotation)):
         (inner,) = [each for each in get_args(annotation) if each is not NoneType]
@@ -123,8 +127,13 @@ def _list(value: Any, shape: Shape, path: Path, findings: Findings) -> Any:
 
 
 def _scalar(value: Any, shape: Shape, path: Path, findings: Findings) -> Any:
-    """Read text, a number or a truth value; nothing is converted but whole numbers to numbers."""
+    """Read text, a number or a truth value; converted are whole numbers to numbers, and lengths of time."""
     kind = shape.kind
+    if shape.is_span and isinstance(value, str):
+        try:
+            value = duration_ms(value, what="it")
+        except InvalidArgument:
+            return _wrong(value, shape, path, findings)
     if kind is float and type(value) is int:
         value = float(value) if abs(value) <= 2**53 else value
     if type(value) is float and kind is int and value.is_integer():
@@ -161,6 +170,8 @@ def describe(shape: Shape) -> str:
         return "a list"
     if kind is dict or (isinstance(kind, type) and issubclass(kind, Part)):
         return "a mapping"
+    if shape.is_span:
+        return "a length of time such as 90s, 1h30m or 3d, or milliseconds"
     text = _WORDS[kind]
     if kind in _NUMERIC and limits:
         return f"{text}, {limits}"

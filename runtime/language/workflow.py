@@ -18,13 +18,12 @@ from perdure.runtime.language.graph import by_level, level_of, order_of
 from perdure.runtime.language.parsing import Format, check_values, parse, read
 from perdure.runtime.language.policy import Duration, Retry, optional_milliseconds, retry_definition
 from perdure.runtime.language.printing import to_json, to_yaml
+from perdure.runtime.language.waiting_steps import Policy, WaitingSteps, When
 
 F = TypeVar("F", bound=Function)
-When = str | Function | None
-Policy = Literal["all_success", "all_done", "any"]
 
 
-class Workflow(FunctionSource):
+class Workflow(WaitingSteps, FunctionSource):
     """A named graph of steps. Nothing is checked before `definition` is asked for."""
 
     def __init__(
@@ -232,7 +231,11 @@ class Workflow(FunctionSource):
     @property
     def functions(self) -> dict[str, Function]:
         """The functions of Python steps and conditions by their names, `python:module:qualname`."""
-        functions = {draft.step.agent: draft.function for draft in self._drafts if draft.function is not None}
+        functions = {
+            draft.step.agent: draft.function
+            for draft in self._drafts
+            if draft.function is not None and draft.step.agent is not None
+        }
         return functions | {
             draft.step.when: draft.condition
             for draft in self._drafts

@@ -59,6 +59,7 @@ class StepHistory:
         self.opened: list[tuple[int, int]] = []  # (version, generation)
         self.outcomes: list[Outcome] = []
         self.starts: Counter[tuple[int, int]] = Counter()  # by (generation, attempt)
+        self._waits: tuple[int, int] | None = None  # (generation, attempt)
         self.lineage_of: dict[int, int] = {0: 0}  # by generation
 
     @property
@@ -71,6 +72,18 @@ class StepHistory:
         self._touch(version)
         self.state = state
         self.outcomes.append(Outcome(version, self.generation, self.attempt, state))
+
+    def wait(self, attempt: int, version: int) -> None:
+        """A wait has begun: the step is neither pending nor between two attempts."""
+        self._touch(version)
+        self.state = StepState.WAITING
+        self.attempt = attempt
+        self._waits = (self.generation, attempt)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for something of its own, not for its next attempt."""
+        return self.state is StepState.WAITING and self._waits == (self.generation, self.attempt)
 
     def start(self, attempt: int, version: int) -> None:
         """An attempt has begun."""
@@ -161,6 +174,9 @@ class History:
             case "step_started":
                 self._check_start(step, event)
                 step.start(attempt, event.version)
+            case "step_waiting":
+                self._check_start(step, event)
+                step.wait(attempt, event.version)
             case "step_completed":
                 self._expect_running(step, event)
                 step.settle(StepState.COMPLETED, event.version)
@@ -175,7 +191,9 @@ class History:
                 step.settle(StepState.CANCELLED, event.version)
             case "step_skipped":
                 is_choice = event.data["reason"] != "dependencies"
-                if step.state is not StepState.PENDING or self._may_run(step) is not is_choice:
+                is_over = step.is_waiting and event.data["reason"] == "timeout"
+                may_choose = step.state is StepState.PENDING and self._may_run(step) is is_choice
+                if not (is_over or may_choose):
                     self._complain(event, f"it is {step.state.value} and its needs say otherwise")
                 step.settle(StepState.SKIPPED, event.version)
             case _:
@@ -217,7 +235,8 @@ class History:
         return {"all_success": all(met), "all_done": True, "any": any(met) or not met}[step.policy]
 
     def _expect_running(self, step: StepHistory, event: Event) -> None:
-        if step.state is not StepState.RUNNING or step.attempt != event.attempt:
+        is_on = step.state is StepState.RUNNING or step.is_waiting
+        if not is_on or step.attempt != event.attempt:
             self._complain(event, f"attempt {step.attempt} is {step.state.value}")
 
     def _end(self, event: Event) -> None:

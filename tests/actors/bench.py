@@ -27,8 +27,9 @@ from perdure.actors.messages import (
 from perdure.actors.plan import DependenciesPolicy, Plan, PlannedStep
 from perdure.actors.state import ExecutionState
 from perdure.actors.turn import Asker, InterruptSteps, Launch, Respond, Turn
+from perdure.actors.waits import ForSignal
 from perdure.store.errors import DuplicateCommand
-from perdure.store.records import PAYLOAD_BYTES_MAX, Attempt, Error, Execution, Loaded
+from perdure.store.records import PAYLOAD_BYTES_MAX, Attempt, Error, Execution, KeptSignal, Loaded
 from perdure.store.states import SETTLED_STEP, TERMINAL, State, StepState, can_become, step_can_become
 from perdure.store.writes import CHANGEABLE, AttemptWrite, Change, Delta
 
@@ -102,6 +103,7 @@ class Rows:
         self.events: list[tuple[int, Any]] = []
         self.applied: dict[int, bytes | None] = {}
         self.checkpoints: dict[int, str | None] = {}
+        self.signals: dict[int, tuple[KeptSignal, int | None]] = {}  # with the version that took it
 
     def insert(self, turn: Turn) -> None:
         """The `Start` of an execution: version 1, no fields but those the start itself has."""
@@ -175,7 +177,8 @@ class Rows:
         }
         execution = Execution(**(dict.fromkeys(Execution.__struct_fields__) | plain | fields))
         rows = (self._attempt(self.attempts[key]) for key in sorted(self.attempts))
-        return Loaded(execution=execution, attempts=tuple(rows), timers=(), inbox=())
+        kept = tuple(signal for _, (signal, taken) in sorted(self.signals.items()) if taken is None)
+        return Loaded(execution=execution, attempts=tuple(rows), timers=(), inbox=(), signals=kept)
 
     def point(self, version: int) -> RestorePoint:
         """The outcomes and the context as of a version."""
@@ -195,7 +198,8 @@ class Rows:
             if at <= version and event.type == "context_updated":
                 update = msgspec.json.decode(event.data)
                 context = update["replace"] if "replace" in update else context | update["patch"]
-        return RestorePoint(version, self.checkpoints.get(version), outcomes, context)
+        later = [signal for _, (signal, taken) in sorted(self.signals.items()) if (taken or 0) > version]
+        return RestorePoint(version, self.checkpoints.get(version), outcomes, context, tuple(later))
 
     def current(self, step_no: int) -> AttemptWrite | None:
         """The newest attempt of a step."""
@@ -211,6 +215,14 @@ class Rows:
                 self.timers.pop((timer.kind, timer.step_no), None)
             else:
                 self.timers[timer.kind, timer.step_no] = timer.due_at
+        for signal in delta.signals:
+            kept = KeptSignal(version=version, name=signal.name, payload=msgspec.Raw(signal.payload))
+            assert version not in self.signals, "two signals in one version"
+            self.signals[version] = (kept, None)
+        for move in delta.taken:
+            signal, taken = self.signals[move.version]
+            assert (taken is None) is (move.step_no is not None), "a signal taken twice"
+            self.signals[move.version] = (signal, None if move.step_no is None else version)
         for message in delta.messages:
             self.applied[message.no] = self.applied.get(message.no) or message.answer
         if delta.checkpoint is not None:
@@ -456,7 +468,9 @@ class Bench:
                 key: _moment(due_at) for key, due_at in self.rows.timers.items()
             }
         waits = self.rows.state is State.AWAITING_COMPLETION
-        assert not waits or self.rows.timers or self.state.no == 0, "asleep with nothing to wake it"
+        is_open = any(isinstance(self.plan.steps[no].wait, ForSignal) for no in self.state.waiting)
+        has_a_waker = is_open or self.rows.timers or self.state.no == 0
+        assert not waits or has_a_waker, "asleep with nothing to wake it"
 
     def _look_again(self) -> Turn:
         """Nothing was written: go on from what the rows say."""
@@ -496,6 +510,7 @@ def picture(state: ExecutionState) -> dict[str, Any]:
         "flags": (state.is_blocked, state.is_exclusive),
         "columns": (state.remaining_ms, state.pause_mode, state.resume_count, state.started_at),
         "payload_bytes": state.payload_bytes,
+        "signals": state.signals,
         "runs": [(run.lineage, run.output, run.deaths, run.ran_alone, run.is_stored) for run in state.steps],
     }
 

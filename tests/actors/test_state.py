@@ -35,7 +35,8 @@ from perdure.actors.messages import (
     TakeCheckpoint,
     UpdateContext,
 )
-from perdure.actors.plan import RetryPolicy, Scheduling
+from perdure.actors.plan import DependenciesPolicy, RetryPolicy, Scheduling
+from perdure.actors.waits import ForSignal, OnTimeout, Sleep
 from perdure.store import apply, reads, transitions
 from perdure.store.connection import run
 from perdure.store.migrate import migrate
@@ -79,10 +80,32 @@ def draw_step(chance: random.Random) -> dict[str, Any]:
     return {"retry": retry, "is_optional": chance.random() < 0.15, "is_parallel": chance.random() < 0.85}
 
 
+def draw_wait(chance: random.Random) -> dict[str, Any]:
+    """What a step waits for, if it does."""
+    if chance.random() < 0.7:
+        return {}
+    if chance.random() < 0.4:
+        delay = chance.choice((-5, 0, 9, 200))
+        return {"wait": Sleep(until=lambda values, now: now + delay + values.context["a"] - 1)}
+    timeout_ms = chance.choice((None, None, 9, 300))
+    return {
+        "wait": ForSignal(
+            name=chance.choice("ab"), timeout_ms=timeout_ms, on_timeout=chance.choice(tuple(OnTimeout))
+        )
+    }
+
+
+def draw_condition(chance: random.Random) -> dict[str, Any]:
+    """Whether a step asks before it starts, and which ends let it in."""
+    answer = chance.choice((None, None, None, None, True, False, "?"))
+    asks = {} if answer is None else {"when": lambda _values: answer}
+    return asks | {"dependencies": chance.choice(tuple(DependenciesPolicy))}
+
+
 def draw_options(chance: random.Random, steps: int) -> dict[str, Any]:
     """The options of a whole plan."""
     return {
-        "steps": {no: draw_step(chance) for no in range(steps)},
+        "steps": {no: draw_step(chance) | draw_wait(chance) | draw_condition(chance) for no in range(steps)},
         "scheduling": chance.choice(tuple(Scheduling)),
         "parallelism": chance.choice((None, None, 1, 2)),
         "continue_on_error": chance.random() < 0.4,
@@ -145,7 +168,10 @@ class Mirror:
     def point(self, version: int) -> RestorePoint:
         """The outcomes and the context as of a version."""
         outcomes = run(self.database, reads.fold("x", version))
-        return RestorePoint(version, None, outcomes, run(self.database, reads.context_at("x", version)))
+        context = run(self.database, reads.context_at("x", version))
+        return RestorePoint(
+            version, None, outcomes, context, run(self.database, reads.signals_taken("x", version))
+        )
 
     def _register(self) -> int:
         self.runners += 1
@@ -220,7 +246,8 @@ class Walk:
             Resume(data=chance.choice((None, {"b": chance.randrange(9)})), **own),
             Resume(**own),
             Cancel(**own),
-            Signal(name="go", payload=[1], **own),
+            Signal(name=chance.choice("ab"), payload=chance.randrange(9), **own),
+            Signal(name=chance.choice("ab"), payload=chance.randrange(9), **own),
             UpdateContext(patch={"c": chance.randrange(9)}, **own),
             TakeCheckpoint(label="here", **own),
             Retry(**own),
@@ -282,6 +309,8 @@ class Walk:
                 bench.complete(min(bench.bodies))
             elif bench.state.lingering:
                 bench.end_thread(min(bench.state.lingering))
+            elif any(isinstance(bench.plan.steps[no].wait, ForSignal) for no in bench.state.waiting):
+                bench.tell(Signal(id=bench.id(), name="ab"[bench.state.version % 2]))
             else:
                 bench.now = max(bench.now, min(bench.rows.timers.values(), default=0))
                 bench.advance(0)

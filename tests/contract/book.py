@@ -45,6 +45,7 @@ TABLES = (
     "workflow_checkpoints",
     "workflow_messages",
     "workflow_timers",
+    "workflow_signals",
 )
 
 

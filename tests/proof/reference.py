@@ -591,6 +591,36 @@ def conditions(journal: Journal) -> Life:
     return _simple(workflow)
 
 
+def waits(journal: Journal) -> Life:
+    """A signal that comes early, one that is waited for, a sleep, and one that never comes."""
+    workflow = Workflow("waits")
+
+    @workflow.step
+    async def first(context: StepContext) -> int:
+        journal.act(context)
+        return 1
+
+    workflow.signal_step("early", signal="go", after=first)
+    workflow.sleep_step("nap", PATIENCE_S, after=first)
+    workflow.signal_step("late", signal="go", after=["early", "nap"])
+    workflow.signal_step("never", signal="no", timeout=PATIENCE_S, on_timeout="continue", after="early")
+
+    @workflow.step(after=["never", "nap"])
+    async def last(context: StepContext, early: int, late: int) -> int:
+        journal.act(context)
+        return early * 10 + late
+
+    async def play(client: Client) -> Result:
+        await client.start(workflow, {})
+        await client.say("one", client.execution.signal, "go", 1)
+        await client.say("two", client.execution.signal, "go", 2)
+        result = await client.end()
+        outputs = {key: value for key, value in result.outputs.items() if key != "nap"}  # a time
+        return msgspec.structs.replace(result, outputs=outputs)
+
+    return workflow, play
+
+
 LIVES: dict[str, Callable[[Journal], Life]] = {
     life.__name__: life
     for life in (
@@ -604,6 +634,7 @@ LIVES: dict[str, Callable[[Journal], Life]] = {
         optional_failure,
         skipping,
         conditions,
+        waits,
         failure,
         pause,
         interrupt,

@@ -34,6 +34,7 @@ LIVES = (
     "optional_failure",
     "skipping",
     "conditions",
+    "waits",
     "failure",
     "pause",
     "interrupt",

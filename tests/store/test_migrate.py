@@ -96,7 +96,7 @@ async def test_a_schema_newer_than_this_release_is_refused(path: str):
     """The message says which, and what to do."""
     await opened(path)
     run(path, "INSERT INTO perdure_migrations (version, name, checksum) VALUES (99, '0099_future', 'x')")
-    with pytest.raises(MigrationError, match="has schema version 99, this release knows 1: upgrade perdure"):
+    with pytest.raises(MigrationError, match="has schema version 99, this release knows 3: upgrade perdure"):
         await opened(path)
 
 
@@ -104,14 +104,14 @@ async def test_a_later_migration_is_applied_to_an_older_file(path: str, monkeypa
     """And its history is kept; what fails half-way leaves the file as it was."""
     await opened(path)
     known = migrate.migrations()
-    broken = Migration(2, "0002_broken", "CREATE TABLE extra (x);\nCREATE TABLE extra (x);")
+    broken = Migration(99, "0099_broken", "CREATE TABLE extra (x);\nCREATE TABLE extra (x);")
     monkeypatch.setattr(migrate, "migrations", lambda: [*known, broken])
     before = schema(path)
-    with pytest.raises(MigrationError, match="0002_broken"):
+    with pytest.raises(MigrationError, match="0099_broken"):
         await opened(path)
     assert schema(path) == before
     monkeypatch.setattr(
-        migrate, "migrations", lambda: [*known, Migration(2, "0002_extra", "CREATE TABLE extra (x);")]
+        migrate, "migrations", lambda: [*known, Migration(98, "0098_extra", "CREATE TABLE extra (x);")]
     )
     await opened(path)
     assert "extra" in dict(schema(path))

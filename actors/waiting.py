@@ -1,0 +1,128 @@
+"""Steps that wait for a moment or a signal: no body, no task, a row and perhaps a timer. Pure.
+
+A signal is kept from the moment it comes until a step takes it, so it cannot fall between a look and
+a wait: who begins to wait looks at what is kept first, and what comes is kept first, then offered to
+those who wait, the one that has waited longest before the others. Signals of one name are taken in
+the order of their arrival.
+
+Begun is a wait only where steps may start. While an execution rests, signals are still taken, but no
+moment comes: what falls due fires when it is resumed, in due order; so a wait whose time was up when
+the signal came does not get it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final, assert_never
+
+from perdure.actors import schedule
+from perdure.actors.errors import WaitTimeout
+from perdure.actors.evaluating import evaluate, unanswered
+from perdure.actors.state import EPOCH, WAIT_TIMER, ExecutionState
+from perdure.actors.turn import Turn, encode
+from perdure.actors.waits import ForSignal, OnTimeout, Sleep, Wait
+from perdure.store.records import Error, KeptSignal
+from perdure.store.states import StepState
+
+MOMENT_MAX: Final = 253_402_300_799_999  # the last millisecond of the year 9999
+
+
+def begin(turn: Turn, step_no: int, wait: Wait) -> None:
+    """Let a step begin to wait; what it waits for may be there already."""
+    state = turn.state
+    step = state.plan.steps[step_no]
+    due_at: int | None = None
+    match wait:
+        case Sleep():
+            due_at, error = evaluate(lambda values: wait.until(values, turn.now), turn, step, what="moment")
+            if error is None and not (isinstance(due_at, int) and abs(due_at) <= MOMENT_MAX):
+                error = unanswered(step, what="moment", why=f"{due_at!r:.80} is no time")
+            if error is not None:
+                schedule.fail(turn, step_no, error, has_begun=False)
+                return
+        case ForSignal():
+            due_at = None if wait.timeout_ms is None else turn.now + wait.timeout_ms
+        case _:
+            assert_never(wait)
+    run = state.steps[step_no]
+    run.attempt = max(run.attempt, 1)
+    turn.move_step(step_no, StepState.WAITING, due_at=due_at, begins=True)
+    data = wait.describe() | {"due_at_ms": due_at}
+    turn.note("step_waiting", step_no=step_no, attempt=run.attempt, data=data)
+    state.waiting.add(step_no)
+    kept = next((each for each in state.signals if _is_for(wait, each)), None)
+    if kept is not None:
+        _take(turn, step_no, kept)
+    elif due_at is not None:
+        turn.set_timer(WAIT_TIMER, step_no, due_at)
+        if due_at <= turn.now:
+            take_moment(turn, step_no)
+
+
+def receive(turn: Turn, name: str, payload: bytes) -> None:
+    """Keep a signal and offer it to those who wait."""
+    signal = turn.keep_signal(name, payload)
+    state = turn.state
+    for step_no in sorted(waits_of(state), key=lambda no: (state.steps[no].started_at or 0, no)):
+        wait, due_at = state.plan.steps[step_no].wait, state.steps[step_no].due_at
+        if _is_for(wait, signal) and (due_at is None or due_at > turn.now):
+            _take(turn, step_no, signal)
+            return
+
+
+def take_moment(turn: Turn, step_no: int) -> None:
+    """The moment of a waiting step has come: what it slept for, or the end of its patience."""
+    state = turn.state
+    step = state.plan.steps[step_no]
+    due_at = state.steps[step_no].due_at
+    match step.wait:
+        case Sleep():
+            moment = EPOCH + timedelta(milliseconds=due_at or 0)
+            _complete(turn, step_no, encode(moment))
+        case ForSignal(name=name, timeout_ms=timeout_ms, on_timeout=OnTimeout.FAIL):
+            error = WaitTimeout(step.key, what=f"signal {name!r}", timeout_ms=timeout_ms or 0)
+            _end(turn, step_no)
+            schedule.fail(turn, step_no, Error(type=type(error).__name__, message=str(error)))
+        case ForSignal(on_timeout=OnTimeout.SKIP):
+            _end(turn, step_no)
+            schedule.skip(turn, step_no, reason="timeout")
+            schedule.settle(turn, step_no)
+        case ForSignal():
+            _complete(turn, step_no, b"null")
+        case None:
+            raise AssertionError(step.key)
+
+
+def abandon(turn: Turn) -> None:
+    """A required step has failed: nobody is to wait any longer before the execution fails."""
+    for step_no in sorted(waits_of(turn.state)):
+        _end(turn, step_no)
+        schedule.cancel(turn, step_no)
+
+
+def waits_of(state: ExecutionState) -> list[int]:
+    """The steps that wait for something of their own, not for their next attempt."""
+    return [no for no in state.waiting if state.plan.steps[no].wait is not None]
+
+
+def _is_for(wait: Wait | None, signal: KeptSignal) -> bool:
+    return isinstance(wait, ForSignal) and wait.name == signal.name
+
+
+def _take(turn: Turn, step_no: int, signal: KeptSignal) -> None:
+    turn.take_signal(signal, step_no=step_no)
+    turn.note("signal_taken", step_no=step_no, data={"name": signal.name, "version": signal.version})
+    _complete(turn, step_no, bytes(signal.payload))
+
+
+def _complete(turn: Turn, step_no: int, output: bytes) -> None:
+    _end(turn, step_no)
+    turn.move_step(step_no, StepState.COMPLETED, is_outcome=True, output=output)
+    turn.note("step_completed", step_no=step_no, attempt=turn.state.steps[step_no].attempt)
+    schedule.settle(turn, step_no)
+
+
+def _end(turn: Turn, step_no: int) -> None:
+    turn.state.waiting.discard(step_no)
+    if turn.state.steps[step_no].due_at is not None:
+        turn.clear_step_timer(step_no)
