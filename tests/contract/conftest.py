@@ -30,7 +30,7 @@ def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], A
     if kind == "memory":
         return lambda: SQLiteStore(":memory:", inline=True)
     if kind in ("file", "threads"):
-        return lambda: SQLiteStore(path, inline=kind == "file", lock_wait_s=0.0)
+        return lambda: SQLiteStore(path, inline=kind == "file")
     if kind == "postgres":
         url: str = request.getfixturevalue("postgres_url")
         return lambda: PostgresStore(url)
