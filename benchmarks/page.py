@@ -143,11 +143,13 @@ def setting(found: Sequence[Result]) -> str:
     if not found:
         return "Nothing was measured yet."
     foreign = [each.foreign_cpu for each in found if each.foreign_cpu is not None]
-    versions = sorted({f"Python {each.python}, SQLite {each.sqlite}" for each in found})
+    versions = sorted(
+        {f"Python {each.python} and SQLite {each.sqlite} on {each.cpus} cores" for each in found}
+    )
     days = sorted({each.at.split()[0] for each in found})
     span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     return (
-        f"Measured on {span} with {'; '.join(versions)}, on two cores; meanwhile others used "
+        f"Measured on {span} with {'; '.join(versions)}; meanwhile others used "
         f"{min(foreign):.0%} to {max(foreign):.0%} of the machine."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,6 +37,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     python: str
     sqlite: str
     perdure: str
+    cpus: int
 
     @property
     def key(self) -> tuple[str, str, str, str, str]:
@@ -63,6 +65,7 @@ def results_of(question: Question, case: Case, durability: str, measured: Measur
             python=platform.python_version(),
             sqlite=sqlite3.sqlite_version,
             perdure=version("perdure"),
+            cpus=os.cpu_count() or 1,
         )
         for contender, rounds in measured.rounds.items()
         for figure in question.figures

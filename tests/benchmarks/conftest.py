@@ -32,6 +32,7 @@ def result() -> Callable[..., Any]:
             "python": "3.11.7",
             "sqlite": "3.45.1",
             "perdure": "0.1.0",
+            "cpus": 2,
             "foreign_cpu": 0.02,
         }
         spread = Spread(median=median, min=median, max=median)
