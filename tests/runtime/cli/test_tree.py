@@ -41,6 +41,22 @@ def test_a_failed_step_says_why():
     assert "ValueError: no\\nsuch" in _draw([["a"]], steps)[1]
 
 
+def test_a_waiting_step_says_for_what_since_when_and_until_when():
+    """In UTC, to the second; without a time-out there is no until."""
+    signal = {"for": "signal", "signal": "paid"}
+    steps = {
+        "a": _step("waiting", waits=signal, due_at_ms=61_000),
+        "b": _step("waiting", waits=signal, due_at_ms=None),
+        "c": _step("waiting", waits={"for": "time"}, due_at_ms=2_000),
+    }
+    since = "since 1970-01-01 00:00:01Z"
+    assert [line.rpartition("2.5 s  ")[2] for line in _draw([["a", "b", "c"]], steps)[1:]] == [
+        f"waits for signal paid {since}, until 1970-01-01 00:01:01Z",
+        f"waits for signal paid {since}",
+        f"waits for a moment {since}, until 1970-01-01 00:00:02Z",
+    ]
+
+
 def test_a_wide_execution_fits_the_screen_and_keeps_what_is_in_flight():
     """Uniform levels shrink to a line; of an open level running and failed steps stay."""
     first = {f"a{n}": _step("completed") for n in range(500)}
