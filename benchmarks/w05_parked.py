@@ -1,6 +1,6 @@
 """W5: what do executions cost that only wait, and how fast can they be started, reopened and woken?
 
-Each waits a day for the second attempt of its only step, with a timer in the store and no task.
+Each waits for a signal, at most a day: a row and a timer in the store, and no task.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from benchmarks import floor as least
 from benchmarks import workload
 from benchmarks.machine import child, resident_mb
 from benchmarks.question import Case, Effort, Figure, Question
-from perdure.runtime import Execution, Retry, Runtime, Workflow
+from perdure.runtime import Execution, Runtime, Workflow
 
 DAY_S = 86_400.0
 AT_ONCE = 1_000
@@ -48,18 +48,11 @@ QUESTION = Question(
 )
 
 
-@workload.agents.agent("unready")
-async def unready() -> None:
-    """Ask to be tried again, which is far away."""
-    raise TimeoutError("not yet")
-
-
 def waiting() -> Workflow:
-    """One step that waits for its second attempt."""
+    """A step that waits for a signal, at most a day, and one that follows it."""
     workflow = Workflow("waiting")
-    workflow.agent_step(
-        "wait", agent="unready", retry=Retry(max_retries=1, delay=DAY_S, max_delay=DAY_S, jitter=False)
-    )
+    workflow.signal_step("wait", signal="knock", timeout=DAY_S)
+    workflow.agent_step("follow", agent="noop", after=["wait"])
     return workflow
 
 
