@@ -6,12 +6,14 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from perdure.store import SQLiteStore
+from perdure.store.files import size_of
 
 pytestmark = pytest.mark.e2e
 
@@ -49,6 +51,26 @@ def acknowledged(folder: Path) -> int:
     """The last execution the writer was told of; -1 before the first."""
     path = folder / "acknowledged"
     return int(path.read_text()) if path.exists() else -1
+
+
+def stopped_in_the_middle(terminal, *tokens: str) -> subprocess.Popen[str]:
+    """A backup that stands still half way; one that was through before it could be stopped is begun anew."""
+    while True:
+        process = terminal.start(*tokens)
+        terminal.wait_until(lambda: process.poll() is not None or size_of_partial(terminal.folder))  # noqa: B023  called at once
+        process.send_signal(signal.SIGSTOP)
+        if process.returncode is None:
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        if process.poll() is None and not (terminal.folder / "copy.db").exists():
+            return process
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(terminal.patience_s) == 0
+        (terminal.folder / "copy.db").unlink()
+
+
+def size_of_partial(folder: Path) -> int:
+    """How much there is of a copy that is not complete; it may be put in its place while one looks."""
+    return sum(size_of(str(path)) for path in folder.glob("*.partial"))
 
 
 async def statuses_of(path: Path) -> dict[str, str]:
@@ -153,9 +175,9 @@ def test_a_backup_that_is_interrupted_leaves_nothing_half_made(terminal):
     )
     assert terminal.start_program("grow.py").wait(terminal.patience_s) == 0
     for sign in (signal.SIGINT, signal.SIGKILL):
-        process = terminal.start("backup", "copy.db")
-        terminal.wait_until(lambda: any(os.path.getsize(each) for each in terminal.folder.glob("*.partial")))  # noqa: PTH202
+        process = stopped_in_the_middle(terminal, "backup", "copy.db")
         process.send_signal(sign)
+        process.send_signal(signal.SIGCONT)
         process.communicate(timeout=terminal.patience_s)
         assert process.returncode == (130 if sign is signal.SIGINT else -signal.SIGKILL)
         assert not (terminal.folder / "copy.db").exists()
