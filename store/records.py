@@ -221,13 +221,17 @@ class Schedule(Record, frozen=True, kw_only=True):
 
 
 class Firing(Record, frozen=True, kw_only=True):
-    """What became of a schedule's moment, or `count` in a row: `started`, `queued`, `skipped`, `missed`."""
+    """What became of a schedule's moment, or of `count` in a row that begin with it.
+
+    `decision` is `started`, `queued`, `skipped`, `missed`, or `refused`, for a `reason`.
+    """
 
     schedule: str
     due_at: datetime
     decision: str
     count: int
     execution_id: str | None
+    reason: str | None
     decided_at: datetime
 
 

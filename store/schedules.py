@@ -25,17 +25,18 @@ FROM workflow_schedules
 DUE: Final = "WHERE is_paused = 0 AND next_at IS NOT NULL AND next_at <= ? ORDER BY next_at LIMIT ?"
 
 FIRING: Final = """
-SELECT s.id, f.due_at, f.decision, f.count, f.execution_id, f.decided_at
+SELECT s.id, f.due_at, f.decision, f.count, f.execution_id, f.reason, f.decided_at
 FROM workflow_schedule_firings f JOIN workflow_schedules s ON s.no = f.schedule_no
 WHERE s.id = ? ORDER BY f.due_at DESC LIMIT ?
 """
 
 # What was decided already stays as it was, but for what was queued and has now begun.
 INSERT_FIRING: Final = """
-INSERT INTO workflow_schedule_firings (schedule_no, due_at, decision, count, execution_id, decided_at)
-VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO workflow_schedule_firings (schedule_no, due_at, decision, count, execution_id, reason, decided_at)
+VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (schedule_no, due_at) DO UPDATE
-SET decision = excluded.decision, execution_id = excluded.execution_id, decided_at = excluded.decided_at
+SET decision = excluded.decision, execution_id = excluded.execution_id, reason = excluded.reason,
+    decided_at = excluded.decided_at
 WHERE workflow_schedule_firings.decision = 'queued'
 """
 
@@ -113,7 +114,7 @@ def move(write: MoveSchedule) -> Script[int]:
         raise Conflict(write.id, expected=write.version, current=found[1])
     if write.firings:
         rows = [
-            (found[0], one.due_at, one.decision, one.count, one.execution_id, write.at)
+            (found[0], one.due_at, one.decision, one.count, one.execution_id, one.reason, write.at)
             for one in write.firings
         ]
         yield Many(INSERT_FIRING, rows)
@@ -169,7 +170,8 @@ def firings(id_: str, limit: int) -> Script[list[Firing]]:
             decision=row[2],
             count=row[3],
             execution_id=row[4],
-            decided_at=moment(row[5]),
+            reason=row[5],
+            decided_at=moment(row[6]),
         )
         for row in (yield FIRING, (id_, limit))
     ]

@@ -340,6 +340,7 @@ class FiringWrite(msgspec.Struct, frozen=True):
     decision: str
     execution_id: str | None = None
     count: int = 1
+    reason: str | None = None
 
 
 class MoveSchedule(Write, frozen=True, kw_only=True):

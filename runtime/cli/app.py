@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError
 
 from perdure.runtime.cli.exit_codes import Exit, code_of_error, explain
 
-# command → where it is; imported when it is used.
+# command → where it is; imported when it is used. Two words: a command of a group.
 COMMANDS: Final[dict[str, str]] = {
     "run": "run:run",
     "worker": "worker:worker",
@@ -27,6 +27,16 @@ COMMANDS: Final[dict[str, str]] = {
     "history": "look:history",
     "events": "detail:events",
     "checkpoints": "detail:checkpoints",
+    "schedule add": "schedule:add",
+    "schedule list": "timetable:list_",
+    "schedule show": "timetable:show",
+    "schedule next": "timetable:next_",
+    "schedule history": "timetable:history",
+    "schedule pause": "schedule:pause",
+    "schedule resume": "schedule:resume",
+    "schedule trigger": "schedule:trigger",
+    "schedule backfill": "schedule:backfill",
+    "schedule rm": "schedule:rm",
     "validate": "author:validate",
     "graph": "author:graph",
     "agents": "author:agents",
@@ -49,8 +59,13 @@ def make_app() -> App:
         help_flags=(),
         version_flags=(),
     )
-    for name, place in COMMANDS.items():
-        app.command(f"perdure.runtime.cli.{place}", name=name)
+    groups: dict[str, App] = {"": app}
+    for words, place in COMMANDS.items():
+        group, _, name = words.rpartition(" ")
+        if group not in groups:
+            groups[group] = App(name=group, help_flags=(), version_flags=())
+            app.command(groups[group])
+        groups[group].command(f"perdure.runtime.cli.{place}", name=name)
     return app
 
 
@@ -58,12 +73,8 @@ def invoke(tokens: Sequence[str]) -> int:
     """Carry out a command line; an error becomes one screen on stderr and an exit code."""
     app = make_app()
     try:
-        if tokens[0] in COMMANDS and HELP_FLAGS & set(
-            tokens[: tokens.index("--") if "--" in tokens else None]
-        ):
-            from perdure.runtime.cli.help import command_help
-
-            sys.stdout.write(command_help(app, tokens[0]))
+        if (text := _help(app, tokens)) is not None:
+            sys.stdout.write(text)
             return Exit.DONE
         code = app(
             tokens, exit_on_error=False, print_error=False, result_action="return_value", verbose=False
@@ -76,6 +87,22 @@ def invoke(tokens: Sequence[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the border: recorded as text and code
         return _report(_the_one(error), is_debugging="--debug" in tokens)
     return int(code or 0)
+
+
+def _help(app: App, tokens: Sequence[str]) -> str | None:
+    """The help that is asked for; a group without a command asks, too."""
+    is_asked = bool(HELP_FLAGS & set(tokens[: tokens.index("--") if "--" in tokens else None]))
+    name = next((words for words in (" ".join(tokens[:2]), tokens[0]) if words in COMMANDS), None)
+    group = [words for words in COMMANDS if words.startswith(f"{tokens[0]} ")]
+    if name is not None and is_asked:
+        from perdure.runtime.cli.help import command_help
+
+        return command_help(app, name)
+    if name is None and group and (is_asked or len(tokens) == 1):
+        from perdure.runtime.cli.help import group_help
+
+        return group_help(app, tokens[0], group)
+    return None
 
 
 def _the_one(error: BaseException) -> BaseException:

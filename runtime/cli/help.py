@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import shutil
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, Literal, get_args, get_origin
 
 from cyclopts import App, Argument
@@ -17,7 +17,7 @@ METAVARS: Final = {int: "N", float: "SECONDS", str: "TEXT"}
 
 def command_help(app: App, name: str) -> str:
     """The help of one command: usage, what it promises, its arguments and options."""
-    command = app[name]
+    command = _command_of(app, name)
     found = command.assemble_argument_collection(parse_docstring=True)
     arguments = [each for each in found if not each.children]
     positional = [each for each in arguments if not each.names[0].startswith("-")]
@@ -31,10 +31,37 @@ def command_help(app: App, name: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def group_help(app: App, group: str, names: Iterable[str]) -> str:
+    """The help of a group: its commands, each with what it promises in a sentence."""
+    entries = []
+    for name in names:
+        about = inspect.getdoc(_command_of(app, name).default_command) or ""
+        entries.append(_beside(name.removeprefix(f"{group} "), about.partition("\n")[0]))
+    return "\n".join(
+        [
+            f"usage: perdure {group} COMMAND …",
+            "",
+            *entries,
+            "",
+            f"perdure {group} COMMAND --help tells a command's options.\n",
+        ]
+    )
+
+
+def _command_of(app: App, name: str) -> App:
+    for word in name.split():
+        app = app[word]
+    return app
+
+
 def _entry(name: str, argument: Argument) -> str:
+    return _beside(name, _description(argument))
+
+
+def _beside(name: str, text: str) -> str:
     """One name with its description beside or below it."""
     width = min(WIDTH_MAX, shutil.get_terminal_size().columns)
-    lines = textwrap.wrap(_description(argument), max(30, width - MARGIN)) or [""]
+    lines = textwrap.wrap(text, max(30, width - MARGIN)) or [""]
     first = f"  {name}"
     if len(first) > MARGIN - 2:
         return "\n".join([first, *(" " * MARGIN + line for line in lines)])

@@ -31,6 +31,10 @@ Look
   events ID           its log; --follow for what comes
   checkpoints ID      its checkpoints, newest first
 
+Schedule
+  schedule            what starts by itself: add, list, show, next, history, pause, resume,
+                      trigger, backfill, rm
+
 Author
   validate FILE…      every problem at once, with line and column
   graph FILE          levels and dependencies

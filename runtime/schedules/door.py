@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import takewhile
@@ -220,6 +220,6 @@ def _rule(schedule: Schedule) -> Rule:
     return msgspec.convert(schedule.rule, Rule)
 
 
-def rule_in(schedule: Schedule) -> Mapping[str, Any]:
-    """The rule of a schedule as plain values, as a list shows it."""
-    return {**schedule.rule, "text": _rule(schedule).text}
+def shown(schedule: Schedule) -> Schedule:
+    """The schedule as a list shows it: the moments of its rule in one line, too, as `text`."""
+    return msgspec.structs.replace(schedule, rule={**schedule.rule, "text": _rule(schedule).text})

@@ -9,7 +9,7 @@ the same schedules: the second to write finds that the schedule has moved, and t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +29,7 @@ from perdure.store.writes import FiringWrite, MoveSchedule
 LOOK_S: Final = 60.0  # how often the clock is looked at though nothing is due: it may have jumped
 REST_S: Final = 5.0  # after a failure of the store
 PAGE: Final = 100  # schedules decided in one round
+REASON_MAX: Final = 1_000  # characters of why a start was refused; an error may name every input
 
 StartExecution = Callable[[Schedule, Rule, str], Awaitable[None]]
 CancelExecution = Callable[[str, str], Awaitable[None]]
@@ -106,8 +107,9 @@ class Keeper:
         )
         now = self._now_ms()
         decision = decide(rule, standing, now=now)
-        started = await self._act(schedule, rule, decision)
-        last = started[-1] if started else None
+        refused = await self._act(schedule, rule, decision)
+        firings = tuple(_as_done(firing, refused) for firing in decision.firings)
+        started = [one.execution_id for one in firings if one.decision == "started"]
         move = MoveSchedule(
             id=schedule.id,
             version=schedule.version,
@@ -115,8 +117,8 @@ class Keeper:
             next_at=decision.next_at,
             is_paused=False,
             pending=decision.pending,
-            last_execution=last,
-            firings=tuple(_as_done(firing, started) for firing in decision.firings),
+            last_execution=started[-1] if started else None,
+            firings=firings,
             at=now,
         )
         try:
@@ -124,37 +126,38 @@ class Keeper:
         except (Conflict, NotFound):
             log.debug("schedule_moved_meanwhile", schedule=schedule.id)
             return
-        for firing in move.firings:
-            tell = log.info if firing.decision in {"started", "queued"} else log.warning
-            tell(
-                f"schedule_{firing.decision}", schedule=schedule.id, due_at=firing.due_at, count=firing.count
-            )
+        for firing in firings:
+            _tell(schedule.id, firing)
 
-    async def _act(self, schedule: Schedule, rule: Rule, decision: Decision) -> list[str]:
-        """Start what is to be started; what cannot be is told and counts as skipped."""
+    async def _act(self, schedule: Schedule, rule: Rule, decision: Decision) -> dict[int, str]:
+        """Start what is to be started; answers the moments whose start was refused, and why."""
         if decision.cancels_last and schedule.last_execution is not None:
             await self._cancel(schedule.last_execution, schedule.id)
-        started = []
+        refused = {}
         for moment in decision.start:
-            wanted = execution_id(schedule.id, moment)
             try:
-                await self._start(schedule, rule, wanted)
+                await self._start(schedule, rule, execution_id(schedule.id, moment))
             except (StoreError, RuntimeClosed):
                 raise
             except PerdureError as error:
-                log.warning("schedule_start_refused", schedule=schedule.id, due_at=moment, error=str(error))
-            else:
-                started.append(wanted)
-        return started
+                refused[moment] = str(error)
+        return refused
 
     async def _is_active(self, id_: str | None) -> bool:
         execution = None if id_ is None else await self._store.execution(id_)
         return execution is not None and not execution.is_terminal
 
 
-def _as_done(firing: FiringWrite, started: list[str]) -> FiringWrite:
-    """A start that was refused is written down as skipped."""
-    if firing.decision == "started" and firing.execution_id not in started:
-        changes: dict[str, Any] = {"decision": "skipped", "execution_id": None}
-        return msgspec.structs.replace(firing, **changes)
+def _as_done(firing: FiringWrite, refused: Mapping[int, str]) -> FiringWrite:
+    """A start that was refused is written down as such."""
+    if firing.decision == "started" and firing.due_at in refused:
+        return FiringWrite(firing.due_at, "refused", reason=refused[firing.due_at][:REASON_MAX])
     return firing
+
+
+def _tell(id_: str, firing: FiringWrite) -> None:
+    words: dict[str, Any] = {"schedule": id_, "due_at": firing.due_at, "count": firing.count}
+    if firing.reason is not None:
+        words["error"] = firing.reason
+    tell = log.info if firing.decision in {"started", "queued"} else log.warning
+    tell(f"schedule_{firing.decision}", **words)

@@ -23,9 +23,10 @@ CREATE INDEX workflow_schedules_due ON workflow_schedules (next_at) WHERE is_pau
 CREATE TABLE workflow_schedule_firings (
     schedule_no  INTEGER NOT NULL REFERENCES workflow_schedules (no),
     due_at       INTEGER NOT NULL,
-    decision     TEXT    NOT NULL CHECK (decision IN ('started', 'queued', 'skipped', 'missed')),
+    decision     TEXT    NOT NULL CHECK (decision IN ('started', 'queued', 'skipped', 'missed', 'refused')),
     count        INTEGER NOT NULL CHECK (count > 0),
     execution_id TEXT,
+    reason       TEXT,
     decided_at   INTEGER NOT NULL,
     PRIMARY KEY (schedule_no, due_at)
 ) WITHOUT ROWID;

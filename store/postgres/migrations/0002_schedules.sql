@@ -22,9 +22,10 @@ CREATE INDEX workflow_schedules_due ON workflow_schedules (next_at) WHERE is_pau
 CREATE TABLE workflow_schedule_firings (
     schedule_no  bigint NOT NULL REFERENCES workflow_schedules (no),
     due_at       bigint NOT NULL,
-    decision     text   NOT NULL CHECK (decision IN ('started', 'queued', 'skipped', 'missed')),
+    decision     text   NOT NULL CHECK (decision IN ('started', 'queued', 'skipped', 'missed', 'refused')),
     count        bigint NOT NULL CHECK (count > 0),
     execution_id text,
+    reason       text,
     decided_at   bigint NOT NULL,
     PRIMARY KEY (schedule_no, due_at)
 );

@@ -192,7 +192,7 @@ class Deaf:
 
 
 def test_a_start_that_is_refused_is_told_and_the_next_moment_has_its_chance(caplog: pytest.LogCaptureFixture):
-    """The context lacks an input: no execution, a line in the log, `skipped` in the history."""
+    """The context lacks an input: no execution, and why stands in the history and in the log."""
     strict = Workflow("strict")
 
     @strict.step
@@ -203,10 +203,12 @@ def test_a_start_that_is_refused_is_told_and_the_next_moment_has_its_chance(capl
         await runtime.schedules.add("bad", "strict", every="1h")
         await anyio.sleep(2 * HOUR)
         assert await started(runtime) == []
-        assert {one.decision for one in await runtime.schedules.history("bad")} == {"skipped"}
+        firings = await runtime.schedules.history("bad")
+        assert {(one.decision, one.execution_id) for one in firings} == {("refused", None)}
+        assert "name" in (firings[0].reason or "")
 
     in_a_runtime(body, workflow=strict)
-    assert "schedule_start_refused" in caplog.text
+    assert "schedule_refused" in caplog.text
 
 
 def test_schedules_are_triggered_filled_back_and_removed():
