@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_failing_call_is_told_and_costs_nothing(
-    mode: str, say: Callable[[str], None], scale: float, fresh_seed: int
+    mode: str, say: Callable[[str, str], None], scale: float, fresh_seed: int
 ) -> None:
     """Clients meet StoreError and nothing else; what they were told is kept; everything comes to its end."""
     options = [mode, "--most", str(max(1, int(MOST * scale))), "--seed", str(fresh_seed)]
@@ -30,7 +30,10 @@ def test_a_failing_call_is_told_and_costs_nothing(
     for each in found:
         assert each["errors"] > 0, f"no client has noticed {each['kind']}: the fault is no fault"
     told = ", ".join(f"{each['kind']} {each['stories']} of {each['calls']}" for each in found)
-    say(f"failing calls, {mode}: {told}; {sum(each['faults'] for each in found):,} faults")
+    say(
+        f"failing calls, {mode}",
+        f"failing calls, {mode}: {told}; {sum(each['faults'] for each in found):,} faults",
+    )
 
 
 def test_a_full_or_locked_disk_makes_no_body_run_twice() -> None:

@@ -35,7 +35,7 @@ def finish(jobs: list[subprocess.Popen[str]]) -> dict[str, Any]:
 
 
 def test_no_acknowledged_row_is_missing_after_a_power_loss(
-    say: Callable[[str], None], scale: float, fresh_seed: int
+    say: Callable[[str, str], None], scale: float, fresh_seed: int
 ) -> None:
     """With durability="power" every image holds exactly what was answered, or one whole batch more."""
     share = int(IMAGES * scale / JOBS)
@@ -45,20 +45,24 @@ def test_no_acknowledged_row_is_missing_after_a_power_loss(
     )
     total = {name: found[name] + fresh[name] for name in found}
     say(
+        "images, FULL",
         f"power-loss images, FULL: {total['images']:,} of {total['stories']} stories with "
         f"{total['commits']:,} commits, {total['with_unanswered']} with an unanswered batch whole, "
         f"{total['taken_up']} taken up to the end, after {total['failed_syncs']} failed syncs among others, "
-        "0 lost acknowledgements"
+        "0 lost acknowledgements",
     )
     assert total["images"] >= share * JOBS
     assert total["older"] == 0
     assert total["with_unanswered"] > 0
 
 
-def test_without_syncs_an_image_is_older_and_never_torn(say: Callable[[str], None], scale: float) -> None:
+def test_without_syncs_an_image_is_older_and_never_torn(
+    say: Callable[[str, str], None], scale: float
+) -> None:
     """With durability="process" the last moments may be missing; the rest is whole. The disk does bite."""
     found = finish([drive(0, int(IMAGES_OF_PROCESS * scale), durability="process")])
-    say(f"power-loss images, NORMAL: {found['images']:,}, of which {found['older']:,} lack the last commits")
+    told = f"{found['images']:,}, of which {found['older']:,} lack the last commits"
+    say("images, NORMAL", f"power-loss images, NORMAL: {told}")
     assert found["older"] > 0
 
 
