@@ -81,13 +81,13 @@ async def _one_by_one(engine: Engine, size: int) -> dict[str, float]:
 
 
 async def _together(run: Callable[[], Awaitable[Any]], count: int, at_once: int) -> float:
-    gate = asyncio.Semaphore(at_once)
+    turns = iter(range(count))
 
-    async def run_one() -> None:
-        async with gate:
+    async def take_turns() -> None:
+        for _ in turns:
             await run()
 
-    return await _timed(asyncio.gather(*(run_one() for _ in range(count))))
+    return await _timed(asyncio.gather(*(take_turns() for _ in range(min(at_once, count)))))
 
 
 async def _timed(work: Awaitable[Any]) -> float:
