@@ -16,10 +16,9 @@ async def claim(services: Services, execution_id: str) -> Loaded:
     While the store is down it waits. Raises NotFound, and LeaseLost when another runner has it.
     """
     await services.writer.outage.over()
-    loaded = await services.store.load(execution_id)
-    if loaded is None:
+    execution = await services.store.execution(execution_id)
+    if execution is None:
         raise NotFound("execution", execution_id)
-    execution = loaded.execution
     if execution.runner not in (None, services.membership.id):
         raise LeaseLost(execution_id, held_epoch=execution.epoch - 1, current_epoch=execution.epoch)
     runner_no = services.membership.no
