@@ -1,7 +1,7 @@
 """The moments of a rule, in order. Pure: the time to begin from is given.
 
 Cron expressions are cronsim's, which follows Debian's cron: five fields (or six, seconds first),
-names, ranges, steps, lists, `L` and `#`. Where the clocks change: a job at a fixed hour that is
+names, ranges, steps, lists, `L` and `#`. It is an extra (`perdure[schedules]`). Where the clocks change: a job at a fixed hour that is
 skipped runs as the clock jumps forward, one whose hour comes twice runs once; a job with `*` for
 its hour or minute follows real time through both.
 """
@@ -11,10 +11,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
-
-from cronsim import CronSim, CronSimError
 
 from perdure.runtime.arguments import InvalidArgument
 
@@ -29,9 +29,10 @@ def check_cron(expression: Any) -> None:
     """Raise InvalidArgument for what is no cron expression."""
     if not isinstance(expression, str):
         raise InvalidArgument(f"cron is {expression!r}: give a text such as '0 9 * * mon-fri'")
+    cronsim = _cronsim()
     try:
-        CronSim(expression, EPOCH)
-    except CronSimError as error:
+        cronsim.CronSim(expression, EPOCH)
+    except cronsim.CronSimError as error:
         raise InvalidArgument(
             f"cron is {expression!r}: {error}; give minute, hour, day of month, month and day of week, "
             "such as '0 9 * * mon-fri'"
@@ -45,8 +46,16 @@ def moments(rule: Rule, *, after: int) -> Iterator[int]:
         yield from range((after // rule.every_ms + 1) * rule.every_ms, LAST, rule.every_ms)
         return
     begin = (EPOCH + timedelta(milliseconds=after)).astimezone(ZoneInfo(rule.timezone))
-    for moment in CronSim(rule.cron, begin):
+    for moment in _cronsim().CronSim(rule.cron, begin):
         yield (moment.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1)
+
+
+def _cronsim() -> ModuleType:
+    """The library, imported when a schedule has a cron expression. Raises InvalidArgument without it."""
+    try:
+        return import_module("cronsim")
+    except ImportError:
+        raise InvalidArgument("`cron` needs the cronsim library: pip install 'perdure[schedules]'") from None
 
 
 def delayed(rule: Rule, moment: int, *, schedule_id: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import islice
@@ -112,3 +113,11 @@ def test_moments_come_in_order_and_going_on_from_one_continues(after: int, cron:
     found = list(islice(moments(rule, after=after), 6))
     assert found == sorted(set(found))
     assert list(islice(moments(rule, after=found[2]), 3)) == found[3:]
+
+
+def test_without_the_extra_cron_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    """And `every` does not need it."""
+    monkeypatch.setitem(sys.modules, "cronsim", None)
+    with pytest.raises(InvalidArgument, match=r"pip install 'perdure\[schedules\]'"):
+        rule_of({"cron": "* * * * *"})
+    assert rule_of({"every": "1h"}).every_ms == 3_600_000
