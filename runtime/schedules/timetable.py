@@ -1,9 +1,9 @@
 """The moments of a rule, in order. Pure: the time to begin from is given.
 
-Cron expressions are cronsim's, which follows Debian's cron: five fields (or six, seconds first),
-names, ranges, steps, lists, `L` and `#`. It is an extra (`perdure[schedules]`). Where the clocks change: a job at a fixed hour that is
-skipped runs as the clock jumps forward, one whose hour comes twice runs once; a job with `*` for
-its hour or minute follows real time through both.
+Cron expressions are cronsim's (an extra, `perdure[schedules]`), which follows Debian's cron: five
+fields (or six, seconds first), names, ranges, steps, lists, `L` and `#`. Where the clocks change: a
+job at a fixed hour that is skipped runs as the clock jumps forward, one whose hour comes twice runs
+once; a job with `*` for its hour or minute follows real time through both.
 """
 
 from __future__ import annotations
