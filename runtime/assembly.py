@@ -8,7 +8,7 @@ task group holds whatever runs; nothing of it is left when the context is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import anyio
@@ -73,6 +73,8 @@ class Machine(msgspec.Struct, kw_only=True):
     executions: Executions
     recovery: Recovery
     lease: Lease
+    listen: Callable[[Callable[[], None]], None]
+    """Let somebody else hear, too, when another process says that there is work."""
 
 
 @asynccontextmanager
@@ -100,7 +102,7 @@ async def _joined(blueprint: Blueprint, writer: Writer) -> AsyncIterator[Machine
     seams = blueprint.seams
     runner_id = seams.new_id()
     rung = _Rung()
-    doorbell = Doorbell(runner_id, on_ring=rung.ring, on_work=rung.sweep, on_company=rung.beat)
+    doorbell = Doorbell(runner_id, on_ring=rung.ring, on_work=rung.work, on_company=rung.beat)
     alarms = Alarms()
     membership = Membership(
         blueprint.store,
@@ -218,7 +220,7 @@ async def _at_work(
         rung.connect(helpers, executions, recovery, lease)
         stack.callback(rung.disconnect)
         if isinstance(blueprint.store, Audible):
-            blueprint.store.hear(on_mail=rung.mail, on_work=rung.sweep, on_doubt=rung.doubt)
+            blueprint.store.hear(on_mail=rung.mail, on_work=rung.work, on_doubt=rung.doubt)
         beating.start_soon(lease.run, name="lease")
         if blueprint.recovers:
             helpers.start_soon(recovery.run, name="recovery")
@@ -231,6 +233,7 @@ async def _at_work(
             executions=executions,
             recovery=recovery,
             lease=lease,
+            listen=rung.listen,
         )
 
 
@@ -239,6 +242,7 @@ class _Rung:
 
     def __init__(self) -> None:
         self._parts: tuple[TaskGroup, Executions, Recovery, Lease] | None = None
+        self._listeners: list[Callable[[], None]] = []
 
     def connect(self, helpers: TaskGroup, executions: Executions, recovery: Recovery, lease: Lease) -> None:
         self._parts = (helpers, executions, recovery, lease)
@@ -262,6 +266,15 @@ class _Rung:
             helpers, _, recovery, _ = self._parts
             helpers.start_soon(recovery.look_for_mail)
             recovery.ask()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        self._listeners.append(listener)
+
+    def work(self) -> None:
+        """Another process has work for somebody, or has changed when work begins."""
+        self.sweep()
+        for listener in self._listeners:
+            listener()
 
     def sweep(self) -> None:
         if self._parts is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -12,12 +14,15 @@ import msgspec
 from perdure.actors.plan import Plan
 from perdure.actors.writer import Writer
 from perdure.runtime.agents import Agents
+from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.language import Definition, Workflow, compile_plan, definition_from_json
+from perdure.runtime.language.scheduling import rules_of
 from perdure.runtime.language.waits import performer_of
+from perdure.runtime.schedules.declaring import declared
 from perdure.store.codec import encode
 from perdure.store.errors import NotFound
 from perdure.store.protocol import Store
-from perdure.store.writes import Publish, PublishStep
+from perdure.store.writes import DeleteSchedule, Publish, PublishStep, PutSchedule
 
 PLANS_MAX: Final = 1_000  # compiled revisions kept; the least recently used goes first
 
@@ -43,6 +48,7 @@ class Plans:
         self._revisions: OrderedDict[int, Revision] = OrderedDict()
         self._of_workflow: WeakKeyDictionary[Workflow, Revision] = WeakKeyDictionary()
         self._publishing = anyio.Lock()
+        self._has_declared = False
 
     async def plan(self, workflow_no: int) -> Plan:
         """The plan of a stored revision; compiled anew as long as code for it is missing."""
@@ -74,16 +80,43 @@ class Plans:
             return None
         return latest
 
+    def has_declared(self) -> bool:
+        """Whether schedules have been declared, or taken back, since this was asked last."""
+        answer, self._has_declared = self._has_declared, False
+        return answer
+
     async def _publish(self, workflow: Workflow, *, at_ms: int) -> Revision:
         definition = workflow.definition
         revision = workflow.revision
         for name, function in workflow.functions.items():
             self._agents.add(name, function, replace=True)
+        declarations = await self._declarations(definition, at_ms)
         no = await self._writer.write(_publication(definition, revision, at_ms))
         assert isinstance(no, int)
+        for declaration in declarations:
+            with suppress(NotFound):  # somebody else who publishes the same has deleted it
+                await self._writer.write(declaration)
+            self._has_declared = True
         compiled = self._remember(no, revision, definition)
         self._of_workflow[workflow] = compiled
         return compiled
+
+    async def _declarations(
+        self, definition: Definition, at_ms: int
+    ) -> Sequence[PutSchedule | DeleteSchedule]:
+        """What its publication changes among schedules. Raises InvalidArgument for ids others have."""
+        existing = await self._store.schedules(workflow=definition.name)
+        if not definition.schedule and not existing:
+            return ()
+        rules = rules_of(definition)
+        for id_ in rules.keys() - {schedule.id for schedule in existing}:
+            other = await self._store.schedule(id_)
+            if other is not None:
+                raise InvalidArgument(
+                    f"workflow {definition.name!r} declares the schedule {id_!r}, which {other.workflow!r} "
+                    "has: give it another id"
+                )
+        return declared(definition.name, rules, existing, now=at_ms)
 
     async def active(self, name: str) -> Revision:
         """The active revision of that name. Raises NotFound."""
@@ -104,7 +137,10 @@ class Plans:
 
 
 def _publication(definition: Definition, revision: str, at_ms: int) -> Publish:
-    """A definition as the store keeps it: the document, and its graph in rows."""
+    """A definition as the store keeps it: the document, and its graph in rows.
+
+    Schedules have a place of their own: they may change, and a revision never does.
+    """
     plan = compile_plan(definition, agents=Agents(), workflow_no=0, revision=revision)
     agents = {step.key: performer_of(step) for step in definition.steps}
     return Publish(
@@ -114,7 +150,7 @@ def _publication(definition: Definition, revision: str, at_ms: int) -> Publish:
         description=definition.description,
         author=definition.author,
         tags=tuple(definition.tags),
-        definition=encode(definition),
+        definition=encode(msgspec.structs.replace(definition, schedule=())),
         steps=tuple(
             PublishStep(no=step.no, key=step.key, level=step.level, agent=agents[step.key], needs=step.needs)
             for step in plan.steps

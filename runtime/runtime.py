@@ -98,7 +98,7 @@ class Runtime:
             on_step_complete=on_step_complete,
         )
         self._stack: AsyncExitStack | None = None
-        self._keeper: Keeper | None = None
+        self._keeper: Keeper
         self.machine: Machine
 
     @classmethod
@@ -138,8 +138,7 @@ class Runtime:
     ) -> None:
         """Interrupt what runs, give everything up, close the store.
 
-        An error of the block goes on as it is: it is not handed to the task group inside, which
-        would wrap it.
+        An error of the block goes on as it is: the task group inside, which would wrap it, gets none.
         """
         stack, self._stack = self._stack, None
         if stack is not None:
@@ -306,8 +305,7 @@ class Runtime:
     async def ring_workers(self) -> None:
         """Tell such processes, and this one, that there may be work."""
         self.check_open()
-        if self._keeper is not None:
-            self._keeper.ask()
+        self._keeper.ask()
         await self.machine.membership.ring_workers()
 
     async def backup(self, target: str | Path, *, overwrite: bool = False) -> Backup:
@@ -339,6 +337,8 @@ class Runtime:
         revision = await self.machine.plans.publish(workflow, at_ms=self.machine.services.now_ms())
         if self.machine.recovery.waiting_for_code:
             self.machine.recovery.ask()
+        if self.machine.plans.has_declared():
+            await self.ring_workers()
         return revision
 
     async def _revision(self, workflow: Workflow | str) -> Revision:

@@ -31,6 +31,10 @@ def check(definition: Definition, findings: Findings) -> None:
     numbers = _check_keys(definition, findings)
     looks = list(_check_steps(definition, findings))
     looks += _check_conditions(definition, numbers, findings)
+    if definition.schedule:  # few have any, and calendars are not read for the others
+        from perdure.runtime.language.scheduling import check_schedules
+
+        check_schedules(definition, findings)
     needs = _check_needs(definition, numbers, findings)
     if not _check_cycles(definition, needs, findings):
         _check_looks(definition, numbers, needs, looks, findings)

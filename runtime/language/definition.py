@@ -26,10 +26,13 @@ LABEL_MAX: Final = 256  # characters of versions, authors, tags: they are shown 
 TEXT_MAX: Final = 1_000_000  # characters of a prompt or description; a whole file has no more
 AGENT_MAX: Final = 512  # characters; qualified Python names are long
 CONDITION_MAX: Final = 10_000  # characters; what is longer belongs into a step
+SCHEDULES_MAX: Final = 100  # of one workflow; who needs more starts it from a program
+DAY_MS: Final = 86_400_000
 PARALLELISM_MAX: Final = 100_000  # more than any runtime's slots
 
 Positive = Annotated[int, Meta(ge=1, le=MS_MAX)]
 Delay = Annotated[int, Meta(ge=0, le=MS_MAX)]
+SpanOrZero = Annotated[int, Meta(ge=0, le=MS_MAX, extra={"is_span": True})]
 Span = Annotated[int, Meta(ge=1, le=MS_MAX, extra={"is_span": True})]  # in text also `1h30m`
 Retries = Annotated[int, Meta(ge=0, le=RETRIES_MAX)]
 Key = Annotated[str, Meta(min_length=1, max_length=KEY_MAX)]
@@ -95,6 +98,20 @@ class Config(Part, frozen=True, kw_only=True):
     scheduling: Literal["level", "eager"] = "level"
 
 
+class ScheduleDefinition(Part, frozen=True, kw_only=True):
+    """When the workflow starts by itself: at the moments of `cron`, or `every` so often."""
+
+    id: Label | None = None
+    cron: Label | None = None
+    every: Span | None = None
+    timezone: Label | None = None
+    missed: Literal["skip", "latest", "all"] = "latest"
+    missed_window: SpanOrZero = DAY_MS
+    overlap: Literal["skip", "queue", "replace", "allow"] = "skip"
+    jitter: SpanOrZero = 0
+    input: dict[str, Any] | None = None
+
+
 class Definition(Part, frozen=True, kw_only=True):
     """A workflow."""
 
@@ -104,6 +121,7 @@ class Definition(Part, frozen=True, kw_only=True):
     author: Annotated[str, Meta(max_length=LABEL_MAX)] | None = None
     tags: Annotated[tuple[Label, ...], Meta(max_length=TAGS_MAX)] = ()
     config: Config = Config()
+    schedule: Annotated[tuple[ScheduleDefinition, ...], Meta(max_length=SCHEDULES_MAX)] = ()
     steps: Annotated[tuple[StepDefinition, ...], Meta(min_length=1, max_length=STEPS_MAX)]
 
 
@@ -138,8 +156,13 @@ def _plain_value(value: Any) -> Any:
 
 
 def revision_of(definition: Definition) -> str:
-    """Return the identity of the definition's content: the SHA-256 of its canonical JSON, in hex."""
-    return hashlib.sha256(_canonical.encode(plain(definition))).hexdigest()
+    """Return the identity of the definition's content: the SHA-256 of its canonical JSON, in hex.
+
+    When it starts by itself is no part of it: that changes nothing of what an execution does.
+    """
+    content = plain(definition)
+    content.pop("schedule", None)
+    return hashlib.sha256(_canonical.encode(content)).hexdigest()
 
 
 def definition_from_json(document: Any) -> Definition:

@@ -79,6 +79,11 @@ class Findings:
         self._guesses += 1
         return nearest(*near)
 
+    def has(self, path: Path) -> bool:
+        """Whether a problem was noted with the part at `path`, or inside it."""
+        within = written(path)
+        return any(problem.path == within or problem.path.startswith(f"{within}.") for problem in self._found)
+
     def __len__(self) -> int:
         """Count the problems."""
         return len(self._found) + self._more

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 
@@ -52,3 +53,12 @@ def retry_definition(retry: Retry) -> RetryDefinition:
         jitter=retry.jitter,
         retryable_errors=tuple(each if isinstance(each, str) else each.__name__ for each in errors),
     )
+
+
+def schedules_as_text(schedules: Iterable[Mapping[str, Any]]) -> tuple[Any, ...]:
+    """Schedules as a text would have them; in Python, lengths of time may also be timedeltas."""
+    return tuple({name: _as_text(value) for name, value in schedule.items()} for schedule in schedules)
+
+
+def _as_text(value: Any) -> Any:
+    return value // timedelta(milliseconds=1) if isinstance(value, timedelta) else value

@@ -16,7 +16,13 @@ from perdure.runtime.language.drafts import After, Draft, DraftPlaces, agent_nam
 from perdure.runtime.language.findings import Findings
 from perdure.runtime.language.graph import by_level, level_of, order_of
 from perdure.runtime.language.parsing import Format, check_values, parse, read
-from perdure.runtime.language.policy import Duration, Retry, optional_milliseconds, retry_definition
+from perdure.runtime.language.policy import (
+    Duration,
+    Retry,
+    optional_milliseconds,
+    retry_definition,
+    schedules_as_text,
+)
 from perdure.runtime.language.printing import to_json, to_yaml
 from perdure.runtime.language.waiting_steps import Policy, WaitingSteps, When
 
@@ -40,12 +46,14 @@ class Workflow(WaitingSteps, FunctionSource):
         continue_on_error: bool = False,
         checkpoint_interval: Duration | None = None,
         scheduling: Literal["level", "eager"] = "level",
+        schedule: Iterable[Mapping[str, Any]] = (),
     ) -> None:
         """Begin a workflow without steps; times in seconds or as timedelta.
 
         `max_retries` is for steps without a `retry` of their own; `parallelism` is how many steps
         of one execution may run at once. With `scheduling="eager"` a step starts as soon as its own
-        needs are met, else when every step of the levels below has settled.
+        needs are met, else when every step of the levels below has settled. `schedule` says when
+        the workflow starts by itself, in the words of the text form: `[{"cron": "0 2 * * *"}]`.
         """
         config = Config(
             timeout=optional_milliseconds(timeout),
@@ -62,6 +70,7 @@ class Workflow(WaitingSteps, FunctionSource):
             "author": author,
             "tags": (tags,) if isinstance(tags, str) else tuple(tags),
             "config": config,
+            "schedule": schedules_as_text(schedule),
         }
         self._drafts: list[Draft] = []
         self._definition: Definition | None = None

@@ -13,21 +13,20 @@ import anyio
 import msgspec
 
 from perdure.runtime.arguments import InvalidArgument
+from perdure.runtime.schedules.declaring import put
 from perdure.runtime.schedules.keeper import LOOK_S, Keeper
 from perdure.runtime.schedules.policy import MOMENTS_MAX, execution_id, next_at, upcoming
-from perdure.runtime.schedules.rule import Rule, rule_of
+from perdure.runtime.schedules.rule import ID_RULE, Rule, is_schedule_id, rule_of
 from perdure.runtime.schedules.timetable import moments
-from perdure.store.codec import encode
 from perdure.store.errors import Conflict, IllegalTransition, NotFound
 from perdure.store.records import Firing, Schedule
 from perdure.store.rows import milliseconds, moment
-from perdure.store.writes import DeleteSchedule, FiringWrite, MoveSchedule, PutSchedule, is_id
+from perdure.store.writes import DeleteSchedule, FiringWrite, MoveSchedule, PutSchedule
 
 if TYPE_CHECKING:
     from perdure.runtime.execution import Execution
     from perdure.runtime.runtime import Runtime
 
-ID_MAX: Final = 96  # characters; what a schedule starts is called after it and the moment
 TRIES: Final = 20  # a schedule that fires all the time may move just as it is being changed
 
 
@@ -47,23 +46,12 @@ class Schedules:
 
         Raises InvalidArgument, NotFound when no such workflow is published.
         """
-        if not is_id(id) or len(id) > ID_MAX:
-            raise InvalidArgument(
-                f"a schedule may not be called {id!r:.99}: give 1 to {ID_MAX} letters, digits, '.', '_', '-'"
-            )
+        if not is_schedule_id(id):
+            raise InvalidArgument(f"a schedule may not be called {id!r:.99}: give {ID_RULE}")
         parsed = rule_of(rule)
         await self._runtime.workflow(workflow)
         now = self._now_ms()
-        await self._write(
-            PutSchedule(
-                id=id,
-                workflow=workflow,
-                rule=encode(msgspec.to_builtins(parsed), what="the rule of the schedule"),
-                is_declared=False,
-                next_at=next_at(parsed, schedule_id=id, after=now),
-                at=now,
-            )
-        )
+        await self._write(put(id, workflow, parsed, is_declared=False, now=now))
         await self._runtime.ring_workers()
         return await self.get(id)
 
@@ -149,6 +137,7 @@ async def kept(runtime: Runtime, *, is_keeping: bool) -> AsyncIterator[Keeper]:
     keeper = _keeper_of(runtime)
     async with anyio.create_task_group() as group:
         if is_keeping:
+            runtime.machine.listen(keeper.ask)
             group.start_soon(keeper.run, name="schedules")
         yield keeper
         group.cancel_scope.cancel()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -13,8 +14,11 @@ from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.durations import UNITS_MS, duration_ms, duration_text
 from perdure.runtime.near import nearest
 from perdure.runtime.schedules.timetable import check_cron
+from perdure.store.writes import is_id
 
 EVERY_MS_MIN: Final = 1_000  # what starts more often than once a second is no schedule but a loop
+ID_MAX: Final = 96  # characters; what a schedule starts is called after it and the moment
+ID_RULE: Final = f"1 to {ID_MAX} letters, digits, '.', '_', '-', beginning with a letter or digit"
 FIELDS: Final = ("cron", "every", "timezone", "missed", "missedWindow", "overlap", "jitter", "input")
 
 
@@ -61,35 +65,54 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defau
 
 def rule_of(given: Mapping[str, Any]) -> Rule:
     """A rule from the words of a definition or of `schedule add`. Raises InvalidArgument."""
+    for _, sentence in problems_of(given):
+        raise InvalidArgument(sentence)
+    every = given.get("every")
+    return Rule(
+        cron=given.get("cron"),
+        every_ms=None if every is None else _every(every),
+        timezone=given.get("timezone", "UTC"),
+        missed=Missed(given.get("missed", Missed.LATEST)),
+        missed_window_ms=duration_ms(given.get("missedWindow", UNITS_MS["d"]), what="missedWindow"),
+        overlap=Overlap(given.get("overlap", Overlap.SKIP)),
+        jitter_ms=duration_ms(given.get("jitter", 0), what="jitter"),
+        input=dict(given.get("input", {})),
+    )
+
+
+def problems_of(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong with the words of a rule: the field (empty: the whole), and a sentence."""
+    cron, every = given.get("cron"), given.get("every")
     for name in given:
         if name not in FIELDS:
             hint = nearest(name, FIELDS)
-            raise InvalidArgument(
-                f"a schedule has no field {name!r}{f': did you mean {hint!r}' if hint else ''} "
-                f"(it has {', '.join(FIELDS)})"
-            )
-    cron, every = given.get("cron"), given.get("every")
+            near = f": did you mean {hint!r}" if hint else ""
+            yield name, f"a schedule has no field {name!r}{near} (it has {', '.join(FIELDS)})"
     if (cron is None) == (every is None):
-        raise InvalidArgument("a schedule says either `cron` or `every`: give one of them")
-    timezone = given.get("timezone", "UTC")
-    if cron is not None:
-        _check_timezone(timezone)
-        check_cron(cron)
-    elif "timezone" in given:
-        raise InvalidArgument("`every` counts from 1970 in UTC: `timezone` goes with `cron`")
-    rule = Rule(
-        cron=cron,
-        every_ms=None if every is None else _every(every),
-        timezone=timezone,
-        missed=_one_of(Missed, given.get("missed", Missed.LATEST), what="missed"),
-        missed_window_ms=duration_ms(given.get("missedWindow", UNITS_MS["d"]), what="missedWindow"),
-        overlap=_one_of(Overlap, given.get("overlap", Overlap.SKIP), what="overlap"),
-        jitter_ms=duration_ms(given.get("jitter", 0), what="jitter"),
-        input=_input(given.get("input", {})),
-    )
-    if rule.every_ms is not None and rule.jitter_ms >= rule.every_ms:
-        raise InvalidArgument("jitter must be shorter than `every`, or moments would overtake each other")
-    return rule
+        yield "", "a schedule says either `cron` or `every`: give one of them"
+    elif "timezone" in given and cron is None:
+        yield "timezone", "`every` counts from 1970 in UTC: `timezone` goes with `cron`"
+    wrong = set()
+    for name, check in _CHECKS.items():
+        if name not in given or (given[name] is None and name in {"cron", "every"}):
+            continue
+        try:
+            check(given[name])
+        except InvalidArgument as error:
+            wrong.add(name)
+            yield name, str(error)
+    if every is not None and "jitter" in given and not wrong & {"every", "jitter"}:
+        yield from _jitter_problem(every, given["jitter"])
+
+
+def is_schedule_id(text: str) -> bool:
+    """Whether a schedule may be called so."""
+    return is_id(text) and len(text) <= ID_MAX
+
+
+def _jitter_problem(every: Any, jitter: Any) -> Iterator[tuple[str, str]]:
+    if duration_ms(jitter, what="jitter") >= _every(every):
+        yield "jitter", "jitter must be shorter than `every`, or moments would overtake each other"
 
 
 def _every(value: Any) -> int:
@@ -112,14 +135,25 @@ def _check_timezone(name: Any) -> None:
         ) from None
 
 
-def _one_of(kind: type[Missed | Overlap], value: Any, *, what: str) -> Any:
+def _one_of(kind: type[Missed | Overlap], value: Any, *, what: str) -> None:
     try:
-        return kind(value)
+        kind(value)
     except ValueError:
         raise InvalidArgument(f"{what} is {value!r}: it is one of {', '.join(kind)}") from None
 
 
-def _input(value: Any) -> dict[str, Any]:
+def _check_input(value: Any) -> None:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise InvalidArgument(f"input is {value!r:.60}: give the context of the execution, names and values")
-    return dict(value)
+
+
+_CHECKS: Final[dict[str, Callable[[Any], object]]] = {
+    "cron": check_cron,
+    "every": _every,
+    "timezone": _check_timezone,
+    "missed": partial(_one_of, Missed, what="missed"),
+    "missedWindow": partial(duration_ms, what="missedWindow"),
+    "overlap": partial(_one_of, Overlap, what="overlap"),
+    "jitter": partial(duration_ms, what="jitter"),
+    "input": _check_input,
+}

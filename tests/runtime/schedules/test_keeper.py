@@ -170,7 +170,6 @@ def test_a_crash_between_the_start_and_its_note_fires_nothing_twice(tmp_path: Pa
         async with VirtualRuntime(path, workflows=[report()]) as runtime:
             await runtime.schedules.add("hourly", "report", every="1h")
             keeper = runtime._keeper
-            assert keeper is not None
             keeper._writer = Deaf()  # type: ignore[assignment]
             await anyio.sleep(1.01 * HOUR)
             assert await runtime.schedules.history("hourly") == []
