@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import anyio
 import msgspec
 
+from perdure.actors.log import get_logger
 from perdure.actors.plan import Plan
 from perdure.actors.writer import Writer
 from perdure.runtime.agents import Agents
@@ -25,6 +26,12 @@ from perdure.store.protocol import Store
 from perdure.store.writes import DeleteSchedule, Publish, PublishStep, PutSchedule
 
 PLANS_MAX: Final = 1_000  # compiled revisions kept; the least recently used goes first
+TAKEN_HINT: Final = (
+    "another workflow of this name and shape was published before, with local functions of the same "
+    "place: its executions go on with those of this one; give each a name of its own, or publish one"
+)
+
+log = get_logger("perdure.runtime")
 
 
 class Revision(msgspec.Struct, frozen=True):
@@ -49,6 +56,7 @@ class Plans:
         self._of_workflow: WeakKeyDictionary[Workflow, Revision] = WeakKeyDictionary()
         self._publishing = anyio.Lock()
         self._has_declared = False
+        self._told: set[str] = set()
 
     async def plan(self, workflow_no: int) -> Plan:
         """The plan of a stored revision; compiled anew as long as code for it is missing."""
@@ -88,8 +96,7 @@ class Plans:
     async def _publish(self, workflow: Workflow, *, at_ms: int) -> Revision:
         definition = workflow.definition
         revision = workflow.revision
-        for name, function in workflow.functions.items():
-            self._agents.add(name, function, replace=True)
+        self._register(workflow)
         declarations = await self._declarations(definition, at_ms)
         no = await self._writer.write(_publication(definition, revision, at_ms))
         assert isinstance(no, int)
@@ -117,6 +124,22 @@ class Plans:
                     "has: give it another id"
                 )
         return declared(definition.name, rules, existing, now=at_ms)
+
+    def _register(self, workflow: Workflow) -> None:
+        """Register its functions, and say, once, when that takes local functions' names from others.
+
+        A revision is told by its graph and by names. Local functions of one place share theirs, so two
+        workflows of one name may be one revision and do different things.
+        """
+        taken = []
+        for name, function in workflow.functions.items():
+            known = self._agents.find(name) if name in self._agents else None
+            agent = self._agents.add(name, function, replace=True)
+            if "<" in name and known is not None and known.function != agent.function:
+                taken.append(name)
+        if taken and workflow.name not in self._told:
+            self._told.add(workflow.name)
+            log.warning("local_functions_replaced", workflow=workflow.name, functions=taken, hint=TAKEN_HINT)
 
     async def active(self, name: str) -> Revision:
         """The active revision of that name. Raises NotFound."""

@@ -1196,6 +1196,28 @@ def made(name: str, answer: str) -> Workflow:
     return workflow
 
 
+def test_local_functions_that_take_the_place_of_others_are_told_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Two workflows of one name, shape and place are one revision: the one published last performs it."""
+
+    async def main() -> None:
+        async with VirtualRuntime() as runtime:
+            first = made("one", "1")
+            assert (await (await runtime.start(first)).result()).outputs == {"reply": "1"}
+            await runtime.publish(first)
+            await runtime.publish(made("two", "2"))
+            assert "local_functions_replaced" not in caplog.text
+            for answer in ("3", "4"):
+                execution = await runtime.start(made("one", answer))
+                assert (await execution.result()).outputs == {"reply": answer}
+
+    run_virtual(main)
+    [told] = [record for record in caplog.records if "local_functions_replaced" in record.getMessage()]
+    assert told.levelname == "WARNING"
+    assert "one.reply" in told.getMessage()
+
+
 def test_a_runner_never_performs_a_step_with_the_function_of_another_workflow(tmp_path: Path) -> None:
     """Local functions of the same place have one qualified name: the workflow tells them apart."""
 
