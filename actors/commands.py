@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from perdure.actors import planner, schedule, waiting
 from perdure.actors.errors import InvalidContext
+from perdure.actors.inbox import Refused
 from perdure.actors.messages import (
     COMMAND_WORDS,
     AnyCommand,
@@ -17,6 +18,8 @@ from perdure.actors.messages import (
     Interrupt,
     Pause,
     PauseMode,
+    Posted,
+    PutAside,
     RestorePoint,
     Resume,
     Retry,
@@ -141,6 +144,31 @@ def restore(turn: Turn, command: AnyCommand, point: RestorePoint, asker: Asker) 
     turn.set_pause(PauseMode.DRAIN.value, by=command.by, reason=f"restored to {point.label or point.version}")
     turn.become(State.PAUSED)
     turn.respond_here(asker)
+
+
+def put_aside(turn: Turn, dead: PutAside) -> None:
+    """Write into the log that a message cannot be taken; tell its sender, if that is in another process."""
+    command = dead.message
+    if isinstance(command, Posted):
+        turn.respond(Asker(message_no=command.message_no), _undeliverable(dead))
+        command = command.command
+    if turn.state.state in TERMINAL:
+        return
+    data = {
+        "message": type(command).__name__,
+        "command_id": getattr(command, "id", None),
+        "crashes": dead.crashes,
+        "error": {"type": dead.error.type, "message": dead.error.message},
+    }
+    turn.note("message_undeliverable", by=getattr(command, "by", None), data=data)
+
+
+def _undeliverable(dead: PutAside) -> PerdureError:
+    return Refused(
+        f"the command crashed the execution's actor {dead.crashes} times "
+        f"({dead.error.type}: {dead.error.message}) and was put aside; the execution goes on without it: "
+        "correct the cause before giving it again"
+    )
 
 
 def _take(turn: Turn, command: AnyCommand, asker: Asker, waiters: list[Asker]) -> PerdureError | None:

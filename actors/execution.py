@@ -32,6 +32,7 @@ from perdure.actors.messages import (
     Interrupt,
     LeaseDoubted,
     Posted,
+    PutAside,
     Query,
     Restore,
     RestorePoint,
@@ -70,13 +71,18 @@ class ExecutionActor(Actor[ExecutionMessage]):
         execution_id: str,
         *,
         waiters: list[Asker],
+        handed: set[int],
         prepared: tuple[ExecutionState, list[Order]] | None = None,
     ) -> None:
-        """`waiters` outlives the incarnation: those who wait for the execution to come to rest."""
+        """`waiters` outlives the incarnation: those who wait for the execution to come to rest.
+
+        So does `handed`: the messages of the inbox that are in the mailbox, or were.
+        """
         super().__init__()
         self._services = services
         self._id = execution_id
         self._waiters = waiters
+        self._handed = handed
         self._prepared = prepared
         self._checkpointed = 0
         self._is_parked = False
@@ -130,7 +136,9 @@ class ExecutionActor(Actor[ExecutionMessage]):
         self.state = ExecutionState.fold(plan, loaded)
         self._has_adopted = self.state.state not in planner.RESTING
         for message in loaded.inbox:
-            self.cell.mailbox.post(posted(message))
+            if message.no not in self._handed:
+                self._handed.add(message.no)
+                self.cell.mailbox.post(posted(message))
         turn = self._new_turn()
         planner.take_up(turn)
         planner.take_due(turn)
@@ -212,6 +220,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
         match message:
             case Query():
                 turn.respond(asker, turn.state.describe())
+            case PutAside():
+                commands.put_aside(turn, message)
             case LeaseDoubted():
                 await check_lease(self._services, turn.state)
             case Stop():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -76,6 +77,14 @@ class _Slot:
         self.prepared = prepared
         self.waiters: list[Asker] = []
         self.handed: set[int] = set()  # inbox messages that are in its mailbox, or were
+
+    def incarnate(self, services: Services, execution_id: str) -> ExecutionActor:
+        """The next incarnation; only the first finds a state prepared."""
+        prepared, self.prepared = self.prepared, None
+        self.actor = ExecutionActor(
+            services, execution_id, waiters=self.waiters, handed=self.handed, prepared=prepared
+        )
+        return self.actor
 
     @property
     def is_left_to_others(self) -> bool:
@@ -244,13 +253,8 @@ class Executions:
         slot = _Slot(prepared)
         self._slots[execution_id] = slot
         self._set_aside.discard(execution_id)
-
-        def incarnation() -> ExecutionActor:
-            prepared, slot.prepared = slot.prepared, None
-            slot.actor = ExecutionActor(self._services, execution_id, waiters=slot.waiters, prepared=prepared)
-            return slot.actor
-
-        spec = ChildSpec(name=execution_id, factory=incarnation, shutdown_s=SHUTDOWN_S, classify=classify)
+        factory = partial(slot.incarnate, self._services, execution_id)
+        spec = ChildSpec(name=execution_id, factory=factory, shutdown_s=SHUTDOWN_S, classify=classify)
         ref = self._supervisor.start(spec)
         ref.watch(self._forget)
         return ref

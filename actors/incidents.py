@@ -6,13 +6,14 @@ import traceback
 
 import msgspec
 
-from perdure.actors.kernel import ChildExit, Crash, DeadLetter, Stuck, flatten
+from perdure.actors.kernel import ChildExit, Crash, DeadLetter, Stuck, Supervisor, flatten
 from perdure.actors.log import get_logger
+from perdure.actors.messages import PutAside
 from perdure.actors.services import Services
 from perdure.actors.turn import encode
 from perdure.actors.writer import OUTAGES, Writer
 from perdure.store.errors import LeaseLost, NotFound, PerdureError, StoreClosed, StoreCorrupt
-from perdure.store.records import Execution
+from perdure.store.records import Error, Execution
 from perdure.store.writes import Change, Delta, EventWrite
 
 STACK_CHARS_MAX = 4_000  # of a traceback that is kept in the log of an execution
@@ -59,8 +60,8 @@ def tell_exit(exit_: ChildExit, writer: Writer) -> None:
     )
 
 
-def tell_dead_letter(letter: DeadLetter) -> None:
-    """A message has crashed its receiver too often and was put aside."""
+def put_aside(letter: DeadLetter, supervisor: Supervisor) -> None:
+    """A message has crashed its receiver too often: tell it, and let the next incarnation write it down."""
     log.error(
         "message_undeliverable",
         execution_id=letter.name,
@@ -68,6 +69,10 @@ def tell_dead_letter(letter: DeadLetter) -> None:
         crashes=letter.crashes,
         error=repr(letter.error),
     )
+    ref = supervisor.find(letter.name)
+    if ref is not None and not isinstance(letter.message, PutAside):
+        error = Error(type=type(letter.error).__name__, message=str(letter.error))
+        ref.post(PutAside(letter.message, letter.crashes, error), control=True)
 
 
 def tell_stuck(stuck: Stuck) -> None:

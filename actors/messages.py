@@ -193,8 +193,25 @@ class LeaseDoubted(msgspec.Struct, frozen=True):
     """This process was taken off the list of runners: see whether the execution is still its own."""
 
 
+class PutAside(msgspec.Struct, frozen=True):
+    """A message crashed the execution's actor too often and is not given to it any more."""
+
+    message: object
+    crashes: int
+    error: Error
+
+
 ExecutionMessage = (
-    AnyCommand | StepReport | StepEnded | TimersDue | CheckpointDue | Shutdown | Query | Posted | LeaseDoubted
+    AnyCommand
+    | StepReport
+    | StepEnded
+    | TimersDue
+    | CheckpointDue
+    | Shutdown
+    | Query
+    | Posted
+    | LeaseDoubted
+    | PutAside
 )
 CONTROL = (Pause, Resume, Cancel, Restore, Retry, Shutdown)
 COMMANDS = (Pause, Resume, Cancel, Signal, UpdateContext, TakeCheckpoint, Restore, Retry)

@@ -19,7 +19,7 @@ from perdure.actors.admission import StepSlots
 from perdure.actors.bus import Bus
 from perdure.actors.doorbell import Doorbell
 from perdure.actors.executions import Executions
-from perdure.actors.incidents import mark_quarantined, tell_dead_letter, tell_exit, tell_stuck
+from perdure.actors.incidents import mark_quarantined, put_aside, tell_exit, tell_stuck
 from perdure.actors.kernel import Alarms, Supervisor, Teardown, see_through
 from perdure.actors.kernel.clock import HoldableLoop
 from perdure.actors.lease import Lease
@@ -188,7 +188,7 @@ async def _at_work(
                 name="executions",
                 random=services.chance,
                 on_exit=lambda exit_: tell_exit(exit_, services.writer),
-                on_dead_letter=tell_dead_letter,
+                on_dead_letter=lambda letter: put_aside(letter, supervisor),
                 on_stuck=tell_stuck,
                 teardown=Teardown.TOGETHER,
             )

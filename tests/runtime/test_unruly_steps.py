@@ -11,9 +11,12 @@ import anyio
 import pytest
 
 from perdure.actors import commands
+from perdure.actors.inbox import payload_of
 from perdure.actors.kernel import PoisonMessage
+from perdure.actors.messages import Signal
 from perdure.runtime import Runtime, Status, StepContext, Workflow
 from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
+from perdure.store.writes import Post
 
 Body = Callable[[StepContext], Awaitable[Any]]
 
@@ -133,14 +136,7 @@ def test_a_message_that_crashes_the_actor_three_times_is_put_aside_and_life_goes
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who sent it is told; the execution, its other messages and its neighbours go on."""
-    take = commands._take
-
-    def poisoned(turn: Any, command: Any, *rest: Any) -> Any:
-        if getattr(command, "name", "") == "poison":
-            raise ZeroDivisionError("a bug of ours")
-        return take(turn, command, *rest)
-
-    monkeypatch.setattr(commands, "_take", poisoned)
+    monkeypatch.setattr(commands, "_take", poisoned_by(commands._take))
 
     async def main() -> None:
         quiet = with_neighbours(raises(OSError()))[1]
@@ -148,14 +144,71 @@ def test_a_message_that_crashes_the_actor_three_times_is_put_aside_and_life_goes
             neighbour = await runtime.start(quiet, {})
             execution = await runtime.start(quiet, {})
             with pytest.raises(PoisonMessage):
-                await execution.signal("poison")
+                await execution.signal("poison", by="anna", command_id="s-1")
             await execution.signal("fine")
             assert (await execution.result()).outputs == {"first": 1, "second": 2}
             assert (await neighbour.result()).outputs == {"first": 1, "second": 2}
-            signals = [event.data async for event in execution.events() if event.type == "signal_received"]
+            events = [event async for event in execution.events()]
+            signals = [event.data for event in events if event.type == "signal_received"]
             assert [signal["name"] for signal in signals] == ["fine"]
+            [dead] = [event for event in events if event.type == "message_undeliverable"]
+            assert dead.data == {"message": "Signal", "command_id": "s-1", "crashes": 3, "error": BUG}
+            assert dead.by == "anna"
             assert await check_store(runtime.store) == []
 
     with caplog.at_level(logging.ERROR):
         run_virtual(main)
-    assert "message_undeliverable" in caplog.text
+    assert caplog.text.count("message_undeliverable") == 1
+
+
+def test_a_message_from_another_process_that_crashes_the_actor_is_refused_in_its_row(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its sender is answered; the row is never taken up again, neither here nor by a later process."""
+    monkeypatch.setattr(commands, "_take", poisoned_by(commands._take))
+
+    async def main() -> None:
+        quiet = with_neighbours(raises(OSError()))[1]
+        async with VirtualRuntime() as runtime:
+            execution = await runtime.start(quiet, {})
+            machine = runtime.machine
+            posts = [
+                Post(
+                    execution_id=execution.id,
+                    command_id=f"s-{name}",
+                    kind="Signal",
+                    payload=payload_of(Signal(id=f"s-{name}", by="anna", name=name)),
+                    sender="anna",
+                    at=1,
+                )
+                for name in ("poison", "fine")
+            ]
+            numbers = [await machine.services.writer.write(post) for post in posts]
+            await machine.executions.ring(execution.id)
+            assert (await execution.result()).outputs == {"first": 1, "second": 2}
+            [poison, fine] = [await runtime.store.message(number) for number in numbers]
+            assert poison is not None
+            assert fine is not None
+            assert b"crashed" in (poison.answer or b"")
+            assert fine.applied_version is not None
+            told = [event.data async for event in execution.events() if event.type == "message_undeliverable"]
+            assert told == [{"message": "Signal", "command_id": "s-poison", "crashes": 3, "error": BUG}]
+            assert await check_store(runtime.store) == []
+
+    with caplog.at_level(logging.ERROR):
+        run_virtual(main)
+    assert caplog.text.count("actor_crashed") == 3
+
+
+BUG = {"type": "ZeroDivisionError", "message": "a bug of ours"}
+
+
+def poisoned_by(take: Callable[..., Any]) -> Callable[..., Any]:
+    """What takes commands, with a bug that one of them brings out."""
+
+    def poisoned(turn: Any, command: Any, *rest: Any) -> Any:
+        if getattr(command, "name", "") == "poison":
+            raise ZeroDivisionError(BUG["message"])
+        return take(turn, command, *rest)
+
+    return poisoned
