@@ -183,7 +183,7 @@ class TestRuntime(Verdicts):
         """Let virtual time pass: "23h", "90s", seconds or a timedelta. What falls due meanwhile happens."""
         if not self._is_virtual:
             raise InvalidArgument("advance() needs clock='virtual': nobody can push a real clock")
-        await anyio.sleep(seconds(duration))
+        await anyio.sleep(seconds(duration))  # noqa: TID251 - the loop's time, which is virtual
 
     async def crash(self) -> None:
         """Kill the process now, as `kill -9` does; the next one opens the store after the downtime."""
@@ -236,7 +236,7 @@ class TestRuntime(Verdicts):
             while True:
                 await self._life.died()
                 self._is_up.clear()
-                await anyio.sleep(self._downtime_s)
+                await anyio.sleep(self._downtime_s)  # noqa: TID251 - the loop's time, which is virtual
                 try:
                     await self._next_life()
                 except ProcessDied:

@@ -101,7 +101,7 @@ class Interference(msgspec.Struct, frozen=True):
 
     async def apply(self, execution: Execution) -> bool:
         """Wait, then do it. False where the state the execution is in forbids it, which is no error."""
-        await anyio.sleep(self.after_s)
+        await anyio.sleep(self.after_s)  # noqa: TID251 - the loop's time, which is virtual
         try:
             await self._do(execution)
         except (IllegalTransition, NotFound):

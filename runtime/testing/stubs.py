@@ -84,7 +84,7 @@ class Stub:
             )
         )
         if self._takes:
-            await anyio.sleep(self._takes)
+            await anyio.sleep(self._takes)  # noqa: TID251 - the loop's time, which is virtual
         outcome = self._outcomes(no)
         if isinstance(outcome, BaseException) or _is_exception_type(outcome):
             raise outcome

@@ -51,7 +51,7 @@ async def commit(link: Link, writes: Sequence[Write]) -> list[Answer]:
         try:
             return await _try(link, writes)
         except AGAIN:
-            await anyio.sleep(rest_s)
+            await anyio.sleep(rest_s)  # noqa: TID251 - for a server, whose time is real
             rest_s *= 2
     try:
         return await _try(link, writes)
