@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
-from zoneinfo import ZoneInfo
 
 from cyclopts import Parameter
 
@@ -16,6 +15,8 @@ from perdure.runtime.cli.render import ago
 from perdure.runtime.cli.session import Session, open_session, run_async
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from perdure.runtime import Execution, Runtime
     from perdure.store.records import Schedule
 
@@ -156,8 +157,10 @@ def rm(id: str, /, *, options: Reading = DEFAULTS) -> int:
 
 
 def clock_of(schedule: Schedule) -> ZoneInfo:
-    """The clock a schedule's rule reads."""
-    return ZoneInfo(schedule.rule.get("timezone", "UTC"))
+    """The clock a schedule's rule reads. Raises InvalidArgument where it is not known here."""
+    from perdure.runtime.schedules.timetable import zone_of
+
+    return zone_of(schedule.rule.get("timezone", "UTC"))
 
 
 def read_time(text: str, zone: ZoneInfo, *, what: str) -> datetime:

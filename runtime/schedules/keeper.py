@@ -60,6 +60,7 @@ class Keeper:
         self._start = start
         self._cancel = cancel
         self._wakeup: asyncio.Event = asyncio.Event()
+        self._not_understood: dict[str, int] = {}  # the version of each that was told
 
     def ask(self) -> None:
         """Look now: a schedule was added or changed."""
@@ -85,16 +86,27 @@ class Keeper:
     async def look(self) -> float:
         """Decide what is due; answer the seconds until something is again."""
         due = await self._store.schedules_due(before=self._now_ms(), limit=PAGE)
-        for schedule in due:
-            await self.keep(schedule)
+        kept = [await self._try_to_keep(schedule) for schedule in due]
+        rest_s = 0.0 if all(kept) else REST_S
         if len(due) == PAGE:
-            return 0.0
+            return rest_s
         next_due = await self._store.next_schedule_due()
-        return (
-            self._look_s
-            if next_due is None
-            else min(self._look_s, max(0.0, (next_due - self._now_ms()) / 1000))
-        )
+        if next_due is None:
+            return self._look_s
+        return min(self._look_s, max(rest_s, (next_due - self._now_ms()) / 1000))
+
+    async def _try_to_keep(self, schedule: Schedule) -> bool:
+        """Keep it, unless this process cannot: it lacks the library, or does not know the time zone."""
+        try:
+            await self.keep(schedule)
+        except (StoreError, RuntimeClosed):
+            raise
+        except PerdureError as error:
+            if self._not_understood.get(schedule.id) != schedule.version:
+                log.warning("schedule_not_understood", schedule=schedule.id, error=str(error))
+            self._not_understood[schedule.id] = schedule.version
+            return False
+        return True
 
     async def keep(self, schedule: Schedule) -> None:
         """Decide one schedule's moments, act, and write it down."""

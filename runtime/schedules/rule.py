@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from functools import partial
 from typing import Any, Final
-from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.durations import UNITS_MS, duration_ms, duration_text
 from perdure.runtime.near import nearest
-from perdure.runtime.schedules.timetable import check_cron
+from perdure.runtime.schedules.timetable import check_cron, zone_of
 from perdure.store.writes import is_id
 
 EVERY_MS_MIN: Final = 1_000  # what starts more often than once a second is no schedule but a loop
@@ -122,19 +121,6 @@ def _every(value: Any) -> int:
     return every_ms
 
 
-def _check_timezone(name: Any) -> None:
-    if not isinstance(name, str):
-        raise InvalidArgument(f"timezone is {name!r}: give a name such as Europe/Berlin, or UTC")
-    try:
-        ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        hint = nearest(name, sorted(available_timezones()))
-        raise InvalidArgument(
-            f"timezone is {name!r}, which this machine does not know"
-            f"{f': did you mean {hint!r}?' if hint else ': give a name such as Europe/Berlin, or UTC'}"
-        ) from None
-
-
 def _one_of(kind: type[Missed | Overlap], value: Any, *, what: str) -> None:
     try:
         kind(value)
@@ -150,7 +136,7 @@ def _check_input(value: Any) -> None:
 _CHECKS: Final[dict[str, Callable[[Any], object]]] = {
     "cron": check_cron,
     "every": _every,
-    "timezone": _check_timezone,
+    "timezone": zone_of,
     "missed": partial(_one_of, Missed, what="missed"),
     "missedWindow": partial(duration_ms, what="missedWindow"),
     "overlap": partial(_one_of, Overlap, what="overlap"),

@@ -14,9 +14,10 @@ from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from perdure.runtime.arguments import InvalidArgument
+from perdure.runtime.near import nearest
 
 if TYPE_CHECKING:
     from perdure.runtime.schedules.rule import Rule
@@ -45,9 +46,21 @@ def moments(rule: Rule, *, after: int) -> Iterator[int]:
         assert rule.every_ms is not None
         yield from range((after // rule.every_ms + 1) * rule.every_ms, LAST, rule.every_ms)
         return
-    begin = (EPOCH + timedelta(milliseconds=after)).astimezone(ZoneInfo(rule.timezone))
+    begin = (EPOCH + timedelta(milliseconds=after)).astimezone(zone_of(rule.timezone))
     for moment in _cronsim().CronSim(rule.cron, begin):
         yield (moment.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1)
+
+
+def zone_of(name: Any) -> ZoneInfo:
+    """The time zone of that name. Raises InvalidArgument for one that this machine does not know."""
+    try:
+        return ZoneInfo(name)
+    except (TypeError, ValueError, OSError, KeyError):
+        hint = nearest(name, sorted(available_timezones())) if isinstance(name, str) else None
+        raise InvalidArgument(
+            f"timezone is {name!r}, which this machine does not know"
+            f"{f': did you mean {hint!r}?' if hint else ': give a name such as Europe/Berlin, or UTC'}"
+        ) from None
 
 
 def _cronsim() -> ModuleType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -282,3 +283,57 @@ def test_the_same_rule_again_forgets_nothing_that_is_due(tmp_path: Path):
             return sum(one.count for one in await runtime.schedules.history("hourly"))
 
     assert run_virtual(main) == 3
+
+
+def test_a_schedule_that_cannot_be_understood_here_does_not_stop_the_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """It is told, waits, and loses no moment: another process may have the library or the calendar."""
+
+    async def body(runtime: Runtime) -> None:
+        await runtime.schedules.add("cron", "report", cron="0 * * * *", missed="all", overlap="allow")
+        await runtime.schedules.add("every", "report", every="1h")
+        with monkeypatch.context() as lacking:
+            lacking.setitem(sys.modules, "cronsim", None)
+            await anyio.sleep(3.5 * HOUR)
+            assert len(await runtime.schedules.history("every")) == 3
+            assert await runtime.schedules.history("cron") == []
+        await anyio.sleep(60)
+        assert [one.decision for one in await runtime.schedules.history("cron")] == ["started"] * 3
+
+    in_a_runtime(body)
+    assert caplog.text.count("schedule_not_understood") == 1
+
+
+def test_a_clock_that_jumps_is_noticed_within_a_minute():
+    """Ahead: what was skipped is missed, and made up for as the rule says. Back: no moment comes again."""
+
+    async def main() -> tuple[list[tuple[str, int]], int, int]:
+        clock = Jumping()
+        seams = msgspec.structs.replace(virtual_seams(), clock=clock)
+        async with VirtualRuntime(workflows=[report()], seams=seams) as runtime:
+            await runtime.schedules.add("hourly", "report", every="1h")
+            await anyio.sleep(1.5 * HOUR)
+            clock.ahead_s = 5 * HOUR
+            await anyio.sleep(61)
+            told = [(one.decision, one.count) for one in await runtime.schedules.history("hourly")]
+            clock.ahead_s = 0
+            await anyio.sleep(4.9 * HOUR)
+            before = len(await started(runtime))
+            await anyio.sleep(HOUR)
+            return told, before, len(await started(runtime))
+
+    assert run_virtual(main) == ([("started", 1), ("missed", 4), ("started", 1)], 2, 3)
+
+
+class Jumping:
+    """A clock that somebody sets."""
+
+    def __init__(self) -> None:
+        """Right as it is."""
+        self.ahead_s = 0.0
+        self._right = virtual_seams().clock
+
+    def now(self) -> float:
+        """The virtual time of day, as it is set."""
+        return self._right.now() + self.ahead_s
