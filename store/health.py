@@ -45,6 +45,16 @@ class Resting(Record, frozen=True, kw_only=True):
     since: datetime
 
 
+class Stalled(Record, frozen=True, kw_only=True):
+    """A schedule that starts nothing: its workflow is gone, its last start was refused, or it is overdue."""
+
+    schedule: str
+    workflow: str
+    is_orphaned: bool
+    refusal: str | None
+    due_at: datetime | None
+
+
 class Work(Record, frozen=True, kw_only=True):
     """What is not at its end, up to PAGE_MAX of each kind, oldest first."""
 
@@ -56,6 +66,7 @@ class Work(Record, frozen=True, kw_only=True):
     unanswered: tuple[Resting, ...]
     quarantined: tuple[Resting, ...]
     paused: tuple[Resting, ...]
+    stalled: tuple[Stalled, ...] = ()
 
 
 class Health(Record, frozen=True, kw_only=True):
@@ -168,6 +179,16 @@ UNANSWERED: Final = (
     "WHERE applied_version IS NULL AND answer IS NULL GROUP BY execution_no) m ON m.execution_no = e.no "
     "WHERE m.created_at <= ?"
 )
+STALLED: Final = """
+SELECT * FROM (
+    SELECT s.id, s.workflow,
+           NOT EXISTS (SELECT 1 FROM workflows w WHERE w.name = s.workflow AND w.is_active) AS is_orphaned,
+           (SELECT CASE f.decision WHEN 'refused' THEN f.reason END FROM workflow_schedule_firings f
+            WHERE f.schedule_no = s.no ORDER BY f.due_at DESC LIMIT 1) AS refusal,
+           CASE WHEN s.next_at <= ? THEN s.next_at END AS due_at
+    FROM workflow_schedules s WHERE s.is_paused = 0 ORDER BY s.id
+) WHERE is_orphaned OR refusal IS NOT NULL OR due_at IS NOT NULL LIMIT ?
+"""
 EVER: Final = 2**62  # a bound that nothing is after
 
 
@@ -188,6 +209,17 @@ def _work(connection: sqlite3.Connection, bounds: Bounds) -> Work:
         unanswered=resting(UNANSWERED, "m.created_at", bounds.unanswered),
         quarantined=resting(QUARANTINED, "e.updated_at"),
         paused=resting(PAUSED, "e.paused_at", bounds.paused),
+        stalled=tuple(map(_stalled, connection.execute(STALLED, (bounds.overdue, PAGE_MAX)))),
+    )
+
+
+def _stalled(row: tuple[Any, ...]) -> Stalled:
+    return Stalled(
+        schedule=row[0],
+        workflow=row[1],
+        is_orphaned=bool(row[2]),
+        refusal=row[3],
+        due_at=None if row[4] is None else moment(row[4]),
     )
 
 

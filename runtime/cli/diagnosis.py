@@ -57,6 +57,7 @@ def diagnose(health: Health, circumstances: Circumstances) -> list[Finding]:
         found += _owners(health, alive)
         found += _waiting(health.work, alive, circumstances)
         found += _set_aside(health.work, circumstances.now)
+        found += _schedules(health.work, circumstances)
     found += [
         Finding(severity="note", topic="sqlite", text=text, advice="install a newer SQLite for this Python")
         for text in circumstances.library_advice
@@ -184,6 +185,31 @@ def _set_aside(work: Work, now: datetime) -> Iterator[Finding]:
             "`perdure resume ID` goes on, `perdure cancel ID` ends it",
             work.paused,
         )
+
+
+def _schedules(work: Work, circumstances: Circumstances) -> Iterator[Finding]:
+    """Schedules that start nothing."""
+    for each in work.stalled:
+        what = f"schedule {each.schedule} ({each.workflow})"
+        if each.is_orphaned:
+            yield _attention(
+                "schedule",
+                f"{what} starts nothing: no such workflow is published",
+                f"publish it again, or `perdure schedule rm {each.schedule}`",
+            )
+        elif each.refusal is not None:
+            yield _attention(
+                "schedule",
+                f"{what}: its last start was refused: {each.refusal}",
+                f"`perdure schedule history {each.schedule}` has them all; "
+                "`perdure schedule add` gives it another input",
+            )
+        elif each.due_at is not None:
+            yield _attention(
+                "schedule",
+                f"{what} is overdue: it should have been looked at {_ago(each.due_at, circumstances)}",
+                "`perdure worker` keeps it; if one runs, its log says why it does not",
+            )
 
 
 def _attention(topic: str, text: str, advice: str, executions: Sequence[Resting] = ()) -> Finding:

@@ -12,7 +12,7 @@ from perdure.store.errors import MigrationError, StoreError
 from perdure.store.health import Bounds, examine
 from perdure.store.migrate import Migration
 from perdure.store.states import State
-from perdure.store.writes import EventWrite, TimerWrite
+from perdure.store.writes import EventWrite, FiringWrite, MoveSchedule, PutSchedule, TimerWrite
 
 pytestmark = pytest.mark.anyio
 
@@ -149,3 +149,45 @@ async def test_an_examination_writes_nothing_and_keeps_nobody_waiting(book, path
     assert examine(path, ALWAYS).damage == ()
     await book.raw("ROLLBACK")
     assert await book.facts() == before
+
+
+async def test_schedules_that_start_nothing_are_told_with_the_reason(book, path: str):
+    """Without a workflow, refused the last time, or overdue; not one that is paused or in order."""
+    await book.publish("order")
+
+    async def put(id_: str, *firings: FiringWrite, workflow: str = "order", is_paused: bool = False) -> None:
+        await book.write(
+            PutSchedule(id=id_, workflow=workflow, rule=b"{}", is_declared=False, next_at=900, at=1)
+        )
+        await book.write(
+            MoveSchedule(
+                id=id_,
+                version=1,
+                considered_at=2,
+                next_at=900,
+                is_paused=is_paused,
+                pending=(),
+                last_execution=None,
+                firings=firings,
+                at=3,
+            )
+        )
+
+    refused = FiringWrite(10, "refused", reason="an input is missing")
+    await put("orphan", workflow="gone")
+    await put("refused", FiringWrite(5, "started", "x"), refused)
+    await put("resting", refused, workflow="gone", is_paused=True)
+    await put("recovered", refused, FiringWrite(20, "started", "y"))
+
+    def told(bounds: Bounds) -> list[tuple[str, bool, str | None, bool]]:
+        work = examine(path, bounds).work
+        assert work is not None
+        return [(s.schedule, s.is_orphaned, s.refusal, s.due_at is not None) for s in work.stalled]
+
+    reason = "an input is missing"
+    assert told(NEVER) == [("orphan", True, None, False), ("refused", False, reason, False)]
+    assert told(ALWAYS) == [
+        ("orphan", True, None, True),
+        ("recovered", False, None, True),
+        ("refused", False, reason, True),
+    ]

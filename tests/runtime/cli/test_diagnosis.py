@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from perdure.runtime.cli.diagnosis import WAL_BYTES_MAX, Circumstances, Finding, bounds, diagnose
-from perdure.store.health import Health, Resting, Work
+from perdure.store.health import Health, Resting, Stalled, Work
 from perdure.store.records import Runner
 
 NOW = datetime(2025, 6, 15, 12, tzinfo=UTC)
@@ -179,3 +179,24 @@ def test_what_has_just_begun_to_rest_is_no_matter():
     limits = bounds(int(NOW.timestamp() * 1000))
     assert limits.paused == limits.unclaimed + 60_000 - 86_400_000
     assert limits.unclaimed == limits.overdue == limits.unanswered
+
+
+@pytest.mark.parametrize(
+    ("fields", "text", "advice"),
+    [
+        ({"is_orphaned": True}, "no such workflow", "perdure schedule rm nightly"),
+        ({"refusal": "input 'day' is missing"}, "'day' is missing", "perdure schedule history nightly"),
+        ({"due_at": NOW - timedelta(days=2)}, "2 d ago", "perdure worker"),
+    ],
+)
+def test_a_schedule_that_starts_nothing_is_told_with_the_reason(
+    fields: dict[str, Any], text: str, advice: str
+):
+    """Each one by itself: its remedy is its own."""
+    usual = {"is_orphaned": False, "refusal": None, "due_at": None}
+    stalled: Any = Stalled(schedule="nightly", workflow="report", **(usual | fields))
+    [found] = findings(work={"stalled": (stalled,)})
+    assert (found.severity, found.topic) == ("attention", "schedule")
+    assert text in found.text
+    assert "nightly (report)" in found.text
+    assert advice in found.advice
