@@ -94,8 +94,18 @@ def apply(
         turn.respond_here(asker)
 
 
+def may_adopt(turn: Turn, *, was_taken_up: bool) -> bool:
+    """Whether a resume finds an active execution with nobody at work on it.
+
+    `was_taken_up`: nobody alive owned it, and it has just been taken up. One that only waits may or
+    may not have an owner, as its actor may or may not linger: the answer must not depend on that.
+    """
+    state = turn.state.state
+    return state is State.AWAITING_COMPLETION or (was_taken_up and state in schedule.MAY_LAUNCH)
+
+
 def adopt(turn: Turn, command: Resume, asker: Asker) -> None:
-    """Resume an execution that was active with nobody alive to work on it: it is taken up already."""
+    """Resume an active execution with nobody at work on it: it goes on already, or waits on."""
     problem = _stale(turn, command) or _unfit(command)
     if problem is None and command.data:
         problem = _merge(turn, command.data, by=command.by)

@@ -17,7 +17,7 @@ from typing import TypeGuard
 
 from structlog.contextvars import bind_contextvars
 
-from perdure.actors import commands, planner, schedule
+from perdure.actors import commands, planner
 from perdure.actors.claiming import check_lease, claim, read_again
 from perdure.actors.crew import Crew
 from perdure.actors.inbox import Refused, posted
@@ -243,8 +243,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
 
     async def _take_command(self, turn: Turn, command: AnyCommand, asker: Asker) -> None:
         refused: PerdureError | None
-        if isinstance(command, Resume) and self._has_adopted and turn.state.state in schedule.MAY_LAUNCH:
-            commands.adopt(turn, command, asker)  # nobody was alive to work on it, and now we are
+        if isinstance(command, Resume) and commands.may_adopt(turn, was_taken_up=self._has_adopted):
+            commands.adopt(turn, command, asker)
             return
         if isinstance(command, Restore):
             refused = commands.refusal(turn, command, kind=RestorePoint)

@@ -243,14 +243,14 @@ class Model:
         self._follow()
 
     def command(
-        self, kind: str, *, id: str = "", stale: bool = False, unowned: bool = False, **what: Any
+        self, kind: str, *, id: str = "", stale: bool = False, is_left: bool = False, **what: Any
     ) -> str | None:
         """Somebody asks; what he is told: a state, the name of a refusal, or None while he waits.
 
-        `unowned`: nobody works on it; then what is not at rest can be resumed, too.
+        `is_left`: nobody works on it, or it only waits; then what is not at rest can be resumed, too.
         """
         self.is_held = False
-        is_adopted = unowned and kind == "resume" and self.state == "running"
+        is_adopted = is_left and kind == "resume" and self.state == "running"
         told = "Conflict" if stale else self._take(kind, id, what, is_adopted=is_adopted)
         self._follow()
         if told is None and (kind not in {"pause", "cancel"} or not self.waiters):

@@ -178,7 +178,7 @@ class Stage:
         label = f"label-{self._ids}"
         stored = self._run(self._stored(id_))
         version = stored.version - stale if stale or guarded else None
-        unowned = stored.runner is None
+        is_left = stored.runner is None or stored.state is State.AWAITING_COMPLETION
         process = self.processes[name]
         call = _call(kind, what, label=label)
 
@@ -189,7 +189,7 @@ class Stage:
         is_known = command_id in model.commands
         if kind in {"signal", "checkpoint"}:
             stale = False
-        expected = model.command(kind, id=command_id, stale=stale, unowned=unowned, **what)
+        expected = model.command(kind, id=command_id, stale=stale, is_left=is_left, **what)
         if kind == "checkpoint" and expected not in {"IllegalTransition", "DuplicateCommand"}:
             model.remember(label)
             self._labels[id_].append(label)

@@ -150,3 +150,22 @@ def test_every_step_that_waits_may_be_paused_cancelled_and_restored():
         assert await execution.cancel() is State.CANCELLED
 
     virtually(scenario)
+
+
+@pytest.mark.parametrize("recover", [True, False], ids=["cold", "hot"])
+def test_an_execution_that_only_waits_takes_a_resume_whether_it_is_hot_or_cold(recover: bool):  # noqa: FBT001
+    """Which of the two is nobody's business: its data is merged, and it waits on."""
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(order())
+        await anyio.sleep(1)
+        assert runtime.machine.executions.is_hot(execution.id) is not recover
+        for no in range(2):
+            assert await execution.resume(data={"no": no}) is State.AWAITING_COMPLETION
+        assert (await execution.query())["context"] == {"no": 1}
+        resumed = [event.type async for event in execution.events() if event.type == "workflow_resumed"]
+        assert len(resumed) == 2
+        await execution.signal("paid", 40)
+        assert (await execution.result()).outputs["ship"] == "shipped for 40"
+
+    virtually(scenario, recover=recover)
