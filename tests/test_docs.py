@@ -43,6 +43,18 @@ def test_a_program_in_the_documentation_runs_and_prints_what_it_says(
     assert lines == [line.rstrip() for line in expected.splitlines()]
 
 
+LOG_LINE = re.compile(r'\b(?:log\s*\.\s*\w+|tell)\(\s*"([a-z_]+)"')
+
+
+def test_every_log_line_is_in_the_table() -> None:
+    """Whoever sets up an alarm finds its name there."""
+    page = (ROOT / "docs" / "events.md").read_text()
+    sources = [path for part in ("store", "actors", "runtime") for path in (ROOT / part).rglob("*.py")]
+    logged = {name for path in sources for name in LOG_LINE.findall(path.read_text())}
+    assert len(logged) > 20
+    assert {name for name in logged if f"`{name}`" not in page} == set()
+
+
 def test_files() -> list[tuple[str, str]]:
     """Every block of the pages that is a file of tests."""
     return [
