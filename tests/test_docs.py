@@ -43,7 +43,7 @@ def test_a_program_in_the_documentation_runs_and_prints_what_it_says(
     assert lines == [line.rstrip() for line in expected.splitlines()]
 
 
-LOG_LINE = re.compile(r'\b(?:log\s*\.\s*\w+|tell)\(\s*"([a-z_]+)"')
+LOG_LINE = re.compile(r'\b(?:log\s*\.\s*(?:debug|info|warning|error|exception)|tell)\(\s*"([a-z_]+)"')
 
 
 def test_every_log_line_is_in_the_table() -> None:
