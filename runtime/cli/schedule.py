@@ -103,6 +103,7 @@ def trigger(id: str, /, *, options: Reading = DEFAULTS) -> int:
     async def main() -> int:
         async with session.runtime("client") as runtime:
             _show_started(session, [await runtime.schedules.trigger(id)])
+            await _note_if_idle(session, runtime)
         return Exit.DONE
 
     return run_async(main)
@@ -134,6 +135,7 @@ def backfill(
             if end < start:
                 raise UsageError("--to: must not be before --from")
             _show_started(session, await runtime.schedules.backfill(id, start=start, end=end))
+            await _note_if_idle(session, runtime)
         return Exit.DONE
 
     return run_async(main)
@@ -183,9 +185,13 @@ async def _add(session: Session, id_: str, workflow: str, rule: dict[str, Any]) 
     async with session.runtime("client", workflows=given, must_exist=not is_file) as runtime:
         schedule = await runtime.schedules.add(id_, given[0].name if given else workflow, **rule)
         _show_standing(session, schedule)
-        if not await runtime.has_worker():
-            session.note("no worker runs that would keep it: start `perdure worker`")
+        await _note_if_idle(session, runtime)
     return Exit.DONE
+
+
+async def _note_if_idle(session: Session, runtime: Runtime) -> None:
+    if not await runtime.has_worker():
+        session.note(f"no worker runs: start `{session.command('worker')}`")
 
 
 def _change(session: Session, id_: str, change: Callable[[Runtime], Awaitable[None]]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
@@ -12,6 +12,7 @@ from perdure.runtime.cli.render import ago, value
 from perdure.runtime.cli.schedule import clock_of
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
+from perdure.runtime.durations import duration_text
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -155,12 +156,19 @@ def _facts(session: Session, schedule: Schedule) -> list[tuple[str, Cell | str]]
     return [
         ("workflow", schedule.workflow),
         ("when", rule["text"]),
-        *((name, value(rule[name])) for name in rule if name not in hidden),
+        *(_fact(name, rule[name]) for name in rule if name not in hidden),
         ("declared by", "the workflow" if schedule.is_declared else "hand"),
         ("waiting", str(len(schedule.pending))),
         ("last execution", schedule.last_execution or "–"),
         ("next", _coming(session, schedule)),
     ]
+
+
+def _fact(name: str, given: Any) -> tuple[str, str]:
+    """A field of the rule as it would be given."""
+    if name.endswith("Ms"):
+        return name.removesuffix("Ms"), duration_text(given)
+    return name, value(given)
 
 
 def _show_moments(session: Session, schedule: Schedule, coming: list[datetime]) -> None:

@@ -28,6 +28,7 @@ from perdure.store.writes import FiringWrite, MoveSchedule
 
 LOOK_S: Final = 60.0  # how often the clock is looked at though nothing is due: it may have jumped
 REST_S: Final = 5.0  # after a failure of the store
+TRIES: Final = 5  # of writing a decision down while the schedule is paused and resumed again and again
 PAGE: Final = 100  # schedules decided in one round
 REASON_MAX: Final = 1_000  # characters of why a start was refused; an error may name every input
 
@@ -133,13 +134,31 @@ class Keeper:
             firings=firings,
             at=now,
         )
-        try:
-            await self._writer.write(move)
-        except (Conflict, NotFound):
+        if not await self._write_down(move, schedule):
             log.debug("schedule_moved_meanwhile", schedule=schedule.id)
             return
         for firing in firings:
             _tell(schedule.id, firing)
+
+    async def _write_down(self, move: MoveSchedule, decided: Schedule) -> bool:
+        """Write a decision down, unless somebody else has decided the same moments.
+
+        A schedule that was paused meanwhile is paused; what has been started is written down all the same.
+        """
+        for _ in range(TRIES):
+            try:
+                await self._writer.write(move)
+            except NotFound:
+                return False
+            except Conflict:
+                current = await self._store.schedule(decided.id)
+                if current is None or _standing(current) != _standing(decided):
+                    return False
+                changes: dict[str, Any] = {"version": current.version, "is_paused": current.is_paused}
+                move = msgspec.structs.replace(move, **changes)
+            else:
+                return True
+        return False
 
     async def _act(self, schedule: Schedule, rule: Rule, decision: Decision) -> dict[int, str]:
         """Start what is to be started; answers the moments whose start was refused, and why."""
@@ -158,6 +177,11 @@ class Keeper:
     async def _is_active(self, id_: str | None) -> bool:
         execution = None if id_ is None else await self._store.execution(id_)
         return execution is not None and not execution.is_terminal
+
+
+def _standing(schedule: Schedule) -> tuple[Any, ...]:
+    """What a decision is made of."""
+    return schedule.no, schedule.rule, schedule.considered_at, schedule.pending
 
 
 def _as_done(firing: FiringWrite, refused: Mapping[int, str]) -> FiringWrite:

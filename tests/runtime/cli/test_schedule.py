@@ -100,6 +100,7 @@ def test_one_is_shown_with_its_rule_its_moments_and_its_history(nightly: Cli):
     text = nightly("schedule show nightly")
     assert "overlap         queue" in text
     assert text.count("02:00:00") == 5
+    assert "missedWindow    1d" in text
     shown = data(nightly("schedule show nightly --format json"))
     assert (shown["schedule"]["id"], len(shown["next"]), shown["history"]) == ("nightly", 5, [])
     assert nightly("schedule history nightly").split() == ["MOMENT", "BECAME", "COUNT", "EXECUTION"]

@@ -13,8 +13,10 @@ import msgspec
 import pytest
 
 from perdure.runtime import InvalidArgument, Runtime, Workflow
+from perdure.runtime.schedules import Rule
 from perdure.runtime.testing import VirtualRuntime, run_virtual, virtual_seams
 from perdure.store.errors import NotFound
+from perdure.store.records import Schedule
 
 HOUR = 3600.0
 
@@ -337,3 +339,28 @@ class Jumping:
     def now(self) -> float:
         """The virtual time of day, as it is set."""
         return self._right.now() + self.ahead_s
+
+
+def test_what_began_as_the_schedule_was_paused_is_written_down_all_the_same():
+    """The pause holds; on resume the moment is not told again as skipped."""
+
+    async def body(runtime: Runtime) -> None:
+        await runtime.schedules.add("hourly", "report", every="1h")
+        keeper = runtime._keeper
+        start = keeper._start
+
+        async def pause_after(schedule: Schedule, rule: Rule, id_: str) -> None:
+            await start(schedule, rule, id_)
+            await runtime.schedules.pause("hourly")
+
+        keeper._start = pause_after
+        await anyio.sleep(3.5 * HOUR)
+        keeper._start = start
+        (firing,) = await runtime.schedules.history("hourly")
+        assert (firing.decision, firing.execution_id) == ("started", (await started(runtime))[0])
+        assert (await runtime.schedules.get("hourly")).is_paused
+        await runtime.schedules.resume("hourly")
+        told = [(one.decision, one.count) for one in await runtime.schedules.history("hourly")]
+        assert told == [("skipped", 2), ("started", 1)]
+
+    in_a_runtime(body)
