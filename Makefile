@@ -12,7 +12,7 @@ QUESTIONS ?=
 W ?= W2
 SIZE ?= 1000
 
-.PHONY: help demo test lint types arrows wheel check clean
+.PHONY: help demo test lint types arrows wheel check clean planted
 .PHONY: torture bench bench-check bench-peers bench-page bench-publish profile
 .DEFAULT_GOAL := help
 
@@ -31,6 +31,9 @@ demo: $(VENV)/.demo ## review a file of this repository with the code-review wor
 
 test: $(VENV)/.dev ## run the tests
 	$(CASES_HERE) $(BIN)/python -m pytest -q
+
+planted: $(VENV)/.dev ## plant bugs in a copy, one at a time, and note which tests catch each (BUG=words: these)
+	$(CASES_HERE) $(BIN)/python tests/proof/plant.py $(if $(BUG),--only "$(BUG)")
 
 check: test lint wheel ## exactly what CI runs
 

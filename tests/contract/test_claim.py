@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -66,17 +67,20 @@ async def test_of_two_that_claim_one_execution_exactly_one_gets_it(store, make_s
         pytest.skip("nobody else can see such a store")
     other = make_store()
     await other.open()
-    books = [book_of(store), book_of(other)]
-    runners = [await books[0].register(f"runner-{number}") for number in range(2)]
-    for race in range(20):
-        execution = await books[0].start(f"e{race}")
-        claims = [book.answer_to(book.claim(execution, no)) for book, no in zip(books, runners, strict=True)]
-        answers = await asyncio.gather(*claims)
-        assert sorted(type(answer).__name__ for answer in answers) == ["Conflict", "Loaded"]
-        winner = next(answer for answer in answers if isinstance(answer, Loaded))
-        assert winner.execution == await books[1].execution(f"e{race}")
-        assert winner.execution.epoch == 1
-    await other.close()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(other.close)  # a thread that is left would keep the whole run from ending
+        books = [book_of(store), book_of(other)]
+        runners = [await books[0].register(f"runner-{number}") for number in range(2)]
+        for race in range(20):
+            execution = await books[0].start(f"e{race}")
+            claims = [
+                book.answer_to(book.claim(execution, no)) for book, no in zip(books, runners, strict=True)
+            ]
+            answers = await asyncio.gather(*claims)
+            assert sorted(type(answer).__name__ for answer in answers) == ["Conflict", "Loaded"]
+            winner = next(answer for answer in answers if isinstance(answer, Loaded))
+            assert winner.execution == await books[1].execution(f"e{race}")
+            assert winner.execution.epoch == 1
 
 
 async def test_a_runner_that_leaves_frees_what_it_owned(book):

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import pytest
 
+from perdure.actors.kernel import faults
+from perdure.actors.kernel.processes import CURRENT
 from perdure.runtime import Conflict, Execution, IllegalTransition, Runtime, State, Status, Workflow
 from perdure.runtime.testing import RuntimeProcess, VirtualRuntime, check_store, run_virtual
 
 Deed = Callable[[Execution], Awaitable[None]]
 
 
-def hour(*, grace_s: float = 0) -> Workflow:
-    """One step that takes an hour, and after a cancellation as long as that."""
+def hour(*, takes_s: float = 3_600, grace_s: float = 0) -> Workflow:
+    """One step that takes an hour or so, and after a cancellation as long as that."""
     workflow = Workflow("hour")
 
     @workflow.step
     async def wait() -> str:
         try:
-            await anyio.sleep(3_600)
+            await anyio.sleep(takes_s)
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.sleep(grace_s)
@@ -127,3 +131,39 @@ def test_what_was_being_cancelled_cannot_be_resumed_after_a_crash(tmp_path: Path
         assert (await execution.result(check=False)).status is Status.CANCELLED
 
     crashed(cancel, tmp_path, scenario)
+
+
+DEATHS_TRIED = 12  # fault points after the signal was sent; it is applied within the first half of them
+
+
+@pytest.mark.parametrize("nth", range(DEATHS_TRIED))
+def test_a_signal_from_elsewhere_is_in_the_log_once_wherever_its_owner_dies(tmp_path: Path, nth: int) -> None:
+    """Applied and not there would be lost for good: nobody sends it again, and nothing shows that it was."""
+    path = tmp_path / "shared.db"
+
+    async def main() -> None:
+        owner = RuntimeProcess(path, seed=1, workflows=[hour(takes_s=60)])
+        await owner.open()
+        await owner.run(lambda runtime: runtime.start("hour", {}, id="e"))
+        passed = itertools.count()
+
+        def hit(_: str) -> None:
+            if CURRENT.get() is owner.process and next(passed) == nth:
+                owner.kill()
+
+        async with VirtualRuntime(path, seed=2, kind="client", workflows=[hour(takes_s=60)]) as client:
+            execution = await client.execution("e")
+            with faults.installed(hit):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(partial(execution.signal, "go", command_id="s"))
+                    await anyio.sleep(30)
+                    heir = RuntimeProcess(path, seed=3, workflows=[hour(takes_s=60)])
+                    await heir.open()
+            assert (await execution.result()).status is Status.COMPLETED
+            events = [event async for event in execution.events()]
+            assert [event.type for event in events if event.command_id == "s"] == ["signal_received"]
+            assert await check_store(client.store) == []
+            await heir.close()
+            assert not owner.is_alive, "it passed fewer points than that"
+
+    run_virtual(main)

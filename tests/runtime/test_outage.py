@@ -206,6 +206,33 @@ def test_a_result_waits_through_a_short_outage(tmp_path: Path):
     played(tmp_path, play)
 
 
+def test_nobody_is_told_of_an_end_before_it_is_written(tmp_path: Path):
+    """Neither who waits for the result nor who follows the log, though the last body ended long ago."""
+
+    async def play(stage: Stage) -> None:
+        execution = await stage.runtime.start(stage.workflow, {}, id="e")
+        told: list[str] = []
+
+        async def wait() -> None:
+            told.append((await execution.result()).status)
+
+        async def follow() -> None:
+            told.extend([event.type async for event in execution.events(follow=True)][-1:])
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            group.start_soon(follow)
+            await anyio.sleep(15)
+            stage.disk.fault = FULL
+            await anyio.sleep(5 + STORE_OUTAGE_S * 0.7)
+            assert len(stage.effects) == 2
+            assert told == []
+            stage.disk.fault = None
+        assert sorted(told) == [Status.COMPLETED, "workflow_completed"]
+
+    played(tmp_path, play)
+
+
 @pytest.mark.parametrize("fault", [FULL, GONE])
 def test_a_result_is_told_of_a_long_outage_and_may_be_asked_for_again(tmp_path: Path, fault: str):
     """It says that the execution is not lost, each time after the same wait; and it is not."""
