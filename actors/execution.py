@@ -266,12 +266,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
     def _new_turn(self) -> Turn:
         assert self.state is not None
         services = self._services
-        return Turn(
-            self.state,
-            now=services.now_ms(),
-            chance=services.chance(),
-            is_alone=services.slots.taken == 0,
-        )
+        return Turn(self.state, now=services.now_ms(), chance=services.chance())
 
     async def _commit(
         self, turn: Turn, *, launches: bool = True, is_last: bool = True, in_hand: int = 0

@@ -192,7 +192,7 @@ class Executions:
         state = ExecutionState(new.plan, execution_id=new.id, trace_id=new.trace_id, context=new.context)
         if new.timeout_ms is not None:
             state.timeout_ms = new.timeout_ms
-        turn = Turn(state, now=self._services.now_ms(), is_alone=self._services.slots.taken == 0)
+        turn = Turn(state, now=self._services.now_ms())
         planner.begin(turn)
         planner.proceed(turn)
         start = first_write(new, turn)

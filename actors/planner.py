@@ -23,12 +23,12 @@ from perdure.actors.messages import (
 )
 from perdure.actors.retry import delay_before, may_retry
 from perdure.actors.state import DEADLINE_TIMER, RETRY_TIMER, WAIT_TIMER, ExecutionState
+from perdure.actors.trial import is_convicted
 from perdure.actors.turn import Asker, InterruptSteps, Turn
 from perdure.store.errors import StatementFailed
 from perdure.store.records import Error
 from perdure.store.states import TERMINAL, State, StepState
 
-CRASH_BUDGET = 3  # deaths during an attempt; the last of them with nothing else in flight
 RESTING = frozenset({State.PAUSED, *TERMINAL})
 STOPPING = frozenset({State.PAUSING, State.CANCELLING})
 
@@ -58,7 +58,7 @@ def take_up(turn: Turn) -> None:
         return
     for step_no in sorted(state.running):
         run = state.steps[step_no]
-        if run.deaths >= CRASH_BUDGET and run.ran_alone:
+        if is_convicted(deaths=run.deaths, died_alone=run.died_alone):
             error = CrashBudgetExceeded(state.plan.steps[step_no].key, deaths=run.deaths)
             failed = Failed(_as_error(error), may_retry=False)
             _take_report(turn, StepReport(step_no, run.generation, run.attempt, failed))
@@ -78,6 +78,9 @@ def take_over(turn: Turn, before: ExecutionState) -> None:
         run.note = run_before.note
     if state.state not in RESTING and state.state is not State.CANCELLING:
         schedule.enter_first(turn)
+        state.trial = before.trial
+        if state.trial is not None:
+            state.trial.rewind(state.running)
     take_due(turn)
 
 
@@ -122,6 +125,8 @@ def take_timer(turn: Turn, kind: str, step_no: int) -> None:
 def take_due(turn: Turn) -> None:
     """Fire whatever fell due while nobody was looking, in due order."""
     state = turn.state
+    if state.trial is not None:
+        state.trial.heed(turn.now)
     due = [(due_at, state.timer_of(no), no) for no, due_at in _moments(state)]
     if state.deadline_at is not None:
         due.append((state.deadline_at, DEADLINE_TIMER, -1))
@@ -188,6 +193,8 @@ def may_park(turn: Turn, *, linger_ms: int | None, is_closing: bool) -> bool:
 def due_times(state: ExecutionState) -> list[int]:
     """When (ms) the execution has something to do that nobody tells it."""
     times = [] if state.deadline_at is None else [state.deadline_at]
+    if state.trial is not None and state.trial.until is not None:
+        times.append(state.trial.until)
     return times + [due_at for _, due_at in _moments(state)]
 
 

@@ -8,6 +8,7 @@ as there is room. What cannot be performed here stays where it is, and is told a
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 import anyio
@@ -18,15 +19,16 @@ from perdure.actors.kernel import Alarm
 from perdure.actors.log import get_logger
 from perdure.actors.membership import Membership
 from perdure.actors.services import Services
-from perdure.actors.state import SUSPECT_DEATHS
+from perdure.actors.trial import SUSPECT_DEATHS, groups, rounds, seconds, worst
 from perdure.actors.writer import OUTAGES
 from perdure.store.errors import PerdureError, StoreError
-from perdure.store.records import Execution, Runner
+from perdure.store.records import Runner, Suspect
 
 SWEEP_S: Final = 15.0  # the safety net: how often a sweep happens though nothing called for one
 SWEEP_PAGE: Final = 200  # executions looked at in one read
-TRIAL_S: Final = 10.0  # how long a suspect has the process to itself
-OUTCOMES: Final = frozenset({"step_completed", "step_failed", "workflow_paused", "workflow_cancelled"})
+SUSPECTS_MAX: Final = 10_000  # steps put on trial; as many as are in flight in one process by default
+OUTCOMES: Final = frozenset({"step_completed", "step_failed"})
+RESTS: Final = frozenset({"workflow_paused", "workflow_cancelled"})
 REST_S: Final = 1.0  # after a sweep that failed: the store gets time to come back
 
 log = get_logger("perdure.recovery")
@@ -111,30 +113,47 @@ class Recovery:
         return await self._take_up_due()
 
     async def _try_suspects(self) -> None:
-        """Take up, one by one, what may be killing its process, while nothing else can be to blame.
+        """Take up, group by group, what may be killing its process, while nothing else can be to blame.
 
-        Each has TRIAL_S to come to an outcome; then the others begin, whatever it does. One that another
-        runner has taken meanwhile is no longer ours to try.
+        Then everything else begins, whatever they do. One that another runner has taken meanwhile is
+        no longer ours to try.
         """
-        found = await self._services.store.suspects(deaths=SUSPECT_DEATHS, limit=SWEEP_PAGE)
-        for execution in found:
-            if await self._missing(execution):
-                continue
-            log.warning("suspect_tried_alone", execution_id=execution.id)
-            with self._executions.held():
-                await self._try_alone(execution.id)
+        found = await self._services.store.suspects(deaths=SUSPECT_DEATHS, limit=SUSPECTS_MAX)
+        found = [suspect for suspect in found if not await self._missing(suspect.workflow_no)]
+        suspects = worst(found, lambda suspect: suspect.deaths)
+        if not suspects:
+            return
+        with self._executions.held():
+            for group in groups(suspects):
+                await self._try(group)
+        log.warning("suspects_tried", count=len(suspects), deaths=suspects[0].deaths)
 
-    async def _try_alone(self, execution_id: str) -> None:
-        """Take it up and wait for an outcome of any step, or for it to leave this process."""
-        bus = self._services.bus
-        with bus.subscribe(execution_id) as events:
-            self._executions.take_up(execution_id)
-            left = bus.end_of(execution_id)
+    async def _try(self, group: Sequence[Suspect]) -> None:
+        """Let those begin, and nothing else, until all have come to an outcome or their time is over."""
+        time_s = max(seconds(suspect.deaths) * rounds(suspect.steps) for suspect in group)
+        with anyio.move_on_after(time_s):
+            async with anyio.create_task_group() as watchers:
+                for suspect in group:
+                    watchers.start_soon(self._try_one, suspect)
+
+    async def _try_one(self, suspect: Suspect) -> None:
+        """Take it up and wait until its suspects have outcomes, or until it rests or leaves this process."""
+        bus, id_ = self._services.bus, suspect.execution_id
+        open_steps = suspect.steps
+        with bus.subscribe(id_) as events:
+            self._executions.take_up(id_)
+            left = bus.end_of(id_)
             left.add_done_callback(lambda _: events.ring())
-            with anyio.move_on_after(TRIAL_S):
-                while not left.done() and not any(event.type in OUTCOMES for event in events.take()):
-                    await events.wait()
-            bus.forget(execution_id, left)
+            try:
+                while not left.done() and open_steps > 0:
+                    kinds = [event.type for event in events.take()]
+                    open_steps -= sum(kind in OUTCOMES for kind in kinds)
+                    if RESTS.intersection(kinds):
+                        return
+                    if open_steps > 0:
+                        await events.wait()
+            finally:
+                bus.forget(id_, left)
 
     async def _take_up_free(self) -> None:
         waiting: dict[str, tuple[str, ...]] = {}
@@ -142,7 +161,7 @@ class Recovery:
         while self._executions.has_room:
             page = await self._services.store.claimable(limit=SWEEP_PAGE, after_no=after_no)
             for execution in page:
-                missing = await self._missing(execution)
+                missing = await self._missing(execution.workflow_no)
                 if missing:
                     waiting[execution.id] = missing
                 elif self._executions.has_room:
@@ -152,10 +171,10 @@ class Recovery:
                 break
             after_no = page[-1].no
 
-    async def _missing(self, execution: Execution) -> tuple[str, ...]:
-        """What the execution needs and this process does not have; all of it when it cannot be compiled."""
+    async def _missing(self, workflow_no: int) -> tuple[str, ...]:
+        """What an execution needs and this process does not have; all of it when it cannot be compiled."""
         try:
-            plan = await self._services.plans.plan(execution.workflow_no)
+            plan = await self._services.plans.plan(workflow_no)
         except StoreError:
             raise
         except PerdureError as error:

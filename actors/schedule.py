@@ -4,7 +4,7 @@ Under `level` scheduling the steps of a level enter once every step of the level
 settled; under `eager` a step enters when its own needs have. A step that enters is *ready*, or
 *skipped* when its needs ended in a way it cannot run after, or *entering* when more than its needs
 has a say (see `entering`). Ready steps start in order, as far as `parallelism` and
-`parallel: false` allow.
+`parallel: false` allow; suspects (see `trial`) start first, in groups.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from perdure.actors.errors import StepFailed
 from perdure.actors.state import RETRY_TIMER, ExecutionState
+from perdure.actors.trial import Trial, worst
 from perdure.actors.turn import Launch, Turn
 from perdure.store.records import Error
 from perdure.store.states import State, StepState
@@ -33,6 +34,16 @@ def enter_first(turn: Turn) -> None:
         _enter(turn, open_steps)
     else:
         _enter_level(turn)
+    _put_on_trial(state)
+
+
+def _put_on_trial(state: ExecutionState) -> None:
+    """Let those steps be tried, before any other starts, that may be killing the process."""
+    steps = state.steps
+    suspects = worst((no for no in state.ready if steps[no].is_suspect), lambda no: steps[no].deaths)
+    if suspects:
+        suspects.sort(key=lambda no: steps[no].started_at or 0, reverse=True)
+        state.trial = Trial(suspects, deaths=steps[suspects[0]].deaths)
 
 
 def settle(turn: Turn, step_no: int) -> None:
@@ -95,20 +106,36 @@ def launch(turn: Turn) -> None:
         return
     if state.is_blocked:
         state.ready = deque(no for no in state.ready if state.steps[no].is_cut)
-    limit = state.plan.parallelism or len(state.steps)
+    if state.trial is not None and _try_suspects(turn, state.trial):
+        return
     held: list[int] = []
-    while state.ready and not _is_exclusive(state) and len(state.running) + len(state.lingering) < limit:
+    while state.ready and _has_room(state):
         step_no = state.ready[0]
         if step_no in state.lingering:
             held.append(state.ready.popleft())
             continue
-        if state.runs_alone(step_no):
-            if state.running or state.lingering:
-                break
-            state.is_exclusive = True
+        if not _fits_beside(state, step_no):
+            break
         state.ready.popleft()
         start(turn, step_no)
     state.ready.extend(held)
+
+
+def _try_suspects(turn: Turn, trial: Trial) -> bool:
+    """Start the next group of suspects when its time has come; False when each has had its time."""
+    state = turn.state
+    while not trial.is_on(state.running):
+        group = trial.next_group(now=turn.now)
+        if not group:
+            state.trial = None
+            return False
+        ready, state.ready = state.ready, deque()
+        for step_no in ready:
+            if step_no in group and _has_room(state) and _fits_beside(state, step_no):
+                start(turn, step_no)
+            else:
+                state.ready.append(step_no)
+    return True
 
 
 def start(turn: Turn, step_no: int) -> None:
@@ -122,6 +149,7 @@ def start(turn: Turn, step_no: int) -> None:
         run.attempt = 1
     turn.move_step(step_no, StepState.RUNNING)
     state.running.add(step_no)
+    state.is_exclusive = not state.plan.steps[step_no].is_parallel
     turn.note("step_started", step_no=step_no, attempt=run.attempt)
     turn.orders.append(Launch(step_no))
 
@@ -133,9 +161,19 @@ def stop_running(state: ExecutionState, step_no: int) -> None:
         state.is_exclusive = False
 
 
-def _is_exclusive(state: ExecutionState) -> bool:
-    """Whether something is in flight that nothing may run beside."""
-    return state.is_exclusive or any(not state.plan.steps[no].is_parallel for no in state.lingering)
+def _has_room(state: ExecutionState) -> bool:
+    """Whether anything may start beside what is in flight."""
+    if state.is_exclusive or any(not state.plan.steps[no].is_parallel for no in state.lingering):
+        return False
+    limit = state.plan.parallelism or len(state.steps)
+    return len(state.running) + len(state.lingering) < limit
+
+
+def _fits_beside(state: ExecutionState, step_no: int) -> bool:
+    """Whether this step may start beside what is in flight."""
+    if state.plan.steps[step_no].is_parallel:
+        return step_no not in state.lingering
+    return not (state.running or state.lingering)
 
 
 def _enter_level(turn: Turn) -> None:

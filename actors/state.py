@@ -15,13 +15,13 @@ from typing import Any, Final
 import msgspec
 
 from perdure.actors.plan import DependenciesPolicy, Plan, PlannedStep, Scheduling
+from perdure.actors.trial import SUSPECT_DEATHS, Trial
 from perdure.store.records import Attempt, Error, Execution, KeptSignal, Loaded
 from perdure.store.states import SETTLED_STEP, State, StepState
 
 RETRY_TIMER: Final = "retry"
 WAIT_TIMER: Final = "wait"
 DEADLINE_TIMER: Final = "deadline"
-SUSPECT_DEATHS: Final = 2  # after so many deaths of its process a step runs with nothing beside it
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -31,6 +31,7 @@ class StepRun:
     __slots__ = (
         "attempt",
         "deaths",
+        "died_alone",
         "due_at",
         "error",
         "generation",
@@ -38,7 +39,6 @@ class StepRun:
         "lineage",
         "note",
         "output",
-        "ran_alone",
         "started_at",
         "state",
     )
@@ -54,7 +54,7 @@ class StepRun:
         self.due_at: int | None = None
         self.started_at: int | None = None
         self.deaths = 0
-        self.ran_alone = False
+        self.died_alone = False  # at the last of the deaths nothing else was in flight in its process
         self.is_stored = False  # whether the store has a row for (generation, attempt)
         self.note: Any = None  # the last heartbeat's detail
 
@@ -66,14 +66,14 @@ class StepRun:
 
     @property
     def is_suspect(self) -> bool:
-        """Whether the process has died so often while it ran that it has to run alone."""
+        """Whether the process has died so often while it ran that it is tried before anything else runs."""
         return self.deaths >= SUSPECT_DEATHS
 
     def next_attempt(self) -> None:
         """Begin another attempt of the same generation; it has no row yet."""
         self.attempt += 1
         self.started_at = None
-        self.ran_alone = False
+        self.died_alone = False
         self.is_stored = False
 
     def reopen(self, *, new_lineage: bool) -> None:
@@ -87,7 +87,7 @@ class StepRun:
         self.due_at = None
         self.started_at = None
         self.deaths = 0
-        self.ran_alone = False
+        self.died_alone = False
         self.is_stored = False
         self.note = None
 
@@ -124,6 +124,7 @@ class ExecutionState:
         "steps",
         "timeout_ms",
         "trace_id",
+        "trial",
         "unmet",
         "version",
         "waiting",
@@ -190,6 +191,7 @@ class ExecutionState:
         self.entering: deque[int] = deque()  # let in by their needs; what they are to do is undecided
         self.running: set[int] = set()
         self.waiting: set[int] = set()
+        self.trial: Trial | None = None  # while steps that may be killing the process are tried
         self.settled = 0
         self.completed = 0
         self.level = 0
@@ -200,7 +202,7 @@ class ExecutionState:
         for step, run in zip(plan.steps, self.steps, strict=True):
             if run.state is StepState.RUNNING:
                 self.running.add(step.no)
-                self.is_exclusive = self.runs_alone(step.no)
+                self.is_exclusive = not step.is_parallel
             elif run.state is StepState.WAITING:
                 self.waiting.add(step.no)
             elif run.state in SETTLED_STEP:
@@ -208,10 +210,6 @@ class ExecutionState:
         self.payload_bytes = sum(len(run.output) for run in self.steps if run.output)
         while self.level < len(plan.levels) - 1 and not self.level_open[self.level]:
             self.level += 1
-
-    def runs_alone(self, step_no: int) -> bool:
-        """Whether no other step of this execution may run beside it."""
-        return not self.plan.steps[step_no].is_parallel or self.steps[step_no].is_suspect
 
     def count_settled(self, step_no: int) -> None:
         """Take one settled step into the counts."""
@@ -355,7 +353,7 @@ def _take_attempt(run: StepRun, attempt: Attempt) -> None:
     run.output = None if attempt.output is None else bytes(attempt.output)
     run.due_at = _ms(attempt.due_at)
     run.started_at = _ms(attempt.started_at)
-    run.ran_alone = attempt.alone
+    run.died_alone = attempt.alone
     run.is_stored = True
 
 

@@ -76,7 +76,6 @@ class Turn:
     """What one transition of `state` adds up to. `now` is wall time in ms, `chance` is in [0, 1)."""
 
     __slots__ = (
-        "_alone",
         "_attempts",
         "_checkpoint",
         "_events",
@@ -95,10 +94,8 @@ class Turn:
         "version_before",
     )
 
-    def __init__(
-        self, state: ExecutionState, *, now: int, chance: float = 0.0, is_alone: bool = False
-    ) -> None:
-        """`is_alone`: no step of any other execution is in flight in this process."""
+    def __init__(self, state: ExecutionState, *, now: int, chance: float = 0.0) -> None:
+        """Nothing has been decided yet."""
         self.state = state
         self.now = now
         self.chance = chance
@@ -106,7 +103,6 @@ class Turn:
         self.version_before = state.version
         self.orders: list[Order] = []
         self.releases = False
-        self._alone = is_alone
         self._attempts: list[AttemptWrite] = []
         self._events: list[EventWrite] = []
         self._timers: list[TimerWrite] = []
@@ -171,7 +167,6 @@ class Turn:
         """
         run = self.state.steps[step_no]
         starts = state is StepState.RUNNING
-        run.ran_alone = starts and self._alone and self.state.is_exclusive
         if starts or begins:
             run.started_at = self.now
         self._attempts.append(
@@ -188,7 +183,6 @@ class Turn:
                 due_at,
                 output,
                 None if error is None else encode(error),
-                run.ran_alone,
             )
         )
         run.state = state

@@ -144,27 +144,22 @@ def _insert_steps(no: int, write: Publish) -> Script[None]:
 
 
 def register(write: Register) -> Script[int]:
-    """Enter a runner into the list."""
-    cursor = yield (
-        INSERT_RUNNER,
-        (
-            write.id,
-            write.pid,
-            write.host,
-            write.kind,
-            write.lock_path,
-            write.doorbell,
-            write.lease_ms,
-            write.at,
-            write.at,
-        ),
-    )
-    return _inserted(cursor)
+    """Enter a runner into the list; one that is on it already (nobody told it so) is brought up to date."""
+    entry = (write.pid, write.host, write.kind, write.lock_path, write.doorbell, write.lease_ms, write.at)
+    listed = (yield "SELECT no FROM runners WHERE id = ?", (write.id,)).fetchone()
+    if listed is not None:
+        yield UPDATE_RUNNER, (*entry, listed[0])
+        return int(listed[0])
+    return _inserted((yield INSERT_RUNNER, (write.id, *entry, write.at)))
 
 
 INSERT_RUNNER: Final = """
-INSERT INTO runners (id, pid, host, kind, lock_path, doorbell, lease_ms, started_at, heartbeat_at)
+INSERT INTO runners (id, pid, host, kind, lock_path, doorbell, lease_ms, heartbeat_at, started_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+UPDATE_RUNNER: Final = """
+UPDATE runners SET pid = ?, host = ?, kind = ?, lock_path = ?, doorbell = ?, lease_ms = ?, heartbeat_at = ?
+WHERE no = ?
 """
 
 
@@ -182,7 +177,7 @@ def deregister(write: Deregister) -> Script[int]:
     if row is None or write.heard_at not in (None, row[0]):
         return 0
     if write.died:
-        yield COUNT_DEATHS, (write.runner_no,)
+        yield COUNT_DEATHS, (write.runner_no, write.runner_no)
     yield FREE, (int(write.died), write.runner_no)
     yield "DELETE FROM runners WHERE no = ?", (write.runner_no,)
     return 1
@@ -190,7 +185,11 @@ def deregister(write: Deregister) -> Script[int]:
 
 FREE: Final = "UPDATE workflow_executions SET runner_no = NULL, epoch = epoch + ? WHERE runner_no = ?"
 COUNT_DEATHS: Final = """
-UPDATE workflow_step_executions SET deaths = deaths + 1
+UPDATE workflow_step_executions
+SET deaths = deaths + 1,
+    alone = CASE (SELECT count(*) FROM workflow_step_executions a
+                  JOIN workflow_executions e ON e.no = a.execution_no
+                  WHERE a.state = 'running' AND e.runner_no = ?) WHEN 1 THEN 1 ELSE 0 END
 WHERE state = 'running' AND execution_no IN (SELECT no FROM workflow_executions WHERE runner_no = ?)
 """
 

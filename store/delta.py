@@ -14,17 +14,16 @@ Row = tuple[Any, ...]  # the values of one statement, in the order of its questi
 
 INSERT_ATTEMPT: Final = """
 INSERT INTO workflow_step_executions (execution_no, step_no, generation, attempt, lineage, state,
-    is_outcome, opened_version, settled_version, started_at, finished_at, due_at, alone, error, output)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    is_outcome, opened_version, settled_version, started_at, finished_at, due_at, error, output)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
-# What an attempt has been given it keeps (when it started, its output); `due_at` and `alone` are
-# the new state's own.
+# What an attempt has been given it keeps (when it started, its output); `due_at` is the new state's own.
 MOVE_ATTEMPT: Final = """
 UPDATE workflow_step_executions
 SET state = ?, is_outcome = is_outcome | ?, settled_version = coalesce(settled_version, ?),
     started_at = coalesce(?, started_at), finished_at = coalesce(?, finished_at),
-    due_at = ?, alone = ?, error = coalesce(?, error), output = coalesce(?, output)
+    due_at = ?, error = coalesce(?, error), output = coalesce(?, output)
 WHERE execution_no = ? AND step_no = ? AND generation = ? AND attempt = ? AND state = ?
 """
 
@@ -129,7 +128,6 @@ def inserted_attempt(no: int, version: int, attempt: AttemptWrite) -> Row:
         attempt.started_at,
         attempt.finished_at,
         attempt.due_at,
-        attempt.alone,
         text(attempt.error, "an error"),
         text(attempt.output, "the output of a step"),
     )
@@ -144,7 +142,6 @@ def moved_attempt(no: int, version: int, attempt: AttemptWrite) -> Row:
         attempt.started_at,
         attempt.finished_at,
         attempt.due_at,
-        attempt.alone,
         text(attempt.error, "an error"),
         text(attempt.output, "the output of a step"),
         no,

@@ -33,6 +33,7 @@ from perdure.store.records import (
     Runner,
     Schedule,
     Step,
+    Suspect,
     Workflow,
     WorkflowStatistics,
 )
@@ -79,8 +80,11 @@ class Store(Protocol):
         """
         ...
 
-    async def suspects(self, *, deaths: int, limit: int) -> list[Execution]:
-        """Claimable executions with a step in whose attempt its process has died `deaths` times or more."""
+    async def suspects(self, *, deaths: int, limit: int) -> list[Suspect]:
+        """Claimable executions with steps during which their process has died `deaths` times or oftener.
+
+        Most deaths first, then who began last. `limit` is of steps, whatever execution they are of.
+        """
         ...
 
     async def due(self, *, before: int, limit: int) -> list[str]:

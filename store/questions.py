@@ -20,6 +20,7 @@ from perdure.store.records import (
     Runner,
     Schedule,
     Step,
+    Suspect,
     Workflow,
     WorkflowStatistics,
 )
@@ -53,8 +54,8 @@ class Questions(ABC):
         """Executions nobody owns that have something to do now."""
         return await self._ask(reads.claimable(limit, after_no))
 
-    async def suspects(self, *, deaths: int, limit: int) -> list[Execution]:
-        """Claimable executions with a step in whose attempt its process has died that often."""
+    async def suspects(self, *, deaths: int, limit: int) -> list[Suspect]:
+        """Claimable executions with steps during which their process has died so often."""
         return await self._ask(reads.suspects(deaths, limit))
 
     async def due(self, *, before: int, limit: int) -> list[str]:

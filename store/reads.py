@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from perdure.store import rows
 from perdure.store.codec import decode
 from perdure.store.errors import NotFound
 from perdure.store.pages import bounded
-from perdure.store.records import PAGE_MAX, Attempt, Execution, KeptSignal, Loaded, Message, Runner
+from perdure.store.records import PAGE_MAX, Attempt, Execution, KeptSignal, Loaded, Message, Runner, Suspect
 from perdure.store.rows import CLAIMABLE
 from perdure.store.script import Script
 
@@ -69,15 +71,34 @@ def _priority_of(execution_no: int) -> Script[int | None]:
     return None if row is None else row[0]
 
 
-def suspects(deaths: int, limit: int) -> Script[list[Execution]]:
-    """Claimable executions with a step in whose attempt its process has died that often, or oftener."""
-    found = yield (
-        rows.EXECUTION
-        + f"WHERE {CLAIMABLE} AND EXISTS (SELECT 1 FROM workflow_step_executions a "
-        + "WHERE a.execution_no = e.no AND a.is_outcome = 0 AND a.deaths >= ?) ORDER BY e.no LIMIT ?",
-        (deaths, bounded(limit)),
-    )
-    return list(map(rows.execution, found))
+# Deaths count over all attempts of the newest generation, until that has its outcome.
+_SUSPECTS: Final = f"""
+SELECT e.id, e.workflow_no, sum(a.deaths), max(a.started_at)
+FROM workflow_executions e
+JOIN workflow_step_executions a ON a.execution_no = e.no
+WHERE {CLAIMABLE} AND a.deaths > 0
+  AND a.generation = (SELECT max(n.generation) FROM workflow_step_executions n
+                      WHERE n.execution_no = a.execution_no AND n.step_no = a.step_no)
+  AND NOT EXISTS (SELECT 1 FROM workflow_step_executions o
+                  WHERE o.execution_no = a.execution_no AND o.step_no = a.step_no
+                    AND o.generation = a.generation AND o.is_outcome = 1)
+GROUP BY e.no, e.id, e.workflow_no, a.step_no
+HAVING sum(a.deaths) >= ?
+ORDER BY sum(a.deaths) DESC, max(a.started_at) DESC, e.no, a.step_no
+LIMIT ?
+"""
+
+
+def suspects(deaths: int, limit: int) -> Script[list[Suspect]]:
+    """Claimable executions with steps while which ran the process died so often: see the protocol."""
+    found: dict[str, Suspect] = {}
+    for id_, workflow_no, died, _ in (yield _SUSPECTS, (deaths, limit)):
+        known = found.get(id_)
+        if known is None:
+            found[id_] = Suspect(execution_id=id_, workflow_no=workflow_no, deaths=int(died), steps=1)
+        elif known.deaths == died:
+            found[id_] = msgspec.structs.replace(known, steps=known.steps + 1)
+    return list(found.values())
 
 
 _DUE = (

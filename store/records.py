@@ -108,6 +108,7 @@ class Attempt(Record, frozen=True, kw_only=True):
 
     `lineage` is what the idempotency key hangs on: it stays over attempts, recovery and a plain
     retry, and grows with restore, `--from` and fork. Attempt 0 is an outcome nobody ran (skipped).
+    `deaths` is how often its process died while it ran; `alone`: at the last of them nothing else did.
     """
 
     step_no: int
@@ -241,6 +242,15 @@ class KeptSignal(Record, frozen=True, kw_only=True):
     version: int
     name: str
     payload: msgspec.Raw
+
+
+class Suspect(Record, frozen=True, kw_only=True):
+    """An execution that may be killing its process: so many of its steps have seen the most deaths of it."""
+
+    execution_id: str
+    workflow_no: int
+    deaths: int
+    steps: int
 
 
 class Loaded(Record, frozen=True, kw_only=True):

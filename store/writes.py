@@ -71,7 +71,6 @@ class AttemptWrite(msgspec.Struct, frozen=True):
     due_at: int | None = None
     output: bytes | None = None
     error: bytes | None = None
-    alone: bool = False
 
 
 class EventWrite(msgspec.Struct, frozen=True):

@@ -53,7 +53,6 @@ COLUMNS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("started_at", "bigint"),
         ("finished_at", "bigint"),
         ("due_at", "bigint"),
-        ("alone", "int"),
         ("error", "text"),
         ("output", "text"),
     ),
@@ -64,7 +63,6 @@ COLUMNS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("started_at", "bigint"),
         ("finished_at", "bigint"),
         ("due_at", "bigint"),
-        ("alone", "int"),
         ("error", "text"),
         ("output", "text"),
         ("no", "bigint"),
@@ -192,8 +190,8 @@ WRITES: Final[dict[str, tuple[str, ...]]] = {
         """
         attempt_done AS (INSERT INTO {s}.workflow_step_executions (execution_no, step_no, generation,
         attempt, lineage, state, is_outcome, opened_version, settled_version, started_at, finished_at,
-        due_at, alone, error, output) SELECT o.no, w.step_no, w.generation, w.attempt, w.lineage, w.state,
-        w.is_outcome, w.opened_version, w.settled_version, w.started_at, w.finished_at, w.due_at, w.alone,
+        due_at, error, output) SELECT o.no, w.step_no, w.generation, w.attempt, w.lineage, w.state,
+        w.is_outcome, w.opened_version, w.settled_version, w.started_at, w.finished_at, w.due_at,
         w.error, w.output FROM attempt_ w JOIN owner_ o USING (ord))
         """,
     ),
@@ -202,7 +200,7 @@ WRITES: Final[dict[str, tuple[str, ...]]] = {
         move_done AS (UPDATE {s}.workflow_step_executions a SET state = w.state, is_outcome = a.is_outcome
         | w.is_outcome, settled_version = coalesce(a.settled_version, w.settled_version), started_at =
         coalesce(w.started_at, a.started_at), finished_at = coalesce(w.finished_at, a.finished_at), due_at
-        = w.due_at, alone = w.alone, error = coalesce(w.error, a.error), output = coalesce(w.output,
+        = w.due_at, error = coalesce(w.error, a.error), output = coalesce(w.output,
         a.output) FROM move_ w WHERE a.execution_no = w.no AND a.step_no = w.step_no AND a.generation =
         w.generation AND a.attempt = w.attempt AND a.state = w.before RETURNING 1)
         """,

@@ -187,7 +187,7 @@ async def test_a_step_that_kills_its_process_is_found_out_and_its_neighbours_are
 
 @pytest.mark.anyio
 async def test_three_kills_in_a_row_fail_nobody_who_is_innocent(app: App) -> None:
-    """Deploys by `kill -9` while a slow step runs: deaths are counted, but nothing ran alone."""
+    """Deploys by `kill -9` while a slow step runs: deaths are counted, but nothing was alone then."""
     app.start("chain:a:0.4", "chain:b:0.4", waits=True)
     for _ in range(3):
         app.wait_until(lambda: len(app.ledger) >= 2)
@@ -199,6 +199,60 @@ async def test_three_kills_in_a_row_fail_nobody_who_is_innocent(app: App) -> Non
         for id_ in ("a", "b"):
             result = await (await runtime.execution(id_)).result(timeout=PATIENCE_S)
             assert result.status is Status.COMPLETED
+
+
+@pytest.mark.anyio
+async def test_a_hundred_innocents_are_at_work_again_soon_after_two_kills(app: App) -> None:
+    """All are suspects then; they are tried in eight groups, a second each, and nobody fails."""
+    ids = [f"c-{number}" for number in range(100)]
+    process = app.start(*(f"chain:{id_}:3" for id_ in ids))
+    for kill in (1, 2):
+        app.wait_until(lambda kill=kill: app.ledger.count("first") == kill * 100)
+        process.kill()
+        process.wait()
+        process = app.start()
+    began = time.monotonic()
+    app.wait_until(lambda: app.ledger.count("first") == 300)
+    took_s = time.monotonic() - began
+    assert took_s < 12
+    async with Runtime(app.database, kind="client") as runtime:
+        for id_ in ids:
+            result = await (await runtime.execution(id_)).result(timeout=PATIENCE_S)
+            assert result.status is Status.COMPLETED
+
+
+@pytest.mark.anyio
+async def test_a_killer_among_twenty_is_found_and_they_come_to_their_end(app: App) -> None:
+    """Two deaths that all share, then some among ever fewer, and the last one alone."""
+    app.start(*(f"chain:c-{n}:0.5" for n in range(10)), "killer:k-1", waits=False).wait(timeout=PATIENCE_S)
+    app.start(*(f"chain:d-{n}:0.5" for n in range(10)), waits=False).wait(timeout=PATIENCE_S)
+    for _ in range(6):
+        process = app.start(waits=False)
+        app.wait_until(lambda p=process: p.poll() is not None or app.ledger.count("third") == 20)
+        if process.poll() is None:
+            break
+    async with Runtime(app.database, kind="client") as runtime:
+        killer = await (await runtime.execution("k-1")).result(check=False, timeout=PATIENCE_S)
+        assert killer.status is Status.FAILED
+        for n in range(10):
+            for id_ in (f"c-{n}", f"d-{n}"):
+                result = await (await runtime.execution(id_)).result(timeout=PATIENCE_S)
+                assert result.status is Status.COMPLETED
+
+
+@pytest.mark.anyio
+async def test_a_step_that_is_alone_at_its_third_death_is_convicted_however_long_it_takes(app: App) -> None:
+    """Nothing tells it from one that kills after a minute: give it company, or let it end."""
+    process = app.start("chain:c-1:100")
+    for kill in (1, 2, 3):
+        app.wait_until(lambda kill=kill: app.ledger.count("first") == kill)
+        process.kill()
+        process.wait()
+        process = app.start()
+    async with Runtime(app.database, kind="client") as runtime:
+        result = await (await runtime.execution("c-1")).result(check=False, timeout=PATIENCE_S)
+    assert result.status is Status.FAILED
+    assert app.ledger == ["first"] * 3
 
 
 @pytest.mark.anyio

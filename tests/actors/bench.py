@@ -82,6 +82,7 @@ class Row(msgspec.Struct):
     opened_version: int
     settled_version: int | None
     deaths: int = 0
+    alone: bool = False
 
 
 class Rows:
@@ -143,12 +144,16 @@ class Rows:
             self.mirror.change(change)
         return self.version
 
-    def claim(self, *, died: bool) -> None:
-        """Give the execution to another owner; attempts that ran when it died count a death."""
+    def claim(self, *, died: bool, is_alone: bool = True) -> None:
+        """Give the execution to another owner; attempts that ran when it died count a death.
+
+        `is_alone`: nothing of any other execution ran in that process.
+        """
         self.epoch += 1
-        for row in self.attempts.values():
-            if died and row.write.state is StepState.RUNNING:
-                row.deaths += 1
+        running = [row for row in self.attempts.values() if row.write.state is StepState.RUNNING]
+        for row in running if died else ():
+            row.deaths += 1
+            row.alone = is_alone and len(running) == 1
         if self.mirror is not None:
             self.mirror.claim(died=died)
 
@@ -288,7 +293,7 @@ class Rows:
             finished_at=_moment(write.finished_at),
             due_at=_moment(write.due_at),
             deaths=row.deaths,
-            alone=write.alone,
+            alone=row.alone,
             output=None if write.output is None else msgspec.Raw(write.output),
             error=None if write.error is None else msgspec.json.decode(write.error, type=Error),
         )
@@ -310,7 +315,7 @@ class Bench:
         self.plan = plan
         self.now = BEGIN_MS
         self.chance = chance
-        self.is_alone = False
+        self.is_alone = True  # no other execution has anything in flight in this process
         self.is_closing = False
         self.folds_every = 1  # after so many turns the rows are folded and compared
         self._turns = 0
@@ -350,7 +355,7 @@ class Bench:
         self.interrupts.clear()
         self.threads.clear()
         self.waiters.clear()
-        self.rows.claim(died=died)
+        self.rows.claim(died=died, is_alone=self.is_alone)
         self.state = ExecutionState.fold(self.plan, self.rows.loaded())
 
         def recover(turn: Turn) -> None:
@@ -479,7 +484,7 @@ class Bench:
         return self.do(lambda turn: planner.take_over(turn, before))
 
     def _new_turn(self) -> Turn:
-        self.turn = Turn(self.state, now=self.now, chance=self.chance, is_alone=self.is_alone)
+        self.turn = Turn(self.state, now=self.now, chance=self.chance)
         return self.turn
 
     def _carry_out(self, turn: Turn) -> None:
@@ -511,7 +516,7 @@ def picture(state: ExecutionState) -> dict[str, Any]:
         "columns": (state.remaining_ms, state.pause_mode, state.resume_count, state.started_at),
         "payload_bytes": state.payload_bytes,
         "signals": state.signals,
-        "runs": [(run.lineage, run.output, run.deaths, run.ran_alone, run.is_stored) for run in state.steps],
+        "runs": [(run.lineage, run.output, run.deaths, run.died_alone, run.is_stored) for run in state.steps],
     }
 
 

@@ -307,9 +307,7 @@ def test_what_fell_due_while_nobody_looked_fires_when_it_is_taken_up(make_bench:
 
 def test_a_step_that_keeps_killing_its_process_is_found_out(make_bench: Make):
     """After two deaths it runs by itself, and the third one fails it."""
-    bench = make_bench([(), (), ()])
-    bench.is_alone = True
-    bench.start()
+    bench = make_bench([(), (), ()]).start()
     bench.complete(1, 2)
     for _ in range(2):
         bench.take_up(died=True)
@@ -319,23 +317,64 @@ def test_a_step_that_keeps_killing_its_process_is_found_out(make_bench: Make):
     assert bench.state.steps[0].error.type == "CrashBudgetExceeded"
 
 
-def test_innocent_neighbours_are_cleared_one_after_the_other(make_bench: Make):
-    """Suspects run one by one; only the one that kills when alone is convicted."""
-    bench = make_bench([(), ()])
-    bench.is_alone = True
-    bench.start()
+def test_few_suspects_are_tried_one_after_the_other(make_bench: Make):
+    """Only the one that kills when alone is convicted."""
+    bench = make_bench([(), (), ()]).start()
+    bench.complete(2)
     bench.take_up(died=True)
     bench.take_up(died=True)
     assert bench.bodies.keys() == {0}
     bench.complete(0)
     assert bench.bodies.keys() == {1}
     bench.take_up(died=True)
-    assert bench.states() == ["completed", "failed"]
+    assert bench.states() == ["completed", "failed", "completed"]
+
+
+def test_the_time_of_a_trial_is_limited(make_bench: Make):
+    """A long step that is innocent does not keep the others waiting."""
+    bench = make_bench([(), (), ()]).start()
+    bench.complete(2)
+    for _ in range(2):
+        bench.take_up(died=True)
+    assert planner.due_times(bench.state) == [bench.now + 1_000]
+    bench.advance(999)
+    assert bench.bodies.keys() == {0}
+    bench.advance(1)
+    assert bench.bodies.keys() == {0, 1}
+    bench.advance(1_000)
+    assert planner.due_times(bench.state) == []
+
+
+def test_what_has_not_begun_waits_for_the_trial(make_bench: Make):
+    """A step that nobody suspects does not start beside those that are tried."""
+    bench = make_bench([(), (), (0,)], scheduling=Scheduling.EAGER).start()
+    for _ in range(2):
+        bench.take_up(died=True)
+    bench.complete(0)
+    assert bench.bodies.keys() == {1}
+    bench.advance(1_000)
+    assert bench.bodies.keys() == {1, 2}
+
+
+def test_many_suspects_are_tried_in_groups(make_bench: Make):
+    """The ones that began last come first; a death counts for those in flight, who are tried next."""
+    bench = make_bench([()] * 100).start()
+    bench.take_up(died=True)
+    bench.take_up(died=True)
+    assert len(bench.bodies) == 13
+    bench.advance(1_000)
+    last = bench.bodies.keys() - set(range(13))
+    assert len(last) == 13
+    bench.take_up(died=True)
+    assert {run.deaths for run in bench.state.steps} == {2, 3}
+    assert len(bench.bodies) == 4  # of the 26 that were in flight
+    assert bench.bodies.keys() < last
 
 
 def test_a_death_beside_other_executions_convicts_nobody(make_bench: Make):
     """It is only proof when nothing else was in flight in the process."""
     bench = make_bench([()]).start()
+    bench.is_alone = False
     for _ in range(5):
         bench.take_up(died=True)
     assert bench.bodies.keys() == {0}
@@ -343,11 +382,20 @@ def test_a_death_beside_other_executions_convicts_nobody(make_bench: Make):
     assert bench.state.state is State.COMPLETED
 
 
+def test_who_was_tried_alone_and_has_neighbours_again_is_not_convicted(make_bench: Make):
+    """What counts is what was in flight when the process died, not when the step began."""
+    bench = make_bench([(), ()]).start()
+    for _ in range(2):
+        bench.take_up(died=True)
+    bench.advance(1_000)
+    assert bench.bodies.keys() == {0, 1}
+    bench.take_up(died=True)
+    assert "failed" not in bench.states()
+
+
 def test_handing_over_in_peace_counts_no_death(make_bench: Make):
     """Deploys do not trip the budget."""
-    bench = make_bench([()])
-    bench.is_alone = True
-    bench.start()
+    bench = make_bench([()]).start()
     for _ in range(5):
         bench.take_up(died=False)
     assert bench.state.steps[0].deaths == 0

@@ -105,7 +105,77 @@ async def test_a_runner_that_died_counts_a_death_for_what_it_was_running(book):
         await book.write(Deregister(runner_no=dead, died=True))
     assert [attempt.deaths for attempt in await book.store.attempts("e1")] == [0, 1, 0]
     assert [attempt.deaths for attempt in await book.store.attempts("e2")] == [0]
-    assert [execution.id for execution in await book.store.suspects(deaths=1, limit=10)] == ["e1"]
+    [suspect] = await book.store.suspects(deaths=1, limit=10)
+    assert (suspect.execution_id, suspect.deaths, suspect.steps) == ("e1", 1, 1)
+    assert await book.store.suspects(deaths=2, limit=10) == []
+
+
+@pytest.mark.parametrize("neighbour", ["none", "of the execution", "of another execution", "of a runner"])
+async def test_a_death_is_alone_when_nothing_else_ran_in_that_process(book, neighbour: str):
+    """Whatever ran in other processes, or had come to its end."""
+    dead, living = await book.register("runner-1"), await book.register("runner-2")
+    mine = (book.attempt(0), book.attempt(1)) if neighbour == "of the execution" else (book.attempt(0),)
+    await book.move(await book.start("e1", runner_no=dead), attempts=(*mine, book.outcome(2)))
+    if neighbour.startswith("of a"):
+        runner_no = dead if neighbour == "of another execution" else living
+        await book.move(await book.start("e2", runner_no=runner_no), attempts=(book.attempt(0),))
+    await book.write(Deregister(runner_no=dead, died=True))
+    attempt = next(iter(await book.store.attempts("e1")))
+    assert (attempt.deaths, attempt.alone) == (1, neighbour in {"none", "of a runner"})
+
+
+async def test_a_later_death_says_anew_whether_it_was_alone(book):
+    """A long step that was alone at one death and had company at the next is not to blame."""
+    runner_no = await book.register()
+    execution = await book.move(await book.start("e1", runner_no=runner_no), attempts=(book.attempt(0),))
+    await book.write(Deregister(runner_no=runner_no, died=True))
+    runner_no = await book.register()
+    await book.write(book.claim(await book.execution(), runner_no))
+    execution = await book.execution()
+    await book.move(execution, attempts=(book.attempt(1),))
+    await book.write(Deregister(runner_no=runner_no, died=True))
+    attempts = await book.store.attempts("e1")
+    assert [(attempt.deaths, attempt.alone) for attempt in attempts] == [(2, False), (1, False)]
+
+
+async def test_suspects_come_with_the_most_deaths_first_then_the_latest(book):
+    """With how many of their steps have seen so many; only what may be claimed is among them."""
+    for round_no in range(3):
+        dead = await book.register()
+        for id_ in ("once", "twice", "wide", "late")[: None if round_no == 2 else 3]:
+            if await book.store.execution(id_) is None:
+                count = 2 if id_ == "wide" else 1
+                start = book.now + (9 if id_ == "wide" else 0)
+                attempts = tuple(book.attempt(no, started_at=start) for no in range(count))
+                await book.move(await book.start(id_, runner_no=dead), attempts=attempts)
+            elif id_ != "once":
+                await book.write(book.claim(await book.execution(id_), dead))
+        await book.write(Deregister(runner_no=dead, died=True))
+    found = await book.store.suspects(deaths=2, limit=10)
+    assert [(one.execution_id, one.deaths, one.steps) for one in found] == [("wide", 3, 2), ("twice", 3, 1)]
+    assert [one.execution_id for one in await book.store.suspects(deaths=1, limit=10)][2:] == ["late", "once"]
+    assert len(await book.store.suspects(deaths=2, limit=1)) == 1
+
+
+async def test_deaths_in_several_attempts_of_a_step_add_up(book):
+    """Only an outcome washes them away, and a step that was reopened begins with none."""
+    failed = {"before": StepState.RUNNING, "error": b'{"type":"E","message":"no"}'}
+    for number in (1, 2):
+        dead = await book.register()
+        execution = await book.execution() if number == 2 else await book.start(runner_no=dead)
+        if number == 2:
+            await book.write(book.claim(execution, dead))
+            execution = await book.move(
+                await book.execution(), attempts=(book.attempt(0, StepState.FAILED, **failed),)
+            )
+        await book.move(execution, attempts=(book.attempt(0, attempt=number),))
+        await book.write(Deregister(runner_no=dead, died=True))
+    [suspect] = await book.store.suspects(deaths=2, limit=10)
+    assert suspect.deaths == 2
+    runner_no = await book.register()
+    await book.write(book.claim(await book.execution(), runner_no))
+    await book.move(await book.execution(), attempts=(book.attempt(0, generation=1),))
+    await book.write(Deregister(runner_no=runner_no, died=True))
     assert await book.store.suspects(deaths=2, limit=10) == []
 
 
@@ -129,6 +199,17 @@ async def test_a_runner_on_the_list_says_that_it_lives(book):
     await book.write(Deregister(runner_no=runner_no))
     with pytest.raises(NotFound, match="register anew"):
         await book.write(Renew(runner_no=runner_no, at=book.tick()))
+
+
+async def test_a_runner_that_enters_twice_is_on_the_list_once(book):
+    """Whoever could not tell whether the first time was written asks again, and is told its number."""
+    runner_no = await book.register("runner-1", pid=42)
+    assert await book.register("runner-1", pid=43, doorbell="bell") == runner_no
+    [runner] = await book.store.runners()
+    assert (runner.pid, runner.doorbell) == (43, "bell")
+    await book.start(runner_no=runner_no)
+    assert await book.register("runner-1") == runner_no
+    assert await book.store.held() == {runner_no: 1}
 
 
 async def test_what_does_not_exist_cannot_be_loaded(book):

@@ -162,12 +162,12 @@ async def test_the_context_is_known_at_every_version(book):
 async def test_an_attempt_keeps_what_it_was_given(book):
     """When it began stays when it ends; what is due belongs to the state it waits in."""
     execution = await book.start()
-    began = book.attempt(0, started_at=book.now, alone=True)
+    began = book.attempt(0, started_at=book.now)
     execution = await book.move(execution, attempts=(began,))
     waits = book.attempt(0, StepState.WAITING, before=StepState.RUNNING, due_at=book.now + 5)
     execution = await book.move(execution, attempts=(waits,))
     [attempt] = await book.store.attempts("e1")
-    assert (attempt.state, attempt.alone, attempt.due_at is not None) == (StepState.WAITING, False, True)
+    assert (attempt.state, attempt.due_at is not None) == (StepState.WAITING, True)
     done = book.outcome(0, b'{"ok":true}', before=StepState.WAITING, finished_at=book.now)
     await book.move(execution, attempts=(done,))
     [attempt] = await book.store.attempts("e1")

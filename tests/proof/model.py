@@ -10,6 +10,7 @@ Times are milliseconds. A move that the model does not allow is an AssertionErro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -30,6 +31,9 @@ TAKEN_IN: Final[Mapping[str, frozenset[str]]] = {  # command → the states in w
 
 DEATHS_MAX: Final = 3
 SUSPECT_DEATHS: Final = 2
+GROUPS_MAX: Final = 8
+TRIAL_MS: Final = 1_000
+TRIAL_MS_MAX: Final = 300_000
 DELAY_MS_MAX: Final = 60_000
 
 
@@ -38,8 +42,10 @@ class Step:
 
     __slots__ = (
         "attempt",
+        "began",
         "deaths",
         "delay_ms",
+        "died_alone",
         "due",
         "generation",
         "has_begun",
@@ -49,7 +55,6 @@ class Step:
         "lineage",
         "needs",
         "output",
-        "ran_alone",
         "retries",
         "state",
     )
@@ -74,8 +79,9 @@ class Step:
         self.due: int | None = None
         self.output: Any = None
         self.has_begun = False  # in the attempt that counts now
+        self.began = 0  # when it did so last
         self.is_touched = False  # ever
-        self.ran_alone = False
+        self.died_alone = False
 
     @property
     def is_met(self) -> bool:
@@ -90,7 +96,7 @@ class Step:
     @property
     def needs_room(self) -> bool:
         """Whether nothing may run beside it."""
-        return not self.is_parallel or self.deaths >= SUSPECT_DEATHS
+        return not self.is_parallel
 
     def reopen(self, *, new_key: bool) -> None:
         """Another generation, as if never run."""
@@ -100,7 +106,7 @@ class Step:
         self.lineage += new_key
         self.deaths = 0
         self.due = self.output = None
-        self.has_begun = self.ran_alone = False
+        self.has_begun = self.died_alone = False
 
     def settle(self, state: str, output: Any = None) -> None:
         """Come to the outcome of this generation."""
@@ -146,6 +152,9 @@ class Model:
         self.is_closing = False
         self.is_held = False  # a new owner that has mail to look at first
         self.past: dict[int, Any] = {}
+        self.untried: list[list[int]] = []  # groups of suspects that are to be tried, one after the other
+        self.on_trial: set[int] = set()
+        self.trial_end = 0
 
     def __repr__(self) -> str:
         """Where it stands, for people."""
@@ -164,8 +173,10 @@ class Model:
         self.deadline = None if limit is None else self.now + limit
         self.remaining = None
 
-    def starts(self, step_nos: Iterable[int], *, alone: bool = False) -> None:
-        """These bodies were started, in this order; `alone`: nothing else runs in the process."""
+    def starts(self, step_nos: Iterable[int]) -> None:
+        """These bodies were started, in this order."""
+        step_nos = list(step_nos)
+        self._check_trial(step_nos)
         for no in step_nos:
             step = self.steps[no]
             beside = self.bodies | self.threads
@@ -177,7 +188,7 @@ class Model:
             step.state, step.due = "running", None
             step.attempt = step.attempt or 1
             step.has_begun = step.is_touched = True
-            step.ran_alone = alone and step.needs_room
+            step.began = self.now
             self.bodies.add(no)
 
     def report(self, no: int, how: str, *, output: Any = None, retryable: bool = True, lingers: bool = False):
@@ -196,7 +207,7 @@ class Model:
             delay_ms = min(step.delay_ms * 2 ** (step.attempt - 1), DELAY_MS_MAX)
             step.state, step.due = "waiting", self.now + int(delay_ms)
             step.attempt += 1
-            step.has_begun = False
+            step.has_begun = step.died_alone = False
         else:
             self._failed(step)
         self._follow()
@@ -228,17 +239,19 @@ class Model:
         self.threads.clear()
         self.waiters = 0
         self.is_closing, self.is_held = False, held
-        for no in running:
-            self.steps[no].deaths += died
+        for no in running if died else ():
+            self.steps[no].deaths += 1
+            self.steps[no].died_alone = len(running) == 1
         if self.state == "idle":
             self.begin()
         elif self.state != "paused" and self.state not in ENDS:
             for no in running:
                 step = self.steps[no]
-                if step.deaths >= DEATHS_MAX and step.ran_alone:
+                if step.deaths >= DEATHS_MAX and step.died_alone:
                     self._failed(step)
                 else:
                     self._interrupted(step)
+        self._put_on_trial()
         self._heed_deadline()
         self._follow()
 
@@ -288,6 +301,8 @@ class Model:
             return
         beside = self.bodies | self.threads
         wanted = self.may_start() - self.threads
+        if self._is_trying():
+            return
         if not beside:
             assert not wanted, f"steps {wanted} could start, and nothing runs"
             assert any(step.state == "waiting" for step in self.steps), "asleep with nothing to wake it"
@@ -326,6 +341,7 @@ class Model:
         if self.state == "paused" and self.remaining is not None:
             self.deadline, self.remaining = self.now + self.remaining, None
         self.state = "running"
+        self._put_on_trial()
         self._heed_deadline()
 
     def _signal(self) -> None:
@@ -344,6 +360,7 @@ class Model:
         self.error = None
         self.state = "running"
         self.deadline = None if self.timeout_ms is None else self.now + self.timeout_ms
+        self._put_on_trial()
 
     def _restore(self, *, version: int) -> None:
         outcomes, self.context = self.past[version]
@@ -359,6 +376,54 @@ class Model:
             self.remaining = self.timeout_ms
         self.error = None
         self.state = "paused"
+        self.untried.clear()
+
+    # ---- trials ------------------------------------------------------------------------------
+
+    def _put_on_trial(self) -> None:
+        """Those of the steps whose turn it is that have seen the most deaths are tried, the latest first."""
+        self.untried, self.on_trial = [], set()
+        ready = [no for no, step in enumerate(self.steps) if step.state == "pending"]
+        ready = [no for no in ready if self._may_start(no, self.steps[no])]
+        most = max((self.steps[no].deaths for no in ready), default=0)
+        if self.state == "running" and most >= SUSPECT_DEATHS:
+            suspects = [no for no in ready if self.steps[no].deaths == most]
+            suspects.sort(key=lambda no: -self.steps[no].began)
+            size = max(1, math.ceil(len(suspects) / GROUPS_MAX))
+            self.untried = [suspects[at : at + size] for at in range(0, len(suspects), size)]
+
+    def _is_trying(self) -> bool:
+        return self.now < self.trial_end and bool(self.on_trial & self.bodies)
+
+    def _check_trial(self, started: list[int]) -> None:
+        """While suspects are to be tried only the next group starts, as far as there is room for it."""
+        if self.state != "running" or self.is_closing or self.is_held:
+            return
+        if self._is_trying():
+            assert not started, f"{started} beside a trial"
+            return
+        while self.untried:
+            group = self.untried.pop(0)
+            deaths = self.steps[group[0]].deaths
+            fit = self._fitting(group)
+            if fit:
+                self.on_trial = set(group)
+                self.trial_end = self.now + min(TRIAL_MS * 2 ** (deaths - SUSPECT_DEATHS), TRIAL_MS_MAX)
+                assert sorted(started) == sorted(fit), f"{fit} are to be tried, not {started}"
+                return
+        self.on_trial = set()
+
+    def _fitting(self, group: list[int]) -> list[int]:
+        """Those that can start together with what runs."""
+        beside = self.bodies | self.threads
+        fit: list[int] = []
+        for no in sorted(group):
+            if no not in self.may_start() - beside or self._is_crowded():
+                continue
+            has_room = len(beside) + len(fit) < (self.parallelism or len(self.steps))
+            if has_room and (not beside or not self.steps[no].needs_room):
+                fit.append(no)
+        return fit
 
     # ---- what follows ------------------------------------------------------------------------
 

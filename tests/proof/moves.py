@@ -296,7 +296,7 @@ class Life:
     def _compare(self) -> None:
         """Everything the model knows, in memory and in the rows."""
         bench, model = self.bench, self.model
-        model.starts(bench.started, alone=bench.is_alone)
+        model.starts(bench.started)
         model.check_busy()
         state, rows = bench.state, bench.rows
         assert WORDS[state.state] == model.state, f"{state.state}, not {model.state}"
