@@ -170,19 +170,22 @@ async def test_a_program_that_is_stopped_in_good_order_uses_up_no_attempt(app: A
 
 @pytest.mark.anyio
 async def test_a_step_that_kills_its_process_is_found_out_and_its_neighbours_are_spared(app: App) -> None:
-    """Three deaths, the last one alone: the step fails, everything else goes on."""
+    """Three deaths, the last one alone, or one more when a neighbour was tried first and went on."""
     app.start("killer:k-1", "chain:c-1:0.2", waits=False).wait(timeout=PATIENCE_S)
     for _ in range(2):
         app.start(waits=False).wait(timeout=PATIENCE_S)
-    app.start()
+    for _ in range(2):
+        process = app.start(waits=False)
+        app.wait_until(lambda p=process: p.poll() is not None or "third" in app.ledger)
     async with Runtime(app.database, kind="client") as runtime:
         killer = await (await runtime.execution("k-1")).result(check=False, timeout=PATIENCE_S)
         chain = await (await runtime.execution("c-1")).result(timeout=PATIENCE_S)
     assert killer.status is Status.FAILED
     assert killer.error is not None
-    assert "died 3 times" in killer.error.message
+    deaths = app.ledger.count("explode")
+    assert deaths in {3, 4}
+    assert f"died {deaths} times" in killer.error.message
     assert chain.outputs["third"] == 3
-    assert app.ledger.count("explode") == 3
 
 
 @pytest.mark.anyio
