@@ -22,7 +22,7 @@ from perdure.actors.services import Services
 from perdure.actors.trial import SUSPECT_DEATHS, groups, rounds, seconds, worst
 from perdure.actors.writer import OUTAGES
 from perdure.store.errors import PerdureError, StoreError
-from perdure.store.records import Runner, Suspect
+from perdure.store.records import Due, Runner, Suspect
 
 SWEEP_S: Final = 15.0  # the safety net: how often a sweep happens though nothing called for one
 SWEEP_PAGE: Final = 200  # executions looked at in one read
@@ -109,8 +109,12 @@ class Recovery:
                 self._unwatched.append(runner)
         if self._executions.is_idle:
             await self._try_suspects()
-        await self._take_up_free()
-        return await self._take_up_due()
+        waiting: dict[str, tuple[str, ...]] = {}
+        has_seen_all = await self._take_up_free(waiting)
+        pause_s = await self._take_up_due(waiting)
+        if has_seen_all:
+            self._tell_waiting(waiting)
+        return pause_s
 
     async def _try_suspects(self) -> None:
         """Take up, group by group, what may be killing its process, while nothing else can be to blame.
@@ -155,8 +159,8 @@ class Recovery:
             finally:
                 bus.forget(id_, left)
 
-    async def _take_up_free(self) -> None:
-        waiting: dict[str, tuple[str, ...]] = {}
+    async def _take_up_free(self, waiting: dict[str, tuple[str, ...]]) -> bool:
+        """Take up what can be performed here, note what waits for code; False when there was no room."""
         after_no = 0
         while self._executions.has_room:
             page = await self._services.store.claimable(limit=SWEEP_PAGE, after_no=after_no)
@@ -167,9 +171,9 @@ class Recovery:
                 elif self._executions.has_room:
                     self._executions.take_up(execution.id)
             if len(page) < SWEEP_PAGE:
-                self._tell_waiting(waiting)
-                break
+                return True
             after_no = page[-1].no
+        return False
 
     async def _missing(self, workflow_no: int) -> tuple[str, ...]:
         """What an execution needs and this process does not have; all of it when it cannot be compiled."""
@@ -181,12 +185,23 @@ class Recovery:
             return (str(error),)
         return plan.missing
 
-    async def _take_up_due(self) -> float:
+    async def _take_up_due(self, waiting: dict[str, tuple[str, ...]]) -> float:
+        """Take up what waits no longer. To fail what is past its deadline needs none of its code."""
         services = self._services
         now = services.now_ms()
-        for execution_id in await services.store.due(before=now, limit=SWEEP_PAGE):
-            if self._executions.has_room:
-                self._executions.take_up(execution_id)
+        last: Due | None = None
+        while self._executions.has_room:
+            page = await services.store.due(before=now, limit=SWEEP_PAGE, after=last)
+            for due in page:
+                missing = () if due.is_deadline else await self._missing(due.workflow_no)
+                if missing:
+                    waiting[due.execution_id] = missing
+                elif self._executions.has_room:
+                    self._executions.take_up(due.execution_id)
+                    waiting.pop(due.execution_id, None)
+            if len(page) < SWEEP_PAGE:
+                break
+            last = page[-1]
         due_at = await services.store.next_due(after=now)
         return self._sweep_s if due_at is None else min(self._sweep_s, max(0.0, (due_at - now) / 1000))
 

@@ -23,6 +23,7 @@ from perdure.store.errors import PerdureError
 from perdure.store.records import (
     Attempt,
     Checkpoint,
+    Due,
     Event,
     Execution,
     ExecutionSummary,
@@ -87,12 +88,15 @@ class Store(Protocol):
         """
         ...
 
-    async def due(self, *, before: int, limit: int) -> list[str]:
-        """Ids of waiting executions nobody owns with a timer due by that time (ms), in due order."""
+    async def due(self, *, before: int, limit: int, after: Due | None = None) -> list[Due]:
+        """Timers due by that time (ms) of executions nobody owns, in due order; a page, `after` its last.
+
+        All timers of those that wait, and the deadlines of those that have something to do.
+        """
         ...
 
     async def next_due(self, *, after: int) -> int | None:
-        """When (ms), after that time, the next timer of a waiting execution nobody owns falls due."""
+        """When (ms), after that time, the next of them falls due."""
         ...
 
     async def fold(self, execution_id: str, version: int) -> tuple[Attempt, ...]:

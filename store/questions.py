@@ -10,6 +10,7 @@ from perdure.store import pages, reads, schedules
 from perdure.store.records import (
     Attempt,
     Checkpoint,
+    Due,
     Event,
     Execution,
     ExecutionSummary,
@@ -58,9 +59,9 @@ class Questions(ABC):
         """Claimable executions with steps during which their process has died so often."""
         return await self._ask(reads.suspects(deaths, limit))
 
-    async def due(self, *, before: int, limit: int) -> list[str]:
-        """Waiting executions nobody owns with a timer due by that time."""
-        return await self._ask(reads.due(before, limit))
+    async def due(self, *, before: int, limit: int, after: Due | None = None) -> list[Due]:
+        """Timers due by that time of executions nobody owns."""
+        return await self._ask(reads.due(before, limit, after))
 
     async def next_due(self, *, after: int) -> int | None:
         """When, after that time, the next of them falls due."""

@@ -10,9 +10,22 @@ from perdure.store import rows
 from perdure.store.codec import decode
 from perdure.store.errors import NotFound
 from perdure.store.pages import bounded
-from perdure.store.records import PAGE_MAX, Attempt, Execution, KeptSignal, Loaded, Message, Runner, Suspect
+from perdure.store.records import (
+    PAGE_MAX,
+    Attempt,
+    Due,
+    Execution,
+    KeptSignal,
+    Loaded,
+    Message,
+    Runner,
+    Suspect,
+)
 from perdure.store.rows import CLAIMABLE
 from perdure.store.script import Script
+from perdure.store.writes import EXECUTION_TIMER
+
+NEVER: Final = -(2**62)  # a time (ms) before any other
 
 
 def load(execution_id: str) -> Script[Loaded | None]:
@@ -104,26 +117,39 @@ def suspects(deaths: int, limit: int) -> Script[list[Suspect]]:
 _DUE = (
     "FROM workflow_timers t INDEXED BY workflow_timers_due "
     "CROSS JOIN workflow_executions e ON e.no = t.execution_no "
-    "WHERE e.runner_no IS NULL AND e.state = 'awaiting_completion' "
+    f"WHERE e.runner_no IS NULL AND (e.state = 'awaiting_completion' OR t.step_no = ? AND {CLAIMABLE}) "
 )
 
 
-def due(before: int, limit: int) -> Script[list[str]]:
-    """Waiting executions nobody owns with a timer due by then, in due order, each once.
+def due(before: int, limit: int, after: Due | None) -> Script[list[Due]]:
+    """Timers due by then of executions nobody owns: all of those that wait, the deadlines of others.
 
     A paused execution's timers stay out: what falls due meanwhile fires when it is resumed.
     """
+    start = (NEVER, 0) if after is None else (after.due_at, after.execution_no)
     found = yield (
-        "SELECT e.id " + _DUE + "AND t.due_at <= ? ORDER BY t.due_at LIMIT ?",
-        (before, bounded(limit)),
+        "SELECT e.id, e.no, e.workflow_no, t.step_no, t.due_at "
+        + _DUE
+        + "AND t.due_at <= ? AND (t.due_at, t.execution_no) > (?, ?) "
+        + "ORDER BY t.due_at, t.execution_no LIMIT ?",
+        (EXECUTION_TIMER, before, *start, bounded(limit)),
     )
-    return list(dict.fromkeys(id_ for (id_,) in found))
+    return [
+        Due(
+            execution_id=row[0],
+            execution_no=row[1],
+            workflow_no=row[2],
+            is_deadline=row[3] == EXECUTION_TIMER,
+            due_at=row[4],
+        )
+        for row in found
+    ]
 
 
 def next_due(after: int) -> Script[int | None]:
     """When the next of them falls due, after that time."""
     query = "SELECT t.due_at " + _DUE + "AND t.due_at > ? ORDER BY t.due_at LIMIT 1"
-    row = (yield query, (after,)).fetchone()
+    row = (yield query, (EXECUTION_TIMER, after)).fetchone()
     return None if row is None else row[0]
 
 

@@ -181,6 +181,16 @@ class Timer(Record, frozen=True, kw_only=True):
     due_at: datetime
 
 
+class Due(Record, frozen=True, kw_only=True):
+    """A timer that has fallen due with nobody there; `is_deadline` is that of the whole execution."""
+
+    execution_no: int
+    execution_id: str
+    workflow_no: int
+    due_at: int
+    is_deadline: bool
+
+
 class Runner(Record, frozen=True, kw_only=True):
     """A process that executes.
 

@@ -6,7 +6,7 @@ import pytest
 
 from perdure.store.errors import NotFound
 from perdure.store.states import TERMINAL, State, StepState, step_can_become
-from perdure.store.writes import AttemptWrite, EventWrite, TimerWrite, UpdateExecution
+from perdure.store.writes import EXECUTION_TIMER, AttemptWrite, EventWrite, TimerWrite, UpdateExecution
 
 pytestmark = pytest.mark.anyio
 
@@ -63,24 +63,50 @@ async def test_a_limit_below_zero_is_none_at_all(book):
 # ---- timers ----------------------------------------------------------------------------------
 
 
+async def due(book, **page) -> list[str]:
+    """Of which executions something is due."""
+    return [each.execution_id for each in await book.store.due(**({"limit": 10} | page))]
+
+
 async def test_what_waits_with_nobody_is_found_when_it_falls_due(book):
     """In due order, up to that moment; and then the next moment is told."""
     for id_, due_at in [("late", 300), ("soon", 100), ("later", 400)]:
         timers = (TimerWrite("retry", 0, due_at),)
         await book.move(await book.start(id_), State.AWAITING_COMPLETION, timers=timers)
-    assert await book.store.due(before=99, limit=10) == []
-    assert await book.store.due(before=300, limit=10) == ["soon", "late"]
-    assert await book.store.due(before=300, limit=1) == ["soon"]
+    assert await due(book, before=99) == []
+    assert await due(book, before=300) == ["soon", "late"]
+    [first] = await book.store.due(before=300, limit=1)
+    assert (first.execution_id, first.due_at, first.is_deadline) == ("soon", 100, False)
+    assert await due(book, before=300, after=first) == ["late"]
     assert await book.store.next_due(after=0) == 100
     assert await book.store.next_due(after=300) == 400
     assert await book.store.next_due(after=400) is None
 
 
-async def test_an_execution_with_two_timers_falls_due_once(book):
-    """Whoever takes it up sees both."""
-    timers = (TimerWrite("retry", 0, 100), TimerWrite("retry", 1, 101))
-    await book.move(await book.start(), State.AWAITING_COMPLETION, timers=timers)
-    assert await book.store.due(before=1_000, limit=10) == ["e1"]
+async def test_timers_of_one_moment_are_all_found_page_by_page(book):
+    """The moment alone would not tell where a page ended."""
+    for id_ in ("a", "b", "c"):
+        await book.move(
+            await book.start(id_), State.AWAITING_COMPLETION, timers=(TimerWrite("retry", 0, 100),)
+        )
+    found, page = [], await book.store.due(before=100, limit=1)
+    while page:
+        found += page
+        page = await book.store.due(before=100, limit=1, after=page[-1])
+    assert [each.execution_id for each in found] == ["a", "b", "c"]
+
+
+async def test_a_deadline_falls_due_whatever_the_execution_does_but_at_rest(book):
+    """Its other timers are looked after by whoever performs it."""
+    timers = (TimerWrite("retry", 0, 90), TimerWrite("deadline", EXECUTION_TIMER, 100))
+    for state in (State.SCHEDULING, State.EXECUTING, State.PAUSED, State.FAILED):
+        await book.move(await book.start(state.value), state, timers=timers)
+    found = await book.store.due(before=100, limit=10)
+    assert [(each.execution_id, each.is_deadline) for each in found] == [
+        ("scheduling", True),
+        ("executing", True),
+    ]
+    assert await book.store.next_due(after=0) == 100
 
 
 async def test_paused_owned_and_running_executions_do_not_fall_due(book):
@@ -90,7 +116,7 @@ async def test_paused_owned_and_running_executions_do_not_fall_due(book):
     await book.move(await book.start("paused"), State.PAUSED, timers=timers)
     await book.move(await book.start("running"), State.EXECUTING, timers=timers)
     await book.move(await book.start("owned", runner_no=runner_no), State.AWAITING_COMPLETION, timers=timers)
-    assert await book.store.due(before=1_000, limit=10) == []
+    assert await due(book, before=1_000) == []
     assert await book.store.next_due(after=0) is None
 
 

@@ -947,6 +947,53 @@ def test_an_execution_whose_code_is_missing_waits_for_it_and_says_so(tmp_path: A
     run_virtual(main)
 
 
+def test_a_deadline_is_kept_by_a_process_without_the_code(tmp_path: Any) -> None:
+    """To fail what is overdue needs no code; nobody has to wait for who has it."""
+    database = tmp_path / "orders.db"
+
+    async def main() -> None:
+        async with VirtualRuntime(database) as runtime:
+            execution = await runtime.start(order(seconds=10), {"item": "lamp"}, timeout=100)
+            await anyio.sleep(15)
+        async with VirtualRuntime(database, seed=1) as runtime:
+            handle = await runtime.execution(execution.id)
+            await anyio.sleep(80)
+            assert (await handle.status()).status is Status.RUNNING
+            await anyio.sleep(10)
+            assert (await handle.status()).status is Status.FAILED
+            assert dict(runtime.waiting_for_code) == {}
+            with pytest.raises(ExecutionTimeout):
+                await handle.result()
+
+    run_virtual(main)
+
+
+def test_what_waits_is_left_alone_when_due_where_its_code_is_missing(tmp_path: Any) -> None:
+    """Taking it up would write a transition for nothing; it is told as waiting for code."""
+    database = tmp_path / "naps.db"
+    workflow = Workflow("nap")
+    workflow.sleep_step("nap", 3600)
+
+    @workflow.step(after="nap")
+    async def wake() -> str:
+        return "awake"
+
+    async def main() -> None:
+        async with VirtualRuntime(database) as runtime:
+            execution = await runtime.start(workflow)
+            before = (await execution.status()).version
+        async with VirtualRuntime(database, seed=1) as runtime:
+            handle = await runtime.execution(execution.id)
+            await anyio.sleep(4000)
+            assert (await handle.status()).state is State.AWAITING_COMPLETION
+            assert (await handle.status()).version == before
+            assert list(runtime.waiting_for_code) == [execution.id]
+            await runtime.publish(workflow)
+            assert (await handle.result()).outputs["wake"] == "awake"
+
+    run_virtual(main)
+
+
 def test_a_paused_execution_stays_paused_over_a_restart(tmp_path: Any) -> None:
     """Pause is durable."""
     database = tmp_path / "orders.db"

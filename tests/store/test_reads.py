@@ -15,7 +15,10 @@ async def test_the_hot_questions_are_answered_by_an_index(book):
     questions = {
         "workflow_executions_claimable": rows.EXECUTION
         + f"WHERE {rows.CLAIMABLE} ORDER BY e.priority DESC, e.no LIMIT 10",
-        "workflow_timers_due": "SELECT e.id " + _DUE + "AND t.due_at <= 5 ORDER BY t.due_at LIMIT 10",
+        "workflow_timers_due": "SELECT e.id "
+        + _DUE.replace("?", "-1")
+        + "AND t.due_at <= 5 AND (t.due_at, t.execution_no) > (1, 2) "
+        + "ORDER BY t.due_at, t.execution_no LIMIT 10",
         "workflow_messages_unapplied": rows.MESSAGE
         + "WHERE m.execution_no = 1 AND m.applied_version IS NULL ORDER BY m.no",
         "workflow_events_execution": rows.EVENT + "WHERE v.execution_no = 1 AND v.id > 7 ORDER BY v.id",
