@@ -5,8 +5,9 @@ swallow a cancellation, return what cannot be kept) becomes one report to the ex
 writes. Cancelling a body is always a reason plus its own cancel scope; a value that is returned all
 the same wins.
 
-A body in a worker thread cannot be cancelled: a pause or cancel waits for it, a timeout reports the
-attempt as failed at once and the end of the thread later, so that no two run beside each other.
+A body in a worker thread cannot be cancelled: a pause or cancel waits for it, and what it returns or
+raises then counts. A timeout reports the attempt as failed at once and the end of the thread later,
+so that no two run beside each other.
 """
 
 from __future__ import annotations
@@ -105,17 +106,23 @@ class Attempt:
         self._loop = asyncio.get_running_loop()
 
     def interrupt(self, reason: Interrupt) -> None:
-        """Cancel the body for that reason; the first reason stays."""
-        if self.reason is not None or self._is_reported:
+        """Cancel the body for that reason; the first reason stays. A thread's time runs out all the same."""
+        if self._is_reported:
+            return
+        if reason is Interrupt.TIMEOUT and self._is_in_thread:
+            self._tell(self._timed_out(), lingers=True)
+        if self.reason is not None:
             return
         self.reason = reason
         self.context.interrupted(reason.value)
         self._grace = self._alarms.add(self._loop.time() + GRACE_S, self._complain)
-        if self.step.mode is Mode.THREAD and self._runs:
-            if reason is Interrupt.TIMEOUT:
-                self._tell(self._timed_out(), lingers=True)
-            return
-        self._scope.cancel()
+        if not self._is_in_thread:
+            self._scope.cancel()
+
+    @property
+    def _is_in_thread(self) -> bool:
+        """Whether the body has begun where nothing can cancel it."""
+        return self.step.mode is Mode.THREAD and self._runs
 
     async def run(self) -> None:
         """Push the attempt through its stages and report how it ended. Never raises but to unwind."""
@@ -142,7 +149,7 @@ class Attempt:
                 raise
             return self._ended(StepCancelledItself(self.step.key))
         except BaseException as error:  # noqa: BLE001 the step boundary: what a body raises is a result
-            return self._ended(error)
+            return _failed(error) if self._is_in_thread else self._ended(error)
         if self._scope.cancelled_caught:
             return self._ended(None)
         return self._completed(result)

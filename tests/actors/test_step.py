@@ -275,6 +275,68 @@ def test_a_thread_that_times_out_is_reported_at_once_and_its_end_later() -> None
     assert last == StepEnded(0)
 
 
+def interrupted_in_a_thread(error: BaseException) -> Bench:
+    """A body in a thread that goes on after a pause and then raises."""
+    has_begun, gate = threading.Event(), threading.Event()
+
+    def body(_context: StepContext, _inputs: Any) -> None:
+        has_begun.set()
+        gate.wait(5)
+        raise error
+
+    async def main() -> Bench:
+        bench = Bench(body, mode=Mode.THREAD)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(bench.attempt.run())
+            await asyncio.to_thread(has_begun.wait, 5)
+            bench.attempt.interrupt(Interrupt.PAUSE)
+            gate.set()
+        return bench
+
+    return asyncio.run(main())
+
+
+def test_a_thread_that_raises_after_an_interruption_has_failed() -> None:
+    """Nothing cut it off: it ran to its end, and what it raised is the step's."""
+    outcome = interrupted_in_a_thread(ValueError("card declined")).outcome
+    assert isinstance(outcome, Failed)
+    assert outcome.error.message == "card declined"
+
+
+def test_a_thread_that_gives_up_when_asked_was_interrupted() -> None:
+    """A plain function that looks at `interrupt_reason` has a way to say so."""
+    outcome = interrupted_in_a_thread(asyncio.CancelledError()).outcome
+    assert outcome == Interrupted(Interrupt.PAUSE)
+
+
+def test_the_time_of_a_thread_runs_out_after_an_interruption_too() -> None:
+    """A pause that waits for the thread does not take its timeout away."""
+    has_begun, gate = threading.Event(), threading.Event()
+
+    def body(_context: StepContext, _inputs: Any) -> None:
+        has_begun.set()
+        gate.wait(5)
+
+    async def main() -> list[StepReport | StepEnded]:
+        bench = Bench(body, mode=Mode.THREAD)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(bench.attempt.run())
+            await asyncio.to_thread(has_begun.wait, 5)
+            bench.attempt.interrupt(Interrupt.PAUSE)
+            assert bench.reports == []
+            bench.attempt.interrupt(Interrupt.TIMEOUT)
+            assert isinstance(bench.outcome, Failed)
+            gate.set()
+        return bench.reports
+
+    first, last = asyncio.run(main())
+    assert isinstance(first, StepReport)
+    assert first.lingers
+    assert isinstance(first.outcome, Failed)
+    assert first.outcome.error.type == "StepTimeout"
+    assert last == StepEnded(0)
+
+
 def test_a_body_waiting_for_a_slot_can_be_interrupted() -> None:
     """What has not begun ends at once, and takes no slot."""
 
