@@ -126,6 +126,8 @@ class Turn:
             self._fields["finished_at"] = self.now
             self.set_deadline(None)
             self.set_remaining(None)
+            if execution.pause_mode is not None:
+                self.set_pause(None)
         elif execution.state in TERMINAL:
             self._fields["finished_at"] = None
         if state is State.PAUSED:

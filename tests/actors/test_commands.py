@@ -304,6 +304,22 @@ def test_a_cancel_overtakes_a_pause_and_answers_both(make_bench: Make):
     assert told == [Answer(State.CANCELLED, bench.state.version)]
 
 
+@pytest.mark.parametrize("mode", PauseMode)
+def test_nothing_is_left_of_a_pause_that_an_end_overtook(make_bench: Make, mode: PauseMode):
+    """Neither by a cancel nor by the last step; so a retry does not say who paused before."""
+    cancelled, completed = make_bench([()]).start(), make_bench([()]).start()
+    for bench in (cancelled, completed):
+        bench.tell(Pause(id="p", mode=mode, by="ada", reason="stocktaking"))
+        assert bench.rows.fields["paused_by"] == "ada"
+    cancelled.tell(Cancel(id="x"))
+    cancelled.unwind()
+    completed.complete(0)
+    cancelled.tell(Retry(id="r"))
+    for bench in (cancelled, completed):
+        fields = bench.rows.fields
+        assert (fields["pause_mode"], fields["paused_by"], fields["pause_reason"]) == (None, None, None)
+
+
 def test_a_failure_that_races_with_a_cancel_does_not_make_it_failed(make_bench: Make):
     """What was asked for is what it ends as; the failure is recorded with its step."""
     bench = make_bench([(), ()], steps={0: RETRY}).start()
