@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from perdure.actors.messages import PauseMode
+from perdure.runtime.near import quoted
 from perdure.store.errors import PerdureError
 
 MILLISECONDS_MAX: Final = 100 * 366 * 24 * 3600 * 1000  # a century; past it a deadline means nothing
@@ -65,6 +68,28 @@ def text(value: Any, *, what: str) -> str | None:
             f"{what} must be a text of 1 to {TEXT_CHARS_MAX:,} characters, not {value!r:.60}"
         )
     return value
+
+
+def mapping(value: Any, *, what: str) -> dict[str, Any]:
+    """Values by name. Raises InvalidArgument for anything that is no mapping."""
+    if not isinstance(value, Mapping):
+        raise InvalidArgument(f"{what} is of type {type(value).__name__}: give a mapping of names to values")
+    return dict(value)
+
+
+def beginning(value: str) -> str:
+    """The beginning of an id. Raises InvalidArgument for nothing: every id begins so."""
+    if not value.strip():
+        raise InvalidArgument("ID is empty: give an id, a beginning of it, @last or NAME@last")
+    return value
+
+
+def pause_mode(value: Any) -> PauseMode:
+    """How to bring an execution to rest. Raises InvalidArgument for a word that is none of the modes."""
+    try:
+        return PauseMode(value)
+    except ValueError:
+        raise InvalidArgument(f"mode is {quoted(value)}: it is one of {', '.join(PauseMode)}") from None
 
 
 def kind(value: str) -> str:

@@ -141,13 +141,14 @@ class Execution:
         """Bring it to rest and return where it rests: `paused`, or its end if that came first.
 
         `drain` lets the steps in flight finish, `interrupt` cancels them and uses up no attempt.
-        Pausing a paused one changes nothing. Raises IllegalTransition when it had ended before.
+        Pausing a paused one changes nothing. Raises IllegalTransition when it had ended before,
+        InvalidArgument for another mode.
         """
         command = Pause(
             id=self._id(command_id),
             by=by,
             expected_version=expected_version,
-            mode=PauseMode(mode),
+            mode=arguments.pause_mode(mode),
             reason=arguments.text(reason, what="the reason"),
         )
         self._overtaken = None
@@ -177,7 +178,7 @@ class Execution:
         this handle that the end overtook, it returns that end again.
         """
         overtaken, self._overtaken = self._overtaken, None
-        patch = None if data is None else _plain(data, "the resume data")
+        patch = None if data is None else plain_values(data, "the resume data")
         command = Resume(id=self._id(command_id), by=by, expected_version=expected_version, data=patch)
         try:
             return (await self._ask(command)).state
@@ -225,7 +226,7 @@ class Execution:
             id=self._id(command_id),
             by=by,
             expected_version=expected_version,
-            patch=_plain(patch, "the context patch"),
+            patch=plain_values(patch, "the context patch"),
         )
         return (await self._ask(command)).version
 
@@ -341,9 +342,9 @@ class Execution:
                 yield wait
 
 
-def _plain(values: Mapping[str, Any], what: str) -> dict[str, Any]:
+def plain_values(values: Mapping[str, Any], what: str) -> dict[str, Any]:
     """As JSON will give it back."""
-    plain: dict[str, Any] = decode(encode(dict(values), what=what))
+    plain: dict[str, Any] = decode(encode(arguments.mapping(values, what=what), what=what))
     return plain
 
 

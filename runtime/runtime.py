@@ -23,7 +23,7 @@ from perdure.runtime.agents import Agents, load_agents
 from perdure.runtime.assembly import Blueprint, Machine, assemble
 from perdure.runtime.callbacks import StepCallback
 from perdure.runtime.config import resolve
-from perdure.runtime.execution import Execution
+from perdure.runtime.execution import Execution, plain_values
 from perdure.runtime.language import Workflow, check_context
 from perdure.runtime.language.conditions import EXTRA, ConditionsNotInstalled
 from perdure.runtime.plans import Revision
@@ -32,7 +32,6 @@ from perdure.runtime.seams import Seams, system_seams
 from perdure.runtime.trace import trace_of
 from perdure.store import SQLiteStore, store_at
 from perdure.store.backup import Backup
-from perdure.store.codec import decode, encode
 from perdure.store.errors import NotFound, StoreError
 from perdure.store.protocol import Store
 from perdure.store.records import LEASE_MS, Event, ExecutionSummary, WorkflowStatistics
@@ -209,7 +208,7 @@ class Runtime:
         another runner.
 
         Raises DefinitionError, TemplateError (an input is missing), UnknownAgent, NotFound,
-        NotSerializable, PayloadTooLarge, InvalidId.
+        NotSerializable, PayloadTooLarge, InvalidId, InvalidArgument.
         """
         self.check_open()
         timeout_ms = arguments.milliseconds(timeout, what="timeout")
@@ -217,7 +216,7 @@ class Runtime:
         arguments.text(triggered_by, what="triggered_by")
         arguments.text(parent_id, what="parent_id")
         revision = await self._revision(workflow)
-        plain = decode(encode(dict(context or {}), what="the context"))
+        plain = plain_values({} if context is None else context, "the context")
         missing = () if detach else revision.plan.missing
         if EXTRA in missing:
             raise ConditionsNotInstalled
@@ -251,7 +250,7 @@ class Runtime:
     async def find(self, text: str) -> str:
         """The one id that begins with `text`; `@last` is the newest, `NAME@last` a workflow's newest.
 
-        Raises NotFound where none or several do.
+        Raises NotFound where none or several do, InvalidArgument for an empty text.
         """
         self.check_open()
         if text.endswith("@last"):
@@ -259,7 +258,7 @@ class Runtime:
             if not newest:
                 raise NotFound("execution", text, hint="there is none yet")
             return newest[0].id
-        found = await self.store.find(text)
+        found = await self.store.find(arguments.beginning(text))
         if text in found or len(found) == 1:
             return text if text in found else found[0]
         hint = f"{len(found)} ids begin so: {', '.join(found[:5])}" if found else "see `perdure list`"

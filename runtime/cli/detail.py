@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from perdure.runtime.cli.look import LIST_LIMIT, Limit
-from perdure.runtime.cli.options import Reading
+from perdure.runtime.cli.look import LIST_LIMIT
+from perdure.runtime.cli.options import Limit, Reading
 from perdure.runtime.cli.render import ago, since, size, value
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
-from perdure.runtime.cli.options import Reading, UsageError, read_period
+from perdure.runtime.cli.options import Limit, Reading, UsageError, read_period
 from perdure.runtime.cli.render import ago, duration, progress
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
@@ -23,7 +23,6 @@ LIST_LIMIT: Final = 20  # what fits on a screen
 HISTORY_LIMIT: Final = 1_000  # more is a query for the database, not a table
 PAGE: Final = 200  # records asked for at once
 
-Limit = Annotated[int, Parameter(name=["--limit", "-n"], negative="")]
 Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="")]
 
 

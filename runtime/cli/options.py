@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from cyclopts import Parameter
 
+from perdure.runtime.arguments import at_least_one, milliseconds
 from perdure.runtime.near import quoted
 from perdure.store.errors import PerdureError
 
@@ -23,7 +24,20 @@ _PERIOD: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)\s*$")
 _UNITS: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 
 Flag = Annotated[bool, Parameter(negative="")]
-Seconds = Annotated[float | None, Parameter(negative="")]
+
+
+def check_seconds(_type: Any, value: float | None) -> None:
+    """Refuse a time that cannot be waited for. Raises InvalidArgument."""
+    milliseconds(value, what="the time")
+
+
+def check_count(_type: Any, value: int) -> None:
+    """Refuse to show nothing. Raises InvalidArgument."""
+    at_least_one(value, what="the number")
+
+
+Seconds = Annotated[float | None, Parameter(negative="", validator=check_seconds)]
+Limit = Annotated[int, Parameter(name=["--limit", "-n"], negative="", validator=check_count)]
 
 
 class UsageError(PerdureError):

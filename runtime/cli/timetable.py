@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from cyclopts import Parameter
 
 from perdure.runtime.cli.exit_codes import Exit
-from perdure.runtime.cli.options import Reading
+from perdure.runtime.cli.options import Limit, Reading, check_count
 from perdure.runtime.cli.render import ago, value
 from perdure.runtime.cli.schedule import clock_of
 from perdure.runtime.cli.session import Session, open_session, run_async
@@ -31,8 +31,7 @@ COLOURS: Final = {
     "refused": "red",
 }
 
-Count = Annotated[int, Parameter(name=["--count", "-n"], negative="")]
-Limit = Annotated[int, Parameter(name=["--limit", "-n"], negative="")]
+Count = Annotated[int, Parameter(name=["--count", "-n"], negative="", validator=check_count)]
 
 
 def list_(*, workflow: str | None = None, options: Reading = DEFAULTS) -> int:

@@ -893,6 +893,44 @@ def test_what_does_not_exist_is_not_found() -> None:
     virtually(scenario)
 
 
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_id_is_refused_and_never_stands_for_the_only_execution(text: str) -> None:
+    """A variable that is not set must not cancel what happens to be there."""
+
+    async def scenario(runtime: Runtime) -> None:
+        await (await runtime.start(order(), {"item": "lamp"})).result()
+        with pytest.raises(InvalidArgument, match="ID is empty"):
+            await runtime.find(text)
+
+    virtually(scenario)
+
+
+def test_a_pause_in_a_mode_nobody_knows_names_those_there_are() -> None:
+    """Instead of a bare ValueError."""
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(order(), {"item": "lamp"})
+        with pytest.raises(InvalidArgument, match="'hard': it is one of drain, interrupt"):
+            await execution.pause(mode="hard")
+        assert (await execution.result()).status is Status.COMPLETED
+
+    virtually(scenario)
+
+
+def test_inputs_that_are_no_mapping_are_refused_in_words() -> None:
+    """Of a start, a resume and a patch."""
+
+    async def scenario(runtime: Runtime) -> None:
+        for wrong in ([1], "lamp", 3):
+            with pytest.raises(InvalidArgument, match="give a mapping of names to values"):
+                await runtime.start(order(), wrong)  # type: ignore[arg-type]
+        execution = await runtime.start(order(), {"item": "lamp"})
+        with pytest.raises(InvalidArgument, match="the context patch is of type list"):
+            await execution.update_context([1])  # type: ignore[arg-type]
+
+    virtually(scenario)
+
+
 def test_a_closed_runtime_says_so() -> None:
     """Rather than hanging."""
 
