@@ -280,13 +280,12 @@ async def test_a_closed_file_can_be_copied_without_opening_a_store(path: str, bo
 
 def later(monkeypatch: pytest.MonkeyPatch, *scripts: str) -> None:
     """A release that knows more migrations."""
-    known = FIRST + [
-        Migration(number, f"{number:04}_more", sql) for number, sql in enumerate(scripts, start=2)
-    ]
+    known = OURS + [Migration(number, f"{number:04}_more", sql) for number, sql in enumerate(scripts, NEXT)]
     monkeypatch.setattr(migrate, "migrations", lambda: known)
 
 
-FIRST = migrate.migrations()[:1]
+OURS = migrate.migrations()
+NEXT = OURS[-1].version + 1
 
 
 async def reopened(path: str) -> None:
@@ -319,12 +318,12 @@ async def test_a_file_with_a_history_is_kept_before_it_is_migrated(path: str, bo
     await store.open()
     await book_of(store).start("old")
     await store.close()
-    Path(f"{path}.before-2").write_text("of an earlier try")
+    Path(f"{path}.before-{NEXT}").write_text("of an earlier try")
     later(monkeypatch, "CREATE TABLE extra (x);", "CREATE TABLE more (x);")
     await reopened(path)
     assert {"extra", "more"} <= tables(path)
-    assert Path(f"{path}.before-2").read_text() == "of an earlier try"
-    kept = f"{path}.before-2-1"
+    assert Path(f"{path}.before-{NEXT}").read_text() == "of an earlier try"
+    kept = f"{path}.before-{NEXT}-1"
     assert "extra" not in tables(kept)
     later(monkeypatch)
     assert (await facts_of(kept, book_of))["workflow_executions"]
