@@ -175,6 +175,24 @@ class Recovery:
             after_no = page[-1].no
         return False
 
+    async def has_work(self, *, within_s: float) -> bool:
+        """Whether anything is performed here, or could be now or once what is due by then is due."""
+        if not self._executions.is_idle:
+            return True
+        store = self._services.store
+        page = await store.claimable(limit=SWEEP_PAGE)
+        while page:
+            if any([not await self._missing(execution.workflow_no) for execution in page]):
+                return True
+            page = await store.claimable(limit=SWEEP_PAGE, after_no=page[-1].no)
+        soon = self._services.now_ms() + round(within_s * 1000)
+        ahead = await store.due(before=soon, limit=SWEEP_PAGE)
+        while ahead:
+            if any([not await self._missing(due.workflow_no) for due in ahead]):
+                return True
+            ahead = await store.due(before=soon, limit=SWEEP_PAGE, after=ahead[-1])
+        return False
+
     async def _missing(self, workflow_no: int) -> tuple[str, ...]:
         """What an execution needs and this process does not have; all of it when it cannot be compiled."""
         try:

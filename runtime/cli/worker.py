@@ -14,13 +14,13 @@ from cyclopts import Parameter
 from perdure.actors.membership import is_alive
 from perdure.runtime.cli.options import Common
 from perdure.runtime.cli.session import Session, open_session, run_async
-from perdure.store.states import Status
 
 if TYPE_CHECKING:
     from perdure.runtime import Runtime
 
 DEFAULTS = Common()
 LOOK_AGAIN_S: Final = 5.0  # how often a worker that may leave looks whether there is work
+SOON_S: Final = 3_600.0  # what sleeps no longer than this is worth staying for: nobody else may wake it
 DETACHED_IDLE_S: Final = 60.0  # a worker that nobody watches leaves when it has nothing to do
 
 
@@ -37,7 +37,8 @@ def worker(
 
     Args:
         agents: Where agents come from: module:registry or path/to/file.py:registry (PERDURE_AGENTS).
-        idle_exit: Leave after that many seconds without anything to do.
+        idle_exit: Leave after that many seconds without anything to do here: nothing that this process
+            can perform is unfinished, or only waits, for a signal or for longer than an hour.
     """
     session = open_session(options, agents=agents, log_level="info")
     return run_async(lambda: _serve(session, idle_exit), is_fast=True)
@@ -68,12 +69,12 @@ async def _stop_on_signal(scope: anyio.CancelScope, session: Session) -> None:
 
 
 async def _stop_when_idle(scope: anyio.CancelScope, runtime: Runtime, idle_exit: float) -> None:
-    """Cancel `scope` once nothing has been active for `idle_exit` seconds."""
+    """Cancel `scope` once there has been nothing to do here for `idle_exit` seconds."""
     never = anyio.Event()
     idle_since: float | None = None
     while True:
         now = anyio.current_time()
-        if await _is_idle(runtime):
+        if not await runtime.machine.recovery.has_work(within_s=max(SOON_S, idle_exit)):
             idle_since = now if idle_since is None else idle_since
             if now - idle_since >= idle_exit:
                 scope.cancel()
@@ -81,13 +82,6 @@ async def _stop_when_idle(scope: anyio.CancelScope, runtime: Runtime, idle_exit:
             idle_since = None
         with anyio.move_on_after(min(LOOK_AGAIN_S, idle_exit)):
             await never.wait()
-
-
-async def _is_idle(runtime: Runtime) -> bool:
-    for status in (Status.INITIATED, Status.RUNNING):
-        if await runtime.list(status=status, limit=1):
-            return False
-    return True
 
 
 async def ensure_worker(runtime: Runtime, *, session: Session) -> int | None:
