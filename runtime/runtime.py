@@ -26,6 +26,7 @@ from perdure.runtime.config import resolve
 from perdure.runtime.execution import Execution, plain_values
 from perdure.runtime.language import Workflow, check_context
 from perdure.runtime.language.conditions import EXTRA, ConditionsNotInstalled
+from perdure.runtime.looking import find
 from perdure.runtime.plans import Revision
 from perdure.runtime.schedules import Keeper, Schedules, kept
 from perdure.runtime.seams import Seams, system_seams
@@ -253,16 +254,7 @@ class Runtime:
         Raises NotFound where none or several do, InvalidArgument for an empty text.
         """
         self.check_open()
-        if text.endswith("@last"):
-            newest = await self.list(workflow=text.removesuffix("@last") or None, limit=1)
-            if not newest:
-                raise NotFound("execution", text, hint="there is none yet")
-            return newest[0].id
-        found = await self.store.find(arguments.beginning(text))
-        if text in found or len(found) == 1:
-            return text if text in found else found[0]
-        hint = f"{len(found)} ids begin so: {', '.join(found[:5])}" if found else "see `perdure list`"
-        raise NotFound("execution", text, hint=hint)
+        return await find(self.store, text)
 
     async def delete(self, execution_id: str) -> None:
         """Delete a terminal execution and its log. Raises NotFound, IllegalTransition."""

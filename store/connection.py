@@ -59,6 +59,7 @@ class Link:
             self.path,
             timeout=self._lock_wait_s,
             isolation_level=None,
+            uri=self.path.startswith("file://"),
             cached_statements=STATEMENTS_CACHED,
             factory=self._factory,
         )

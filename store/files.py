@@ -29,7 +29,7 @@ def reading(path: str, *, lock_wait_s: float = LOCK_WAIT_S) -> Iterator[sqlite3.
 
     Raises StoreError where there is no file, and sqlite3's errors as ours.
     """
-    address = uri(path, "mode=rw" if has_unfinished(path) or _is_writable(path) else "immutable=1")
+    address = address_to_read(path)
     try:
         connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=lock_wait_s)
         try:
@@ -39,6 +39,15 @@ def reading(path: str, *, lock_wait_s: float = LOCK_WAIT_S) -> Iterator[sqlite3.
             connection.close()
     except sqlite3.Error as error:
         raise translated(error, path) from error
+
+
+def address_to_read(path: str) -> str:
+    """How to open the file only to read it, with `query_only`, also on a disk that is read-only.
+
+    Where SQLite may not write it reads a log as it finds it; only without one must nothing be asked of
+    the disk. Raises StoreError where there is no file.
+    """
+    return uri(path, "mode=rw" if has_unfinished(path) or _is_writable(path) else "immutable=1")
 
 
 def uri(path: str, options: str) -> str:

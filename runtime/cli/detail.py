@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -31,10 +31,13 @@ def status(id: str, /, *, options: Reading = DEFAULTS) -> int:
     session = open_session(options)
 
     async def main() -> int:
-        async with session.runtime("client") as runtime:
-            execution = await runtime.execution(await runtime.find(id))
-            summary, query = await execution.status(), await execution.query()
-            attempts = await execution.attempts()
+        from perdure.runtime.looking import describe, find
+
+        async with session.looking() as store:
+            execution_id = await find(store, id)
+            summary, query = await store.summary(execution_id), await describe(store, execution_id)
+            attempts = await store.attempts(execution_id)
+        assert summary is not None
         if session.out.format != "table":
             session.out.json({"execution": summary, "query": query, "attempts": attempts})
             return 0
@@ -62,18 +65,36 @@ def events(
     session = open_session(options)
     printer = _print_line if session.out.format == "table" else _print_json
 
-    async def main() -> int:
+    async def look() -> int:
+        found = [event async for event in _logged(session, id, after)]
+        if session.out.format == "json":
+            session.out.records(found)
+            return 0
+        for event in found:
+            printer(session, event)
+        return 0
+
+    async def watch() -> int:
         async with session.runtime("client") as runtime:
             execution = await runtime.execution(await runtime.find(id))
-            if not follow and session.out.format == "json":
-                session.out.records([event async for event in execution.events(after=after, follow=False)])
-                return 0
-            async for event in execution.events(after=after, follow=follow):
+            async for event in execution.events(after=after, follow=True):
                 printer(session, event)
                 session.out.flush()
         return 0
 
-    return run_async(main)
+    return run_async(watch if follow else look)
+
+
+async def _logged(session: Session, id: str, after: int) -> AsyncIterator[Event]:
+    """The log after that event id, as far as it goes now."""
+    from perdure.runtime.looking import find
+
+    async with session.looking() as store:
+        execution_id = await find(store, id)
+        while page := await store.events(execution_id=execution_id, after=after):
+            for event in page:
+                yield event
+            after = page[-1].id
 
 
 def checkpoints(
@@ -92,9 +113,10 @@ def checkpoints(
     session = open_session(options)
 
     async def main() -> int:
-        async with session.runtime("client") as runtime:
-            execution = await runtime.execution(await runtime.find(id))
-            records = await execution.checkpoints(limit=limit)
+        from perdure.runtime.looking import find
+
+        async with session.looking() as store:
+            records = await store.checkpoints(await find(store, id), limit=limit)
         if session.out.format != "table":
             session.out.records(records)
             return 0

@@ -88,7 +88,7 @@ def _file(health: Health) -> Iterator[Finding]:
             topic="schema",
             text=f"the schema is version {health.schema_version}, this release has {health.schema_known}; "
             "only the file itself was examined",
-            advice="the next command that opens it brings it up to date, "
+            advice="the next command that changes something brings it up to date, "
             f"and keeps {health.path}.before-{health.schema_version + 1}",
         )
     if not health.is_private:

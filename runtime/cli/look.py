@@ -97,11 +97,13 @@ async def _page(
     """Up to `limit` executions, read a page at a time."""
     wanted = None if status is None else read_status(status)
     found: list[ExecutionSummary] = []
-    async with session.runtime("client") as runtime:
+    async with session.looking() as store:
         while len(found) < limit:
             count = min(PAGE, limit - len(found))
             after = found[-1].id if found else None
-            page = await runtime.list(status=wanted, workflow=workflow, since=start, limit=count, after=after)
+            page = await store.executions(
+                status=wanted, workflow=workflow, since=start, limit=count, after=after
+            )
             found += page
             if len(page) < count:
                 break

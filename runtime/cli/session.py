@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -22,6 +23,8 @@ from perdure.store.migrate import has_schema
 
 if TYPE_CHECKING:  # the runtime is imported when a command opens one
     from perdure.runtime import Agents, Runtime, Workflow
+    from perdure.store.protocol import Store
+    from perdure.store.questions import Questions
 
 Kind = Literal["run", "worker", "client"]
 
@@ -85,6 +88,13 @@ class Session:
             max_active_steps=self.settings.max_active_steps,
             lease_s=self.settings.lease_s,
         )
+
+    def looking(self) -> AbstractAsyncContextManager[Questions | Store]:
+        """The store of the database in force, only to be looked at. Raises NoDatabase."""
+        from perdure.runtime.looking import looking_at
+
+        self.check_database()
+        return looking_at(self.settings.db)
 
     def check_database(self) -> None:
         """Refuse to look into a file that is missing, or is not a database of ours. Raises NoDatabase."""

@@ -1,0 +1,56 @@
+"""Looking at executions from outside: nobody is registered, nothing is written, no lock is needed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from perdure.actors.state import ExecutionState
+from perdure.runtime.agents import Agents
+from perdure.runtime.language import compile_plan, definition_from_json
+from perdure.store import store_at
+from perdure.store.errors import NotFound
+from perdure.store.looking import SQLiteView
+from perdure.store.protocol import Store
+from perdure.store.questions import Questions
+
+
+@asynccontextmanager
+async def looking_at(location: str) -> AsyncIterator[Questions | Store]:
+    """The store there, to be asked only. Raises StoreError, and MigrationError for another release's file."""
+    store = store_at(location, client=True) if "://" in location else SQLiteView(location)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def find(store: Questions | Store, text: str) -> str:
+    """The one id that begins with `text`; `@last` is the newest, `NAME@last` a workflow's newest.
+
+    Raises NotFound where none or several do.
+    """
+    if text.endswith("@last"):
+        newest = await store.executions(workflow=text.removesuffix("@last") or None, limit=1)
+        if not newest:
+            raise NotFound("execution", text, hint="there is none yet")
+        return newest[0].id
+    found = await store.find(text)
+    if text in found or len(found) == 1:
+        return text if text in found else found[0]
+    hint = f"{len(found)} ids begin so: {', '.join(found[:5])}" if found else "see `perdure list`"
+    raise NotFound("execution", text, hint=hint)
+
+
+async def describe(store: Questions | Store, execution_id: str) -> dict[str, Any]:
+    """All there is to say about it as the store has it: steps, waits, context. Raises NotFound."""
+    loaded = await store.load(execution_id)
+    if loaded is None:
+        raise NotFound("execution", execution_id)
+    record = await store.workflow_by_no(loaded.execution.workflow_no)
+    assert record is not None
+    definition = definition_from_json(record.definition)
+    plan = compile_plan(definition, agents=Agents(), workflow_no=record.no, revision=record.revision)
+    return ExecutionState.fold(plan, loaded).describe()

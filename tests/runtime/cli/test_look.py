@@ -1,0 +1,91 @@
+"""Commands that only look: they need no lock, write nothing and leave no trace."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from perdure.runtime import Runtime, Workflow
+from perdure.runtime.cli import run_command
+
+COMMANDS = [
+    ["list"],
+    ["history"],
+    ["status", "lamp-1"],
+    ["status", "@last"],
+    ["events", "lamp-1"],
+    ["events", "lamp-1", "--format", "json"],
+    ["checkpoints", "lamp-1"],
+]
+
+
+def order() -> Workflow:
+    """One step that is done at once."""
+    workflow = Workflow("order")
+
+    @workflow.step
+    async def ship() -> str:
+        return "shipped"
+
+    return workflow
+
+
+async def ship() -> None:
+    """Run one execution to its end."""
+    async with Runtime("perdure.db") as runtime:
+        await (await runtime.start(order(), id="lamp-1")).result()
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
+    """A connection to a database with one completed execution and a runner that has died."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("PERDURE_DB", "PERDURE_AGENTS", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    asyncio.run(ship())
+    with closing(sqlite3.connect("perdure.db", isolation_level=None)) as connection:
+        connection.execute(
+            "INSERT INTO runners (id, pid, host, kind, lock_path, started_at, heartbeat_at, lease_ms) "
+            "VALUES ('dead', 1, 'h', 'worker', '/nowhere/dead.lock', 0, 0, 5000)"
+        )
+        yield connection
+
+
+@pytest.mark.parametrize("tokens", COMMANDS, ids=" ".join)
+def test_a_look_needs_no_lock_and_changes_nothing(
+    tokens: list[str], database: sqlite3.Connection, capsys: pytest.CaptureFixture[str]
+):
+    """Somebody holds the write lock; nobody is registered and no dead runner is buried."""
+    changes = database.execute("PRAGMA data_version").fetchone()
+    database.execute("BEGIN IMMEDIATE")
+    assert run_command([*tokens, "--db", "perdure.db"]) == 0
+    assert capsys.readouterr().out
+    database.execute("ROLLBACK")
+    assert database.execute("PRAGMA data_version").fetchone() == changes
+    assert database.execute("SELECT id FROM runners").fetchall() == [("dead",)]
+    assert not Path("perdure.db.runners").exists()
+
+
+def test_what_is_looked_for_and_not_there_is_said(
+    database: sqlite3.Connection, capsys: pytest.CaptureFixture[str]
+):
+    """With the code of things not found."""
+    assert database.in_transaction is False
+    assert run_command(["status", "nobody"]) == 3
+    assert "nobody" in capsys.readouterr().err
+
+
+def test_a_schema_of_another_release_is_told_and_left(
+    database: sqlite3.Connection, capsys: pytest.CaptureFixture[str]
+):
+    """Looking brings nothing up to date."""
+    newest = database.execute("SELECT max(version) FROM perdure_migrations").fetchone()[0]
+    database.execute("DELETE FROM perdure_migrations WHERE version = ?", (newest,))
+    assert run_command(["list"]) == 6
+    assert "looking changes nothing" in capsys.readouterr().err
+    assert database.execute("SELECT max(version) FROM perdure_migrations").fetchone()[0] != newest
