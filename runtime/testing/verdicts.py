@@ -71,9 +71,18 @@ async def _events(execution: Execution) -> list[Event]:
 
 
 async def _told(execution: Execution, what: str) -> str:
-    lines = [f"  {event.version:>3} {_line(event)}" for event in await _events(execution)]
+    lines = [f"  {event.version:>3} {_line(event)}{_failure(event)}" for event in await _events(execution)]
     return "\n".join([f"execution {execution.id}: {what}; its history:", *lines])
 
 
 def _line(event: Event) -> str:
     return event.type if event.step is None else f"{event.type} {event.step}"
+
+
+def _failure(event: Event) -> str:
+    """Which attempt an event tells the failure of, and by what; nothing for other events."""
+    error = event.data.get("error") if isinstance(event.data, Mapping) else None
+    if not isinstance(error, Mapping):
+        return ""
+    attempt = "" if event.attempt is None else f" (attempt {event.attempt})"
+    return f"{attempt}: {error.get('type')}: {error.get('message')}"

@@ -251,6 +251,18 @@ async def test_an_assertion_that_fails_tells_the_history() -> None:
 
 
 @virtual_time
+async def test_the_history_tells_which_attempt_failed_and_by_what() -> None:
+    """An assertion that fails should not send anybody to look for the error."""
+    stubs = [stub("stock", returns="lamp"), stub("bank", raises=OSError("line is down")), stub("post")]
+    async with TestRuntime(order(), stubs=stubs) as test:
+        execution = await test.start("order", {"item": "lamp"})
+        with pytest.raises(
+            AssertionError, match=r"step_failed charge \(attempt \d\): OSError: line is down\n"
+        ):
+            await test.assert_completed(execution)
+
+
+@virtual_time
 async def test_a_crash_that_never_comes_fails_the_test() -> None:
     """A test of a crash that did not crash would prove nothing."""
     with pytest.raises(AssertionError, match=r"'after:ship#2' never came(.|\n)*after:ship#1"):
