@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Final
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnknownCommandError
 
 from perdure.runtime.cli.exit_codes import Exit, code_of_error, explain
 
@@ -85,15 +85,14 @@ def invoke(tokens: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the border: recorded as text and code
-        return _report(_the_one(error), is_debugging="--debug" in tokens)
+        return _report(_the_one(error), tokens)
     return int(code or 0)
 
 
 def _help(app: App, tokens: Sequence[str]) -> str | None:
     """The help that is asked for; a group without a command asks, too."""
     is_asked = bool(HELP_FLAGS & set(tokens[: tokens.index("--") if "--" in tokens else None]))
-    name = next((words for words in (" ".join(tokens[:2]), tokens[0]) if words in COMMANDS), None)
-    group = [words for words in COMMANDS if words.startswith(f"{tokens[0]} ")]
+    name, group = _command_in(tokens), _group_in(tokens)
     if name is not None and is_asked:
         from perdure.runtime.cli.help import command_help
 
@@ -105,6 +104,16 @@ def _help(app: App, tokens: Sequence[str]) -> str | None:
     return None
 
 
+def _command_in(tokens: Sequence[str]) -> str | None:
+    """The command that is called, of one word or two."""
+    return next((words for words in (" ".join(tokens[:2]), tokens[0]) if words in COMMANDS), None)
+
+
+def _group_in(tokens: Sequence[str]) -> list[str]:
+    """The commands of the group that the first word names."""
+    return [words for words in COMMANDS if words.startswith(f"{tokens[0]} ")]
+
+
 def _the_one(error: BaseException) -> BaseException:
     """The error inside task groups' wrappings, where there is just one."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
@@ -112,14 +121,18 @@ def _the_one(error: BaseException) -> BaseException:
     return error
 
 
-def _report(error: BaseException, *, is_debugging: bool) -> int:
+def _report(error: BaseException, tokens: Sequence[str]) -> int:
     code = code_of_error(error)
     if isinstance(error, KeyboardInterrupt):
         sys.stderr.write("\nperdure: interrupted\n")
         return code
-    if is_debugging and not isinstance(error, CycloptsError):
+    if "--debug" in tokens and not isinstance(error, CycloptsError):
         traceback.print_exception(error, file=sys.stderr)
-    sys.stderr.write(explain(error) + "\n")
+    text = explain(error)
+    if isinstance(error, UnknownCommandError):
+        text = text.partition(" Available commands:")[0]  # the first few of many say little; the help has all
+    sys.stderr.write(text + "\n")
     if isinstance(error, CycloptsError):
-        sys.stderr.write("try: perdure --help\n")
+        words = _command_in(tokens) or (tokens[0] if _group_in(tokens) else "")
+        sys.stderr.write(f"try: {' '.join(['perdure', *words.split(), '--help'])}\n")
     return code

@@ -87,6 +87,26 @@ def test_a_wrong_command_line_exits_2_and_says_what_is_right(
     assert "Traceback" not in captured.err
 
 
+@pytest.mark.parametrize(
+    ("tokens", "told"),
+    [
+        (["lst"], 'perdure: Unknown command "lst". Did you mean "list"?\ntry: perdure --help\n'),
+        (["frobnicate"], 'perdure: Unknown command "frobnicate".\ntry: perdure --help\n'),
+        (["schedule", "frob"], 'perdure: Unknown command "frob".\ntry: perdure schedule --help\n'),
+        (
+            ["pause", "x", "--tiemout", "3"],
+            "perdure: Unknown option: --tiemout. Did you mean --timeout?\ntry: perdure pause --help\n",
+        ),
+    ],
+)
+def test_a_mistake_leads_to_the_nearest_name_and_the_help_that_fits(
+    tokens: list[str], told: str, capsys: pytest.CaptureFixture[str]
+):
+    """No list that is cut short, and the help of the command at hand."""
+    assert run_command(tokens) == 2
+    assert capsys.readouterr().err == told
+
+
 def test_config_prints_every_setting_and_its_source(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
