@@ -17,8 +17,12 @@ ROOT: Final = "perdure"  # every logger of ours hangs below it; others' stay as 
 class _Stderr(logging.Handler):
     """Writes to whatever stderr is at the moment: a live display puts its own in place."""
 
+    left_out: frozenset[str] = frozenset()
+
     def emit(self, record: logging.LogRecord) -> None:
         """Print one line; a line that cannot be printed is reported as logging does it."""
+        if getattr(record, "event", None) in self.left_out:
+            return
         try:
             sys.stderr.write(self.format(record) + "\n")
             sys.stderr.flush()
@@ -48,6 +52,13 @@ class _ForPrograms(logging.Formatter):
             **getattr(record, "fields", {}),
         }
         return msgspec.json.encode(line, enc_hook=repr).decode()
+
+
+def leave_out(*events: str) -> None:
+    """From now on print no line of these events: what they say is told in another way."""
+    for handler in logging.getLogger(ROOT).handlers:
+        if isinstance(handler, _Stderr):
+            handler.left_out = frozenset(events)
 
 
 def show_logs(*, level: str, format: str) -> None:

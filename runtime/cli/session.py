@@ -10,10 +10,10 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from perdure.actors.kernel.clock import SystemClock
-from perdure.runtime.cli.logs import show_logs
+from perdure.runtime.cli.logs import leave_out, show_logs
 from perdure.runtime.cli.options import Common, UsageError
 from perdure.runtime.cli.render import Format, Output
 from perdure.runtime.cli.text import clean
@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # the runtime is imported when a command opens one
     from perdure.store.questions import Questions
 
 Kind = Literal["run", "worker", "client"]
+TOLD_AS_ERRORS: Final = ("store_unavailable",)  # a client's one call ends with the same sentence
 
 
 class NoDatabase(StoreError):
@@ -77,6 +78,7 @@ class Session:
             self.check_database()
         if kind != "client":
             make_folder_importable()
+        leave_out(*(TOLD_AS_ERRORS if kind == "client" else ()))
         return Runtime(
             self.settings.db,
             workflows=tuple(workflows),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from perdure.actors.log import get_logger
-from perdure.runtime.cli.logs import show_logs
+from perdure.runtime.cli.logs import leave_out, show_logs
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +40,19 @@ def test_lines_for_people_are_harmless_and_less_important_ones_are_left_out(
     (line,) = capsys.readouterr().err.splitlines()
     assert "step_failed" in line
     assert "\x1b" not in line
+
+
+def test_an_event_that_is_told_in_another_way_is_left_out(capsys: pytest.CaptureFixture[str]):
+    """Until the next set-up; the others stay."""
+    show_logs(level="info", format="console")
+    leave_out("store_unavailable")
+    log = get_logger("perdure.test")
+    log.error("store_unavailable", error="full")
+    log.info("step_started")
+    assert capsys.readouterr().err.count("\n") == 1
+    leave_out()
+    log.error("store_unavailable", error="full")
+    assert "full" in capsys.readouterr().err
 
 
 def test_asking_twice_does_not_print_twice(capsys: pytest.CaptureFixture[str]):
