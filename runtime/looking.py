@@ -8,6 +8,7 @@ from typing import Any
 
 from perdure.actors.state import ExecutionState
 from perdure.runtime.agents import Agents
+from perdure.runtime.arguments import beginning
 from perdure.runtime.language import compile_plan, definition_from_json
 from perdure.store import store_at
 from perdure.store.errors import NotFound
@@ -30,14 +31,14 @@ async def looking_at(location: str) -> AsyncIterator[Questions | Store]:
 async def find(store: Questions | Store, text: str) -> str:
     """The one id that begins with `text`; `@last` is the newest, `NAME@last` a workflow's newest.
 
-    Raises NotFound where none or several do.
+    Raises NotFound where none or several do, InvalidArgument for an empty text.
     """
     if text.endswith("@last"):
         newest = await store.executions(workflow=text.removesuffix("@last") or None, limit=1)
         if not newest:
             raise NotFound("execution", text, hint="there is none yet")
         return newest[0].id
-    found = await store.find(text)
+    found = await store.find(beginning(text))
     if text in found or len(found) == 1:
         return text if text in found else found[0]
     hint = f"{len(found)} ids begin so: {', '.join(found[:5])}" if found else "see `perdure list`"

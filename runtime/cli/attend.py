@@ -25,6 +25,7 @@ from perdure.store.errors import IllegalTransition
 if TYPE_CHECKING:
     from perdure.runtime import Execution
     from perdure.runtime.cli.session import Session
+    from perdure.store.records import ExecutionSummary
 
 DRAIN_GRACE_S: Final = 3.0  # who pressed Ctrl-C wants the prompt back, not a long step's end
 SHOW_CURSOR: Final = "\x1b[?25h"
@@ -36,13 +37,13 @@ async def attend(
     """Show an execution until it ends, is paused by Ctrl-C or `timeout`, and say what its exit code is.
 
     `after` is the last event that need not be told again. A pause that comes from elsewhere is
-    waited through: whoever paused can resume.
+    told of and waited through: whoever paused can resume, and this process then goes on.
     """
     view = make_view(session)
     if isinstance(view, LineView):
         view.skip_to(after)
     with view.shown():
-        result, code = await _wait(execution, view=view, timeout=timeout)
+        result, code = await _wait(execution, view=view, session=session, timeout=timeout, after=after)
         await view.finish(execution)
     if result is None:
         session.note(f"paused; go on with: {session.command('resume', execution.id)}")
@@ -51,7 +52,9 @@ async def attend(
     return code_of_outcome(result)
 
 
-async def _wait(execution: Execution, *, view: View, timeout: float | None) -> tuple[Any, Exit | None]:
+async def _wait(
+    execution: Execution, *, view: View, session: Session, timeout: float | None, after: int
+) -> tuple[Any, Exit | None]:
     """The result, or None and a code when it was paused because somebody wanted to leave."""
     result: Any = None
     code: Exit | None = None
@@ -69,14 +72,30 @@ async def _wait(execution: Execution, *, view: View, timeout: float | None) -> t
             if str(await _pause(execution, by=reason)) == "paused":
                 waiting.cancel()
 
+    async def tell_of_rests() -> None:
+        async for event in execution.events(after=after, follow=True):
+            if event.type == "workflow_paused" and code is None:
+                summary = await execution.status()
+                if str(summary.state) == "paused" and code is None:
+                    go_on = session.command("resume", execution.id)
+                    view.say(f"{_rest(summary)}; still waiting here; go on with: {go_on}")
+
     async with anyio.create_task_group() as group:
         with _on_interrupt(interrupted.set):
             group.start_soon(view.follow, execution)
+            group.start_soon(tell_of_rests)
             group.start_soon(leave_when_interrupted)
             with waiting:
                 result = await execution.result(check=False)
             group.cancel_scope.cancel()
     return result, code
+
+
+def _rest(summary: ExecutionSummary) -> str:
+    """That an execution rests, by whom and why."""
+    by = f" by {summary.paused_by}" if summary.paused_by else ""
+    why = f" ({summary.pause_reason})" if summary.pause_reason else ""
+    return f"paused{by}{why}"
 
 
 async def _pause(execution: Execution, *, by: str) -> Any:

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
+from perdure.runtime.cli.diagnosis import WORKERS
+from perdure.runtime.cli.doctor import lives_on
 from perdure.runtime.cli.look import LIST_LIMIT
 from perdure.runtime.cli.options import Limit, Reading
 from perdure.runtime.cli.render import ago, since, size, value
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
 from perdure.runtime.cli.tree import OPEN_STATES, waits_for
+from perdure.store.states import TERMINAL, State
 
 if TYPE_CHECKING:
-    from perdure.store.records import Attempt, Event, ExecutionSummary
+    from perdure.store.records import Attempt, Event, ExecutionSummary, Runner
 
 DEFAULTS = Reading()
 DETAIL_CHARACTERS_MAX: Final = 80  # of an event's data on its line; the rest is in --format json
@@ -36,12 +39,14 @@ def status(id: str, /, *, options: Reading = DEFAULTS) -> int:
         async with session.looking() as store:
             execution_id = await find(store, id)
             summary, query = await store.summary(execution_id), await describe(store, execution_id)
-            attempts = await store.attempts(execution_id)
+            attempts, runners = await store.attempts(execution_id), await store.runners()
         assert summary is not None
         if session.out.format != "table":
             session.out.json({"execution": summary, "query": query, "attempts": attempts})
             return 0
-        _show_status(session, summary, query, attempts)
+        lives = lives_on(session.settings.db)
+        performer = _performer(session, summary, [runner for runner in runners if lives(runner)])
+        _show_status(session, summary, query, attempts, performer=performer)
         return 0
 
     return run_async(main)
@@ -140,13 +145,19 @@ def checkpoints(
 
 
 def _show_status(
-    session: Session, summary: ExecutionSummary, query: Mapping[str, Any], attempts: Sequence[Attempt]
+    session: Session,
+    summary: ExecutionSummary,
+    query: Mapping[str, Any],
+    attempts: Sequence[Attempt],
+    *,
+    performer: Cell | str | None,
 ) -> None:
     now, out = session.now(), session.out
     facts: list[tuple[str, Cell | str]] = [
         ("execution", summary.id),
         ("workflow", f"{summary.workflow} {summary.workflow_version or ''}".rstrip()),
         ("state", out.word(str(summary.state))),
+        *([] if performer is None else [("performed by", performer)]),
         ("version", str(summary.version)),
         ("created", ago(summary.created_at, now=now)),
         ("took", since(summary.started_at, summary.finished_at, now=now)),
@@ -171,6 +182,19 @@ def _show_status(
             for key in level
         ],
     )
+
+
+def _performer(session: Session, summary: ExecutionSummary, alive: Sequence[Runner]) -> Cell | str | None:
+    """Which living process has an execution that should go on; where there is none, what to do."""
+    if summary.state in TERMINAL or summary.state is State.PAUSED:
+        return None
+    owner = next((runner for runner in alive if runner.id == summary.runner), None)
+    if owner is not None:
+        return f"{owner.kind} {owner.pid} on {owner.host}"
+    worker = next((runner for runner in alive if runner.kind in WORKERS), None)
+    if worker is not None:
+        return f"nobody yet; {worker.kind} {worker.pid} on {worker.host} takes up what it can perform"
+    return Cell(f"nobody; go on with: {session.command('resume', summary.id)}", "yellow")
 
 
 def _age(attempt: Attempt) -> tuple[int, int]:

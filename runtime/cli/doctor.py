@@ -62,7 +62,9 @@ def check_is_file(session: Session) -> None:
 
 
 def lives_on(db: str) -> Callable[[Runner], bool]:
-    """Whether a runner of that database is alive, by its lock as this process sees it."""
+    """Whether a runner of that database is alive, by its lock as this process sees it, or its heartbeat."""
+    if "://" in db:
+        return is_alive
     folder = Path(f"{db}.runners")
     return lambda runner: is_alive(runner, folder=folder)
 

@@ -47,7 +47,7 @@ class View(Protocol):
         ...
 
     def say(self, text: str) -> None:
-        """Tell the person something beside the picture."""
+        """Tell the person something beside the picture; the latest counts."""
         ...
 
 
@@ -101,6 +101,8 @@ class TreeView:
             self._take(event)
 
     def _take(self, event: Event) -> None:
+        if event.type == "workflow_resumed":
+            self._note = ""
         if event.step is not None and event.type in STEP_ENDS:
             self._ended_ms[event.step] = int(event.at.timestamp() * 1_000)
 

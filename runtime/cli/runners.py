@@ -9,7 +9,6 @@ from typing import Final, Literal
 
 import msgspec
 
-from perdure.actors.membership import is_alive
 from perdure.runtime.cli.doctor import lives_on
 from perdure.runtime.cli.options import Reading
 from perdure.runtime.cli.render import ago
@@ -62,8 +61,7 @@ def runners(*, options: Reading = DEFAULTS) -> int:
 
 
 def _listed(session: Session, found: list[Runner], held: Mapping[int, int]) -> list[Listed]:
-    is_file = "://" not in session.settings.db
-    lives = lives_on(session.settings.db) if is_file else is_alive
+    lives = lives_on(session.settings.db)
     return [
         Listed(
             id=runner.id,

@@ -58,6 +58,7 @@ def test_looking_at_nothing_says_so_and_makes_nothing(terminal):
     terminal.run(*terminal.relay())
     terminal.run("status", "ffffffff", expect=3)
     terminal.run("status", "other@last", expect=3)
+    terminal.run("cancel", "", expect=2)
 
 
 def test_a_failed_execution_exits_10_and_retry_runs_only_what_failed(terminal):
@@ -74,8 +75,10 @@ def test_after_kill_minus_nine_resume_goes_on_without_repeating_recorded_steps(t
     terminal.be_slow(60)
     process = terminal.start(*terminal.relay("--trace-id", "feedfacefeedfacefeedfacefeedface"))
     terminal.wait_until(lambda: "begin second" in terminal.ledger)
+    assert f"run {process.pid} on " in terminal.run("status", "@last")
     process.kill()
     process.wait()
+    assert re.search(r"performed by +nobody; go on with: perdure resume \S+", terminal.run("status", "@last"))
     terminal.be_slow(0.01)
     result = json.loads(terminal.run("resume", "@last", "--format", "json"))
     assert result["outputs"]["third"] == "third second"
@@ -146,6 +149,7 @@ def test_a_second_terminal_pauses_resumes_signals_and_cancels_the_running_proces
     terminal.run("cancel", "@last", "--reason", "enough")
     _, err = process.communicate(timeout=terminal.patience_s)
     assert process.returncode == 11, err
+    assert re.search(r"paused by ada; still waiting here; go on with: perdure resume \S+", err)
     terminal.run("pause", "@last", expect=5)
 
 

@@ -7,6 +7,7 @@ import json
 import signal
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -43,6 +44,7 @@ class FakeExecution:
         self.paused: list[str] = []
         self.ended = anyio.Event()
         self.watched = anyio.Event()
+        self.standing = SimpleNamespace(state="executing", paused_by=None, pause_reason=None)
         if ends:
             self.ended.set()
 
@@ -59,6 +61,10 @@ class FakeExecution:
         self.watched.set()
         if follow:
             await anyio.sleep_forever()
+
+    async def status(self) -> SimpleNamespace:
+        """Where it stands, as a test says."""
+        return self.standing
 
     async def pause(self, *, mode: str, by: str) -> State:
         """Settle at once, unless busy."""
@@ -127,6 +133,30 @@ async def test_an_end_that_overtakes_ctrl_c_is_the_end(session: Session):
     async with anyio.create_task_group() as group:
         group.start_soon(_press_when_watched, execution)
         assert await attend(execution, session=session) == 0
+
+
+async def test_a_pause_from_elsewhere_is_told_once_and_waited_through(
+    session: Session, capsys: pytest.CaptureFixture[str]
+):
+    """Who paused, why, and how to go on; what was resumed long ago is no news."""
+    execution = FakeExecution(events=[_event(1, "workflow_paused")], ends=False)
+    execution.standing = SimpleNamespace(state="paused", paused_by="ada", pause_reason="stocktaking")
+    async with anyio.create_task_group() as group:
+        group.start_soon(_end_when_told, execution)
+        assert await attend(execution, session=session) == 0
+    assert execution.paused == []
+    line = "paused by ada (stocktaking); still waiting here; go on with: perdure resume e1\n"
+    assert capsys.readouterr().err.count(line) == 1
+
+    execution.standing = SimpleNamespace(state="executing", paused_by=None, pause_reason=None)
+    await attend(execution, session=session)
+    assert "still waiting" not in capsys.readouterr().err
+
+
+async def _end_when_told(execution: FakeExecution) -> None:
+    await execution.watched.wait()
+    await anyio.wait_all_tasks_blocked()
+    execution.ended.set()
 
 
 async def test_timeout_pauses_and_exits_124(session: Session):
