@@ -25,7 +25,7 @@ from perdure.actors.kernel import Backoff, faults
 from perdure.actors.outage import Outage
 from perdure.store.errors import OutcomeUnknown, PerdureError, StoreClosed, StoreUnavailable
 from perdure.store.protocol import Answer, Store
-from perdure.store.writes import Write
+from perdure.store.writes import Change, Start, Write
 
 BATCH_MAX: Final = 1_024  # writes of one transaction; bounds how long the first of them waits
 RETRY: Final = Backoff(first_s=0.1, max_s=2.0, jitter=0.0)  # one writer for each process: no crowd returns
@@ -130,7 +130,7 @@ class Writer:
         await self._commit()
 
     async def _commit(self) -> None:
-        batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
+        batch = self._take_batch()
         try:
             answers = await self._apply([write for write, _, _ in batch])
         except StoreUnavailable as error:
@@ -153,6 +153,27 @@ class Writer:
         for (_, future, _), answer in zip(batch, answers, strict=True):
             if not future.done():
                 future.set_result(answer)
+
+    def _take_batch(self) -> list[Queued]:
+        """What comes next, in order; of the writes with statements of the user's only the first.
+
+        Each of those may take half a second, and one that fails may have its batch begin again: everybody
+        else, a renewal of the lease above all, waits for one of them and not for a queue of them.
+        """
+        batch: list[Queued] = []
+        put_off: list[Queued] = []
+        has_statements = False
+        while self._queue and len(batch) < BATCH_MAX:
+            queued = self._queue.popleft()
+            if not _has_statements(queued[0]):
+                batch.append(queued)
+            elif has_statements:
+                put_off.append(queued)
+            else:
+                has_statements = True
+                batch.append(queued)
+        self._queue.extendleft(reversed(put_off))
+        return batch
 
     async def _apply(self, writes: list[Write]) -> list[Answer]:
         if faults.hit is not None:
@@ -189,10 +210,25 @@ class Writer:
 
 
 def _fail(writes: Iterable[Queued], error: PerdureError) -> None:
-    """Tell everybody who still waits for one of these writes."""
+    """Tell everybody who still waits for one of these writes, each by an error of their own.
+
+    Whoever raises an error adds a traceback and a context to it, which are nobody else's business.
+    """
     for _, future, _ in writes:
         if not future.done():
-            future.set_exception(error)
+            future.set_exception(_copy(error))
+
+
+def _copy(error: PerdureError) -> PerdureError:
+    """The same error once more, whatever its class wants to be made of."""
+    copy = type(error).__new__(type(error), *error.args)
+    vars(copy).update(vars(error))
+    copy.__cause__ = error.__cause__
+    return copy
+
+
+def _has_statements(write: Write) -> bool:
+    return isinstance(write, Change | Start) and bool(write.delta.statements)
 
 
 def _ignore(probed: asyncio.Future[Answer]) -> None:

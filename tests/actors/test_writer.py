@@ -14,7 +14,8 @@ from perdure.actors.kernel import faults
 from perdure.actors.kernel.testing import run_virtual
 from perdure.actors.writer import BATCH_MAX, RETRY, Writer
 from perdure.store.errors import Conflict, OutcomeUnknown, StoreClosed, StoreError, StoreUnavailable
-from perdure.store.writes import Renew, Write
+from perdure.store.states import State
+from perdure.store.writes import Change, Delta, Renew, Statement, Write
 
 
 class Disk:
@@ -29,7 +30,7 @@ class Disk:
 
     async def commit(self, writes: Sequence[Write]) -> list[Any]:
         """Keep the batch."""
-        numbers = [write.runner_no for write in writes if isinstance(write, Renew)]
+        numbers = [write.execution_no if isinstance(write, Change) else write.runner_no for write in writes]
         self.batches.append(numbers)
         await self.gate.wait()
         if self.error is not None:
@@ -56,6 +57,20 @@ async def writing() -> AsyncIterator[tuple[Writer, Disk]]:
 def write(writer: Writer, no: int) -> asyncio.Task[Any]:
     """Somebody who writes."""
     return asyncio.create_task(writer.write(Renew(runner_no=no, at=0)))
+
+
+def with_statement(no: int) -> Change:
+    """The change of that execution, with a statement of the user's."""
+    return Change(
+        execution_no=no,
+        execution_id=f"e{no}",
+        epoch=1,
+        version=1,
+        before=State.EXECUTING,
+        state=State.EXECUTING,
+        at=0,
+        delta=Delta(statements=(Statement("DELETE FROM stock"),)),
+    )
 
 
 async def begun(disk: Disk, batches: int = 1) -> None:
@@ -123,6 +138,33 @@ async def test_the_write_of_a_cancelled_caller_still_happens():
         assert impatient.cancelled()
 
 
+async def test_of_writes_with_statements_each_batch_has_one_and_nobody_else_waits_for_the_others():
+    """Each may keep the database busy for half a second; a renewal must not wait for a queue of them."""
+    async with writing() as (writer, disk):
+        first = write(writer, 0)
+        await begun(disk)
+        heavy = [asyncio.create_task(writer.write(with_statement(no))) for no in (101, 102, 103)]
+        await asyncio.sleep(0)
+        renewal = write(writer, 1)
+        await asyncio.sleep(0)
+        disk.gate.set()
+        assert await asyncio.gather(first, *heavy, renewal) == [0, 101, 102, 103, 1]
+        assert disk.batches == [[0], [101, 1], [102], [103]]
+
+
+async def test_everybody_has_an_error_of_their_own():
+    """Whoever raises one adds to its traceback."""
+    async with writing() as (writer, disk):
+        cause = OSError(5, "broken")
+        disk.error = StoreError("full")
+        disk.error.__cause__ = cause
+        disk.gate.set()
+        answers = await asyncio.gather(*(write(writer, no) for no in range(3)), return_exceptions=True)
+        assert len({id(answer) for answer in answers}) == 3
+        assert {(type(answer), str(answer)) for answer in answers} == {(StoreError, "full")}
+        assert all(isinstance(answer, StoreError) and answer.__cause__ is cause for answer in answers)
+
+
 @pytest.mark.parametrize("error", [StoreError("full"), OutcomeUnknown("who knows")])
 async def test_a_failed_transaction_is_told_to_everybody_in_it_and_to_nobody_else(error: StoreError):
     """The next batch has its own fate."""
@@ -131,7 +173,7 @@ async def test_a_failed_transaction_is_told_to_everybody_in_it_and_to_nobody_els
         callers = [write(writer, no) for no in range(2)]
         disk.gate.set()
         answers = await asyncio.gather(*callers, return_exceptions=True)
-        assert answers == [error, error]
+        assert [(type(answer), str(answer)) for answer in answers] == [(type(error), str(error))] * 2
         disk.error = None
         assert await write(writer, 9) == 9
 
