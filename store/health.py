@@ -17,7 +17,8 @@ import msgspec
 from perdure.store import migrate, rows
 from perdure.store.codec import decode
 from perdure.store.errors import StoreCorrupt, StoreError
-from perdure.store.files import reading, size_of
+from perdure.store.files import LOCK_WAIT_S, reading, size_of
+from perdure.store.locks import writer_of
 from perdure.store.records import PAGE_MAX, Record, Runner
 from perdure.store.rows import CLAIMABLE, moment
 from perdure.store.states import TERMINAL
@@ -60,6 +61,7 @@ class Work(Record, frozen=True, kw_only=True):
 
     executions: int
     unfinished: int
+    unattended: int  # of those: neither owned nor paused
     owned: tuple[Resting, ...]
     unclaimed: tuple[Resting, ...]
     overdue: tuple[Resting, ...]
@@ -85,10 +87,12 @@ class Health(Record, frozen=True, kw_only=True):
     damage: tuple[str, ...]
     runners: tuple[Runner, ...]
     work: Work | None
+    is_locked: bool = False  # for as long as a write would wait
+    locked_by: int | None = None  # the process, where it can be seen
 
 
-def examine(path: str, bounds: Bounds) -> Health:
-    """Look at everything there is to see. Raises StoreLocked, MigrationError, StoreError."""
+def examine(path: str, bounds: Bounds, *, lock_wait_s: float = LOCK_WAIT_S) -> Health:
+    """Look at everything there is to see, the write lock too. Raises MigrationError, StoreError."""
     found = Path(path).stat() if Path(path).is_file() else None
     health = Health(
         path=path,
@@ -106,7 +110,7 @@ def examine(path: str, bounds: Bounds) -> Health:
         work=None,
     )
     try:
-        with reading(path) as connection:
+        with reading(path, lock_wait_s=lock_wait_s) as connection:
             return _examined(connection, health, bounds)
     except StoreCorrupt as error:
         return msgspec.structs.replace(health, damage=(str(error),))
@@ -142,11 +146,28 @@ def _examined(connection: sqlite3.Connection, health: Health, bounds: Bounds) ->
     )
     damage = verify(connection, None) if is_current else _broken(connection)
     health = msgspec.structs.replace(health, damage=tuple(damage))
+    health = _tried_lock(connection, health)
     if damage or not is_current:
         return health
     connection.execute("BEGIN")  # one moment for all questions
     runners = tuple(map(rows.runner, connection.execute(rows.RUNNER)))
     return msgspec.structs.replace(health, runners=runners, work=_work(connection, bounds))
+
+
+def _tried_lock(connection: sqlite3.Connection, health: Health) -> Health:
+    """Whether a write could begin, which is then left; a file that may only be read has no writers."""
+    connection.execute("PRAGMA query_only = OFF")  # or SQLite would not even try
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            return health
+        return msgspec.structs.replace(health, is_locked=True, locked_by=writer_of(health.path))
+    else:
+        connection.execute("ROLLBACK")
+        return health
+    finally:
+        connection.execute("PRAGMA query_only = ON")
 
 
 def _broken(connection: sqlite3.Connection) -> list[str]:
@@ -197,12 +218,15 @@ def _work(connection: sqlite3.Connection, bounds: Bounds) -> Work:
         query = f"{RESTING.format(since=since)} {where} ORDER BY e.no LIMIT ?"
         return tuple(map(_resting, connection.execute(query, (before, PAGE_MAX))))
 
-    [executions, unfinished] = connection.execute(
-        f"SELECT count(*), coalesce(sum(state NOT IN ({ENDED})), 0) FROM workflow_executions"
+    [executions, unfinished, unattended] = connection.execute(
+        f"SELECT count(*), coalesce(sum(state NOT IN ({ENDED})), 0), "
+        f"coalesce(sum(state NOT IN ({ENDED}) AND state <> 'paused' AND runner_no IS NULL), 0) "
+        "FROM workflow_executions"
     ).fetchone()
     return Work(
         executions=executions,
         unfinished=unfinished,
+        unattended=unattended,
         owned=resting(OWNED, "e.updated_at"),
         unclaimed=resting(UNCLAIMED, "e.updated_at", bounds.unclaimed),
         overdue=resting(OVERDUE, "t.due_at", bounds.overdue),

@@ -51,7 +51,7 @@ def bounds(now_ms: int) -> Bounds:
 
 def diagnose(health: Health, circumstances: Circumstances) -> list[Finding]:
     """Everything to be said, the worst first."""
-    found = [*_file(health)]
+    found = [*_lock(health), *_file(health)]
     if health.work is not None:
         alive = [runner for runner in health.runners if circumstances.is_alive(runner)]
         found += _owners(health, alive)
@@ -63,6 +63,17 @@ def diagnose(health: Health, circumstances: Circumstances) -> list[Finding]:
         for text in circumstances.library_advice
     ]
     return sorted(found, key=lambda finding: finding.severity != "attention")
+
+
+def _lock(health: Health) -> Iterator[Finding]:
+    """Somebody keeps all others from writing."""
+    if health.is_locked:
+        who = "a process" if health.locked_by is None else f"process {health.locked_by}"
+        yield _attention(
+            "lock",
+            f"{who} holds the write lock for longer than a write would wait: nothing can go on meanwhile",
+            "wait for it, or end it if it hangs: what it began is undone",
+        )
 
 
 def _file(health: Health) -> Iterator[Finding]:
@@ -150,6 +161,13 @@ def _waiting(work: Work, alive: Sequence[Runner], circumstances: Circumstances) 
                 f"`perdure worker{_agents_of(mine)}`, or `perdure resume ID`",
                 mine,
             )
+    told = len(work.unclaimed) + len(work.overdue)
+    if worker is None and work.unattended > told:
+        yield _attention(
+            "idle",
+            f"{work.unattended - told} more unfinished, and no process is there that would go on with them",
+            "`perdure worker`, or start your program again",
+        )
     if work.overdue:
         first = min(each.since for each in work.overdue)
         yield _attention(

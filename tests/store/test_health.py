@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -191,3 +194,17 @@ async def test_schedules_that_start_nothing_are_told_with_the_reason(book, path:
         ("recovered", False, None, True),
         ("refused", False, reason, True),
     ]
+
+
+async def test_a_write_lock_that_is_held_is_seen_and_who_holds_it(book, path: str):
+    """What there is to read is told all the same."""
+    await book.start("waiting", state=State.AWAITING_COMPLETION)
+    assert not examine(path, ALWAYS).is_locked
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        found = examine(path, ALWAYS, lock_wait_s=0.01)
+    assert found.is_locked
+    assert found.locked_by == (os.getpid() if sys.platform == "linux" else None)
+    assert found.work is not None
+    assert found.work.unattended == 1
+    assert not examine(path, ALWAYS).is_locked

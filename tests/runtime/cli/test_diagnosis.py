@@ -68,7 +68,7 @@ def findings(
         "names": 1,
         "is_private": True,
         "damage": (),
-        "work": Work(executions=9, unfinished=9, **(none | (work or {}))),
+        "work": Work(**({"executions": 9, "unfinished": 9, "unattended": 0} | none | (work or {}))),
     }
     return diagnose(
         Health(runners=runners, **(usual | fields)),
@@ -172,6 +172,25 @@ def test_a_full_page_says_that_there_may_be_more():
     """A number that is no longer exact does not look exact."""
     [found] = findings(work={"paused": tuple(resting(str(number)) for number in range(1000))})
     assert found.text.startswith("1,000 or more executions are paused")
+
+
+def test_what_sleeps_or_was_left_a_moment_ago_is_told_where_nobody_would_wake_it():
+    """What another finding tells of is not counted twice."""
+    [found, idle] = sorted(
+        findings(work={"unattended": 3, "unclaimed": (resting(),)}), key=lambda finding: finding.text
+    )
+    assert found.text.startswith("1 execution")
+    assert (idle.topic, idle.text.split()[0]) == ("idle", "2")
+    assert findings(work={"unattended": 3}, runners=(runner(),)) == []
+
+
+def test_whoever_holds_the_write_lock_is_named():
+    """Also where it cannot be seen who it is."""
+    [found] = findings(is_locked=True, locked_by=4711)
+    assert (found.severity, found.topic) == ("attention", "lock")
+    assert "process 4711" in found.text
+    [found] = findings(is_locked=True)
+    assert "a process" in found.text
 
 
 def test_what_has_just_begun_to_rest_is_no_matter():
