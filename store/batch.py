@@ -149,6 +149,8 @@ def _commit(link: Link, connection: sqlite3.Connection) -> None:
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_INTERNAL) & 0xFF
+        if code in UNSURE:
+            link.doubt_log()
         is_undone = code == sqlite3.SQLITE_FULL or (connection.in_transaction and code not in UNSURE)
         _undo(link, connection)
         if is_undone and code == sqlite3.SQLITE_CONSTRAINT:

@@ -44,6 +44,7 @@ class Link:
         self._pragmas = pragmas
         self._lock_wait_s = lock_wait_s
         self._connection: sqlite3.Connection | None = None
+        self._is_log_doubtful = False
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -51,7 +52,26 @@ class Link:
         if self._connection is None:
             self.open()
         assert self._connection is not None
+        if self._is_log_doubtful:
+            self._begin_log_anew(self._connection)
         return self._connection
+
+    def doubt_log(self) -> None:
+        """A sync has failed: what it should have covered may be in memory only, though it can be read.
+
+        A later sync that succeeds says nothing of it, and a commit is only as durable as those before it
+        in the log. So nothing is answered until all of it has been copied, synced, and a new log begun.
+        """
+        self._is_log_doubtful = True
+
+    def _begin_log_anew(self, connection: sqlite3.Connection) -> None:
+        """Raises sqlite3.Error while that cannot be done."""
+        is_busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if is_busy:
+            raise sqlite3.OperationalError(
+                "a reader still needs the log whose sync failed: it is tried again"
+            )
+        self._is_log_doubtful = False
 
     def open(self) -> Link:
         """Connect and set up. Raises sqlite3.Error and leaves nothing open."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from pathlib import Path
 
 import aiosqlite
 import pytest
@@ -162,3 +163,24 @@ def test_a_link_that_cannot_be_set_up_leaves_nothing_open(tmp_path):
     with pytest.raises(sqlite3.OperationalError):
         link.open()
     assert link._connection is None
+
+
+def test_a_log_whose_sync_failed_is_begun_anew_before_anything_is_answered(path: str):
+    """All of it is copied and synced; while a reader still needs it, the connection is not to be had."""
+    link = Link(path, pragmas=("PRAGMA journal_mode = WAL",), lock_wait_s=0)
+    link.connection.execute("CREATE TABLE t (x)")
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM t").fetchall()
+    link.connection.execute("INSERT INTO t VALUES (1)")
+    link.doubt_log()
+    link.drop()
+    with pytest.raises(sqlite3.OperationalError, match="whose sync failed"):
+        _ = link.connection
+    reader.execute("COMMIT")
+    log = Path(f"{path}-wal")
+    assert log.stat().st_size > 0
+    assert link.connection.execute("SELECT x FROM t").fetchall() == [(1,)]
+    assert log.stat().st_size == 0
+    reader.close()
+    link.close()
