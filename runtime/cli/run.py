@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from perdure.runtime.cli.options import Flag, Performing, Seconds, UsageError, read_inputs
 from perdure.runtime.cli.session import Session, open_session, run_async
+from perdure.runtime.near import quoted
 
 if TYPE_CHECKING:
     from perdure.runtime import Agents, Workflow
@@ -73,6 +74,7 @@ async def _run(
 
     async with session.runtime("run", agents=agents, workflows=[workflow], must_exist=False) as runtime:
         execution = await runtime.start(workflow, **start)
+        _warn(session, workflow, start["context"], runtime.agents)
         session.note(f"{workflow.name} {execution.id}")
         return await attend(execution, session=session, timeout=timeout)
 
@@ -82,6 +84,7 @@ async def _detach(session: Session, workflow: Workflow, agents: Agents | None, s
 
     async with session.runtime("client", agents=agents, workflows=[workflow], must_exist=False) as runtime:
         execution = await runtime.start(workflow, **start, detach=True)
+        _warn(session, workflow, start["context"], runtime.agents)
         pid = await ensure_worker(runtime, session=session)
     session.note(
         f"{workflow.name} handed to "
@@ -92,6 +95,14 @@ async def _detach(session: Session, workflow: Workflow, agents: Agents | None, s
     else:
         session.out.json({"id": execution.id})
     return 0
+
+
+def _warn(session: Session, workflow: Workflow, context: dict[str, Any], agents: Agents) -> None:
+    """Tell of inputs that nothing reads and that look like one that a step would."""
+    from perdure.runtime.language.checking import misspelt_inputs
+
+    for name, near in misspelt_inputs(workflow.definition, context, agents):
+        session.note(f"warning: no step reads the input {quoted(name)} (did you mean {near!r}?)")
 
 
 def absolute_agents(spec: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from perdure.runtime.language.checks import template_of
 from perdure.runtime.language.definition import Definition, StepDefinition
 from perdure.runtime.language.errors import Problem, TemplateError
 from perdure.runtime.language.findings import Findings, Locate, nowhere
+from perdure.runtime.language.printing import to_json
 from perdure.runtime.language.templates import look_up
 from perdure.runtime.near import nearest
 
@@ -69,6 +71,29 @@ def check_context(
         raise InputError([*clashes, *inputs, *unknown])
     if missing:
         raise agents.unknown(*missing)
+
+
+def misspelt_inputs(
+    definition: Definition, context: Mapping[str, Any], agents: Agents
+) -> Iterator[tuple[str, str]]:
+    """Context keys that nothing reads, each with the input not given whose name is nearly the same.
+
+    Such a key is no error: a context may hold what only `StepContext.context` is asked for. A key that the
+    definition mentions anywhere, as in a condition, counts as read.
+    """
+    keys, wanted = keys_of(definition), set[str]()
+    for step in definition.steps:
+        for name in (step.agent, step.when):
+            agent = None if name is None else agents.find(name)
+            if agent is not None:
+                wanted |= {parameter.wants for parameter in _needs(step, agent).inputs}
+    mentioned = set(re.findall(r"\w+", to_json(definition)))
+    for key in context:
+        if key in wanted or key in mentioned:
+            continue
+        near = nearest(key, wanted - set(context) - set(keys))
+        if near is not None:
+            yield key, near
 
 
 def keys_of(definition: Definition) -> Keys:

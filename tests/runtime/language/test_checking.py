@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from perdure.runtime.agents import Agents
 from perdure.runtime.language import InputError, TemplateError, Workflow, check_agents, check_context
+from perdure.runtime.language.checking import misspelt_inputs
 
 REVIEW = Workflow.parse(
     """
@@ -105,3 +107,27 @@ def test_an_output_that_is_not_among_the_dependencies_is_a_problem(agents):
 def test_a_workflow_whose_agents_are_here_has_no_problems(agents):
     """Nothing to say."""
     assert check_agents(REVIEW, agents) == []
+
+
+@pytest.mark.parametrize(
+    ("extra", "found"),
+    [
+        ({"styl": "terse"}, [("styl", "style")]),
+        ({"style": "terse", "styl": "x"}, []),
+        ({"branch": "main"}, []),
+        ({}, []),
+    ],
+)
+def test_an_input_that_nearly_has_the_name_of_one_not_given_is_found(agents, extra, found):
+    """What nothing reads and looks like nothing is left in peace: a context may hold more."""
+    context = {"filePath": "a.py", "user": {"name": "Jo"}, "lines": 3} | extra
+    assert list(misspelt_inputs(REVIEW, context, agents)) == found
+
+
+def test_an_input_that_the_definition_mentions_is_not_misspelt(agents):
+    """A condition may read what no function asks for."""
+    (parse, write) = REVIEW.steps
+    definition = msgspec.structs.replace(
+        REVIEW, steps=(parse, msgspec.structs.replace(write, when="styl == 'terse'"))
+    )
+    assert list(misspelt_inputs(definition, {"styl": "terse"}, agents)) == []
