@@ -68,9 +68,7 @@ class Link:
         """Raises sqlite3.Error while that cannot be done."""
         is_busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if is_busy:
-            raise sqlite3.OperationalError(
-                "a reader still needs the log whose sync failed: it is tried again"
-            )
+            raise sqlite3.OperationalError("a reader still needs the log whose sync failed: tried again")
         self._is_log_doubtful = False
 
     def open(self) -> Link:
