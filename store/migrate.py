@@ -15,12 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 import msgspec
 
 from perdure.store.errors import MigrationError
-from perdure.store.translate import translated
+from perdure.store.files import reading
 
 TABLE: Final = """
 CREATE TABLE IF NOT EXISTS perdure_migrations (
@@ -161,13 +160,5 @@ def has_schema(path: str) -> bool:
 
     Raises StoreCorrupt when it is no database at all, StoreLocked, StoreError.
     """
-    connection: sqlite3.Connection | None = None
-    try:
-        connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None)
-        found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'perdure_migrations'").fetchone()
-    except sqlite3.Error as error:
-        raise translated(error, path) from error
-    finally:
-        if connection is not None:
-            connection.close()
-    return found is not None
+    with reading(path) as connection:
+        return _has_history(connection)

@@ -163,9 +163,10 @@ def _waiting(work: Work, alive: Sequence[Runner], circumstances: Circumstances) 
             )
     told = len(work.unclaimed) + len(work.overdue)
     if worker is None and work.unattended > told:
+        more = " more" if told else ""
         yield _attention(
             "idle",
-            f"{work.unattended - told} more unfinished, and no process is there that would go on with them",
+            f"{work.unattended - told}{more} unfinished, and no process is there that would go on with them",
             "`perdure worker`, or start your program again",
         )
     if work.overdue:

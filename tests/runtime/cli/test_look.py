@@ -12,6 +12,7 @@ import pytest
 
 from perdure.runtime import Runtime, Workflow
 from perdure.runtime.cli import run_command
+from perdure.store import files
 
 COMMANDS = [
     ["list"],
@@ -89,3 +90,16 @@ def test_a_schema_of_another_release_is_told_and_left(
     assert run_command(["list"]) == 6
     assert "looking changes nothing" in capsys.readouterr().err
     assert database.execute("SELECT max(version) FROM perdure_migrations").fetchone()[0] != newest
+
+
+@pytest.mark.parametrize("tokens", COMMANDS, ids=" ".join)
+def test_a_file_on_a_read_only_disk_can_be_looked_at(
+    tokens: list[str], database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+):
+    """SQLite would make files beside it, and fail where it cannot."""
+    database.close()
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["perdure.db"]
+    monkeypatch.setattr(files, "_is_writable", lambda _: False)
+    before = Path.cwd().stat().st_mtime_ns
+    assert run_command([*tokens, "--db", "perdure.db"]) == 0
+    assert Path.cwd().stat().st_mtime_ns == before, "something was made in the folder"
