@@ -122,7 +122,7 @@ def test_work_goes_on_from_a_backup_taken_in_the_middle_of_a_step(terminal):
             lost.unlink()
     terminal.be_slow(0.01)
     terminal.run("restore-db", "copy.db")
-    terminal.run("doctor")
+    assert "no process is there" in terminal.run("doctor", expect=1)
     result = json.loads(terminal.run("resume", "@last", "--format", "json"))
     assert result["outputs"]["third"] == "third second"
     assert terminal.ledger == ["first go", "begin second", "begin second", "end second", "third second"]
