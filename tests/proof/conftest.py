@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # for the drivers, which are pro
 _said: dict[str, str] = {}
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def own_bells() -> Iterator[None]:
     """Hang the bells in a folder of this run: ids from a seed are the same in every process."""
     with tempfile.TemporaryDirectory(prefix="pd-") as folder, pytest.MonkeyPatch.context() as patch:

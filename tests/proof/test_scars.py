@@ -245,7 +245,8 @@ def test_an_id_that_names_nothing_is_refused_at_every_door(
 
     run_virtual(main)
     run = ["run", "w.yaml", "--agents", "willing.py:agents", "--id"]
-    for command, code, words in ([*run, id_], 2, "cannot be the id"), (["status", id_], 3, "no execution"):
+    sought = (3, "no execution") if id_.strip() else (2, "ID is empty")
+    for command, code, words in ([*run, id_], 2, "cannot be the id"), (["status", id_], *sought):
         assert run_command(command) == code
         assert words in capsys.readouterr().err
     assert run_command([*run, "good"]) == 0
