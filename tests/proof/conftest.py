@@ -17,8 +17,9 @@ _said: dict[str, str] = {}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def own_bells() -> Iterator[None]:
+def own_bells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Hang the bells in a folder of this run: ids from a seed are the same in every process."""
+    tmp_path_factory.getbasetemp()  # made before, so that it stays where it is
     with tempfile.TemporaryDirectory(prefix="pd-") as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", folder)
         yield
