@@ -1,9 +1,4 @@
-"""The dynamic supervisor of all executions that are hot in this process, and the way to any other.
-
-A message to an execution finds its actor if there is one. If there is none the execution is a row:
-either another runner's, then the message goes through the durable inbox and a bell is rung, or
-nobody's, then an actor is started here, which claims it first.
-"""
+"""The dynamic supervisor of all executions that are hot in this process: starts, takes up, forgets."""
 
 from __future__ import annotations
 
@@ -16,13 +11,10 @@ from typing import Any, Final
 import msgspec
 
 from perdure.actors import planner
-from perdure.actors.elsewhere import Elsewhere
 from perdure.actors.errors import RuntimeClosed
 from perdure.actors.execution import ExecutionActor
-from perdure.actors.inbox import posted
 from perdure.actors.incidents import classify
 from perdure.actors.kernel import (
-    ActorRestarted,
     ActorStopped,
     ChildSpec,
     Down,
@@ -32,36 +24,17 @@ from perdure.actors.kernel import (
 )
 from perdure.actors.log import get_logger
 from perdure.actors.membership import Membership
-from perdure.actors.messages import (
-    COMMAND_WORDS,
-    CONTROL,
-    Answer,
-    AnyCommand,
-    LeaseDoubted,
-    Query,
-    Restore,
-    Retry,
-)
+from perdure.actors.messages import LeaseDoubted
 from perdure.actors.publishing import publish
-from perdure.actors.reading import read_back
 from perdure.actors.services import Services
 from perdure.actors.starting import NewExecution, Starting, first_write, has_started, start_write
 from perdure.actors.state import ExecutionState
 from perdure.actors.turn import Asker, Order, Turn
-from perdure.store.errors import (
-    Conflict,
-    IllegalTransition,
-    NotFound,
-    OutcomeUnknown,
-    PerdureError,
-    StoreError,
-)
+from perdure.store.errors import NotFound, OutcomeUnknown
 from perdure.store.protocol import Answer as Written
-from perdure.store.records import Runner
-from perdure.store.states import TERMINAL, State
+from perdure.store.states import State
 from perdure.store.writes import Start, Started
 
-ROUTE_TRIES: Final = 20  # an execution may park, or change hands, just as a message is on its way
 SHUTDOWN_S: Final = 10.0  # bodies have this long to unwind before their actor is cancelled
 
 log = get_logger("perdure.executions")
@@ -94,7 +67,7 @@ class _Slot:
 
 
 class Executions:
-    """Starts, finds and asks executions. `on_room` is called when one has ended or parked here."""
+    """Starts executions and keeps those that are hot; `on_room` is called when one has ended or parked."""
 
     def __init__(
         self,
@@ -119,7 +92,6 @@ class Executions:
         self._services = services
         self._supervisor = supervisor
         self._membership = membership
-        self._elsewhere = Elsewhere(services, membership, on_orphan=self.take_up)
         self._max_active = max_active
         self._on_room = on_room
         self._on_left = on_left
@@ -186,7 +158,7 @@ class Executions:
 
     async def start(self, new: NewExecution) -> bool:
         """Make a new execution durable and set it going; False when the id exists and was joined."""
-        self._check_open()
+        self.check_open()
         if new.is_detached or not self.has_room:
             return await self._enqueue(new)
         state = ExecutionState(new.plan, execution_id=new.id, trace_id=new.trace_id, context=new.context)
@@ -233,7 +205,7 @@ class Executions:
         if turn.releases:
             self._on_room()
         else:
-            self._spawn(state.id, prepared=(state, turn.orders))
+            self.spawn(state.id, prepared=(state, turn.orders))
 
     async def _enqueue(self, new: NewExecution) -> bool:
         """Make it durable, owned by nobody, for whoever has room."""
@@ -245,11 +217,28 @@ class Executions:
     def take_up(self, execution_id: str) -> None:
         """Start an actor for an execution nobody owns, unless it has one; it claims it first."""
         if not (self._is_closed or execution_id in self._slots or execution_id in self._starting):
-            self._spawn(execution_id)
+            self.spawn(execution_id)
 
-    def _spawn(
+    def find(self, execution_id: str) -> Ref[Any] | None:
+        """The actor of a hot execution."""
+        return self._supervisor.find(execution_id)
+
+    async def wait_for_start(self, execution_id: str) -> bool:
+        """Wait for what becomes of a start that is on its way to the store; False if there is none."""
+        return await self._starting.wait(execution_id)
+
+    def hand_over(self, execution_id: str, message_no: int) -> bool:
+        """Note that a message of the inbox goes into the actor's mailbox; False if it did before."""
+        handed = self._slots[execution_id].handed
+        if message_no in handed:
+            return False
+        handed.add(message_no)
+        return True
+
+    def spawn(
         self, execution_id: str, *, prepared: tuple[ExecutionState, list[Order]] | None = None
     ) -> Ref[Any]:
+        """Start the actor of an execution that has none; it claims it first, unless it is `prepared`."""
         slot = _Slot(prepared)
         self._slots[execution_id] = slot
         self._set_aside.discard(execution_id)
@@ -273,128 +262,7 @@ class Executions:
         if slot is not None and slot.is_left_to_others:
             self._on_left()
 
-    # ---- asking ------------------------------------------------------------------------------
-
-    async def ask(self, execution_id: str, command: AnyCommand) -> Answer:
-        """Send a command to wherever the execution is, and wait for what became of it.
-
-        One that was applied before is answered with where the execution stands by now, also where it
-        would be refused: who asks again has not heard the first answer. Raises StoreUnavailable while
-        the store is down, OutcomeUnknown when it goes down, and stays so, with the command on its way.
-        """
-        writer = self._services.writer
-        await writer.reach()
-        try:
-            with writer.outage.bounded(OutcomeUnknown, _unsure(execution_id, command)):
-                return await self._route(execution_id, command)
-        except (IllegalTransition, Conflict):
-            version = await self._services.store.applied(execution_id, command.id)
-            execution = None if version is None else await self._services.store.execution(execution_id)
-            if version is None or execution is None:
-                raise
-            return Answer(execution.state, version)
-
-    async def _route(self, execution_id: str, command: AnyCommand) -> Answer:
-        for _ in range(ROUTE_TRIES):
-            self._check_open()
-            ref = self._supervisor.find(execution_id)
-            if ref is None:
-                owner = await self._find_owner(execution_id, command)
-                if owner is not None:
-                    return await self._elsewhere.ask(execution_id, command, owner)
-                if self.is_hot(execution_id) or await self._starting.wait(execution_id):
-                    continue
-                ref = self._spawn(execution_id)
-            try:
-                answer = await ref.ask(command, timeout=None, control=isinstance(command, CONTROL))
-            except ActorStopped:
-                if ref.down is not None and ref.down.reason is Reason.QUARANTINED:
-                    raise StoreError(
-                        f"execution {execution_id} keeps crashing its actor: {ref.down.error!r}"
-                    ) from ref.down.error
-                continue
-            except ActorRestarted:
-                continue  # the command was applied, or was not: its id tells the next incarnation
-            assert isinstance(answer, Answer)
-            return answer
-        raise StoreError(f"execution {execution_id} changes hands too fast to {_word(command)} it: try again")
-
-    async def query(self, execution_id: str) -> dict[str, Any]:
-        """Describe the execution as it is, from its actor if it has one here, else from the store."""
-        ref = self._supervisor.find(execution_id)
-        if ref is not None:
-            try:
-                described: dict[str, Any] = await ref.ask(Query(), timeout=None)
-            except (ActorStopped, ActorRestarted):
-                pass  # it has just parked: the store knows
-            else:
-                return described
-        loaded = await self._services.store.load(execution_id)
-        if loaded is None:
-            raise NotFound("execution", execution_id)
-        plan = await self._services.plans.plan(loaded.execution.workflow_no)
-        return ExecutionState.fold(plan, loaded).describe()
-
-    async def owner_elsewhere(self, execution_id: str) -> Runner | None:
-        """The living runner in another process that has the execution, if any."""
-        if self.is_hot(execution_id):
-            return None
-        execution = await self._services.store.execution(execution_id)
-        return None if execution is None else await self._elsewhere.owner(execution)
-
-    async def ring(self, execution_id: str) -> None:
-        """The inbox of an execution has mail: hand it to its actor, starting one where there is none.
-
-        While the store is down it waits: mail is never lost, whoever carries it.
-        """
-        try:
-            loaded = await read_back(self._services, lambda store: store.load(execution_id))
-        except PerdureError as error:
-            log.warning("ring_unheard", execution_id=execution_id, error=str(error))
-            return
-        if loaded is None:
-            return
-        await self._starting.wait(execution_id)
-        ref = self._supervisor.find(execution_id)
-        if ref is None:
-            if loaded.execution.runner in (None, self._membership.id):
-                self.take_up(execution_id)
-            return
-        handed = self._slots[execution_id].handed
-        for message in loaded.inbox:
-            if message.applied_version is None and message.no not in handed:
-                handed.add(message.no)
-                ref.post(posted(message), control=True)
-
-    async def _find_owner(self, execution_id: str, command: AnyCommand) -> Runner | None:
-        """The living runner elsewhere that has the execution; None when it may be claimed here."""
-        execution = await self._services.store.execution(execution_id)
-        if execution is None:
-            raise NotFound("execution", execution_id)
-        if execution.state in TERMINAL and not isinstance(command, Retry | Restore):
-            expected = command.expected_version
-            if expected is not None and expected != execution.version:
-                raise Conflict(execution_id, expected=expected, current=execution.version)
-            raise IllegalTransition(
-                execution_id,
-                state=execution.state.value,
-                command=_word(command),
-                version=execution.version,
-                hint="it has ended",
-            )
-        return await self._elsewhere.owner(execution)
-
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raise RuntimeClosed when nothing new may begin here."""
         if self._is_closed:
             raise RuntimeClosed("the runtime is closed: start a new one on the same store to go on")
-
-
-def _word(command: AnyCommand) -> str:
-    return COMMAND_WORDS[type(command)]
-
-
-def _unsure(execution_id: str, command: AnyCommand) -> str:
-    return (
-        f"the {_word(command)} of execution {execution_id} may be applied once the store is back; "
-        f"to learn what became of it, give it again under its id {command.id}"
-    )

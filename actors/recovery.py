@@ -18,6 +18,7 @@ from perdure.actors.executions import Executions
 from perdure.actors.kernel import Alarm
 from perdure.actors.log import get_logger
 from perdure.actors.membership import Membership
+from perdure.actors.routing import Routing
 from perdure.actors.services import Services
 from perdure.actors.trial import SUSPECT_DEATHS, groups, rounds, seconds, worst
 from perdure.actors.writer import OUTAGES
@@ -41,6 +42,7 @@ class Recovery:
         self,
         services: Services,
         executions: Executions,
+        routing: Routing,
         membership: Membership,
         *,
         sweep_s: float = SWEEP_S,
@@ -49,6 +51,7 @@ class Recovery:
         self._sweep_s = sweep_s
         self._services = services
         self._executions = executions
+        self._routing = routing
         self._membership = membership
         self._wakeup: asyncio.Future[None] | None = None
         self._is_asked = True
@@ -67,7 +70,7 @@ class Recovery:
         """Hand over what waits for executions that are performed here, should its ring have gone unheard."""
         try:
             for execution_id in await self._services.store.mail(runner_no=self._membership.no):
-                await self._executions.ring(execution_id)
+                await self._routing.ring(execution_id)
         except PerdureError as error:
             log.warning("mail_not_seen", error=str(error))
 

@@ -26,6 +26,7 @@ from perdure.actors.lease import Lease
 from perdure.actors.log import get_logger
 from perdure.actors.membership import Membership
 from perdure.actors.recovery import SWEEP_S, Recovery
+from perdure.actors.routing import Routing
 from perdure.actors.services import LINGER_MS, Services
 from perdure.actors.watchdog import Watchdog
 from perdure.actors.writer import Writer
@@ -71,6 +72,7 @@ class Machine(msgspec.Struct, kw_only=True):
     membership: Membership
     plans: Plans
     executions: Executions
+    routing: Routing
     recovery: Recovery
     lease: Lease
     listen: Callable[[Callable[[], None]], None]
@@ -205,7 +207,9 @@ async def _at_work(
             on_quarantine=lambda id_, error: _mark(helpers, services, id_, error),
             on_unsure=rung.ring,
         )
-        recovery = Recovery(services, executions, membership, sweep_s=SWEEP_S * blueprint.seams.patience)
+        routing = Routing(services, executions, membership)
+        sweep_s = SWEEP_S * blueprint.seams.patience
+        recovery = Recovery(services, executions, routing, membership, sweep_s=sweep_s)
         stack.callback(helpers.cancel_scope.cancel)
         stack.callback(executions.close)
         lease = Lease(
@@ -217,7 +221,7 @@ async def _at_work(
         )
         membership.on_company = lease.note_company
         membership.on_lost = executions.doubt
-        rung.connect(helpers, executions, recovery, lease)
+        rung.connect(helpers, routing, recovery, lease)
         stack.callback(rung.disconnect)
         if isinstance(blueprint.store, Audible):
             blueprint.store.hear(on_mail=rung.mail, on_work=rung.work, on_doubt=rung.doubt)
@@ -231,6 +235,7 @@ async def _at_work(
             membership=membership,
             plans=plans,
             executions=executions,
+            routing=routing,
             recovery=recovery,
             lease=lease,
             listen=rung.listen,
@@ -241,16 +246,16 @@ class _Rung:
     """What a ring of the bell leads to; the bell hangs before there is anything to lead to."""
 
     def __init__(self) -> None:
-        self._parts: tuple[TaskGroup, Executions, Recovery, Lease] | None = None
+        self._parts: tuple[TaskGroup, Routing, Recovery, Lease] | None = None
         self._listeners: list[Callable[[], None]] = []
 
-    def connect(self, helpers: TaskGroup, executions: Executions, recovery: Recovery, lease: Lease) -> None:
-        self._parts = (helpers, executions, recovery, lease)
+    def connect(self, helpers: TaskGroup, routing: Routing, recovery: Recovery, lease: Lease) -> None:
+        self._parts = (helpers, routing, recovery, lease)
 
     def ring(self, execution_id: str) -> None:
         if self._parts is not None:
-            helpers, executions, *_ = self._parts
-            helpers.start_soon(executions.ring, execution_id)
+            helpers, routing, *_ = self._parts
+            helpers.start_soon(routing.ring, execution_id)
 
     def disconnect(self) -> None:
         self._parts = None

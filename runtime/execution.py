@@ -80,7 +80,7 @@ class Execution:
 
     async def query(self) -> dict[str, Any]:
         """All there is to say about it now: steps, heartbeats, context. Asks its actor where it has one."""
-        return await self._runtime.machine.executions.query(self.id)
+        return await self._runtime.machine.routing.query(self.id)
 
     async def attempts(self) -> list[Attempt]:
         """Every attempt of every step."""
@@ -312,7 +312,7 @@ class Execution:
 
     async def _ask(self, command: AnyCommand) -> Answer:
         self._runtime.check_open()
-        return await self._runtime.machine.executions.ask(self.id, command)
+        return await self._runtime.machine.routing.ask(self.id, command)
 
     def _id(self, given: str | None) -> str:
         return arguments.text(given, what="command_id") or self._runtime.seams.new_id()
@@ -326,7 +326,7 @@ class Execution:
     async def _bell(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
         """A way to wait until something may have changed, wherever the execution runs."""
         runtime = self._runtime
-        owner = await runtime.machine.executions.owner_elsewhere(self.id)
+        owner = await runtime.machine.routing.owner_elsewhere(self.id)
         with runtime.bus.subscribe(self.id) as local:
             async with call(None if owner is None else owner.doorbell) as line:
                 line.say(f"watch {self.id}")

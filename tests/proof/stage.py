@@ -386,7 +386,7 @@ class Stage:
         """Have every runner look at what it has just taken up: a first `resume` is no adoption any more."""
         for process in self.processes.values():
             for id_ in self.models:
-                self._run(process.run(lambda runtime, id_=id_: runtime.machine.executions.query(id_)))
+                self._run(process.run(lambda runtime, id_=id_: runtime.machine.routing.query(id_)))
 
     def _bodies_of(self, process: RuntimeProcess) -> list[tuple[str, int]]:
         return [key for key, body in self.bodies.items() if body.process is process.process]

@@ -327,7 +327,7 @@ def test_mail_that_is_rung_for_in_an_outage_arrives_after_it(tmp_path: Path):
         await stage.disk.commit([post])
         stage.disk.fault = GONE
         async with anyio.create_task_group() as group:
-            group.start_soon(stage.runtime.machine.executions.ring, "e")
+            group.start_soon(stage.runtime.machine.routing.ring, "e")
             await anyio.sleep(5)
             stage.disk.fault = None
         await anyio.sleep(10)

@@ -184,7 +184,7 @@ def test_a_message_from_another_process_that_crashes_the_actor_is_refused_in_its
                 for name in ("poison", "fine")
             ]
             numbers = [await machine.services.writer.write(post) for post in posts]
-            await machine.executions.ring(execution.id)
+            await machine.routing.ring(execution.id)
             assert (await execution.result()).outputs == {"first": 1, "second": 2}
             [poison, fine] = [await runtime.store.message(number) for number in numbers]
             assert poison is not None
