@@ -6,10 +6,9 @@ nothing. A command that finds its wish fulfilled already is answered with where 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from perdure.actors import planner, schedule, waiting
-from perdure.actors.errors import InvalidContext
+from perdure.actors import planner, reopening, schedule, waiting
 from perdure.actors.inbox import Refused
 from perdure.actors.messages import (
     COMMAND_WORDS,
@@ -27,6 +26,7 @@ from perdure.actors.messages import (
     TakeCheckpoint,
     UpdateContext,
 )
+from perdure.actors.patching import merge
 from perdure.actors.turn import Asker, InterruptSteps, Turn, encode
 from perdure.store.codec import encode as checked
 from perdure.store.errors import (
@@ -37,8 +37,8 @@ from perdure.store.errors import (
     PayloadTooLarge,
     PerdureError,
 )
-from perdure.store.records import PAYLOAD_BYTES_MAX, SIGNALS_MAX, Attempt
-from perdure.store.states import TERMINAL, State, StepState
+from perdure.store.records import SIGNALS_MAX
+from perdure.store.states import TERMINAL, State
 
 _ACTIVE: Final = frozenset(
     {State.IDLE, State.SCHEDULING, State.EXECUTING, State.AWAITING_COMPLETION, State.PAUSING}
@@ -108,51 +108,13 @@ def adopt(turn: Turn, command: Resume, asker: Asker) -> None:
     """Resume an active execution with nobody at work on it: it goes on already, or waits on."""
     problem = _stale(turn, command) or _unfit(command)
     if problem is None and command.data:
-        problem = _merge(turn, command.data, by=command.by)
+        problem = merge(turn, command.data, by=command.by)
     if problem is not None:
         turn.respond(asker, problem)
         return
     turn.note("workflow_resumed", by=command.by, command_id=command.id)
     turn.count_resume()
     planner.proceed(turn)
-    turn.respond_here(asker)
-
-
-def restore(turn: Turn, command: AnyCommand, point: RestorePoint, asker: Asker) -> None:
-    """Go back to a checkpoint: what settled later is reopened, the context is as it was then."""
-    state = turn.state
-    replacement = {"replace": point.context}
-    size = len(encode(replacement))
-    if size > PAYLOAD_BYTES_MAX:
-        turn.respond(
-            asker, PayloadTooLarge("the context at the checkpoint", size=size, limit=PAYLOAD_BYTES_MAX)
-        )
-        return
-    outcomes = {outcome.step_no: outcome for outcome in point.outcomes}
-    turn.become(State.RESTORING_CHECKPOINT)
-    for step_no, run in enumerate(state.steps):
-        then = outcomes.get(step_no)
-        if then is None:
-            if run.is_stored:
-                _reopen(turn, step_no, new_lineage=True)
-        elif run.generation != then.generation or run.state is not then.state:
-            _reopen(turn, step_no, new_lineage=True, outcome=then)
-    turn.give_back(point.signals)
-    state.reindex()
-    if state.context != point.context:
-        turn.set_context(point.context, encode(point.context))
-        turn.note("context_updated", data=replacement)
-    if turn.before in TERMINAL:
-        turn.set_remaining(state.timeout_ms)
-    turn.set_error(None)
-    turn.note(
-        "checkpoint_restored",
-        by=command.by,
-        command_id=command.id,
-        data={"label": point.label, "version": point.version},
-    )
-    turn.set_pause(PauseMode.DRAIN.value, by=command.by, reason=f"restored to {point.label or point.version}")
-    turn.become(State.PAUSED)
     turn.respond_here(asker)
 
 
@@ -193,13 +155,13 @@ def _take(turn: Turn, command: AnyCommand, asker: Asker, waiters: list[Asker]) -
         case Signal():
             return _signal(turn, command)
         case UpdateContext():
-            return _merge(turn, command.patch, by=command.by, command_id=command.id)
+            return merge(turn, command.patch, by=command.by, command_id=command.id)
         case TakeCheckpoint():
             turn.checkpoint(
                 label=command.label, by=command.by, is_automatic=command.automatic, command_id=command.id
             )
         case Retry():
-            _retry(turn, command)
+            return reopening.retry(turn, command)
         case _:
             raise AssertionError(command)
     return None
@@ -248,7 +210,7 @@ def _resume(turn: Turn, command: Resume) -> PerdureError | None:
     """Call a pending pause off, or set a resting execution going again."""
     state = turn.state
     if command.data:
-        problem = _merge(turn, command.data, by=command.by)
+        problem = merge(turn, command.data, by=command.by)
         if problem is not None:
             return problem
     was_paused = state.state is State.PAUSED
@@ -265,37 +227,6 @@ def _resume(turn: Turn, command: Resume) -> PerdureError | None:
     return None
 
 
-def _retry(turn: Turn, command: Retry) -> None:
-    """Reopen what failed, was cancelled or skipped, with the same idempotency keys."""
-    state = turn.state
-    turn.note("workflow_retried", by=command.by, command_id=command.id)
-    turn.set_error(None)
-    for step_no, run in enumerate(state.steps):
-        if run.state in (StepState.FAILED, StepState.CANCELLED, StepState.SKIPPED):
-            if state.plan.steps[step_no].is_optional and run.state is StepState.FAILED:
-                continue
-            _reopen(turn, step_no, new_lineage=False)
-    state.reindex()
-    turn.become(State.SCHEDULING)
-    if state.timeout_ms is not None:
-        turn.set_deadline(turn.now + state.timeout_ms)
-    schedule.enter_first(turn)
-
-
-def _reopen(turn: Turn, step_no: int, *, new_lineage: bool, outcome: Attempt | None = None) -> None:
-    """Take a step to a new generation: back to pending, or to an outcome it had before."""
-    run = turn.state.steps[step_no]
-    if run.state is StepState.WAITING:
-        turn.clear_step_timer(step_no)
-    run.reopen(new_lineage=new_lineage)
-    if outcome is None:
-        turn.move_step(step_no, StepState.PENDING)
-        return
-    run.attempt = outcome.attempt
-    output = None if outcome.output is None else bytes(outcome.output)
-    turn.move_step(step_no, outcome.state, is_outcome=True, output=output, error=outcome.error)
-
-
 def _stale(turn: Turn, command: AnyCommand) -> PerdureError | None:
     """Why the command comes too late for what its sender has seen, or None."""
     wanted, current = command.expected_version, turn.state.version
@@ -310,21 +241,4 @@ def _unfit(command: AnyCommand) -> PerdureError | None:
         checked(command, what=f"the command to {COMMAND_WORDS[type(command)]} the execution")
     except (NotSerializable, PayloadTooLarge) as error:
         return error
-    return None
-
-
-def _merge(
-    turn: Turn, patch: dict[str, Any], *, by: str | None, command_id: str | None = None
-) -> PerdureError | None:
-    """Merge a patch into the context, unless it grows too large or names a step."""
-    state = turn.state
-    taken = [step.key for step in state.plan.steps if step.key in patch]
-    if taken:
-        return InvalidContext(f"the context may not have the key {taken[0]!r}: a step has that name")
-    context = state.context | patch
-    encoded = encode(context)
-    if len(encoded) > PAYLOAD_BYTES_MAX:
-        return PayloadTooLarge("the context", size=len(encoded), limit=PAYLOAD_BYTES_MAX)
-    turn.set_context(context, encoded)
-    turn.note("context_updated", by=by, command_id=command_id, data={"patch": patch})
     return None

@@ -17,7 +17,7 @@ from typing import TypeGuard
 
 from structlog.contextvars import bind_contextvars
 
-from perdure.actors import commands, planner
+from perdure.actors import commands, planner, reopening
 from perdure.actors.claiming import check_lease, claim, read_again
 from perdure.actors.crew import Crew
 from perdure.actors.inbox import Refused, posted
@@ -251,7 +251,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
             if refused is None:
                 point = await find_restore_point(self._services.store, self._id, command.checkpoint)
                 if isinstance(point, RestorePoint):
-                    commands.restore(turn, command, point, asker)
+                    reopening.restore(turn, command, point, asker)
                     return
                 refused = point
         else:

@@ -88,7 +88,17 @@ class Restore(Command, frozen=True, kw_only=True):
 
 
 class Retry(Command, frozen=True, kw_only=True):
-    """Reopen a failed or cancelled execution: what failed, was cancelled or skipped runs again."""
+    """Reopen a failed or cancelled execution: what failed, was cancelled or skipped runs again.
+
+    `step`: that one runs again, too, anew, with all that depends on it, or with `only` it alone.
+    `with_downstream`: what completed downstream of something that runs again does, too. `data` is
+    merged into the context first.
+    """
+
+    step: str | None = None
+    only: bool = False
+    with_downstream: bool = False
+    data: dict[str, Any] | None = None
 
 
 AnyCommand = Pause | Resume | Cancel | Signal | UpdateContext | TakeCheckpoint | Restore | Retry

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from perdure.actors.messages import PauseMode
 from perdure.runtime.near import quoted
+from perdure.store.codec import decode, encode
 from perdure.store.errors import PerdureError
 
 MILLISECONDS_MAX: Final = 100 * 366 * 24 * 3600 * 1000  # a century; past it a deadline means nothing
@@ -77,6 +78,12 @@ def mapping(value: Any, *, what: str) -> dict[str, Any]:
     return dict(value)
 
 
+def plain_values(values: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """As JSON will give it back."""
+    plain: dict[str, Any] = decode(encode(mapping(values, what=what), what=what))
+    return plain
+
+
 def beginning(value: str) -> str:
     """The beginning of an id. Raises InvalidArgument for nothing: every id begins so."""
     if not value.strip():
@@ -97,3 +104,12 @@ def kind(value: str) -> str:
     if value not in KINDS:
         raise InvalidArgument(f"kind is {value!r}: it is one of {', '.join(KINDS)}")
     return value
+
+
+def retried(*, from_step: Any, only: bool, with_downstream: bool) -> None:
+    """What a retry is to run again. Raises InvalidArgument for what contradicts itself."""
+    text(from_step, what="from_step")
+    if only and from_step is None:
+        raise InvalidArgument("only: say which step, with from_step")
+    if only and with_downstream:
+        raise InvalidArgument("only and with_downstream exclude each other: leave one of them out")

@@ -18,18 +18,16 @@ from perdure.actors.messages import (
     Cancel,
     Pause,
     PauseMode,
-    Restore,
     Resume,
-    Retry,
     Signal,
-    TakeCheckpoint,
     UpdateContext,
 )
 from perdure.actors.reading import read_back, stored_outcome
 from perdure.runtime import arguments
+from perdure.runtime.travelling import Travelling
 from perdure.store.codec import decode, encode
 from perdure.store.errors import IllegalTransition, NotFound, StoreUnavailable
-from perdure.store.records import Attempt, Checkpoint, Error, Event, ExecutionSummary
+from perdure.store.records import Attempt, Error, Event, ExecutionSummary
 from perdure.store.states import STATUS, TERMINAL, State, Status
 from perdure.store.writes import UpdateExecution
 
@@ -51,7 +49,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     error: Error | None = None
 
 
-class Execution:
+class Execution(Travelling):
     """One execution, by its id. Cheap: it holds nothing but the id and the way to the runtime.
 
     Commands return when they are durable and applied. Each takes `by` (who asks), `command_id` (the
@@ -104,10 +102,6 @@ class Execution:
                 if not follow or execution.state in TERMINAL:
                     return
                 await wait()
-
-    async def checkpoints(self, *, limit: int = 50) -> list[Checkpoint]:
-        """Its checkpoints, newest first."""
-        return await self._runtime.store.checkpoints(self.id, limit=limit)
 
     async def can_resume(self) -> tuple[bool, str]:
         """Whether `resume` would be taken, and why not."""
@@ -178,7 +172,7 @@ class Execution:
         this handle that the end overtook, it returns that end again.
         """
         overtaken, self._overtaken = self._overtaken, None
-        patch = None if data is None else plain_values(data, "the resume data")
+        patch = None if data is None else arguments.plain_values(data, "the resume data")
         command = Resume(id=self._id(command_id), by=by, expected_version=expected_version, data=patch)
         try:
             return (await self._ask(command)).state
@@ -226,44 +220,9 @@ class Execution:
             id=self._id(command_id),
             by=by,
             expected_version=expected_version,
-            patch=plain_values(patch, "the context patch"),
+            patch=arguments.plain_values(patch, "the context patch"),
         )
         return (await self._ask(command)).version
-
-    async def checkpoint(
-        self, *, label: str | None = None, by: str | None = None, command_id: str | None = None
-    ) -> Checkpoint:
-        """Name the position the execution is at, to restore it later."""
-        answer = await self._ask(TakeCheckpoint(id=self._id(command_id), by=by, label=label))
-        for checkpoint in await self.checkpoints(limit=EVENTS_PAGE):
-            if checkpoint.version == answer.version:
-                return checkpoint
-        raise NotFound("checkpoint", answer.version)
-
-    async def restore(
-        self,
-        checkpoint: Checkpoint | str | int,
-        *,
-        by: str | None = None,
-        command_id: str | None = None,
-        expected_version: int | None = None,
-    ) -> State:
-        """Go back to a checkpoint (by label, version or `latest`) and rest there, paused.
-
-        Steps that settled later will run again, with new idempotency keys.
-        """
-        wanted = checkpoint.version if isinstance(checkpoint, Checkpoint) else checkpoint
-        command = Restore(
-            id=self._id(command_id), by=by, expected_version=expected_version, checkpoint=wanted
-        )
-        return (await self._ask(command)).state
-
-    async def retry(
-        self, *, by: str | None = None, command_id: str | None = None, expected_version: int | None = None
-    ) -> State:
-        """Reopen a failed or cancelled execution: what completed stays, the rest runs again."""
-        command = Retry(id=self._id(command_id), by=by, expected_version=expected_version)
-        return (await self._ask(command)).state
 
     # ---- the end -------------------------------------------------------------------------------
 
@@ -340,12 +299,6 @@ class Execution:
                     local.take()
 
                 yield wait
-
-
-def plain_values(values: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """As JSON will give it back."""
-    plain: dict[str, Any] = decode(encode(arguments.mapping(values, what=what), what=what))
-    return plain
 
 
 def _raise_for(outcome: Outcome) -> None:

@@ -23,7 +23,7 @@ from perdure.runtime.agents import Agents, load_agents
 from perdure.runtime.assembly import Blueprint, Machine, assemble
 from perdure.runtime.callbacks import StepCallback
 from perdure.runtime.config import resolve
-from perdure.runtime.execution import Execution, plain_values
+from perdure.runtime.execution import Execution
 from perdure.runtime.language import Workflow, check_context
 from perdure.runtime.language.conditions import EXTRA, ConditionsNotInstalled
 from perdure.runtime.looking import find
@@ -217,7 +217,7 @@ class Runtime:
         arguments.text(triggered_by, what="triggered_by")
         arguments.text(parent_id, what="parent_id")
         revision = await self._revision(workflow)
-        plain = plain_values({} if context is None else context, "the context")
+        plain = arguments.plain_values({} if context is None else context, "the context")
         missing = () if detach else revision.plan.missing
         if EXTRA in missing:
             raise ConditionsNotInstalled

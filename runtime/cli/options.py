@@ -37,6 +37,7 @@ def check_count(_type: Any, value: int) -> None:
 
 
 Seconds = Annotated[float | None, Parameter(negative="", validator=check_seconds)]
+Inputs = Annotated[tuple[str, ...], Parameter(name=["--input", "-i"], negative="")]
 Limit = Annotated[int, Parameter(name=["--limit", "-n"], negative="", validator=check_count)]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.runtime.cli.control import show_standing
 from perdure.runtime.cli.exit_codes import Exit
-from perdure.runtime.cli.options import Performing, UsageError, read_json
+from perdure.runtime.cli.options import Flag, Inputs, Performing, UsageError, read_inputs, read_json
 from perdure.runtime.cli.session import Session, open_session, run_async
 
 if TYPE_CHECKING:
@@ -50,13 +50,33 @@ def resume(
     return _perform(open_session(options), id, go_on, timeout=options.timeout)
 
 
-def retry(id: str, /, *, options: Performing = DEFAULTS) -> int:
+def retry(
+    id: str,
+    /,
+    *,
+    from_: str | None = None,
+    only: Flag = False,
+    with_downstream: Flag = False,
+    input: Inputs = (),
+    options: Performing = DEFAULTS,
+) -> int:
     """Reopen a failed or cancelled execution: what failed, was cancelled or skipped runs again.
+
+    perdure retry @last --from build -i branch=main
 
     Args:
         id: Execution: its id, a unique beginning of it, @last or NAME@last.
+        from_: Also run this step again, anew, and all that depends on it.
+        only: Of what has completed, run that step again alone.
+        with_downstream: Also run again what completed downstream of something that runs again.
+        input: One input to change first, as NAME=VALUE; repeatable.
     """
-    return _perform(open_session(options), id, lambda execution: execution.retry(), timeout=options.timeout)
+    data = read_inputs(None, input) or None
+
+    async def try_again(execution: Execution) -> Any:
+        return await execution.retry(from_step=from_, only=only, with_downstream=with_downstream, data=data)
+
+    return _perform(open_session(options), id, try_again, timeout=options.timeout)
 
 
 def _perform(

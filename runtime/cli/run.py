@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
-
-from perdure.runtime.cli.options import Flag, Performing, Seconds, UsageError, read_inputs
+from perdure.runtime.cli.options import Flag, Inputs, Performing, Seconds, UsageError, read_inputs
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.near import quoted
 
@@ -22,7 +20,7 @@ def run(
     file: str,
     /,
     *,
-    input: Annotated[tuple[str, ...], Parameter(name=["--input", "-i"], negative="")] = (),
+    input: Inputs = (),
     context: str | None = None,
     id: str | None = None,
     triggered_by: str | None = None,

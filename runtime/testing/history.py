@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -162,7 +162,7 @@ class History:
         if event.type in ENDS:
             self._end(event)
         elif event.type == "workflow_retried":
-            self._retry(event.version)
+            self._retry(event.version, event.data or {})
         elif event.type == "checkpoint_restored":
             self._restore(event.version, point=event.data["version"])
         elif event.step is not None and event.step in self.steps:
@@ -245,12 +245,25 @@ class History:
         if running:
             self._complain(event, f"step {running[0]!r} is running")
 
-    def _retry(self, version: int) -> None:
+    def _retry(self, version: int, asked: Mapping[str, Any]) -> None:
+        """What did not succeed runs again under its keys, what is to be done anew under new ones."""
         self.end = None
-        for step in self.steps.values():
-            may_stay = step.state is StepState.COMPLETED or step.is_met
-            if step.state in SETTLED_STEP and not may_stay:
-                step.reopen(version, new_lineage=False)
+        settled = [step for step in self.steps.values() if step.state in SETTLED_STEP]
+        undone = {step.key for step in settled if not (step.state is StepState.COMPLETED or step.is_met)}
+        first = asked.get("from")
+        anew: set[str] = set()
+        if first is not None:
+            anew = {first} if asked["only"] else self._downstream({first})
+        elif asked.get("with_downstream"):
+            anew = self._downstream(undone) - undone
+        for step in settled:
+            if step.key in anew or (step.key in undone and not asked.get("only")):
+                step.reopen(version, new_lineage=step.key in anew)
+
+    def _downstream(self, keys: set[str]) -> set[str]:
+        """Those steps and whatever needs one of them, directly or not."""
+        more = {step.key for step in self.steps.values() if keys.intersection(step.needs)}
+        return keys if more <= keys else self._downstream(keys | more)
 
     def _restore(self, version: int, *, point: int) -> None:
         self.end = None

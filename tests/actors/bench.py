@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from perdure.actors import commands, planner
+from perdure.actors import commands, planner, reopening
 from perdure.actors.messages import (
     AnyCommand,
     Completed,
@@ -404,7 +404,7 @@ class Bench:
             if refused is not None:
                 turn.respond(asker, refused)
             elif isinstance(command, Restore):
-                commands.restore(turn, command, self.rows.point(int(command.checkpoint)), asker)
+                reopening.restore(turn, command, self.rows.point(int(command.checkpoint)), asker)
             else:
                 commands.apply(turn, command, asker, self.waiters, is_closing=self.is_closing)
 

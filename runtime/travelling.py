@@ -1,0 +1,93 @@
+"""Going back and moving on: what the handle of an execution offers besides running."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from perdure.actors.messages import Answer, AnyCommand, Restore, Retry, TakeCheckpoint
+from perdure.runtime import arguments
+from perdure.store.errors import NotFound
+from perdure.store.records import PAGE_MAX, Checkpoint
+from perdure.store.states import State
+
+if TYPE_CHECKING:
+    from perdure.runtime.runtime import Runtime
+
+
+class Travelling(ABC):
+    """The part of a handle that goes back to checkpoints, tries again and lets others go on from there."""
+
+    id: str
+    _runtime: Runtime
+
+    @abstractmethod
+    async def _ask(self, command: AnyCommand) -> Answer:
+        """Let the command be applied, wherever the execution is."""
+
+    @abstractmethod
+    def _id(self, given: str | None) -> str:
+        """The id of a command: the caller's, or a new one."""
+
+    async def checkpoints(self, *, limit: int = 50) -> list[Checkpoint]:
+        """Its checkpoints, newest first."""
+        return await self._runtime.store.checkpoints(self.id, limit=limit)
+
+    async def checkpoint(
+        self, *, label: str | None = None, by: str | None = None, command_id: str | None = None
+    ) -> Checkpoint:
+        """Name the position the execution is at, to restore it later."""
+        answer = await self._ask(TakeCheckpoint(id=self._id(command_id), by=by, label=label))
+        for checkpoint in await self.checkpoints(limit=PAGE_MAX):
+            if checkpoint.version == answer.version:
+                return checkpoint
+        raise NotFound("checkpoint", answer.version)
+
+    async def restore(
+        self,
+        checkpoint: Checkpoint | str | int,
+        *,
+        by: str | None = None,
+        command_id: str | None = None,
+        expected_version: int | None = None,
+    ) -> State:
+        """Go back to a checkpoint (by label, version or `latest`) and rest there, paused.
+
+        Steps that settled later will run again, with new idempotency keys.
+        """
+        wanted = checkpoint.version if isinstance(checkpoint, Checkpoint) else checkpoint
+        command = Restore(
+            id=self._id(command_id), by=by, expected_version=expected_version, checkpoint=wanted
+        )
+        return (await self._ask(command)).state
+
+    async def retry(
+        self,
+        *,
+        from_step: str | None = None,
+        only: bool = False,
+        with_downstream: bool = False,
+        data: Mapping[str, Any] | None = None,
+        by: str | None = None,
+        command_id: str | None = None,
+        expected_version: int | None = None,
+    ) -> State:
+        """Reopen a failed or cancelled execution: what completed stays, the rest runs again.
+
+        `from_step` is to be done anew, with new idempotency keys, and all that depends on it; with
+        `only` that step alone, whatever later steps have made of its output before. `with_downstream`:
+        what completed downstream of something that runs again does, too. `data` is merged into the
+        context first. Raises NotFound for a step that is not there.
+        """
+        arguments.retried(from_step=from_step, only=only, with_downstream=with_downstream)
+        command = Retry(
+            id=self._id(command_id),
+            by=by,
+            expected_version=expected_version,
+            step=from_step,
+            only=only,
+            with_downstream=with_downstream,
+            data=None if data is None else arguments.plain_values(data, "the data of the retry"),
+        )
+        return (await self._ask(command)).state
