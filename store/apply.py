@@ -209,6 +209,7 @@ ROWS_OF_AN_EXECUTION: Final = (
     "workflow_messages",
     "workflow_timers",
     "workflow_signals",
+    "workflow_approvals",
     "workflow_events",
     "workflow_deletions",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from perdure.store import approvals
 from perdure.store.errors import DuplicateCommand, IllegalTransition, NotFound, PayloadTooLarge
 from perdure.store.records import PAYLOAD_BYTES_MAX
 from perdure.store.script import Script
@@ -101,16 +102,23 @@ def write(no: int, execution_id: str, version: int, at: int, delta: Delta) -> Sc
         yield from _set_timer(no, timer)
     for message in delta.messages:
         yield from _apply_message(no, version, message)
-    for signal in delta.signals:
-        yield INSERT_SIGNAL, (no, version, signal.name, text(signal.payload, "the payload of a signal"), at)
-    for move in delta.taken:
-        taken_version = None if move.step_no is None else version
-        yield MOVE_SIGNAL, (taken_version, move.step_no, no, move.version)
+    yield from _write_what_waits(no, version, at, delta)
     if delta.checkpoint is not None:
         yield INSERT_CHECKPOINT, checkpoint(no, version, at, delta.checkpoint)
     if not delta.events:
         return 0
     return (yield from _append_events(no, execution_id, version, at, delta.events))
+
+
+def _write_what_waits(no: int, version: int, at: int, delta: Delta) -> Script[None]:
+    """What came and waits for a step, and what steps wait for."""
+    for signal in delta.signals:
+        yield INSERT_SIGNAL, (no, version, signal.name, text(signal.payload, "the payload of a signal"), at)
+    for move in delta.taken:
+        taken_version = None if move.step_no is None else version
+        yield MOVE_SIGNAL, (taken_version, move.step_no, no, move.version)
+    for approval in delta.approvals:
+        yield approvals.write(no, approval)
 
 
 def inserted_attempt(no: int, version: int, attempt: AttemptWrite) -> Row:

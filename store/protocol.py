@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
+from perdure.store.asking import PendingApproval
 from perdure.store.errors import PerdureError
 from perdure.store.records import (
     Attempt,
@@ -205,6 +206,10 @@ class Store(Protocol):
 
     async def steps(self, workflow_no: int) -> list[Step]:
         """The nodes of one revision, in step order."""
+        ...
+
+    async def approvals(self) -> list[PendingApproval]:
+        """What waits for people, the longest waiting first; the first `PAGE_MAX`."""
         ...
 
     async def schedules(self, *, workflow: str | None = None) -> list[Schedule]:

@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import Any, TypeVar
 
-from perdure.store import pages, reads, schedules
+from perdure.store import approvals, pages, reads, schedules
+from perdure.store.asking import PendingApproval
 from perdure.store.records import (
     Attempt,
     Checkpoint,
@@ -175,6 +176,10 @@ class Questions(ABC):
     async def steps(self, workflow_no: int) -> list[Step]:
         """The nodes of one revision, in step order."""
         return await self._ask(pages.steps(workflow_no))
+
+    async def approvals(self) -> list[PendingApproval]:
+        """What waits for people, the longest waiting first."""
+        return await self._browse(approvals.pending())
 
     async def schedules(self, *, workflow: str | None = None) -> list[Schedule]:
         """Schedules by id, of one workflow or all."""

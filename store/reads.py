@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.store import rows
+from perdure.store import approvals, rows
 from perdure.store.codec import decode
 from perdure.store.errors import NotFound
 from perdure.store.pages import bounded
@@ -48,12 +48,14 @@ def _complete(execution: Execution) -> Script[Loaded]:
     inbox = yield rows.MESSAGE + "WHERE m.execution_no = ? AND m.answer IS NULL ORDER BY m.no", no
     kept = "WHERE s.execution_no = ? AND s.taken_version IS NULL ORDER BY s.version"
     signals = yield rows.SIGNAL + kept, no
+    asked = yield from approvals.kept(execution.no)
     return Loaded(
         execution=execution,
         attempts=tuple(map(rows.attempt, attempts)),
         timers=tuple(map(rows.timer, timers)),
         inbox=tuple(map(rows.message, inbox)),
         signals=tuple(map(rows.signal, signals)),
+        approvals=asked,
     )
 
 

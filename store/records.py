@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from perdure.store.asking import Approval
 from perdure.store.states import STATUS, TERMINAL, State, Status, StepState
 
 PAYLOAD_BYTES_MAX: Final = 1_048_576  # one context, output or message; larger goes by reference
@@ -271,6 +272,7 @@ class Loaded(Record, frozen=True, kw_only=True):
     timers: tuple[Timer, ...]
     inbox: tuple[Message, ...]
     signals: tuple[KeptSignal, ...] = ()  # those that nobody has taken, in the order of their arrival
+    approvals: tuple[Approval, ...] = ()
 
 
 class ExecutionSummary(Record, frozen=True, kw_only=True):

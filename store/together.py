@@ -52,7 +52,7 @@ def is_move(write: Write) -> TypeGuard[Start | Change]:
     if not isinstance(write, Start | Change):
         return False
     delta = write.delta
-    return not (delta.statements or delta.signals or delta.taken)
+    return not (delta.statements or delta.signals or delta.taken or delta.approvals)
 
 
 def together(writes: Sequence[Start | Change]) -> Script[list[Answer]]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from perdure.store.asking import ApprovalWrite
 from perdure.store.records import LEASE_MS
 from perdure.store.states import State, StepState
 
@@ -146,6 +147,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     statements: tuple[Statement, ...] = ()
     signals: tuple[SignalWrite, ...] = ()  # one at most, as a change receives one command
     taken: tuple[SignalMove, ...] = ()
+    approvals: tuple[ApprovalWrite, ...] = ()
 
 
 class Start(Write, frozen=True, kw_only=True):

@@ -46,6 +46,7 @@ TABLES = (
     "workflow_messages",
     "workflow_timers",
     "workflow_signals",
+    "workflow_approvals",
 )
 
 

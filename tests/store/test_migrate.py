@@ -96,7 +96,8 @@ async def test_a_schema_newer_than_this_release_is_refused(path: str):
     """The message says which, and what to do."""
     await opened(path)
     run(path, "INSERT INTO perdure_migrations (version, name, checksum) VALUES (99, '0099_future', 'x')")
-    with pytest.raises(MigrationError, match="has schema version 99, this release knows 3: upgrade perdure"):
+    newest = len(migrate.migrations())
+    with pytest.raises(MigrationError, match=f"version 99, this release knows {newest}: upgrade perdure"):
         await opened(path)
 
 
