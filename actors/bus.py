@@ -21,12 +21,13 @@ SUBSCRIBER_EVENTS_MAX: Final = 1_024  # events waiting for one subscriber; past 
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How an execution has ended."""
+    """How an execution has ended: what it gives back, and what each of its steps gave."""
 
     execution_id: str
     state: State
     outputs: dict[str, Any]
     error: Error | None
+    steps: dict[str, Any] = {}
 
 
 class Subscription:

@@ -77,6 +77,16 @@ class ExpressionError(StepError):
         self.what = what
 
 
+class OutputError(PerdureError):
+    """What a workflow is to give back cannot be put together from what its steps did."""
+
+    def __init__(self, execution_id: str, *, why: str) -> None:
+        """`why` says which value was not there."""
+        super().__init__(f"the outputs of execution {execution_id} cannot be given: {why}")
+        self.execution_id = execution_id
+        self.why = why
+
+
 class CrashBudgetExceeded(StepError):
     """A step has taken its process down again and again, the last time while nothing else ran."""
 

@@ -19,10 +19,16 @@ def evaluate(
     closure: Callable[[Values], Any], turn: Turn, step: PlannedStep, *, what: str
 ) -> tuple[Any, Error | None]:
     """What a closure of a step answers, or the typed error it fails the step with."""
+    answer, why = attempt(closure, StepValues(turn.state, step.no))
+    return answer, None if why is None else unanswered(step, what=what, why=why)
+
+
+def attempt(closure: Callable[[Values], Any], values: Values) -> tuple[Any, str | None]:
+    """What a closure answers, or why it does not."""
     try:
-        return closure(StepValues(turn.state, step.no)), None
+        return closure(values), None
     except BaseException as error:  # noqa: BLE001 - other people's code at the step boundary: it fails its step
-        return None, unanswered(step, what=what, why=_why(error))
+        return None, _why(error)
 
 
 def unanswered(step: PlannedStep, *, what: str, why: str) -> Error:

@@ -73,6 +73,7 @@ class Values(Protocol):
 
 
 Inputs = Callable[[Values], Any]
+Outputs = Callable[[Values], dict[str, Any]]
 Condition = Callable[[Values], Any]
 Perform = Callable[[StepContext, Any], Awaitable[Any]] | Callable[[StepContext, Any], Any]
 
@@ -106,7 +107,10 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """One revision, ready to run. `steps[i].no == i`; `levels` hold step numbers, lowest first."""
+    """One revision, ready to run. `steps[i].no == i`; `levels` hold step numbers, lowest first.
+
+    `outputs` is pure: what a completed execution gives back, where that is not what each step did.
+    """
 
     workflow: str
     workflow_no: int
@@ -118,6 +122,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     continue_on_error: bool = False
     timeout_ms: int | None = None
     checkpoint_interval_ms: int | None = None
+    outputs: Outputs | None = None
     missing: tuple[str, ...] = ()  # functions and agents that are not registered here
 
     @property

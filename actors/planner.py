@@ -12,7 +12,7 @@ body is cancelled, so that a crash in between comes back to the same intent; the
 
 from __future__ import annotations
 
-from perdure.actors import entering, schedule, waiting
+from perdure.actors import entering, results, schedule, waiting
 from perdure.actors.errors import CrashBudgetExceeded, ExecutionTimeout
 from perdure.actors.messages import (
     Completed,
@@ -335,6 +335,10 @@ def _aggregate(turn: Turn) -> None:
                 turn.set_error(schedule.step_failed(step.key, run.attempt, run.error))
             _end(turn, State.FAILED)
             return
+    if (error := results.problem(state)) is not None:
+        turn.set_error(error)
+        _end(turn, State.FAILED)
+        return
     _end(turn, State.COMPLETED)
 
 

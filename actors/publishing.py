@@ -6,6 +6,7 @@ import logging
 
 import msgspec
 
+from perdure.actors import results
 from perdure.actors.bus import Outcome
 from perdure.actors.kernel import faults
 from perdure.actors.log import get_logger
@@ -40,7 +41,7 @@ def publish(
 
 def outcome_of(state: ExecutionState) -> Outcome:
     """How the execution has ended, with the outputs of what completed."""
-    return Outcome(state.id, state.state, state.outputs(), state.error)
+    return Outcome(state.id, state.state, results.outputs_of(state), state.error, state.outputs())
 
 
 def _records(state: ExecutionState, turn: Turn, version: int, first_event_id: int) -> list[Event]:

@@ -40,13 +40,15 @@ EVENTS_PAGE = 1_000
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """How an execution ended.
 
-    `outputs` holds what completed, by step key; null where an optional step failed.
+    `steps` holds what completed, by step key; null where an optional step failed. `outputs` is what
+    the workflow declares to give back, once it has completed; the same as `steps` where it declares nothing.
     """
 
     id: str
     status: Status
     outputs: dict[str, Any]
     error: Error | None = None
+    steps: dict[str, Any] = {}
 
 
 class Execution(Travelling):
@@ -240,7 +242,13 @@ class Execution(Travelling):
             outcome = await self._outcome()
         if check:
             _raise_for(outcome)
-        return Result(id=self.id, status=STATUS[outcome.state], outputs=outcome.outputs, error=outcome.error)
+        return Result(
+            id=self.id,
+            status=STATUS[outcome.state],
+            outputs=outcome.outputs,
+            error=outcome.error,
+            steps=outcome.steps,
+        )
 
     async def _outcome(self) -> Outcome:
         """Wait here while it runs here; wherever else it goes, look into the store when a bell rings."""

@@ -26,6 +26,7 @@ from perdure.runtime.config import resolve
 from perdure.runtime.execution import Execution
 from perdure.runtime.language import Workflow, check_context
 from perdure.runtime.language.conditions import EXTRA, ConditionsNotInstalled
+from perdure.runtime.language.inputs import filled
 from perdure.runtime.looking import find
 from perdure.runtime.plans import Revision
 from perdure.runtime.schedules import Keeper, Schedules, kept
@@ -203,12 +204,12 @@ class Runtime:
     ) -> Execution:
         """Start an execution; when this returns it is durable.
 
-        `context` holds the inputs, JSON values. An `id` that exists already joins that execution
-        and starts nothing. `timeout` (seconds) overrides the workflow's. Where `max_active`
-        executions are hot the new one queues by `priority` (higher first). `detach` leaves it to
-        another runner.
+        `context` holds the inputs, JSON values; declared defaults are filled in. An `id` that exists
+        already joins that execution and starts nothing. `timeout` (seconds) overrides the workflow's.
+        Where `max_active` executions are hot the new one queues by `priority` (higher first). `detach`
+        leaves it to another runner.
 
-        Raises DefinitionError, TemplateError (an input is missing), UnknownAgent, NotFound,
+        Raises DefinitionError, InputError (inputs are missing or not as declared), UnknownAgent, NotFound,
         NotSerializable, PayloadTooLarge, InvalidId, InvalidArgument.
         """
         self.check_open()
@@ -218,6 +219,7 @@ class Runtime:
         arguments.text(parent_id, what="parent_id")
         revision = await self._revision(workflow)
         plain = arguments.plain_values({} if context is None else context, "the context")
+        plain = filled(revision.definition.inputs, plain)
         missing = () if detach else revision.plan.missing
         if EXTRA in missing:
             raise ConditionsNotInstalled

@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, str]] = {
     "schedule backfill": "schedule:backfill",
     "schedule rm": "schedule:rm",
     "validate": "author:validate",
+    "describe": "describe:describe",
     "graph": "author:graph",
     "agents": "author:agents",
     "config": "author:config",

@@ -142,7 +142,7 @@ def show_result(result: Any, *, session: Session) -> None:
     session.out.write(f"{session.out.paint(session.out.word(str(result.status)))}  {result.id}\n")
     rows = [(key, value(output, limit=200)) for key, output in (result.outputs or {}).items()]
     if rows:
-        session.out.table(("STEP", "OUTPUT"), rows)
+        session.out.table(("STEP", "OUTPUT") if result.outputs == result.steps else ("OUTPUT", "VALUE"), rows)
     if result.error is not None:
         where = f" in step {result.error.step}" if result.error.step else ""
         session.note(f"{result.error.type}{where}: {result.error.message}")

@@ -6,7 +6,7 @@ import functools
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -88,12 +88,25 @@ def read_inputs(context: str | None, inputs: Sequence[str]) -> dict[str, Any]:
     values = read_json(context, what="--context") if context is not None else {}
     if not isinstance(values, dict):
         raise UsageError('--context: must be a JSON object, such as \'{"name": "value"}\'')
+    return values | {name: _value(text) for name, text in _pairs(inputs)}
+
+
+def typed_inputs(inputs: Sequence[str], declared: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Each `-i name=value` as what the workflow has declared for that name."""
+    from perdure.runtime.language.inputs import typed
+
+    return {name: typed(declared, name, text) for name, text in _pairs(inputs)}
+
+
+def _pairs(inputs: Sequence[str]) -> list[tuple[str, str]]:
+    """The names and texts of `-i name=value`. Raises UsageError."""
+    pairs = []
     for pair in inputs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise UsageError(f"-i {pair}: must be NAME=VALUE")
-        values[name] = _value(text)
-    return values
+        pairs.append((name, text))
+    return pairs
 
 
 def read_json(text: str, *, what: str) -> Any:

@@ -37,6 +37,7 @@ Schedule
 
 Author
   validate FILE…      every problem at once, with line and column
+  describe FILE       what it takes and gives back
   graph FILE          levels and dependencies
   agents              the agents that --agents brings
   config              the settings in force and where each comes from

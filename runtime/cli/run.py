@@ -6,7 +6,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perdure.runtime.cli.options import Flag, Inputs, Performing, Seconds, UsageError, read_inputs
+from perdure.runtime.cli.options import (
+    Flag,
+    Inputs,
+    Performing,
+    Seconds,
+    UsageError,
+    read_inputs,
+    typed_inputs,
+)
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.near import quoted
 
@@ -36,7 +44,7 @@ def run(
 
     Args:
         file: Workflow definition, YAML or JSON.
-        input: One input as NAME=VALUE; repeatable. A value that is JSON is that JSON, else it is text.
+        input: One input as NAME=VALUE; repeatable. A value is of the declared type, else JSON, else text.
         context: Inputs as a JSON object, or @FILE, or - for stdin.
         id: Id of the execution; the same id again joins the same execution.
         triggered_by: Who or what asked for it.
@@ -50,6 +58,7 @@ def run(
     from perdure.runtime import Workflow
 
     workflow = Workflow.load(file)
+    inputs |= typed_inputs(input, workflow.definition.inputs)
     agents = session.agents()
     start = {
         "context": inputs,

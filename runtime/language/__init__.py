@@ -1,6 +1,6 @@
 """The workflow language: YAML, JSON and Python to one canonical definition, and on to a plan."""
 
-from perdure.actors.errors import ExpressionError, WaitTimeout
+from perdure.actors.errors import ExpressionError, OutputError, WaitTimeout
 from perdure.runtime.agents.errors import InputError, UnknownAgent
 from perdure.runtime.agents.signature import From
 from perdure.runtime.language.checking import check_agents, check_context
@@ -36,6 +36,7 @@ __all__ = [
     "From",
     "InputError",
     "NotPrintable",
+    "OutputError",
     "OutputMismatch",
     "Problem",
     "Retry",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from perdure.runtime.agents.binding import Needs, converter, missing_input, sort_parameters
@@ -14,8 +14,10 @@ from perdure.runtime.language.checks import template_of
 from perdure.runtime.language.definition import Definition, StepDefinition
 from perdure.runtime.language.errors import Problem, TemplateError
 from perdure.runtime.language.findings import Findings, Locate, nowhere
+from perdure.runtime.language.inputs import problems_of
 from perdure.runtime.language.printing import to_json
-from perdure.runtime.language.templates import look_up
+from perdure.runtime.language.templates import Path, look_up
+from perdure.runtime.language.values import paths_in
 from perdure.runtime.near import nearest
 
 Keys = Mapping[str, str]
@@ -55,15 +57,19 @@ def check_context(
         if keys.get(key) == key
     ]
     templates: list[str] = []
-    inputs: list[str] = []
+    declared = problems_of(definition.inputs, context)
+    inputs = [problem.message for problem in declared]
+    told = {problem.name for problem in declared}
+    for paths, step_key in _lookups(definition):
+        templates += _template_problems(paths, step_key, keys, context, told=told)
     for step in definition.steps:
-        templates += _template_problems(step, keys, context)
         agent = None if step.agent is None else agents.find(step.agent)
         if agent is not None:
-            inputs += _input_problems(step, agent, keys, context)
+            inputs += _signature_problems(step, agent, keys)
+            inputs += _values_problems(step, agent, keys, context, told=told)
         condition = agents.find(step.when) if step.when and step.when.startswith(PYTHON) else None
         if condition is not None:
-            inputs += _values_problems(step, condition, keys, context)
+            inputs += _values_problems(step, condition, keys, context, told=told)
     unknown = [str(agents.unknown(name)) for name in missing]
     if templates:
         raise TemplateError([*clashes, *templates, *inputs, *unknown])
@@ -130,37 +136,51 @@ def _signature_problems(step: StepDefinition, agent: Agent, keys: Keys) -> Itera
             )
 
 
-def _template_problems(step: StepDefinition, keys: Keys, context: Mapping[str, Any]) -> Iterator[str]:
-    """Templates of inputs that the context does not have."""
-    template = template_of(step)
-    for path in template.paths if template is not None else ():
+def _lookups(definition: Definition) -> Iterator[tuple[Sequence[Path], str]]:
+    """What templates look up, and of which step they are; the workflow's own are of none."""
+    for step in definition.steps:
+        template = template_of(step)
+        if template is not None:
+            yield template.paths, step.key
+    if definition.outputs:
+        yield [path for _, path in paths_in(definition.outputs, (), Findings())], ""
+
+
+def _template_problems(
+    paths: Sequence[Path], step: str, keys: Keys, context: Mapping[str, Any], *, told: Collection[str | None]
+) -> Iterator[str]:
+    """Templates of inputs that the context does not have, but for those that were `told` of."""
+    whose = f"step {step!r}" if step else "the outputs"
+    for path in paths:
         first = path.segments[0]
-        if keys.get(first) == first:
+        if keys.get(first) == first or first in told:
             continue
         if first not in context:
             near = nearest(first, [*context, *keys])
             hint = f" (did you mean {near!r}?)" if near else ""
-            yield f"step {step.key!r}: {path} is neither a step nor an input of this execution{hint}"
+            yield f"{whose}: {path} is neither a step nor an input of this execution{hint}"
             continue
         try:
-            look_up(context, path.segments, path=path, step=step.key)
+            look_up(context, path.segments, path=path, step=step)
         except TemplateError as error:
             yield str(error)
 
 
-def _input_problems(
-    step: StepDefinition, agent: Agent, keys: Keys, context: Mapping[str, Any]
-) -> Iterator[str]:
-    """Inputs of the function that are missing, or of another type than it asks for."""
-    yield from _signature_problems(step, agent, keys)
-    yield from _values_problems(step, agent, keys, context)
-
-
 def _values_problems(
-    step: StepDefinition, agent: Agent, keys: Keys, context: Mapping[str, Any]
+    step: StepDefinition,
+    agent: Agent,
+    keys: Keys,
+    context: Mapping[str, Any],
+    *,
+    told: Collection[str | None],
 ) -> Iterator[str]:
-    """What the context lacks for the parameters that take inputs, or has in another type."""
+    """What the context lacks for the parameters that take inputs, or has in another type.
+
+    Not again what was `told` of: that is not as declared, whoever takes it.
+    """
     for parameter in _needs(step, agent).inputs:
+        if parameter.wants in told:
+            continue
         if parameter.wants in context:
             try:
                 converter(parameter, step=step.key)(context[parameter.wants])

@@ -31,6 +31,11 @@ def check(definition: Definition, findings: Findings) -> None:
     numbers = _check_keys(definition, findings)
     looks = list(_check_steps(definition, findings))
     looks += _check_conditions(definition, numbers, findings)
+    if definition.inputs is not None or definition.outputs is not None:
+        from perdure.runtime.language.contract import check_contract
+
+        reads = [(("steps", look.no, look.field), look.key, look.written) for look in looks]
+        check_contract(definition, keys=numbers, reads=reads, findings=findings)
     if definition.schedule:  # few have any, and calendars are not read for the others
         from perdure.runtime.language.scheduling import check_schedules
 

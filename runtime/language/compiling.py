@@ -27,6 +27,7 @@ from perdure.runtime.language.definition import Config, Definition, RetryDefinit
 from perdure.runtime.language.graph import Needs, by_level, dependents_of, level_of, order_of
 from perdure.runtime.language.outputs import compile_schema
 from perdure.runtime.language.templates import compile_template
+from perdure.runtime.language.values import compile_value
 from perdure.runtime.language.waits import compile_wait
 
 
@@ -81,6 +82,7 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
         continue_on_error=config.continue_on_error,
         timeout_ms=config.timeout,
         checkpoint_interval_ms=config.checkpoint_interval,
+        outputs=None if definition.outputs is None else compile_value(definition.outputs, numbers=numbers),
         missing=tuple(missing),
     )
 

@@ -121,6 +121,8 @@ class Definition(Part, frozen=True, kw_only=True):
     author: Annotated[str, Meta(max_length=LABEL_MAX)] | None = None
     tags: Annotated[tuple[Label, ...], Meta(max_length=TAGS_MAX)] = ()
     config: Config = Config()
+    inputs: dict[str, Any] | None = None
+    outputs: dict[str, Any] | None = None
     schedule: Annotated[tuple[ScheduleDefinition, ...], Meta(max_length=SCHEDULES_MAX)] = ()
     steps: Annotated[tuple[StepDefinition, ...], Meta(min_length=1, max_length=STEPS_MAX)]
 

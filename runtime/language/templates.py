@@ -115,7 +115,7 @@ def compile_template(template: Template, *, step: str, numbers: Mapping[str, int
         text = "".join([each if isinstance(each, str) else _as_text(each(values)) for each in looks])
         if len(text) > RENDERED_CHARACTERS_MAX:
             raise TemplateError(
-                f"step {step!r}: the rendered prompt has {len(text):,} characters, the limit is "
+                f"{_of(step)}the rendered text has {len(text):,} characters, the limit is "
                 f"{RENDERED_CHARACTERS_MAX:,}: look up a smaller part, or pass the data as a parameter"
             )
         return text
@@ -147,8 +147,13 @@ def look_up(value: Any, segments: tuple[str, ...] | list[str], *, path: Path, st
         elif isinstance(value, list) and _INDEX.fullmatch(segment) and int(segment) < len(value):
             value = value[int(segment)]
         else:
-            raise TemplateError(f"step {step!r}: {path} has no {segment!r}: {_what_was_there(value)}")
+            raise TemplateError(f"{_of(step)}{path} has no {segment!r}: {_what_was_there(value)}")
     return value
+
+
+def _of(step: str) -> str:
+    """Whose template it is; one of the whole workflow is no step's."""
+    return f"step {step!r}: " if step else ""
 
 
 def _as_text(value: Any) -> str:

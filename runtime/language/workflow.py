@@ -15,6 +15,7 @@ from perdure.runtime.language.definition import Config, Definition, StepDefiniti
 from perdure.runtime.language.drafts import After, Draft, DraftPlaces, agent_name, settle
 from perdure.runtime.language.findings import Findings
 from perdure.runtime.language.graph import by_level, level_of, order_of
+from perdure.runtime.language.inputs import schema_of
 from perdure.runtime.language.parsing import Format, check_values, parse, read
 from perdure.runtime.language.policy import (
     Duration,
@@ -47,6 +48,8 @@ class Workflow(WaitingSteps, FunctionSource):
         checkpoint_interval: Duration | None = None,
         scheduling: Literal["level", "eager"] = "level",
         schedule: Iterable[Mapping[str, Any]] = (),
+        inputs: Mapping[str, Any] | type | None = None,
+        outputs: Mapping[str, Any] | None = None,
     ) -> None:
         """Begin a workflow without steps; times in seconds or as timedelta.
 
@@ -54,6 +57,9 @@ class Workflow(WaitingSteps, FunctionSource):
         of one execution may run at once. With `scheduling="eager"` a step starts as soon as its own
         needs are met, else when every step of the levels below has settled. `schedule` says when
         the workflow starts by itself, in the words of the text form: `[{"cron": "0 2 * * *"}]`.
+
+        `inputs` says what a context has to be: a JSON Schema, or a type with fields (struct, dataclass,
+        typed dict). `outputs` maps names to templates: what the workflow gives back.
         """
         config = Config(
             timeout=optional_milliseconds(timeout),
@@ -70,6 +76,8 @@ class Workflow(WaitingSteps, FunctionSource):
             "author": author,
             "tags": (tags,) if isinstance(tags, str) else tuple(tags),
             "config": config,
+            "inputs": schema_of(inputs),
+            "outputs": None if outputs is None else dict(outputs),
             "schedule": schedules_as_text(schedule),
         }
         self._drafts: list[Draft] = []

@@ -51,7 +51,7 @@ class FakeExecution:
     async def result(self, *, check: bool) -> Result:
         """Wait for the end."""
         await self.ended.wait()
-        return Result(id=self.id, status=Status.COMPLETED, outputs={"a": [1]})
+        return Result(id=self.id, status=Status.COMPLETED, outputs={"a": [1]}, steps={"a": [1]})
 
     async def events(self, *, after: int = 0, follow: bool = False) -> AsyncIterator[Event]:
         """Tell the log, then nothing more."""
@@ -188,7 +188,8 @@ def test_a_failure_names_the_step_and_the_reason(capsys: pytest.CaptureFixture[s
     session = Session(Reading(), config=resolve(environment={}), out=out)
     error = Error(type="ValueError", message="no", step="a")
     attending.show_result(
-        Result(id="e1", status=Status.FAILED, outputs={"b": "x"}, error=error), session=session
+        Result(id="e1", status=Status.FAILED, outputs={"b": "x"}, steps={"b": "x"}, error=error),
+        session=session,
     )
     assert out._stream.getvalue() == "✘ failed  e1\nSTEP  OUTPUT\nb     x\n"
     assert capsys.readouterr().err == "ValueError in step a: no\n"

@@ -26,6 +26,20 @@ steps:
     agent: note
     dependencies: [z]
 """
+TAKING = """\
+name: taking
+version: "2"
+description: Count lines
+inputs:
+  required: [path]
+  properties:
+    path: {type: string, description: the file}
+    limit: {type: integer, default: 100}
+    mode: {enum: [fast, slow]}
+outputs: {lines: "{{wait}}"}
+steps:
+  - {key: wait, sleep: 1}
+"""
 AGENTS = """\
 from perdure.runtime import Agents
 
@@ -136,3 +150,41 @@ def test_a_registry_that_cannot_be_loaded_is_one_readable_error(capsys: pytest.C
         captured = capsys.readouterr()
         assert spec.split(":")[0] in captured.err
         assert "Traceback" not in captured.err
+
+
+def test_a_workflow_tells_what_it_takes_gives_back_and_how_it_is_run(capsys: pytest.CaptureFixture[str]):
+    """From its declared inputs and outputs; programs get the same."""
+    Path("taking.yaml").write_text(TAKING)
+    assert run_command(["describe", "taking.yaml"]) == 0
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "taking 2: Count lines",
+        "",
+        "INPUT  TYPE                   DEFAULT   MEANING",
+        "path   string                 required  the file",
+        "limit  integer                100",
+        'mode   one of "fast", "slow"  –',
+        "",
+        "OUTPUT  VALUE",
+        "lines   {{wait}}",
+        "",
+        "run it with: perdure run taking.yaml -i path=PATH",
+    ]
+    assert run_command(["describe", "taking.yaml", "--format", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(row["name"], row["required"]) for row in told["inputs"]] == [
+        ("path", True),
+        ("limit", False),
+        ("mode", False),
+    ]
+
+
+def test_inputs_of_the_command_line_are_of_their_declared_types(capsys: pytest.CaptureFixture[str]):
+    """A path that looks like a number is text; what does not fit is told, and nothing runs."""
+    Path("taking.yaml").write_text(TAKING)
+    assert run_command(["run", "taking.yaml", "-i", "path=12", "--format", "json"]) == 0
+    capsys.readouterr()
+    assert run_command(["run", "taking.yaml", "-i", "pth=12", "-i", "limit=x"]) == 2
+    assert capsys.readouterr().err == (
+        'perdure: input \'limit\': "x" is not of type "integer"\n'
+        "  input 'path' is missing: string, the file (is 'pth' meant to be it?)\n"
+    )

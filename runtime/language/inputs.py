@@ -1,0 +1,157 @@
+"""The inputs a workflow declares: a JSON Schema that fills in defaults and checks the context at start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from perdure.runtime.agents.errors import InputError
+from perdure.runtime.language.outputs import make_validator
+from perdure.runtime.near import nearest, quoted
+
+if TYPE_CHECKING:
+    from jsonschema_rs import ValidationError, Validator
+
+SCHEMAS_MAX: Final = 1_000  # compiled schemas kept; as many as compiled revisions
+OPENING: Final = frozenset(  # what may let names in that `properties` does not have
+    {"additionalProperties", "patternProperties", "unevaluatedProperties", "allOf", "anyOf", "oneOf", "$ref"}
+)
+
+Schema = Mapping[str, Any]
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What is wrong with one input, in a sentence; no name where it is none of them in particular."""
+
+    name: str | None
+    message: str
+
+
+def names_of(schema: Schema) -> frozenset[str] | None:
+    """The declared names; None where the schema does not tell all of them."""
+    if "properties" not in schema or any(schema.get(word, False) is not False for word in OPENING):
+        return None
+    return frozenset(schema["properties"])
+
+
+def schema_of(declared: Schema | type | None) -> dict[str, Any] | None:
+    """Inputs as they are declared in Python: a schema, or a type with fields."""
+    if declared is None or isinstance(declared, Mapping):
+        return None if declared is None else dict(declared)
+    schema = msgspec.json.schema(declared)
+    parts = dict(schema.get("$defs", {}))
+    if "$ref" not in schema:
+        return schema
+    root = parts.pop(schema["$ref"].removeprefix("#/$defs/"))
+    return {**root, "$defs": parts} if parts else dict(root)
+
+
+def filled(schema: Schema | None, context: dict[str, Any]) -> dict[str, Any]:
+    """The context with the declared defaults of what it does not have, also inside mappings."""
+    if schema is None:
+        return context
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping):
+        return context
+    found = dict(context)
+    for name, inner in properties.items():
+        if not isinstance(inner, Mapping):
+            continue
+        if name not in found and "default" in inner:
+            found[name] = inner["default"]
+        elif isinstance(found.get(name), dict):
+            found[name] = filled(inner, found[name])
+    return found
+
+
+def problems_of(schema: Schema | None, context: Mapping[str, Any]) -> list[Problem]:
+    """Everything that is wrong with a context."""
+    if schema is None:
+        return []
+    errors = _validator(msgspec.json.encode(schema)).iter_errors(context)
+    found = [problem for error in errors for problem in _told(error, schema, context)]
+    return sorted(found, key=lambda problem: problem.message)
+
+
+def check_inputs(schema: Schema | None, context: Mapping[str, Any]) -> None:
+    """Refuse a context that is not as declared. Raises InputError with all there is to say."""
+    found = problems_of(schema, context)
+    if found:
+        raise InputError([problem.message for problem in found])
+
+
+def typed(schema: Schema | None, name: str, text: str) -> Any:
+    """What a text given for an input stands for: JSON where that fits its declared type, else text.
+
+    Without a declaration whatever is JSON is that JSON.
+    """
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return text
+    declared = {} if schema is None else schema.get("properties", {}).get(name, {})
+    kinds = declared.get("type") if isinstance(declared, Mapping) else None
+    allowed = {kinds} if isinstance(kinds, str) else set(kinds or ())
+    if "string" in allowed and not (_kinds_of(value) & allowed):
+        return text
+    return value
+
+
+def _kinds_of(value: Any) -> set[str]:
+    """The names JSON Schema has for the type of a value."""
+    match value:
+        case None:
+            return {"null"}
+        case bool():
+            return {"boolean"}
+        case int():
+            return {"integer", "number"}
+        case float():
+            return {"number", *(["integer"] if value.is_integer() else [])}
+        case str():
+            return {"string"}
+        case list():
+            return {"array"}
+        case _:
+            return {"object"}
+
+
+def _told(error: ValidationError, schema: Schema, context: Mapping[str, Any]) -> Iterator[Problem]:
+    """What a person can do about an error of the validator."""
+    kind, path = error.kind.name, error.instance_path
+    if kind == "required" and not path:
+        name = str(error.kind.value)
+        near = nearest(name, set(context) - set(schema.get("properties", ())))
+        hint = f" (is {near!r} meant to be it?)" if near else ""
+        yield Problem(name, f"input {quoted(name)} is missing{_expected(schema, name)}{hint}")
+    elif kind == "additionalProperties" and not path:
+        known = set(schema.get("properties", ()))
+        for name in sorted(set(context) - known):
+            near = nearest(name, known - set(context)) or nearest(name, known)
+            hint = f" (did you mean {near!r}?)" if near else ""
+            yield Problem(name, f"input {quoted(name)} is not declared{hint}")
+    elif path:
+        yield Problem(str(path[0]), f"input {_written(path)}: {error.message}")
+    else:
+        yield Problem(None, f"the inputs: {error.message}")
+
+
+def _expected(schema: Schema, name: str) -> str:
+    declared = schema.get("properties", {}).get(name, {})
+    about = [] if not isinstance(declared, Mapping) else [declared.get("type"), declared.get("description")]
+    told = ", ".join(str(each) for each in about if each)
+    return f": {told}" if told else ""
+
+
+def _written(path: list[str | int]) -> str:
+    """A place in the inputs as people write it: `'order.lines[2]'`."""
+    first, *rest = path
+    return quoted(str(first) + "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in rest))
+
+
+@lru_cache(maxsize=SCHEMAS_MAX)
+def _validator(schema: bytes) -> Validator:
+    return make_validator(msgspec.json.decode(schema))

@@ -1,0 +1,107 @@
+"""What a workflow takes and gives back, through the whole runtime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from perdure.runtime import ExecutionFailed, InputError, Runtime, Status, Workflow
+from perdure.runtime.testing import VirtualRuntime, run_virtual
+
+INPUTS = {
+    "required": ["path"],
+    "properties": {"path": {"type": "string"}, "n": {"type": "integer", "default": 2}},
+}
+
+
+def counted(**head: Any) -> Workflow:
+    """One step that repeats a path."""
+    workflow = Workflow("counted", inputs=INPUTS, **head)
+
+    @workflow.step
+    async def repeat(path: str, n: int) -> dict[str, Any]:
+        return {"text": path * n}
+
+    return workflow
+
+
+def test_defaults_are_part_of_the_stored_context_and_outputs_are_what_is_declared():
+    """And what the steps gave is there, too."""
+
+    async def main() -> None:
+        async with VirtualRuntime() as runtime:
+            workflow = counted(outputs={"text": "{{repeat.text}}", "about": ["{{path}} {{n}} times", 7]})
+            execution = await runtime.start(workflow, {"path": "x"})
+            result = await execution.result()
+            assert result.outputs == {"text": "xx", "about": ["x 2 times", 7]}
+            assert result.steps == {"repeat": {"text": "xx"}}
+            stored = await runtime.store.execution(execution.id)
+            assert stored is not None
+            assert stored.context == {"path": "x", "n": 2}
+
+    run_virtual(main)
+
+
+def test_without_a_declaration_the_outputs_are_those_of_the_steps():
+    """By their keys."""
+
+    async def main() -> None:
+        async with VirtualRuntime() as runtime:
+            result = await (await runtime.start(counted(), {"path": "x", "n": 1})).result()
+            assert result.outputs == result.steps == {"repeat": {"text": "x"}}
+
+    run_virtual(main)
+
+
+def test_a_context_that_is_not_as_declared_starts_nothing_and_each_problem_is_told_once():
+    """Not again for each parameter that would take the input."""
+
+    async def main() -> None:
+        async with VirtualRuntime() as runtime:
+            with pytest.raises(InputError) as caught:
+                await runtime.start(counted(), {"n": "many"})
+            assert sorted(str(caught.value).splitlines()) == [
+                'input \'n\': "many" is not of type "integer"',
+                "input 'path' is missing: string",
+            ]
+            assert await runtime.list() == []
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("is_read_again", [False, True])
+def test_outputs_that_cannot_be_given_fail_the_execution(*, is_read_again: bool):
+    """With a typed error that says which value is not there; what the steps did is kept."""
+
+    async def main() -> None:
+        async with VirtualRuntime() as runtime:
+            execution = await runtime.start(counted(outputs={"x": "{{repeat.words}}"}), {"path": "x"})
+            if is_read_again:
+                await execution.result(check=False)
+            with pytest.raises(
+                ExecutionFailed, match=r"cannot be given: \{\{repeat.words\}\} has no 'words'"
+            ):
+                await execution.result()
+            result = await execution.result(check=False)
+            assert (result.status, result.outputs) == (Status.FAILED, {})
+            assert result.steps == {"repeat": {"text": "xx"}}
+            assert result.error is not None
+            assert result.error.type == "OutputError"
+
+    run_virtual(main)
+
+
+def test_an_output_that_looks_up_an_input_nobody_gave_is_refused_at_start():
+    """Before any step runs."""
+
+    async def main(runtime: Runtime) -> None:
+        workflow = Workflow("w", outputs={"x": "{{nobody}}"}).sleep_step("a", 1)
+        with pytest.raises(InputError, match=r"the outputs: \{\{nobody\}\} is neither a step nor an input"):
+            await runtime.start(workflow)
+
+    async def open_() -> None:
+        async with VirtualRuntime() as runtime:
+            await main(runtime)
+
+    run_virtual(open_)
