@@ -5,7 +5,8 @@ somebody else would make it begin again, and under load it would never end. Mean
 be reset, so it grows by what is written during the copy.
 
 A copy belongs to nobody. The list of runners stays behind, or whoever opens the copy would take the
-processes at work on the original for its own, and ring them.
+processes at work on the original for its own, and ring them. And it is a store of its own, with an
+identity of its own that says what it was copied from.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Final
 from perdure.store import migrate
 from perdure.store.errors import StoreCorrupt, StoreError
 from perdure.store.files import free_name, has_unfinished, partial, reading, size_of, sync, sync_folder_of
+from perdure.store.identity import RENEW, identity_of
 from perdure.store.records import Record
 from perdure.store.rows import moment
 from perdure.store.translate import translated
@@ -134,6 +136,8 @@ def settle(name: str, *, path: str) -> Backup:
             connection.execute("BEGIN IMMEDIATE")
             for statement in DISOWN:
                 connection.execute(statement)
+            if identity_of(connection) is not None:
+                connection.execute(RENEW)
             connection.execute("COMMIT")
             version = migrate.version_of(connection)
             [executions] = connection.execute("SELECT count(*) FROM workflow_executions").fetchone()

@@ -18,6 +18,7 @@ from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast
 import aiosqlite
 
 from perdure.store.errors import StoreClosed, StoreError
+from perdure.store.identity import StoreReplaced, identity_of, place_of
 from perdure.store.script import Cursor, Many, Script
 
 IN_MEMORY: Final = ":memory:"
@@ -45,10 +46,16 @@ class Link:
         self._lock_wait_s = lock_wait_s
         self._connection: sqlite3.Connection | None = None
         self._is_log_doubtful = False
+        self._place: tuple[int, int] | None = None
+        self.identity: str | None = None  # of the store that has to be there, once that is known
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The live connection; opened again if a failed commit had it dropped."""
+        """The live connection; opened again if a failed commit had it dropped. Raises StoreReplaced.
+
+        SQLite goes on writing to a file that has lost its name: what it answered nobody would find.
+        """
+        self._check_place()
         if self._connection is None:
             self.open()
         assert self._connection is not None
@@ -72,7 +79,7 @@ class Link:
         self._is_log_doubtful = False
 
     def open(self) -> Link:
-        """Connect and set up. Raises sqlite3.Error and leaves nothing open."""
+        """Connect and set up. Raises StoreReplaced, sqlite3.Error, and leaves nothing open."""
         connection = sqlite3.connect(
             self.path,
             timeout=self._lock_wait_s,
@@ -84,11 +91,30 @@ class Link:
         try:
             for pragma in self._pragmas:
                 connection.execute(pragma).fetchall()
+            self._check_identity(connection)
         except BaseException:
             connection.close()
             raise
         self._connection = connection
+        self._place = place_of(self.path)
         return self
+
+    def forget(self) -> None:
+        """Whatever is there when it is opened next is right."""
+        self.identity = self._place = None
+
+    def _check_place(self) -> None:
+        """Raise StoreReplaced when the name has come to mean another file, or none."""
+        if self._place is not None and place_of(self.path) != self._place:
+            raise StoreReplaced(self.path, opened=self.identity, found=None)
+
+    def _check_identity(self, connection: sqlite3.Connection) -> None:
+        """Raise StoreReplaced when another store is in the file."""
+        if self.identity is None:
+            return
+        found = identity_of(connection)
+        if found is None or found.id != self.identity:
+            raise StoreReplaced(self.path, opened=self.identity, found=None if found is None else found.id)
 
     def drop(self) -> None:
         """Let go of a connection that has failed; what is in memory only stays, or all of it would go."""

@@ -18,6 +18,7 @@ from perdure.store import migrate, rows
 from perdure.store.codec import decode
 from perdure.store.errors import StoreCorrupt, StoreError
 from perdure.store.files import LOCK_WAIT_S, reading, size_of
+from perdure.store.identity import Identity, identity_of
 from perdure.store.locks import writer_of
 from perdure.store.records import PAGE_MAX, Record, Runner
 from perdure.store.rows import CLAIMABLE, moment
@@ -89,6 +90,7 @@ class Health(Record, frozen=True, kw_only=True):
     work: Work | None
     is_locked: bool = False  # for as long as a write would wait
     locked_by: int | None = None  # the process, where it can be seen
+    identity: Identity | None = None
 
 
 def examine(path: str, bounds: Bounds, *, lock_wait_s: float = LOCK_WAIT_S) -> Health:
@@ -142,7 +144,11 @@ def _examined(connection: sqlite3.Connection, health: Health, bounds: Bounds) ->
     [page_bytes] = connection.execute("PRAGMA page_size").fetchone()
     [pages_free] = connection.execute("PRAGMA freelist_count").fetchone()
     health = msgspec.structs.replace(
-        health, schema_version=version, journal_mode=mode, free_bytes=page_bytes * pages_free
+        health,
+        schema_version=version,
+        journal_mode=mode,
+        free_bytes=page_bytes * pages_free,
+        identity=identity_of(connection),
     )
     damage = verify(connection, None) if is_current else _broken(connection)
     health = msgspec.structs.replace(health, damage=tuple(damage))

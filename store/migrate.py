@@ -55,28 +55,41 @@ def migrations(package: str = "perdure.store") -> list[Migration]:
     return sorted(found, key=lambda migration: migration.version)
 
 
+class Migrated(msgspec.Struct, frozen=True, kw_only=True):
+    """What a migration has done: which steps, and where the file as it was before is kept."""
+
+    applied: tuple[Migration, ...]
+    kept: str | None = None
+
+
 def migrate(
-    connection: sqlite3.Connection, path: str, *, keep: Callable[[str, int], str] | None = None
-) -> None:
-    """Apply what is missing, all of it in one transaction. Raises MigrationError, sqlite3.Error.
+    connection: sqlite3.Connection,
+    path: str,
+    *,
+    keep: Callable[[str, int], str] | None = None,
+    to: int | None = None,
+    rehearse: bool = False,
+) -> Migrated:
+    """Apply what is missing (up to version `to`), all of it in one transaction.
 
     `keep(path, version)` copies a file that has a history before the migration to that version, and
-    names the copy; nobody else can write meanwhile. A migration that fails takes its copy away.
+    names the copy; nobody else can write meanwhile. A migration that fails takes its copy away. A
+    rehearsal does everything but the copy and the commit. Raises MigrationError, sqlite3.Error.
     """
-    if not missing(connection, path):
-        return
+    if not wanted(missing(connection, path), path, to=to, version=version_of(connection)):
+        return Migrated(applied=())
     connection.execute("BEGIN IMMEDIATE")
     kept: str | None = None
     is_applied = False
     try:
         connection.execute(TABLE)
-        todo = missing(connection, path)
-        if keep is not None and todo and version_of(connection):
+        todo = wanted(missing(connection, path), path, to=to, version=version_of(connection))
+        if keep is not None and todo and version_of(connection) and not rehearse:
             kept = keep(path, todo[0].version)
         for migration in todo:
             _apply(connection, migration, path)
-        is_applied = True
-        connection.execute("COMMIT")
+        is_applied = not rehearse
+        connection.execute("ROLLBACK" if rehearse else "COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
@@ -85,6 +98,24 @@ def migrate(
             # commit that fails may have happened all the same: then the copy stays.
             Path(kept).unlink(missing_ok=True)
         raise
+    return Migrated(applied=tuple(todo), kept=kept)
+
+
+def wanted(missing: Sequence[Migration], place: str, *, to: int | None, version: int) -> Sequence[Migration]:
+    """Those of the missing that lead to that version; all where none is named. Raises MigrationError."""
+    if to is None or to == version:
+        return missing if to is None else ()
+    known = max([version, *(migration.version for migration in missing)])
+    if to > known:
+        raise MigrationError(f"{place} can be brought to version {known} by this release, not to {to}")
+    if to < version:
+        raise MigrationError(
+            f"{place} is at version {version} and cannot be taken back to {to}: what was written since would "
+            "be lost in silence. The way back: stop every process, install the release that made version "
+            f"{to}, and put back the copy from before version {to + 1} "
+            f"(`perdure restore-db {place}.before-{to + 1}`; on a server, your dump of it)"
+        )
+    return [migration for migration in missing if migration.version <= to]
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -133,9 +164,13 @@ def _apply(connection: sqlite3.Connection, migration: Migration, path: str) -> N
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
                 raise
+            hint = (
+                "it has tables of that name that perdure did not make; use another file"
+                if "already exists" in str(error)
+                else "report it, and go on with the release before; nothing was changed"
+            )
             raise MigrationError(
-                f"{path} cannot take migration {migration.name} ({error}): it has tables of that name "
-                "that perdure did not make; use another file"
+                f"{path} cannot take migration {migration.name} ({error}): {hint}"
             ) from error
     connection.execute(
         "INSERT INTO perdure_migrations (version, name, checksum) VALUES (?, ?, ?)",

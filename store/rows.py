@@ -106,7 +106,7 @@ SELECT id, workflow, workflow_version, state, status, steps_total, steps_complet
        steps_skipped, steps_running, priority, triggered_by, trace_id, runner, error,
        created_at, started_at, paused_at, finished_at, updated_at, duration_ms,
        pause_mode, paused_by, pause_reason,
-       (SELECT x.version FROM workflow_executions x WHERE x.no = e.no)
+       version
 FROM workflow_execution_summary e
 """
 

@@ -37,6 +37,7 @@ from perdure.store.connection import (
 )
 from perdure.store.errors import StoreError
 from perdure.store.files import LOCK_WAIT_S
+from perdure.store.identity import identity_of
 from perdure.store.protocol import Answer
 from perdure.store.questions import Questions
 from perdure.store.script import Script
@@ -69,22 +70,25 @@ class SQLiteStore(Questions):
         self.location = path
         self._lock_wait_s = lock_wait_s
         connection = InlineConnection if inline else ThreadedConnection
-        self._writer: Connection = connection(
-            Link(path, pragmas=_pragmas(durability, client=client), lock_wait_s=lock_wait_s)
-        )
+        self._links = [Link(path, pragmas=_pragmas(durability, client=client), lock_wait_s=lock_wait_s)]
+        self._writer: Connection = connection(self._links[0])
         self._reader: Connection = self._writer
         self._browser: Connection = self._writer
         if path != IN_MEMORY and not inline:
             pragmas = (*_pragmas(durability, client=True), "PRAGMA query_only = ON")
-            self._reader = ThreadedConnection(Link(path, pragmas=pragmas, lock_wait_s=lock_wait_s))
-            self._browser = ThreadedConnection(Link(path, pragmas=pragmas, lock_wait_s=lock_wait_s))
+            self._links += [Link(path, pragmas=pragmas, lock_wait_s=lock_wait_s) for _ in range(2)]
+            self._reader, self._browser = map(ThreadedConnection, self._links[1:])
 
     async def open(self) -> None:
         """Connect, bring the schema up to date. Raises MigrationError, StoreCorrupt, StoreLocked."""
         _make_private(self.location)
+        for link in self._links:
+            link.forget()
         try:
             await self._writer.open()
-            await self._writer.run(_set_up, self.location)
+            identity = await self._writer.run(_set_up, self.location)
+            for link in self._links:
+                link.identity = identity
             if self._reader is not self._writer:
                 await self._reader.open()
                 await self._browser.open()
@@ -180,8 +184,12 @@ def _pragmas(durability: str, *, client: bool) -> tuple[str, ...]:
     return tuple(pragmas)
 
 
-def _set_up(link: Link, path: str) -> None:
+def _set_up(link: Link, path: str) -> str:
+    """Bring the schema up to date; which store this is."""
     migrate.migrate(link.connection, path, keep=None if path == IN_MEMORY else keep_before)
+    identity = identity_of(link.connection)
+    assert identity is not None
+    return identity.id
 
 
 def _copy(link: Link, *, target: str, overwrite: bool, is_abandoned: Callable[[], bool]) -> Backup:

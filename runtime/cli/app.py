@@ -44,6 +44,7 @@ COMMANDS: Final[dict[str, str]] = {
     "config": "author:config",
     "backup": "backup:backup",
     "restore-db": "backup:restore_db",
+    "migrate": "migrate:migrate",
     "doctor": "doctor:doctor",
     "runners": "runners:runners",
     "completion": "completion:completion",

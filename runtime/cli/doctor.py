@@ -139,6 +139,9 @@ def _facts(session: Session, health: Health, alive: Sequence[Runner]) -> list[tu
         ("SQLite", health.sqlite_version),
         ("runners", ", ".join(f"{runner.kind} {runner.pid}" for runner in alive) or "none"),
     ]
+    if health.identity is not None:
+        copied = health.identity.copied_from
+        facts.append(("store", health.identity.id + (f", a copy of {copied}" if copied else "")))
     if health.work is not None:
         facts.append(("executions", f"{health.work.executions:,}, {health.work.unfinished:,} unfinished"))
     return facts

@@ -45,6 +45,7 @@ Author
 Keep
   backup FILE         copy the database while it is in use
   restore-db FILE     put a backup in its place; what was there is kept
+  migrate             bring the schema up to date; --dry-run tries, --print shows
   doctor              what is damaged or stuck, and what to do about it
   runners             the processes that share the database, and what each of them has
   completion SHELL    what bash, zsh or fish need to complete all this

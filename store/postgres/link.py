@@ -14,7 +14,9 @@ from typing import Any, Final, TypeVar
 import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
+from perdure.store.identity import StoreReplaced
 from perdure.store.postgres.address import Address
+from perdure.store.postgres.dialect import quoted
 from perdure.store.script import Many, Script
 
 T = TypeVar("T")
@@ -29,6 +31,12 @@ SETTINGS: Final = {
     "jit": "off",  # compiling a plan costs more than any of them takes
     "idle_in_transaction_session_timeout": "5000",  # one that is stopped keeps its locks no longer
 }
+
+
+async def identity_of(connection: asyncpg.Connection[Any], address: Address) -> str:
+    """Which store is in the schema. Raises asyncpg's errors."""
+    found: str = await connection.fetchval(f"SELECT id FROM {quoted(address.schema)}.perdure_identity")  # noqa: S608
+    return found
 
 
 class Answered:
@@ -67,6 +75,7 @@ class Link:
         self._settings = SETTINGS | settings
         self._connection: asyncpg.Connection[Any] | None = None
         self._prepared: dict[str, PreparedStatement[Any]] = {}
+        self.identity: str | None = None  # of the store that has to be there, once that is known
 
     @property
     def pid(self) -> int | None:
@@ -79,7 +88,7 @@ class Link:
         return self._connection is not None and not self._connection.is_closed()
 
     async def open(self) -> asyncpg.Connection[Any]:
-        """The live session; opened if there is none. Raises asyncpg's errors and OSError."""
+        """The live session; opened if there is none. Raises StoreReplaced, asyncpg's errors, OSError."""
         if self._connection is None or self._connection.is_closed():
             self.drop()
             self._connection = await asyncpg.connect(
@@ -88,7 +97,20 @@ class Link:
                 statement_cache_size=0,
                 server_settings=self._settings,
             )
+            await self._check_identity(self._connection)
         return self._connection
+
+    async def _check_identity(self, connection: asyncpg.Connection[Any]) -> None:
+        """Raise StoreReplaced when another store is in the schema, or none."""
+        if self.identity is None:
+            return
+        try:
+            found = await identity_of(connection, self.address)
+        except asyncpg.UndefinedTableError:
+            found = None
+        if found != self.identity:
+            self.drop()
+            raise StoreReplaced(self.address.shown, opened=self.identity, found=found)
 
     async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Answered:
         """Carry one statement there and its result back."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
 
 from perdure.store.errors import MigrationError
-from perdure.store.migrate import lacking, migrations
+from perdure.store.migrate import Migrated, Migration, lacking, migrations, wanted
 from perdure.store.postgres.address import Address
 from perdure.store.postgres.dialect import quoted
 
@@ -30,18 +31,30 @@ CREATE TABLE perdure_migrations (
 """
 
 
-async def migrate(connection: asyncpg.Connection[Any], address: Address) -> None:
-    """Apply what is missing. Raises MigrationError, asyncpg's errors."""
+async def migrate(
+    connection: asyncpg.Connection[Any], address: Address, *, to: int | None = None, rehearse: bool = False
+) -> Migrated:
+    """Apply what is missing (up to version `to`), all of it in one transaction; a rehearsal undoes it.
+
+    Raises MigrationError, asyncpg's errors.
+    """
     if connection.get_server_version().major < MAJOR_MIN:
         found = connection.get_server_version().major
         raise MigrationError(f"{address.shown} is PostgreSQL {found}: perdure needs {MAJOR_MIN} or newer")
     known = migrations(PACKAGE)
-    if not lacking(await _applied(connection, address), address.shown, known=known):
-        return
-    async with connection.transaction():
+
+    def todo(applied: Mapping[int, str]) -> Sequence[Migration]:
+        lacks = lacking(applied, address.shown, known=known)
+        return wanted(lacks, address.shown, to=to, version=max(applied, default=0))
+
+    if not todo(await applied_to(connection, address)):
+        return Migrated(applied=())
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
         await connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
-        applied = await _applied(connection, address)
-        missing = lacking(applied, address.shown, known=known)
+        applied = await applied_to(connection, address)
+        missing = todo(applied)
         if not applied:
             await _make_schema(connection, address)
         await connection.execute(f"SET LOCAL search_path TO {quoted(address.schema)}")
@@ -53,6 +66,11 @@ async def migrate(connection: asyncpg.Connection[Any], address: Address) -> None
                 migration.name,
                 migration.checksum,
             )
+    except BaseException:
+        await transaction.rollback()
+        raise
+    await (transaction.rollback() if rehearse else transaction.commit())
+    return Migrated(applied=tuple(missing))
 
 
 async def _make_schema(connection: asyncpg.Connection[Any], address: Address) -> None:
@@ -69,7 +87,7 @@ async def _make_schema(connection: asyncpg.Connection[Any], address: Address) ->
     await connection.execute(TABLE)
 
 
-async def _applied(connection: asyncpg.Connection[Any], address: Address) -> dict[int, str]:
+async def applied_to(connection: asyncpg.Connection[Any], address: Address) -> dict[int, str]:
     """Version and checksum of what was applied; empty where perdure has made nothing.
 
     The catalogue is asked as any table is; `to_regclass` would answer from what this session once knew.

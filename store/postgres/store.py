@@ -18,7 +18,7 @@ from perdure.store.postgres import batch, migrate
 from perdure.store.postgres.address import Address
 from perdure.store.postgres.bell import Bell, Listener
 from perdure.store.postgres.dialect import dialect
-from perdure.store.postgres.link import Link
+from perdure.store.postgres.link import Link, identity_of
 from perdure.store.postgres.translate import is_lost, translated
 from perdure.store.protocol import Answer
 from perdure.store.questions import Questions
@@ -55,8 +55,14 @@ class PostgresStore(Questions):
 
     async def open(self) -> None:
         """Connect, bring the schema up to date. Raises MigrationError, StoreUnavailable."""
+        for link in (self._writer, *self._readers):
+            link.identity = None
         try:
-            await migrate.migrate(await self._writer.open(), self._address)
+            connection = await self._writer.open()
+            await migrate.migrate(connection, self._address)
+            identity = await identity_of(connection, self._address)
+            for link in (self._writer, *self._readers):
+                link.identity = identity
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
             self._writer.drop()
             raise translated(error, self.location) from error

@@ -40,7 +40,7 @@ def test_every_table_and_view_is_described_with_its_columns(connection, section:
         "SELECT name FROM sqlite_master WHERE type = ? AND name NOT LIKE 'sqlite%'", (kind,)
     )
     real = {
-        name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")]
+        name: [row[1] for row in connection.execute(f"PRAGMA table_xinfo({name})")]
         for (name,) in found.fetchall()
     }
     assert listed(section) == real

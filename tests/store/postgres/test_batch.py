@@ -79,6 +79,12 @@ def in_order(facts: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[An
     return {table: sorted(rows, key=repr) for table, rows in facts.items()}
 
 
+COLUMNS = """
+SELECT attname AS name, attgenerated <> '' AS is_generated FROM pg_attribute
+WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+
+
 async def undo(book: Any, facts: dict[str, list[tuple[Any, ...]]]) -> None:
     """Put the tables back as they were, past every trigger."""
     link = book.store._writer
@@ -87,10 +93,14 @@ async def undo(book: Any, facts: dict[str, list[tuple[Any, ...]]]) -> None:
     for table in reversed(facts):
         await link.simply(f"DELETE FROM {schema}.{table}")
     for table, rows in facts.items():
+        connection = await link.open()
+        columns = await connection.fetch(COLUMNS, f"{schema}.{table}")
+        written = [at for at, column in enumerate(columns) if not column["is_generated"]]
+        names = ", ".join(columns[at]["name"] for at in written)
+        places = ", ".join(f"${number}" for number in range(1, len(written) + 1))
+        statement = await link.prepare(f"INSERT INTO {schema}.{table} ({names}) VALUES ({places})")
         for row in rows:
-            places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
-            statement = await link.prepare(f"INSERT INTO {schema}.{table} VALUES ({places})")
-            await statement.fetch(*row)
+            await statement.fetch(*(row[at] for at in written))
     last = max((row[0] for row in facts["workflow_events"]), default=0)
     await link.simply(f"UPDATE {schema}.workflow_log SET last = {last}")
     numbers = max((row[0] for row in facts["workflow_executions"]), default=0)

@@ -90,7 +90,7 @@ async def test_both_kinds_of_store_have_the_same_tables_with_the_same_columns(po
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as file:
         migrate_file(file, ":memory:")
         wanted = file.execute(
-            "SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c "
+            "SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_xinfo(m.name) c "
             "WHERE m.type IN ('table', 'view') AND m.name <> 'sqlite_sequence'"
         ).fetchall()
     assert {tuple(row) for row in rows} - set(wanted) == {("workflow_log", "last")}
