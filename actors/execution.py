@@ -140,7 +140,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
                 self._handed.add(message.no)
                 self.cell.mailbox.post(posted(message))
         turn = self._new_turn()
-        planner.take_up(turn)
+        planner.take_up(turn, crash_budget=self._services.crash_budget)
         planner.take_due(turn)
         await self._commit(turn, launches=not len(self.cell.mailbox))
 

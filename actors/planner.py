@@ -23,7 +23,7 @@ from perdure.actors.messages import (
 )
 from perdure.actors.retry import delay_before, may_retry
 from perdure.actors.state import DEADLINE_TIMER, RETRY_TIMER, WAIT_TIMER, ExecutionState
-from perdure.actors.trial import is_convicted
+from perdure.actors.trial import CRASH_BUDGET, is_convicted
 from perdure.actors.turn import Asker, InterruptSteps, Turn
 from perdure.store.errors import StatementFailed
 from perdure.store.records import Error
@@ -45,7 +45,7 @@ def begin(turn: Turn) -> None:
     schedule.enter_first(turn)
 
 
-def take_up(turn: Turn) -> None:
+def take_up(turn: Turn, *, crash_budget: int = CRASH_BUDGET) -> None:
     """An execution folded from the store: what was running when its owner left runs again.
 
     The attempt is the same one (none is used up), unless the step is known to kill its process.
@@ -58,7 +58,7 @@ def take_up(turn: Turn) -> None:
         return
     for step_no in sorted(state.running):
         run = state.steps[step_no]
-        if is_convicted(deaths=run.deaths, died_alone=run.died_alone):
+        if is_convicted(deaths=run.deaths, died_alone=run.died_alone, budget=crash_budget):
             error = CrashBudgetExceeded(state.plan.steps[step_no].key, deaths=run.deaths)
             failed = Failed(_as_error(error), may_retry=False)
             _take_report(turn, StepReport(step_no, run.generation, run.attempt, failed))

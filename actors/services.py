@@ -12,6 +12,7 @@ from perdure.actors.bus import Bus
 from perdure.actors.kernel import Alarms, Clock
 from perdure.actors.membership import Membership
 from perdure.actors.plan import Plan
+from perdure.actors.trial import CRASH_BUDGET
 from perdure.actors.writer import Writer
 from perdure.store.protocol import Store
 
@@ -39,6 +40,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     chance: Callable[[], float]
     membership: Membership
     on_commit: Callable[[str], None]
+    crash_budget: int = CRASH_BUDGET  # deaths that fail a step, see `trial`
     linger_ms: int | None = LINGER_MS  # None: an execution taken up here stays here to its end
 
     def now_ms(self) -> int:

@@ -56,6 +56,7 @@ class Blueprint(msgspec.Struct, frozen=True, kw_only=True):
     max_active: int
     max_active_steps: int
     lease_ms: int
+    crash_budget: int
     on_step_start: StepCallback | None
     on_step_complete: StepCallback | None
 
@@ -137,6 +138,7 @@ async def _joined(blueprint: Blueprint, writer: Writer) -> AsyncIterator[Machine
                 chance=seams.chance,
                 membership=membership,
                 on_commit=doorbell.announce,
+                crash_budget=blueprint.crash_budget,
                 linger_ms=LINGER_MS if blueprint.recovers or not blueprint.performs else None,
             )
             for workflow in blueprint.workflows:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from perdure.actors.trial import CRASH_BUDGET
 from perdure.runtime.arguments import LEASE_S_MAX, LEASE_S_MIN
 from perdure.store.errors import PerdureError
 from perdure.store.records import LEASE_MS
@@ -37,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_active: AtLeastOne = 10_000
     max_active_steps: AtLeastOne = 10_000
     lease_s: LeaseSeconds = LEASE_MS / 1000
+    crash_budget: AtLeastOne = CRASH_BUDGET
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     log_format: Literal["console", "json"] = "console"
 
@@ -48,6 +50,7 @@ MEANINGS: Final[dict[str, str]] = {
     "max_active": "executions in flight in one process; more wait their turn",
     "max_active_steps": "steps in flight in one process; more wait their turn",
     "lease_s": "seconds of silence after which other processes take a stopped one's executions over",
+    "crash_budget": "deaths of its process, the last one alone with it, that fail a step",
     "log_level": "the least important log line that is shown (a worker also shows info)",
     "log_format": "how log lines look",
 }

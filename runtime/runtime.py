@@ -18,6 +18,7 @@ import anyio
 from perdure.actors.bus import Bus
 from perdure.actors.errors import RuntimeClosed
 from perdure.actors.starting import NewExecution
+from perdure.actors.trial import CRASH_BUDGET
 from perdure.runtime import arguments
 from perdure.runtime.agents import Agents, load_agents
 from perdure.runtime.assembly import Blueprint, Machine, assemble
@@ -59,7 +60,9 @@ class Runtime:
     acknowledged moments to power loss. `kind="client"` never runs a step.
 
     Where several processes share the store, one that is stopped, or whose event loop is blocked, for
-    `lease_s` loses its executions to the others; when it comes back it goes on as a new runner.
+    `lease_s` loses its executions to the others; when it comes back it goes on as a new runner. A step
+    that took its process down `crash_budget` times, the last time with nothing else in flight, fails;
+    where processes are killed from outside as a matter of course, choose a large one.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Runtime:
         max_active: int = MAX_ACTIVE,
         max_active_steps: int = MAX_ACTIVE_STEPS,
         lease_s: float = LEASE_MS / 1000,
+        crash_budget: int = CRASH_BUDGET,
         on_step_start: StepCallback | None = None,
         on_step_complete: StepCallback | None = None,
         store: Store | None = None,
@@ -95,6 +99,7 @@ class Runtime:
             max_active=arguments.at_least_one(max_active, what="max_active"),
             max_active_steps=arguments.at_least_one(max_active_steps, what="max_active_steps"),
             lease_ms=arguments.lease_ms(lease_s),
+            crash_budget=arguments.at_least_one(crash_budget, what="crash_budget"),
             on_step_start=on_step_start,
             on_step_complete=on_step_complete,
         )
@@ -122,6 +127,7 @@ class Runtime:
             max_active=settings.max_active,
             max_active_steps=settings.max_active_steps,
             lease_s=settings.lease_s,
+            crash_budget=settings.crash_budget,
         )
 
     async def __aenter__(self) -> Self:

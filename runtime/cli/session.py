@@ -89,6 +89,7 @@ class Session:
             max_active=self.settings.max_active,
             max_active_steps=self.settings.max_active_steps,
             lease_s=self.settings.lease_s,
+            crash_budget=self.settings.crash_budget,
         )
 
     def looking(self) -> AbstractAsyncContextManager[Questions | Store]:

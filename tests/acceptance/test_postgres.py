@@ -50,7 +50,12 @@ def ids(count: int, prefix: str = "e") -> list[str]:
 
 def check_all_is_done(fleet: PostgresFleet, *, seconds: float = 60.0) -> Counter[tuple[str, str]]:
     """Every execution comes to its end, with one outcome for each step; how often each body began."""
-    fleet.until(lambda: set(fleet.states().values()) == {"completed"}, seconds=seconds)
+    try:
+        fleet.until(lambda: set(fleet.states().values()) == {"completed"}, seconds=seconds)
+    except AssertionError as error:
+        others = {id_: state for id_, state in fleet.states().items() if state != "completed"}
+        why = fleet.ask("SELECT id, error FROM workflow_executions WHERE error IS NOT NULL")
+        raise AssertionError(f"{others}\n{why}\n{error}") from None
     twice = fleet.ask(
         "SELECT 1 FROM workflow_step_executions WHERE is_outcome = 1 "
         "GROUP BY execution_no, step_no HAVING count(*) > 1"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from perdure.actors.trial import CRASH_BUDGET
 from perdure.runtime import runtime
 from perdure.runtime.config import MEANINGS, ConfigError, Settings, resolve
 
@@ -35,6 +36,7 @@ def test_the_default_limits_are_those_of_the_runtime():
     """The printed table tells what holds inside, though it is printed without loading the runtime."""
     assert Settings().max_active == runtime.MAX_ACTIVE
     assert Settings().max_active_steps == runtime.MAX_ACTIVE_STEPS
+    assert Settings().crash_budget == CRASH_BUDGET
 
 
 def test_the_table_has_a_row_for_every_setting_with_its_meaning(tmp_path: Path):
