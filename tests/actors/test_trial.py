@@ -68,10 +68,10 @@ def test_only_a_third_death_while_alone_convicts(deaths: int, died: str, verdict
     assert is_convicted(deaths=deaths, died_alone=died == "alone") is (verdict == "found out")
 
 
-@pytest.mark.parametrize(("deaths", "verdict"), [(9, False), (10, True)])
-def test_a_larger_budget_spares_who_is_killed_from_outside(deaths: int, verdict: bool):
+def test_a_larger_budget_spares_who_is_killed_from_outside():
     """Where processes come and go, being alone at the third death is no proof."""
-    assert is_convicted(deaths=deaths, died_alone=True, budget=10) is verdict
+    assert not is_convicted(deaths=9, died_alone=True, budget=10)
+    assert is_convicted(deaths=10, died_alone=True, budget=10)
 
 
 def test_a_group_whose_start_was_not_written_comes_again():
