@@ -27,7 +27,7 @@ from perdure.actors.membership import Membership
 from perdure.actors.messages import LeaseDoubted
 from perdure.actors.publishing import publish
 from perdure.actors.services import Services
-from perdure.actors.starting import NewExecution, Starting, first_write, has_started, start_write
+from perdure.actors.starting import NewExecution, Starting, first_write, has_started, opened, queued_write
 from perdure.actors.state import ExecutionState
 from perdure.actors.turn import Asker, Order, Turn
 from perdure.store.errors import NotFound, OutcomeUnknown
@@ -161,10 +161,8 @@ class Executions:
         self.check_open()
         if new.is_detached or not self.has_room:
             return await self._enqueue(new)
-        state = ExecutionState(new.plan, execution_id=new.id, trace_id=new.trace_id, context=new.context)
-        if new.timeout_ms is not None:
-            state.timeout_ms = new.timeout_ms
-        turn = Turn(state, now=self._services.now_ms())
+        turn = opened(new, at=self._services.now_ms())
+        state = turn.state
         planner.begin(turn)
         planner.proceed(turn)
         start = first_write(new, turn)
@@ -209,7 +207,7 @@ class Executions:
 
     async def _enqueue(self, new: NewExecution) -> bool:
         """Make it durable, owned by nobody, for whoever has room."""
-        start = start_write(new, State.IDLE, at=self._services.now_ms())
+        start = queued_write(new, at=self._services.now_ms())
         is_new = await has_started(self._services.writer.submit(start))
         self._on_room()
         return is_new

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from perdure.actors.plan import Plan
+from perdure.actors.sharing import Past, share
+from perdure.actors.state import ExecutionState
 from perdure.actors.turn import Turn, encode
 from perdure.store.errors import PerdureError
 from perdure.store.protocol import Answer
@@ -28,6 +30,18 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     agents: str | None = None
     timeout_ms: int | None = None
     is_detached: bool = False
+    past: Past | None = None
+
+
+def opened(new: NewExecution, *, at: int) -> Turn:
+    """The first turn of an execution: nothing has begun, and what it shares with another one is there."""
+    state = ExecutionState(new.plan, execution_id=new.id, trace_id=new.trace_id, context=new.context)
+    if new.timeout_ms is not None:
+        state.timeout_ms = new.timeout_ms
+    turn = Turn(state, now=at)
+    if new.past is not None:
+        share(turn, new.past)
+    return turn
 
 
 def start_write(new: NewExecution, state: State, *, at: int) -> Start:
@@ -48,6 +62,7 @@ def start_write(new: NewExecution, state: State, *, at: int) -> Start:
         timeout_ms=new.timeout_ms,
         at=at,
         delta=Delta(),
+        fork=None if new.past is None else new.past.fork,
     )
 
 
@@ -92,6 +107,12 @@ def first_write(new: NewExecution, turn: Turn) -> Start:
         error=turn.fields.get("error"),
         delta=turn.delta(),
     )
+
+
+def queued_write(new: NewExecution, *, at: int) -> Start:
+    """The write that begins an execution for whoever has room; what it shares is there already."""
+    turn = opened(new, at=at)
+    return msgspec.structs.replace(start_write(new, State.IDLE, at=at), delta=turn.delta())
 
 
 async def has_started(written: asyncio.Future[Answer]) -> bool:

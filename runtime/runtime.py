@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import anyio
+import msgspec
 
 from perdure.actors.bus import Bus
 from perdure.actors.errors import RuntimeClosed
@@ -224,30 +225,33 @@ class Runtime:
         arguments.text(triggered_by, what="triggered_by")
         arguments.text(parent_id, what="parent_id")
         revision = await self._revision(workflow)
-        plain = arguments.plain_values({} if context is None else context, "the context")
-        plain = filled(revision.definition.inputs, plain)
-        missing = () if detach else revision.plan.missing
+        new = NewExecution(
+            id=self.seams.new_id() if id is None else id,
+            plan=revision.plan,
+            context=arguments.plain_values({} if context is None else context, "the context"),
+            trace_id=trace_of(trace_id, new_id=self.seams.new_id),
+            priority=priority,
+            triggered_by=triggered_by,
+            parent_id=parent_id,
+            agents=agents_from,
+            timeout_ms=timeout_ms,
+            is_detached=detach,
+        )
+        return await self.begin(revision, new)
+
+    async def begin(self, revision: Revision, new: NewExecution) -> Execution:
+        """Check the context of an execution that is to be started, and start it: what `start` ends with."""
+        context = filled(revision.definition.inputs, new.context)
+        missing = () if new.is_detached else revision.plan.missing
         if EXTRA in missing:
             raise ConditionsNotInstalled
-        check_context(revision.definition, plain, self.agents, missing=missing)
-        execution_id = self.seams.new_id() if id is None else id
-        await self.machine.executions.start(
-            NewExecution(
-                id=execution_id,
-                plan=revision.plan,
-                context=plain,
-                trace_id=trace_of(trace_id, new_id=self.seams.new_id),
-                priority=priority,
-                triggered_by=triggered_by,
-                parent_id=parent_id,
-                agents=agents_from,
-                timeout_ms=timeout_ms,
-                is_detached=detach or not self._blueprint.performs,
-            )
-        )
-        if detach:
+        check_context(revision.definition, context, self.agents, missing=missing)
+        is_left = new.is_detached or not self._blueprint.performs
+        ready = msgspec.structs.replace(new, context=context, is_detached=is_left)
+        await self.machine.executions.start(ready)
+        if new.is_detached:
             await self.ring_workers()
-        return Execution(self, execution_id)
+        return Execution(self, new.id)
 
     async def execution(self, execution_id: str) -> Execution:
         """The handle of an execution that exists. Raises NotFound."""

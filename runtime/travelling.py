@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from perdure.actors.messages import Answer, AnyCommand, Restore, Retry, TakeCheckpoint
+from perdure.actors.starting import NewExecution
 from perdure.runtime import arguments
+from perdure.runtime.forking import Fork, look_back
+from perdure.runtime.trace import trace_of
 from perdure.store.errors import NotFound
 from perdure.store.records import PAGE_MAX, Checkpoint
 from perdure.store.states import State
 
 if TYPE_CHECKING:
+    from perdure.runtime.execution import Execution
     from perdure.runtime.runtime import Runtime
 
 
@@ -61,6 +66,60 @@ class Travelling(ABC):
             id=self._id(command_id), by=by, expected_version=expected_version, checkpoint=wanted
         )
         return (await self._ask(command)).state
+
+    async def fork(
+        self,
+        *,
+        from_step: str | None = None,
+        from_checkpoint: Checkpoint | str | int | None = None,
+        edit: Mapping[str, Any] | None = None,
+        id: str | None = None,
+        by: str | None = None,
+        priority: int = 0,
+        trace_id: str | None = None,
+        timeout: float | timedelta | None = None,
+        agents_from: str | None = None,
+        detach: bool = False,
+    ) -> Execution:
+        """Start a new execution that shares this one's past; this one, whatever its state, stays as it is.
+
+        `from_step` and all that depends on it run in the fork; `from_checkpoint` (label, version or
+        `latest`) shares what had settled by then; without either it shares what has settled by now.
+        Outcomes are shared that others can build on: what failed or was cancelled runs in the fork. `edit`
+        is merged into the context. An `id` that exists already joins that execution. Signals that
+        nobody has taken, and what others have sent but not yet been applied, stay with the source.
+
+        Raises NotFound, InvalidArgument, and what `Runtime.start` raises.
+        """
+        services = self._runtime.machine.services
+        point = from_checkpoint
+        wish = Fork(
+            source_id=self.id,
+            step=arguments.text(from_step, what="from_step"),
+            checkpoint=point.version if isinstance(point, Checkpoint) else point,
+            edit={} if edit is None else arguments.plain_values(edit, "the edited context"),
+            by=by,
+        )
+        source, context, past = await look_back(services.store, services.plans, wish)
+        new_id = self._runtime.seams.new_id
+        revision = await self._runtime.machine.plans.revision(source.workflow_no)
+        own_ms = arguments.milliseconds(timeout, what="timeout")
+        return await self._runtime.begin(
+            revision,
+            NewExecution(
+                id=new_id() if id is None else id,
+                plan=revision.plan,
+                context=context,
+                trace_id=trace_of(trace_id, new_id=new_id),
+                priority=arguments.priority(priority),
+                triggered_by=f"fork:{self.id}",
+                parent_id=None,
+                agents=source.agents if agents_from is None else agents_from,
+                timeout_ms=source.timeout_ms if own_ms is None else own_ms,
+                is_detached=detach,
+                past=past,
+            ),
+        )
 
     async def retry(
         self,

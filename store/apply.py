@@ -210,6 +210,7 @@ ROWS_OF_AN_EXECUTION: Final = (
     "workflow_timers",
     "workflow_signals",
     "workflow_approvals",
+    "workflow_forks",
     "workflow_events",
     "workflow_deletions",
 )

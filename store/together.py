@@ -52,6 +52,8 @@ def is_move(write: Write) -> TypeGuard[Start | Change]:
     if not isinstance(write, Start | Change):
         return False
     delta = write.delta
+    if isinstance(write, Start) and write.fork is not None:
+        return False
     return not (delta.statements or delta.signals or delta.taken or delta.approvals)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+import msgspec
+
 from perdure.store import delta
 from perdure.store.errors import (
     Conflict,
@@ -23,7 +25,7 @@ from perdure.store.reads import load_by_no
 from perdure.store.records import Loaded
 from perdure.store.script import Script
 from perdure.store.states import TERMINAL, State, can_become
-from perdure.store.writes import CHANGEABLE, Change, Changed, Claim, Start, Started, Write, is_id
+from perdure.store.writes import CHANGEABLE, Change, Changed, Claim, ForkWrite, Start, Started, Write, is_id
 
 INSERT_EXECUTION: Final = """
 INSERT INTO workflow_executions (id, workflow_no, state, version, epoch, runner_no, priority, updated_at,
@@ -40,6 +42,13 @@ MOVE_EXECUTION: Final = (
     "UPDATE workflow_executions SET state = ?, version = version + 1, updated_at = ?{columns} "
     "WHERE no = ? AND version = ? AND epoch = ? AND state = ?"
 )
+
+INSERT_FORK: Final = "INSERT INTO workflow_forks (execution_no, source_id, source_version) VALUES (?, ?, ?)"
+
+NOTE_FORK: Final = """
+INSERT INTO workflow_events (execution_no, version, at, type, by, data)
+SELECT no, version, ?, 'forked_to', ?, ? FROM workflow_executions WHERE id = ?
+"""
 
 CLEAR_TIMERS: Final = "DELETE FROM workflow_timers WHERE execution_no = ?"
 
@@ -62,7 +71,18 @@ def start(write: Start) -> Script[Started]:
     assert no is not None
     yield INSERT_CONTEXT, (no, delta.text(write.context, "the context"))
     first = yield from delta.write(no, write.id, 1, write.at, write.delta)
+    if write.fork is not None:
+        yield from _note_fork(no, write, write.fork)
     return Started(no, joined=False, first_event_id=first)
+
+
+def _note_fork(no: int, write: Start, fork: ForkWrite) -> Script[None]:
+    """Write down whose past it shares, and tell it in the source's log, which does not move by that."""
+    yield INSERT_FORK, (no, fork.source_id, fork.source_version)
+    data = {"execution": write.id, "version": fork.source_version}
+    noted = yield NOTE_FORK, (write.at, fork.by, msgspec.json.encode(data).decode(), fork.source_id)
+    if noted.rowcount != 1:
+        raise NotFound("execution", fork.source_id, hint="it was deleted while it was forked")
 
 
 def inserted_execution(write: Start) -> delta.Row:

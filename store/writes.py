@@ -150,6 +150,14 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     approvals: tuple[ApprovalWrite, ...] = ()
 
 
+class ForkWrite(msgspec.Struct, frozen=True, kw_only=True):
+    """That an execution shares the past of another one, up to a version of its log."""
+
+    source_id: str
+    source_version: int
+    by: str | None = None
+
+
 class Start(Write, frozen=True, kw_only=True):
     """Insert an execution, owned by `runner_no` (epoch 1) or by nobody (None, epoch 0).
 
@@ -174,6 +182,7 @@ class Start(Write, frozen=True, kw_only=True):
     finished_at: int | None = None  # of one that came to its end in the very change that began it
     error: bytes | None = None
     timeout_ms: int | None = None  # its own, where it is not the workflow's
+    fork: ForkWrite | None = None  # told in its source's log, too; NotFound where that is gone
 
 
 class Change(Write, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, str]] = {
     "resume": "perform:resume",
     "cancel": "control:cancel",
     "retry": "perform:retry",
+    "fork": "fork:fork",
     "signal": "control:signal",
     "checkpoint": "control:checkpoint",
     "list": "look:list_",

@@ -21,6 +21,7 @@ Control
   resume ID           go on from the log; recorded steps never run again
   cancel ID           stop for good
   retry ID            reopen a failed or cancelled execution: what failed runs again
+  fork ID             start a new execution that shares its past; --from a step or checkpoint
   signal ID NAME      send a named message to an execution
   checkpoint ID       name the current position of its log
 

@@ -151,6 +151,8 @@ class History:
                 self._take(event)
 
     def _take(self, event: Event) -> None:
+        if event.type == "forked_to":
+            return  # somebody else goes on from here; nothing has happened to this one
         if self.end is not None and event.type not in BEFORE_REOPENING:
             self._complain(event, f"it has ended {self.end.value}")
         if event.command_id is not None:
@@ -177,6 +179,9 @@ class History:
             case "step_waiting":
                 self._check_start(step, event)
                 step.wait(attempt, event.version)
+            case "step_shared":
+                step.attempt = attempt
+                step.settle(StepState(event.data["state"]), event.version)
             case "step_completed":
                 self._expect_running(step, event)
                 step.settle(StepState.COMPLETED, event.version)
@@ -190,14 +195,18 @@ class History:
                     self._complain(event, f"it is {step.state.value}")
                 step.settle(StepState.CANCELLED, event.version)
             case "step_skipped":
-                is_choice = event.data["reason"] != "dependencies"
-                is_over = step.is_waiting and event.data["reason"] == "timeout"
-                may_choose = step.state is StepState.PENDING and self._may_run(step) is is_choice
-                if not (is_over or may_choose):
-                    self._complain(event, f"it is {step.state.value} and its needs say otherwise")
-                step.settle(StepState.SKIPPED, event.version)
+                self._skip(step, event)
             case _:
                 pass  # a line about the step that does not move it
+
+    def _skip(self, step: StepHistory, event: Event) -> None:
+        """It is not to run: its needs have ended otherwise, its condition, or its patience."""
+        is_choice = event.data["reason"] != "dependencies"
+        is_over = step.is_waiting and event.data["reason"] == "timeout"
+        may_choose = step.state is StepState.PENDING and self._may_run(step) is is_choice
+        if not (is_over or may_choose):
+            self._complain(event, f"it is {step.state.value} and its needs say otherwise")
+        step.settle(StepState.SKIPPED, event.version)
 
     def _fail(self, step: StepHistory, event: Event) -> None:
         """An attempt has failed, or what was to be evaluated before the first one."""

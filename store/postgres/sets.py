@@ -73,6 +73,8 @@ class _Rows:
         delta = write.delta
         if not is_id(write.id) or not can_become(State.IDLE, write.state) or delta.messages:
             raise _Unfit
+        if write.fork is not None:
+            raise _Unfit  # it writes into the log of another execution
         if any(attempt.before is not None for attempt in delta.attempts):
             raise _Unfit
         self._once(write.id)

@@ -47,6 +47,7 @@ TABLES = (
     "workflow_timers",
     "workflow_signals",
     "workflow_approvals",
+    "workflow_forks",
 )
 
 

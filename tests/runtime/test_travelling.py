@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import anyio
 import pytest
 
-from perdure.runtime import InvalidArgument, NotFound, Runtime, State, StepContext, Workflow
+from perdure.runtime import Execution, InvalidArgument, NotFound, Runtime, State, StepContext, Workflow
 from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
 
 Scenario = Callable[[Runtime], Coroutine[Any, Any, None]]
@@ -93,5 +94,134 @@ def test_a_retry_that_contradicts_itself_is_refused_before_anything_is_written()
             await execution.retry(from_step="eat")
         assert (await execution.status()).version == version
         assert (await execution.status()).state is State.FAILED
+
+    virtually(scenario)
+
+
+# ---- fork ----------------------------------------------------------------------------------------
+
+
+async def told(execution: Execution, kind: str) -> list[Any]:
+    """What the lines of that kind in its log say."""
+    return [event.data async for event in execution.events() if event.type == kind]
+
+
+@both
+def test_a_fork_from_a_step_runs_that_step_and_what_depends_on_it(scheduling: str):
+    """The source stays as it is; both logs tell of the other, and no key is used twice."""
+
+    async def scenario(runtime: Runtime) -> None:
+        kitchen = Kitchen(scheduling)
+        source = await runtime.start(kitchen.workflow, {"dish": "soup"}, id="source")
+        await source.result(check=False)
+        before = await source.status()
+        kitchen.did.clear()
+        fork = await source.fork(from_step="heat", edit={"degrees": 80}, id="fork", by="ada")
+        result = await fork.result()
+        assert kitchen.did == ["heat", "serve"]
+        assert result.outputs == {
+            "shop": "soup bought",
+            "heat": 80,
+            "lay": "laid",
+            "serve": "soup bought, 80 degrees",
+        }
+        assert await told(fork, "forked_from") == [
+            {"execution": "source", "version": before.version, "from": "heat"}
+        ]
+        assert await told(source, "forked_to") == [{"execution": "fork", "version": before.version}]
+        assert await source.status() == before
+        assert (await fork.status()).triggered_by == "fork:source"
+
+    virtually(scenario)
+
+
+def test_a_fork_of_one_that_runs_shares_what_has_settled_by_now():
+    """What is in flight there runs here, too, and neither disturbs the other."""
+
+    async def scenario(runtime: Runtime) -> None:
+        did: list[str] = []
+        workflow = Workflow("slow")
+
+        @workflow.step
+        async def first() -> int:
+            did.append("first")
+            return 1
+
+        @workflow.step
+        async def second(first: int) -> int:
+            did.append("second")
+            await anyio.sleep(60)
+            return first + 1
+
+        source = await runtime.start(workflow, {})
+        await anyio.sleep(1)
+        fork = await source.fork()
+        again = await source.fork(id=fork.id)
+        assert again.id == fork.id
+        assert (await fork.result()).outputs == (await source.result()).outputs == {"first": 1, "second": 2}
+        assert did == ["first", "second", "second"]
+
+    virtually(scenario)
+
+
+def test_a_fork_from_a_checkpoint_knows_nothing_of_what_came_later():
+    """Neither outputs nor the context; a checkpoint that is not there is refused."""
+
+    async def scenario(runtime: Runtime) -> None:
+        kitchen = Kitchen()
+        source = await runtime.start(kitchen.workflow, {"dish": "soup", "degrees": 80})
+        await source.result()
+        first, *_ = sorted(await source.checkpoints(), key=lambda point: point.version)
+        kitchen.did.clear()
+        fork = await source.fork(from_checkpoint=first)
+        await fork.result()
+        assert kitchen.did == ["heat", "serve"]
+        with pytest.raises(NotFound, match="checkpoint"):
+            await source.fork(from_checkpoint="nowhere")
+        with pytest.raises(InvalidArgument, match="exclude"):
+            await source.fork(from_checkpoint=first, from_step="shop")
+
+    virtually(scenario)
+
+
+def test_a_fork_that_is_left_to_others_has_its_past_from_the_beginning():
+    """It is a row that nobody has begun, with the outcomes it shares."""
+
+    async def scenario(runtime: Runtime) -> None:
+        kitchen = Kitchen()
+        source = await runtime.start(kitchen.workflow, {"dish": "soup"})
+        await source.result(check=False)
+        kitchen.did.clear()
+        fork = await source.fork(edit={"degrees": 80}, from_step="heat", detach=True)
+        assert (await fork.result()).outputs["heat"] == 80
+        assert kitchen.did == ["heat", "serve"]
+
+    virtually(scenario)
+
+
+def test_a_fork_of_a_completed_execution_without_a_step_is_complete_at_once():
+    """It shares everything there is."""
+
+    async def scenario(runtime: Runtime) -> None:
+        kitchen = Kitchen()
+        source = await runtime.start(kitchen.workflow, {"dish": "soup", "degrees": 90})
+        outputs = (await source.result()).outputs
+        kitchen.did.clear()
+        assert (await (await source.fork()).result()).outputs == outputs
+        assert kitchen.did == []
+
+    virtually(scenario)
+
+
+def test_a_fork_survives_the_deletion_of_its_source():
+    """What it shares is its own."""
+
+    async def scenario(runtime: Runtime) -> None:
+        source = await runtime.start(Kitchen().workflow, {"dish": "soup", "degrees": 90})
+        await source.result()
+        fork = await source.fork()
+        await runtime.delete(source.id)
+        assert (await fork.result()).outputs["shop"] == "soup bought"
+        await runtime.delete(fork.id)
 
     virtually(scenario)

@@ -1,0 +1,82 @@
+"""`perdure fork`: a new execution that shares the past of another one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from perdure.runtime.cli.control import show_standing
+from perdure.runtime.cli.exit_codes import Exit
+from perdure.runtime.cli.options import Flag, Performing, UsageError, read_inputs
+from perdure.runtime.cli.session import open_session, run_async
+
+if TYPE_CHECKING:
+    from perdure.runtime import Execution, Runtime
+
+DEFAULTS = Performing()
+
+
+def fork(
+    id: str,
+    /,
+    *,
+    from_: str | None = None,
+    edit: Annotated[tuple[str, ...], Parameter(name=["--edit", "-e"], negative="")] = (),
+    new_id: Annotated[str | None, Parameter(name="--id")] = None,
+    by: str | None = None,
+    detach: Flag = False,
+    options: Performing = DEFAULTS,
+) -> int:
+    """Start a new execution that shares another one's past, whatever that does or has come to.
+
+    perdure fork @last --from build -e branch=main
+
+    What failed there runs in the fork, and what does not rest on completed steps alone.
+
+    Args:
+        id: Execution: its id, a unique beginning of it, @last or NAME@last.
+        from_: A step, which runs again with all that depends on it, or a checkpoint: label or version.
+        edit: One value of the context to change, as NAME=VALUE; repeatable.
+        new_id: Id of the new execution; the same id again joins the same execution.
+        by: Who asks.
+        detach: Print the id and leave the work to a worker.
+    """
+    session = open_session(options)
+    wish = {"edit": read_inputs(None, edit), "id": new_id, "by": by}
+
+    async def main() -> int:
+        from perdure.runtime.cli.attend import attend
+
+        async with session.runtime("client") as runtime:
+            source = await runtime.execution(await runtime.find(id))
+            start = wish | await _origin(runtime, source, from_)
+            if detach or await runtime.has_worker():
+                forked = await source.fork(**start, detach=True)
+                session.note("a process that runs on this database takes it up")
+                await show_standing(forked, session=session)
+                return Exit.DONE
+            stored = await runtime.store.execution(source.id)
+        agents = session.agents(session.agents_argument or (stored.agents if stored else None))
+        async with session.runtime("run", agents=agents) as runtime:
+            forked = await (await runtime.execution(source.id)).fork(**start)
+            session.note(f"{forked.id} goes on from {source.id}")
+            return await attend(forked, session=session, timeout=options.timeout)
+
+    return run_async(main, is_fast=True)
+
+
+async def _origin(runtime: Runtime, source: Execution, text: str | None) -> dict[str, Any]:
+    """What `--from` means: a step of that key, else a checkpoint. Raises UsageError where it is both."""
+    if text is None:
+        return {}
+    stored = await runtime.store.execution(source.id)
+    steps = [] if stored is None else await runtime.store.steps(stored.workflow_no)
+    is_step = any(step.key == text for step in steps)
+    checkpoint = await runtime.store.checkpoint(source.id, text)
+    if is_step and checkpoint is not None:
+        raise UsageError(
+            f"--from {text}: there are a step and a checkpoint of that name: "
+            f"give the checkpoint's version, {checkpoint.version}, or label it anew"
+        )
+    return {"from_step": text} if is_step else {"from_checkpoint": int(text) if text.isdigit() else text}
