@@ -33,7 +33,8 @@ class StepContext:
     """One attempt of one step, seen from inside its body.
 
     `idempotency_key` is stable over attempts, recovery and a plain retry: give it to every outside
-    effect, so that an effect repeated after a crash is recognised as the same one.
+    effect, so that an effect repeated after a crash is recognised as the same one. Each `iteration`
+    (1, 2, …) of a step that repeats has a key of its own.
     """
 
     __slots__ = (
@@ -44,6 +45,7 @@ class StepContext:
         "execution_id",
         "generation",
         "idempotency_key",
+        "iteration",
         "log",
         "step",
         "trace_id",
@@ -62,6 +64,7 @@ class StepContext:
         trace_id: str,
         log: FilteringBoundLogger,
         inside: Inside,
+        iteration: int = 1,
     ) -> None:
         """Made by the machine, once per attempt."""
         self.execution_id = execution_id
@@ -71,6 +74,7 @@ class StepContext:
         self.generation = generation
         self.idempotency_key = idempotency_key
         self.trace_id = trace_id
+        self.iteration = iteration
         self.log = log
         self._collected: Collected | None = None
         self._inside = inside

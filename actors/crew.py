@@ -8,6 +8,8 @@ from collections.abc import Callable
 from perdure.actors.context import StepContext
 from perdure.actors.log import get_logger
 from perdure.actors.messages import Interrupt, Interrupted, StepEnded, StepReport
+from perdure.actors.names import iteration_values
+from perdure.actors.plan import Values
 from perdure.actors.services import Services
 from perdure.actors.state import ExecutionState, StepValues
 from perdure.actors.step import Attempt
@@ -45,17 +47,20 @@ class Crew:
         """Order the current attempt of a step to be started."""
         step = state.plan.steps[step_no]
         run = state.steps[step_no]
-        values = StepValues(state, step_no)
+        inside = StepValues(state, step_no)
+        values: Values = inside if step.repeat is None else iteration_values(inside, run)
+        key = f"{state.id}:{step.key}:{run.lineage}"
         context = StepContext(
             execution_id=state.id,
             workflow=state.plan.workflow,
             step=step.key,
             attempt=run.attempt,
             generation=run.generation,
-            idempotency_key=f"{state.id}:{step.key}:{run.lineage}",
+            idempotency_key=key if step.repeat is None else f"{key}:{run.iteration}",
+            iteration=run.iteration,
             trace_id=state.trace_id,
             log=log,
-            inside=values,
+            inside=inside,
         )
         services = self._services
         attempt = Attempt(

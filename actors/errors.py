@@ -54,6 +54,19 @@ class WaitTimeout(StepError):
         self.timeout_ms = timeout_ms
 
 
+class RepeatExhausted(StepError):
+    """A step was performed as often as it may be, and was to be performed again."""
+
+    def __init__(self, key: str, *, iterations: int) -> None:
+        """`iterations` is how often it was performed."""
+        super().__init__(
+            f"step {key!r} was to go on after {iterations} iteration{'s' * (iterations != 1)}, which is its "
+            "maxIterations: allow more of them, or say onExhausted: continue to take the last output"
+        )
+        self.key = key
+        self.iterations = iterations
+
+
 class WorkerProcessDied(StepError):
     """The worker process that performed a step has died under it."""
 

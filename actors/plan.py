@@ -78,6 +78,19 @@ Condition = Callable[[Values], Any]
 Perform = Callable[[StepContext, Any], Awaitable[Any]] | Callable[[StepContext, Any], Any]
 
 
+class Repeat(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a step is performed: after each iteration `goes_on` says whether another follows.
+
+    `goes_on` is pure; it is given what the step may read, the output and the number (1, 2, …) of the
+    iteration that has just ended. Anything but True or False fails the step.
+    """
+
+    goes_on: Callable[[Values, Any, int], Any]
+    max_iterations: int
+    delay_ms: int = 0
+    fails_when_exhausted: bool = True
+
+
 class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     """One step, ready to run.
 
@@ -86,6 +99,7 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     for PROCESS). `check_output` raises when the output is not what was promised. `when` is pure and
     asked once the needs have let the step in: False skips it, anything but True or False fails it.
     A step with a `wait` never runs its body: it waits, and what it has waited for is its output.
+    With `repeat` the output of the last iteration is the step's; each is a generation of its own.
     """
 
     no: int
@@ -104,6 +118,7 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     dependencies: DependenciesPolicy = DependenciesPolicy.ALL_SUCCESS
     when: Condition | None = None
     wait: Wait | None = None
+    repeat: Repeat | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

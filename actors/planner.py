@@ -12,7 +12,7 @@ body is cancelled, so that a crash in between comes back to the same intent; the
 
 from __future__ import annotations
 
-from perdure.actors import entering, results, schedule, waiting
+from perdure.actors import entering, repeating, results, schedule, waiting
 from perdure.actors.errors import CrashBudgetExceeded, ExecutionTimeout
 from perdure.actors.messages import (
     Completed,
@@ -152,7 +152,7 @@ def proceed(turn: Turn, *, is_closing: bool = False) -> None:
         return
     if state.entering:
         entering.decide(turn)
-    if state.is_blocked and state.waiting and state.state in schedule.MAY_LAUNCH:
+    if state.is_blocked and (state.waiting or state.ready) and state.state in schedule.MAY_LAUNCH:
         waiting.abandon(turn)
     schedule.launch(turn)
     if state.running:
@@ -220,10 +220,9 @@ def _take_report(turn: Turn, report: StepReport) -> None:
         state.lingering.add(report.step_no)
     match report.outcome:
         case Completed(output, statements):
-            turn.move_step(report.step_no, StepState.COMPLETED, is_outcome=True, output=output)
             turn.execute(statements)
-            turn.note("step_completed", step_no=report.step_no, attempt=report.attempt)
-            schedule.settle(turn, report.step_no)
+            if not repeating.is_repeated(turn, report.step_no, output):
+                schedule.complete(turn, report.step_no, output)
         case Failed():
             _take_failure(turn, report, report.outcome)
         case Interrupted(reason):

@@ -59,6 +59,13 @@ def settle(turn: Turn, step_no: int) -> None:
         _enter_level(turn)
 
 
+def complete(turn: Turn, step_no: int, output: bytes) -> None:
+    """Record that a step has completed."""
+    turn.move_step(step_no, StepState.COMPLETED, is_outcome=True, output=output)
+    turn.note("step_completed", step_no=step_no, attempt=turn.state.steps[step_no].attempt)
+    settle(turn, step_no)
+
+
 def fail(turn: Turn, step_no: int, error: Error, *, has_begun: bool = True) -> None:
     """Record that a step has failed for good, and for which step the execution fails if it does."""
     state = turn.state

@@ -1,95 +1,27 @@
 """An execution as its actor holds it in memory: folded from the store, owned by one incarnation.
 
-`StepRun` is where one step stands. `ExecutionState` adds what scheduling needs to know without
-looking at every step: how many needs are open, how many steps of each level are, what is ready.
-Nothing here decides; `schedule` and `planner` do.
+Beside where each step stands (`StepRun`) it has what scheduling needs to know without looking at
+every step: how many needs are open, how many steps of each level are, what is ready. Nothing here
+decides; `schedule` and `planner` do.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
 from perdure.actors.plan import DependenciesPolicy, Plan, PlannedStep, Scheduling
-from perdure.actors.trial import SUSPECT_DEATHS, Trial
-from perdure.store.records import Attempt, Error, Execution, KeptSignal, Loaded
+from perdure.actors.step_run import StepRun, ms_of
+from perdure.actors.trial import Trial
+from perdure.store.records import Error, Execution, KeptSignal, Loaded
 from perdure.store.states import SETTLED_STEP, State, StepState
 
 RETRY_TIMER: Final = "retry"
 WAIT_TIMER: Final = "wait"
 DEADLINE_TIMER: Final = "deadline"
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class StepRun:
-    """Where one step stands: the attempt that counts now, and the outcome once there is one."""
-
-    __slots__ = (
-        "attempt",
-        "deaths",
-        "died_alone",
-        "due_at",
-        "error",
-        "generation",
-        "is_stored",
-        "lineage",
-        "note",
-        "output",
-        "started_at",
-        "state",
-    )
-
-    def __init__(self) -> None:
-        """A step nobody has touched yet."""
-        self.state = StepState.PENDING
-        self.generation = 0
-        self.attempt = 0
-        self.lineage = 0
-        self.output: bytes | None = None
-        self.error: Error | None = None
-        self.due_at: int | None = None
-        self.started_at: int | None = None
-        self.deaths = 0
-        self.died_alone = False  # at the last of the deaths nothing else was in flight in its process
-        self.is_stored = False  # whether the store has a row for (generation, attempt)
-        self.note: Any = None  # the last heartbeat's detail
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether it has begun and neither runs nor settled: it waits, or was interrupted."""
-        state = self.state
-        return state is StepState.WAITING or (state is StepState.PENDING and self.started_at is not None)
-
-    @property
-    def is_suspect(self) -> bool:
-        """Whether the process has died so often while it ran that it is tried before anything else runs."""
-        return self.deaths >= SUSPECT_DEATHS
-
-    def next_attempt(self) -> None:
-        """Begin another attempt of the same generation; it has no row yet."""
-        self.attempt += 1
-        self.started_at = None
-        self.died_alone = False
-        self.is_stored = False
-
-    def reopen(self, *, new_lineage: bool) -> None:
-        """Begin a new generation, as if never run."""
-        self.state = StepState.PENDING
-        self.generation += 1
-        self.attempt = 1
-        self.lineage += new_lineage
-        self.output = None
-        self.error = None
-        self.due_at = None
-        self.started_at = None
-        self.deaths = 0
-        self.died_alone = False
-        self.is_stored = False
-        self.note = None
 
 
 class ExecutionState:
@@ -161,7 +93,7 @@ class ExecutionState:
         self = cls(plan, execution_id=execution.id, trace_id=execution.trace_id, context=execution.context)
         self._take_columns(execution)
         for attempt in loaded.attempts:
-            _take_attempt(self.steps[attempt.step_no], attempt)
+            self.steps[attempt.step_no].take(attempt)
         self.signals = list(loaded.signals)
         self.reindex()
         return self
@@ -173,13 +105,13 @@ class ExecutionState:
         self.version = execution.version
         self.epoch = execution.epoch
         self.error = execution.error
-        self.deadline_at = _ms(execution.deadline_at)
+        self.deadline_at = ms_of(execution.deadline_at)
         self.remaining_ms = execution.remaining_ms
         if execution.timeout_ms is not None:
             self.timeout_ms = execution.timeout_ms
         self.pause_mode = execution.pause_mode
         self.resume_count = execution.resume_count
-        self.started_at = _ms(execution.started_at)
+        self.started_at = ms_of(execution.started_at)
 
     def reindex(self) -> None:
         """Count anew what is running, waiting, settled and open; `ready` starts empty.
@@ -326,7 +258,7 @@ class StepValues:
 
 def _describe_step(step: PlannedStep, run: StepRun) -> dict[str, Any]:
     waits = step.wait is not None and run.state is StepState.WAITING
-    return {
+    described = {
         "waits": step.wait.describe() if waits and step.wait is not None else None,
         "state": run.state.value,
         "attempt": run.attempt,
@@ -336,27 +268,4 @@ def _describe_step(step: PlannedStep, run: StepRun) -> dict[str, Any]:
         "heartbeat": run.note,
         "error": None if run.error is None else msgspec.to_builtins(run.error),
     }
-
-
-def _take_attempt(run: StepRun, attempt: Attempt) -> None:
-    """Let a row replace what is known of its step when it is newer."""
-    if (attempt.generation, attempt.attempt) < (run.generation, run.attempt):
-        return
-    is_next = run.is_stored and attempt.generation == run.generation
-    run.deaths = attempt.deaths + (run.deaths if is_next else 0)
-    if not (is_next and attempt.state is StepState.WAITING):  # one that waits shows why it has to
-        run.error = attempt.error
-    run.state = attempt.state
-    run.generation = attempt.generation
-    run.attempt = attempt.attempt
-    run.lineage = attempt.lineage
-    run.output = None if attempt.output is None else bytes(attempt.output)
-    run.due_at = _ms(attempt.due_at)
-    run.started_at = _ms(attempt.started_at)
-    run.died_alone = attempt.alone
-    run.is_stored = True
-
-
-def _ms(moment: datetime | None) -> int | None:
-    """A UTC datetime as milliseconds since 1970, exactly."""
-    return None if moment is None else (moment - EPOCH) // timedelta(milliseconds=1)
+    return described if step.repeat is None else described | {"iteration": run.iteration}

@@ -36,8 +36,7 @@ from perdure.actors.messages import (
     StepEnded,
     StepReport,
 )
-from perdure.actors.plan import Mode, PlannedStep
-from perdure.actors.state import StepValues
+from perdure.actors.plan import Mode, PlannedStep, Values
 from perdure.store.codec import encode
 from perdure.store.errors import NotSerializable, PayloadTooLarge
 from perdure.store.records import Error
@@ -81,7 +80,7 @@ class Attempt:
         generation: int,
         attempt: int,
         context: StepContext,
-        values: StepValues,
+        values: Values,
         report: Report,
         alarms: Alarms,
         slots: StepSlots,

@@ -12,13 +12,15 @@ the signal came does not get it.
 
 from __future__ import annotations
 
+from collections import deque
 from datetime import timedelta
 from typing import Final, assert_never
 
 from perdure.actors import schedule
 from perdure.actors.errors import WaitTimeout
 from perdure.actors.evaluating import evaluate, unanswered
-from perdure.actors.state import EPOCH, WAIT_TIMER, ExecutionState
+from perdure.actors.state import WAIT_TIMER, ExecutionState
+from perdure.actors.step_run import EPOCH
 from perdure.actors.turn import Turn, encode
 from perdure.actors.waits import ForSignal, OnTimeout, Sleep, Wait
 from perdure.store.records import Error, KeptSignal
@@ -94,10 +96,16 @@ def take_moment(turn: Turn, step_no: int) -> None:
 
 
 def abandon(turn: Turn) -> None:
-    """A required step has failed: nobody is to wait any longer before the execution fails."""
-    for step_no in sorted(waits_of(turn.state)):
+    """A required step has failed: nobody is to wait any longer before the execution fails.
+
+    Nor is a step to be repeated, whether it waits for its next iteration or could begin it.
+    """
+    state = turn.state
+    again = [no for no in (*state.waiting, *state.ready) if state.steps[no].is_between_iterations]
+    for step_no in sorted([*waits_of(state), *again]):
         _end(turn, step_no)
         schedule.cancel(turn, step_no)
+    state.ready = deque(no for no in state.ready if no not in again)
 
 
 def waits_of(state: ExecutionState) -> list[int]:
@@ -117,9 +125,7 @@ def _take(turn: Turn, step_no: int, signal: KeptSignal) -> None:
 
 def _complete(turn: Turn, step_no: int, output: bytes) -> None:
     _end(turn, step_no)
-    turn.move_step(step_no, StepState.COMPLETED, is_outcome=True, output=output)
-    turn.note("step_completed", step_no=step_no, attempt=turn.state.steps[step_no].attempt)
-    schedule.settle(turn, step_no)
+    schedule.complete(turn, step_no, output)
 
 
 def _end(turn: Turn, step_no: int) -> None:

@@ -22,7 +22,7 @@ from perdure.runtime.language.errors import (
     TemplateError,
 )
 from perdure.runtime.language.parsing import parse
-from perdure.runtime.language.policy import Retry
+from perdure.runtime.language.policy import Repeat, Retry
 from perdure.runtime.language.printing import NotPrintable
 from perdure.runtime.language.workflow import Workflow
 
@@ -39,6 +39,7 @@ __all__ = [
     "OutputError",
     "OutputMismatch",
     "Problem",
+    "Repeat",
     "Retry",
     "RetryDefinition",
     "StepDefinition",

@@ -8,7 +8,7 @@ from typing import Any
 
 from perdure.runtime.agents.binding import Needs, converter, missing_input, sort_parameters
 from perdure.runtime.agents.errors import BadSignature, InputError
-from perdure.runtime.agents.registry import PYTHON, Agent, Agents, mode_of
+from perdure.runtime.agents.registry import Agent, Agents, mode_of
 from perdure.runtime.agents.signature import Parameter
 from perdure.runtime.language.checks import template_of
 from perdure.runtime.language.definition import Definition, StepDefinition
@@ -16,6 +16,7 @@ from perdure.runtime.language.errors import Problem, TemplateError
 from perdure.runtime.language.findings import Findings, Locate, nowhere
 from perdure.runtime.language.inputs import problems_of
 from perdure.runtime.language.printing import to_json
+from perdure.runtime.language.questions import names_of, questions_of
 from perdure.runtime.language.templates import Path, look_up
 from perdure.runtime.language.values import paths_in
 from perdure.runtime.near import nearest
@@ -60,16 +61,17 @@ def check_context(
     declared = problems_of(definition.inputs, context)
     inputs = [problem.message for problem in declared]
     told = {problem.name for problem in declared}
-    for paths, step_key in _lookups(definition):
-        templates += _template_problems(paths, step_key, keys, context, told=told)
+    for paths, step_key, known in _lookups(definition):
+        templates += _template_problems(paths, step_key, keys, context, told=told | known)
     for step in definition.steps:
         agent = None if step.agent is None else agents.find(step.agent)
         if agent is not None:
             inputs += _signature_problems(step, agent, keys)
-            inputs += _values_problems(step, agent, keys, context, told=told)
-        condition = agents.find(step.when) if step.when and step.when.startswith(PYTHON) else None
-        if condition is not None:
-            inputs += _values_problems(step, condition, keys, context, told=told)
+            inputs += _values_problems(step, agent, keys, context, told=told | names_of(step))
+        for question in questions_of(step):
+            asked = agents.find(question.text) if question.is_python else None
+            if asked is not None:
+                inputs += _values_problems(step, asked, keys, context, told=told | {*question.names})
     unknown = [str(agents.unknown(name)) for name in missing]
     if templates:
         raise TemplateError([*clashes, *templates, *inputs, *unknown])
@@ -89,7 +91,7 @@ def misspelt_inputs(
     """
     keys, wanted = keys_of(definition), set[str]()
     for step in definition.steps:
-        for name in (step.agent, step.when):
+        for name in (step.agent, *(question.text for question in questions_of(step))):
             agent = None if name is None else agents.find(name)
             if agent is not None:
                 wanted |= {parameter.wants for parameter in _needs(step, agent).inputs}
@@ -136,14 +138,17 @@ def _signature_problems(step: StepDefinition, agent: Agent, keys: Keys) -> Itera
             )
 
 
-def _lookups(definition: Definition) -> Iterator[tuple[Sequence[Path], str]]:
-    """What templates look up, and of which step they are; the workflow's own are of none."""
+def _lookups(definition: Definition) -> Iterator[tuple[Sequence[Path], str, frozenset[str]]]:
+    """What templates look up, of which step they are, and what is given to it when the time comes.
+
+    The workflow's own are of none.
+    """
     for step in definition.steps:
         template = template_of(step)
         if template is not None:
-            yield template.paths, step.key
+            yield template.paths, step.key, names_of(step)
     if definition.outputs:
-        yield [path for _, path in paths_in(definition.outputs, (), Findings())], ""
+        yield [path for _, path in paths_in(definition.outputs, (), Findings())], "", frozenset()
 
 
 def _template_problems(
@@ -176,7 +181,7 @@ def _values_problems(
 ) -> Iterator[str]:
     """What the context lacks for the parameters that take inputs, or has in another type.
 
-    Not again what was `told` of: that is not as declared, whoever takes it.
+    Not again what was `told` of: that is not as declared, whoever takes it, or comes from elsewhere.
     """
     for parameter in _needs(step, agent).inputs:
         if parameter.wants in told:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from perdure.runtime.agents.registry import PYTHON
 from perdure.runtime.language import names
 from perdure.runtime.language.conditions import (
     BadCondition,
@@ -14,14 +13,16 @@ from perdure.runtime.language.conditions import (
     references,
 )
 from perdure.runtime.language.definition import Definition, StepDefinition
-from perdure.runtime.language.findings import Findings
+from perdure.runtime.language.findings import Findings, Path
 from perdure.runtime.language.graph import cycles_of, not_ancestors, order_of
+from perdure.runtime.language.loops import odd_loops
 from perdure.runtime.language.outputs import BadSchema, check_schema
+from perdure.runtime.language.questions import names_of, questions_of
 from perdure.runtime.language.templates import BadTemplate, Template, parse_template
 from perdure.runtime.language.waits import kinds_of, misfits
 from perdure.runtime.near import quoted
 
-NOUNS: Final = {"prompt": "prompt", "until": "moment", "when": "condition"}
+NOUNS: Final = {"prompt": "prompt", "until": "moment"}
 CYCLE_STEPS_SHOWN_MAX: Final = 128  # steps of a circle named in a message; the rest is counted
 
 
@@ -30,11 +31,15 @@ def check(definition: Definition, findings: Findings) -> None:
     _check_labels(definition, findings)
     numbers = _check_keys(definition, findings)
     looks = list(_check_steps(definition, findings))
-    looks += _check_conditions(definition, numbers, findings)
+    looks += _check_questions(definition, numbers, findings)
     if definition.inputs is not None or definition.outputs is not None:
         from perdure.runtime.language.contract import check_contract
 
-        reads = [(("steps", look.no, look.field), look.key, look.written) for look in looks]
+        reads: list[tuple[Path, str, str]] = [
+            (("steps", look.no, *look.path), look.key, look.written)
+            for look in looks
+            if look.key not in names_of(definition.steps[look.no])
+        ]
         check_contract(definition, keys=numbers, reads=reads, findings=findings)
     if definition.schedule:  # few have any, and calendars are not read for the others
         from perdure.runtime.language.scheduling import check_schedules
@@ -92,7 +97,7 @@ def _check_steps(definition: Definition, findings: Findings) -> Iterator[Look]:
                 findings.add(("steps", no, field), str(error))
             else:
                 for path in template.paths:
-                    yield Look(no, field, path.segments[0], str(path))
+                    yield Look(no, (field,), NOUNS[field], path.segments[0], str(path))
 
 
 def _check_kind(no: int, step: StepDefinition, findings: Findings) -> None:
@@ -101,35 +106,36 @@ def _check_kind(no: int, step: StepDefinition, findings: Findings) -> None:
         findings.add(("steps", no), "'agent' is missing", expected="agent, sleep, until or waitFor")
     for field, sentence in misfits(step):
         findings.add(("steps", no, field), sentence)
+    for path, sentence in odd_loops(step):
+        findings.add(("steps", no, *path), sentence)
     if step.agent is not None and not names.is_label(step.agent):
         findings.add(
             ("steps", no, "agent"), f"{quoted(step.agent)} is not an agent name", expected="visible text"
         )
 
 
-def _check_conditions(definition: Definition, numbers: dict[str, int], findings: Findings) -> Iterator[Look]:
-    """Compile each condition in CEL; yield what it looks at. Without the library there is one problem."""
+def _check_questions(definition: Definition, numbers: dict[str, int], findings: Findings) -> Iterator[Look]:
+    """Compile each expression in CEL; yield what it looks at. Without the library there is one problem."""
     for no, step in enumerate(definition.steps):
-        if step.when is None or step.when.startswith(PYTHON):
-            continue
-        path = ("steps", no, "when")
-        try:
-            check_condition(step.when)
-        except ConditionsNotInstalled as error:
-            findings.add(path, str(error))
-            return
-        except BadCondition as error:
-            findings.add(path, f"not a condition: {error}", expected="CEL over `inputs` and `steps`")
-            continue
-        for key in sorted(references(step.when)[0]):
-            if key in numbers:
-                yield Look(no, "when", key, f"steps[{quoted(key)}]")
-            else:
-                findings.add(
-                    path,
-                    f"the condition looks at step {quoted(key)}, which does not exist",
-                    near=(key, numbers),
-                )
+        for question in questions_of(step):
+            if question.is_python:
+                continue
+            path: Path = ("steps", no, *question.path)
+            try:
+                check_condition(question.text, names=question.names)
+            except ConditionsNotInstalled as error:
+                findings.add(path, str(error))
+                return
+            except BadCondition as error:
+                seen = ", ".join(f"`{name}`" for name in (*question.names, "inputs"))
+                findings.add(path, f"not a condition: {error}", expected=f"CEL over {seen} and `steps`")
+                continue
+            for key in sorted(references(question.text)[0]):
+                if key in numbers:
+                    yield Look(no, question.path, question.noun, key, f"steps[{quoted(key)}]")
+                else:
+                    message = f"the {question.noun} looks at step {quoted(key)}, which does not exist"
+                    findings.add(path, message, near=(key, numbers))
 
 
 def _check_needs(definition: Definition, numbers: dict[str, int], findings: Findings) -> list[list[int]]:
@@ -171,10 +177,11 @@ def _check_cycles(definition: Definition, needs: list[list[int]], findings: Find
 
 
 class Look(NamedTuple):
-    """A step that may look up the output of another: `written` in its field, `key` if that is a step."""
+    """A step that may look up the output of another: `written` at that path, `key` if that is a step."""
 
     no: int
-    field: str
+    path: tuple[str, ...]
+    noun: str
     key: str
     written: str
 
@@ -187,25 +194,24 @@ def _check_looks(
     findings: Findings,
 ) -> None:
     """Refuse templates and conditions that look up a step which does not come before theirs."""
-    asked: dict[tuple[int, int], str] = {}
+    asked: dict[tuple[int, int], Look] = {}
     direct = {look.no: set(needs[look.no]) for look in looks}
     for look in looks:
         target = numbers.get(look.key)
         if target == look.no:
             findings.add(
-                ("steps", look.no, look.field),
+                ("steps", look.no, *look.path),
                 f"{look.written} is the output of step {quoted(look.key)} itself",
             )
         elif target is not None and target not in direct[look.no]:
-            asked.setdefault((look.no, target), look.field)
+            asked.setdefault((look.no, target), look)
     wrong = not_ancestors(needs, order_of(needs), asked) if asked else set()
-    for (no, target), field in asked.items():
+    for (no, target), look in asked.items():
         if (no, target) in wrong:
             step, other = definition.steps[no], definition.steps[target]
             findings.add(
-                ("steps", no, field),
-                f"the {NOUNS[field]} looks up {quoted(other.key)}, "
-                f"which need not run before {quoted(step.key)}",
+                ("steps", no, *look.path),
+                f"the {look.noun} looks up {quoted(other.key)}, which need not run before {quoted(step.key)}",
                 expected=f"{quoted(other.key)} among its dependencies, or theirs",
             )
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from perdure.actors.context import StepContext
 from perdure.actors.plan import (
-    Condition,
     DependenciesPolicy,
     Inputs,
     Mode,
@@ -20,12 +19,13 @@ from perdure.actors.plan import (
 from perdure.runtime.agents.binding import bind
 from perdure.runtime.agents.errors import BadSignature
 from perdure.runtime.agents.process import ProcessCall
-from perdure.runtime.agents.registry import PYTHON, Agent, Agents, mode_of
+from perdure.runtime.agents.registry import Agent, Agents, mode_of
 from perdure.runtime.language.checks import needs_of, template_of
-from perdure.runtime.language.conditions import EXTRA, ConditionsNotInstalled, compile_condition
 from perdure.runtime.language.definition import Config, Definition, RetryDefinition, StepDefinition
 from perdure.runtime.language.graph import Needs, by_level, dependents_of, level_of, order_of
+from perdure.runtime.language.loops import compile_repeat
 from perdure.runtime.language.outputs import compile_schema
+from perdure.runtime.language.questions import Answer, compile_question, questions_of
 from perdure.runtime.language.templates import compile_template
 from perdure.runtime.language.values import compile_value
 from perdure.runtime.language.waits import compile_wait
@@ -48,7 +48,7 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
         if agent is None and step.agent is not None:
             missing[step.agent] = None
         inputs, perform, mode = _closures(step, agent, numbers, agents)
-        when, lacks = _condition(step, no, numbers=numbers, needs=needs, agents=agents)
+        answers, lacks = _answers(step, no, numbers=numbers, needs=needs, agents=agents)
         missing |= dict.fromkeys(lacks)
         steps.append(
             PlannedStep(
@@ -66,8 +66,9 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
                 is_parallel=step.parallel,
                 check_output=_check_output(step),
                 dependencies=DependenciesPolicy(step.dependencies_policy),
-                when=when,
+                when=answers.get("when"),
                 wait=compile_wait(step, numbers=numbers),
+                repeat=compile_repeat(step.repeat, answers.get("repeat")),
             )
         )
     config = definition.config
@@ -87,24 +88,18 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
     )
 
 
-def _condition(
+def _answers(
     step: StepDefinition, no: int, *, numbers: Mapping[str, int], needs: Needs, agents: Agents
-) -> tuple[Condition | None, tuple[str, ...]]:
-    """The step's condition as a closure, and what is missing here to ask it."""
-    if step.when is None:
-        return None, ()
-    if not step.when.startswith(PYTHON):
-        try:
-            return compile_condition(step.when, no=no, numbers=numbers, needs=needs), ()
-        except ConditionsNotInstalled:
-            return None, (EXTRA,)
-    found = agents.find(step.when)
-    if found is None:
-        return None, (step.when,)
-    bound = bind(
-        found.parameters, step=step.key, dependencies={key: numbers[key] for key in step.dependencies}
-    )
-    return lambda values: found.function(**bound(values)), ()
+) -> tuple[dict[str, Answer], list[str]]:
+    """What is asked for the step as closures, by field, and what is missing here to ask it."""
+    found: dict[str, Answer] = {}
+    missing: list[str] = []
+    for question in questions_of(step):
+        answer, lacks = compile_question(question, step, no, numbers=numbers, needs=needs, agents=agents)
+        missing += lacks
+        if answer is not None:
+            found[question.path[0]] = answer
+    return found, missing
 
 
 def _retry_policy(step: StepDefinition, config: Config) -> RetryPolicy:

@@ -1,9 +1,10 @@
 """Conditions in CEL, the Common Expression Language, over JSON values.
 
 A condition sees two names: `inputs`, the context of the execution, and `steps`, which has for every
-step that comes before this one its `state` and its `output`. It is compiled when the workflow is
-read. The reference implementation bounds what an expression may cost: 32 levels of nesting, and a
-budget of iterations. It is an extra (`perdure[conditions]`) and imported when a workflow needs it.
+step that comes before this one its `state` and its `output`; some see further ones. It is compiled
+when the workflow is read. The reference implementation bounds what an expression may cost: 32 levels
+of nesting, and a budget of iterations. It is an extra (`perdure[conditions]`) and imported when a
+workflow needs it.
 """
 
 from __future__ import annotations
@@ -45,14 +46,18 @@ class BadCondition(PerdureError):
     """A condition cannot be compiled, or gave an error instead of an answer."""
 
 
-def compile_condition(text: str, *, no: int, numbers: Mapping[str, int], needs: Needs) -> Condition:
-    """Return the closure that evaluates the condition of step `no`, which has been checked.
+def compile_condition(
+    text: str, *, no: int, numbers: Mapping[str, int], needs: Needs, names: tuple[str, ...] = ()
+) -> Condition:
+    """Return the closure that evaluates an expression of step `no`, which has been checked.
+
+    `names` are what it sees beside `inputs` and `steps`; they are looked for where the inputs are.
 
     Only the outputs that the text names are decoded; where it takes them by a computed key, those of
     all steps before it are. The closure raises BadCondition for whatever CEL calls an error. Raises
     ConditionsNotInstalled.
     """
-    expression = _compile(text)
+    expression = _compile(text, names)
     keys, is_dynamic = references(text)
     looked_at = {key: numbers[key] for key in keys}
     if is_dynamic:
@@ -63,14 +68,15 @@ def compile_condition(text: str, *, no: int, numbers: Mapping[str, int], needs: 
         steps = {
             key: {"state": values.state(no), "output": values.output(no)} for key, no in looked_at.items()
         }
-        return _evaluate(expression, {"inputs": dict(values.context), "steps": steps})
+        data = {"inputs": dict(values.context), "steps": steps}
+        return _evaluate(expression, data | {name: values.context[name] for name in names})
 
     return condition
 
 
-def check_condition(text: str) -> None:
+def check_condition(text: str, *, names: tuple[str, ...] = ()) -> None:
     """Refuse what is no CEL or can never be true or false. Raises BadCondition, ConditionsNotInstalled."""
-    kind = _compile(text).return_type().name()
+    kind = _compile(text, names).return_type().name()
     if kind not in {"BOOL", "DYN"}:
         raise BadCondition(f"it gives {kind}, not true or false")
 
@@ -110,22 +116,23 @@ def _evaluate(expression: cel.Expression, data: dict[str, Any]) -> Any:
 
 
 @lru_cache(maxsize=COMPILED_MAX)
-def _compile(text: str) -> cel.Expression:
+def _compile(text: str, names: tuple[str, ...]) -> cel.Expression:
     try:
-        return _environment().compile(text)
+        return _environment(names).compile(text)
     except RuntimeError as error:
         raise BadCondition(_cleaned(str(error).splitlines())) from None
 
 
 @cache
-def _environment() -> cel.Env:
+def _environment(names: tuple[str, ...]) -> cel.Env:
     """The names an expression knows."""
     try:
         from cel_expr_python import cel  # noqa: PLC0415 - 50 MB that only workflows with conditions pay
     except ImportError:
         raise ConditionsNotInstalled from None
     mapping = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
-    return cel.NewEnv(variables={"inputs": mapping, "steps": mapping})
+    further = dict.fromkeys(names, cel.Type.DYN)
+    return cel.NewEnv(variables={"inputs": mapping, "steps": mapping} | further)
 
 
 def _cleaned(lines: Iterable[str]) -> str:

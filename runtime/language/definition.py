@@ -28,6 +28,7 @@ AGENT_MAX: Final = 512  # characters; qualified Python names are long
 CONDITION_MAX: Final = 10_000  # characters; what is longer belongs into a step
 SCHEDULES_MAX: Final = 100  # of one workflow; who needs more starts it from a program
 DAY_MS: Final = 86_400_000
+ITERATIONS_MAX: Final = 10_000  # of one step: the output of each is kept, and read when it is taken up
 PARALLELISM_MAX: Final = 100_000  # more than any runtime's slots
 
 Positive = Annotated[int, Meta(ge=1, le=MS_MAX)]
@@ -67,6 +68,16 @@ class WaitForDefinition(Part, frozen=True, kw_only=True):
     on_timeout: Literal["fail", "skip", "continue"] = "fail"
 
 
+class RepeatDefinition(Part, frozen=True, kw_only=True):
+    """How often a step is performed: until something holds, or while it does."""
+
+    until: Expression | None = None
+    while_: Expression | None = msgspec.field(default=None, name="while")
+    max_iterations: Annotated[int, Meta(ge=1, le=ITERATIONS_MAX)] = 100
+    delay: SpanOrZero = 0
+    on_exhausted: Literal["fail", "continue"] = "fail"
+
+
 class StepDefinition(Part, frozen=True, kw_only=True):
     """A node of the graph: what performs it or what it waits for, what it needs, how it may fail."""
 
@@ -81,6 +92,7 @@ class StepDefinition(Part, frozen=True, kw_only=True):
     when: Expression | None = None
     parallel: bool = True
     optional: bool = False
+    repeat: RepeatDefinition | None = None
     timeout_ms: Positive | None = None
     retry_policy: RetryDefinition | None = None
     output_schema: dict[str, Any] | None = None

@@ -23,9 +23,19 @@ from perdure.runtime.agents.signature import (
 )
 from perdure.runtime.language.definition import StepDefinition
 from perdure.runtime.language.findings import Findings, Path, Place, nowhere
+from perdure.runtime.language.policy import Repeat, repeat_definition
 
+When = str | Function | None
 After = Sequence[str | Function]
 NAMELESS: Final = {"", "<lambda>"}  # what functions without a name are called
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A function that is asked something for a step: where in the step it is named, and how."""
+
+    path: tuple[str, ...]
+    name: str
+    function: Function
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +43,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     step: StepDefinition
     function: Function | None = None
-    condition: Function | None = None
+    asked: tuple[Asked, ...] = ()
     after: tuple[str | Function, ...] = ()
 
 
@@ -45,6 +55,24 @@ def agent_name(function: Function, *, workflow: str, key: str) -> str:
     """
     name = f"{PYTHON}{qualified_name(function)}"
     return f"{name}#{workflow}.{key}" if "<" in name else name
+
+
+def with_questions(draft: Draft, *, workflow: str, when: When = None, repeat: Repeat | None = None) -> Draft:
+    """The draft with what is asked for it: an expression as it is, a function by its name."""
+    functions: list[Asked] = []
+
+    def text(question: When, *path: str) -> str | None:
+        if not callable(question):
+            return question
+        name = agent_name(question, workflow=workflow, key=f"{draft.step.key}.{path[0]}")
+        functions.append(Asked(path=path, name=name, function=question))
+        return name
+
+    step = msgspec.structs.replace(draft.step, when=text(when, "when"))
+    if repeat is not None:
+        until, while_ = text(repeat.until, "repeat", "until"), text(repeat.while_, "repeat", "while")
+        step = msgspec.structs.replace(step, repeat=repeat_definition(repeat, until=until, while_=while_))
+    return msgspec.structs.replace(draft, step=step, asked=tuple(functions))
 
 
 class DraftPlaces:
@@ -77,8 +105,9 @@ def settle(drafts: Sequence[Draft], findings: Findings) -> tuple[StepDefinition,
         wanted: dict[str, None] = dict.fromkeys(draft.step.dependencies)
         if draft.function is not None:
             wanted |= dict.fromkeys(_taken(no, draft, by_name, keys, findings))
-        if draft.condition is not None:
-            wanted |= dict.fromkeys(_asked(no, draft, by_name, keys, findings))
+        for asked in draft.asked:
+            taken = _asked(no, draft, asked=asked, by_name=by_name, keys=keys, findings=findings)
+            wanted |= dict.fromkeys(taken)
         wanted |= dict.fromkeys(_after(no, draft, by_function, findings))
         steps.append(msgspec.structs.replace(draft.step, dependencies=tuple(wanted)))
     return tuple(steps)
@@ -117,19 +146,23 @@ def _taken(
 
 
 def _asked(
-    no: int, draft: Draft, by_name: Mapping[str, str], keys: Sequence[str], findings: Findings
+    no: int,
+    draft: Draft,
+    *,
+    asked: Asked,
+    by_name: Mapping[str, str],
+    keys: Sequence[str],
+    findings: Findings,
 ) -> list[str]:
-    """The steps whose outputs the condition's parameters take."""
-    condition = draft.condition
-    assert condition is not None
+    """The steps whose outputs the parameters of what is asked take."""
     try:
-        parameters = parameters_of(condition)
-        if is_async(condition) or any(parameter.is_context for parameter in parameters):
+        parameters = parameters_of(asked.function)
+        if is_async(asked.function) or any(parameter.is_context for parameter in parameters):
             raise BadSignature(  # noqa: TRY301 - reported with those of its parameters
-                qualified_name(condition), why="a condition is a plain def without a StepContext"
+                qualified_name(asked.function), why="a condition is a plain def without a StepContext"
             )
     except BadSignature as error:
-        findings.add(("steps", no, "when"), f"step {draft.step.key!r}: {error}")
+        findings.add(("steps", no, *asked.path), f"step {draft.step.key!r}: {error}")
         return []
     return _steps_among(parameters, draft, by_name, keys)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from perdure.runtime.language.definition import RetryDefinition
+from perdure.runtime.agents.signature import Function
+from perdure.runtime.language.definition import RepeatDefinition, RetryDefinition
 
 Duration = float | timedelta
 
@@ -26,6 +27,22 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     max_delay: Duration = 60.0
     jitter: bool = True
     retryable_errors: Sequence[str | type[BaseException]] = ()
+
+
+class Repeat(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a step is performed: until something holds, or while it does.
+
+    `until` or `while_` is a plain function, or an expression in CEL, of the `output` of the iteration
+    that has just ended, its number (`iteration`: 1, 2, …) and what a condition sees. `delay` is
+    between two iterations. With `on_exhausted="continue"` the output of iteration number
+    `max_iterations` is taken as it is; else the step fails.
+    """
+
+    until: str | Function | None = None
+    while_: str | Function | None = None
+    max_iterations: int = 100
+    delay: Duration = 0.0
+    on_exhausted: Literal["fail", "continue"] = "fail"
 
 
 def milliseconds(duration: Duration) -> int:
@@ -52,6 +69,17 @@ def retry_definition(retry: Retry) -> RetryDefinition:
         retry_max_delay_ms=milliseconds(retry.max_delay),
         jitter=retry.jitter,
         retryable_errors=tuple(each if isinstance(each, str) else each.__name__ for each in errors),
+    )
+
+
+def repeat_definition(repeat: Repeat, *, until: str | None, while_: str | None) -> RepeatDefinition:
+    """Return the canonical form of a loop whose condition has this text."""
+    return RepeatDefinition(
+        until=until,
+        while_=while_,
+        max_iterations=repeat.max_iterations,
+        delay=milliseconds(repeat.delay),
+        on_exhausted=repeat.on_exhausted,
     )
 
 

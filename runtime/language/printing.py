@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from perdure.runtime.agents.registry import PYTHON
-from perdure.runtime.language.definition import Definition, plain
+from perdure.runtime.language.definition import Definition, StepDefinition, plain
+from perdure.runtime.language.questions import questions_of
 from perdure.store.errors import PerdureError
 
 
@@ -37,12 +38,15 @@ def to_yaml(definition: Definition) -> str:
 
 def _printable(definition: Definition) -> Any:
     """Return the definition as plain values, if every function has a name."""
-    local = [
-        step.key for step in definition.steps if any(map(_is_local, (step.agent or "", step.when or "")))
-    ]
+    local = [step.key for step in definition.steps if any(map(_is_local, _names(step)))]
     if local:
         raise NotPrintable(local)
     return plain(definition)
+
+
+def _names(step: StepDefinition) -> list[str]:
+    """The functions of a step, and whatever else may be one."""
+    return [step.agent or "", *(question.text for question in questions_of(step))]
 
 
 def _is_local(name: str) -> bool:

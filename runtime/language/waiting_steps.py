@@ -5,12 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal, Self
 
-from perdure.runtime.agents.signature import Function
 from perdure.runtime.language.definition import StepDefinition, WaitForDefinition
-from perdure.runtime.language.drafts import After, Draft
+from perdure.runtime.language.drafts import After, Draft, When
 from perdure.runtime.language.policy import Duration, milliseconds, optional_milliseconds
 
-When = str | Function | None
 Policy = Literal["all_success", "all_done", "any"]
 
 

@@ -21,6 +21,7 @@ FOR_BODIES: Final = {  # what only a step with a body can have, by its name in t
     "output_schema": "outputSchema",
     "process": "process",
     "parallel": "parallel",
+    "repeat": "repeat",
 }
 
 

@@ -6,26 +6,33 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, overload
 
-import msgspec
-
 from perdure.runtime.agents.registry import FunctionSource
 from perdure.runtime.agents.signature import Function
 from perdure.runtime.language.checks import needs_of
 from perdure.runtime.language.definition import Config, Definition, StepDefinition, revision_of
-from perdure.runtime.language.drafts import After, Draft, DraftPlaces, agent_name, settle
+from perdure.runtime.language.drafts import (
+    After,
+    Draft,
+    DraftPlaces,
+    When,
+    agent_name,
+    settle,
+    with_questions,
+)
 from perdure.runtime.language.findings import Findings
 from perdure.runtime.language.graph import by_level, level_of, order_of
 from perdure.runtime.language.inputs import schema_of
 from perdure.runtime.language.parsing import Format, check_values, parse, read
 from perdure.runtime.language.policy import (
     Duration,
+    Repeat,
     Retry,
     optional_milliseconds,
     retry_definition,
     schedules_as_text,
 )
 from perdure.runtime.language.printing import to_json, to_yaml
-from perdure.runtime.language.waiting_steps import Policy, WaitingSteps, When
+from perdure.runtime.language.waiting_steps import Policy, WaitingSteps
 
 F = TypeVar("F", bound=Function)
 
@@ -111,6 +118,7 @@ class Workflow(WaitingSteps, FunctionSource):
         process: bool = False,
         output_schema: Mapping[str, Any] | None = None,
         when: When = None,
+        repeat: Repeat | None = None,
         dependencies_policy: Policy = "all_success",
     ) -> Callable[[F], F]: ...
 
@@ -128,6 +136,7 @@ class Workflow(WaitingSteps, FunctionSource):
         process: bool = False,
         output_schema: Mapping[str, Any] | None = None,
         when: When = None,
+        repeat: Repeat | None = None,
         dependencies_policy: Policy = "all_success",
     ) -> F | Callable[[F], F]:
         """Make the decorated function a step, and return it unchanged.
@@ -138,6 +147,7 @@ class Workflow(WaitingSteps, FunctionSource):
 
         `when` decides whether the step runs: a function whose parameters are filled like a step's, or
         an expression in CEL. `dependencies_policy` says which ends of its dependencies let it run.
+        `repeat` performs it again and again; its output is then that of the last iteration.
         """
 
         def declare(declared: F) -> F:
@@ -153,7 +163,7 @@ class Workflow(WaitingSteps, FunctionSource):
                 process=process,
                 dependencies_policy=dependencies_policy,
             )
-            self._add(Draft(step=step, function=declared, after=_several(after)), when=when)
+            self._add(Draft(step=step, function=declared, after=_several(after)), when=when, repeat=repeat)
             return declared
 
         return declare if function is None else declare(function)
@@ -172,6 +182,7 @@ class Workflow(WaitingSteps, FunctionSource):
         process: bool = False,
         output_schema: Mapping[str, Any] | None = None,
         when: When = None,
+        repeat: Repeat | None = None,
         dependencies_policy: Policy = "all_success",
     ) -> Self:
         """Add a step that a named agent performs, as a YAML step does, and return the workflow.
@@ -190,17 +201,12 @@ class Workflow(WaitingSteps, FunctionSource):
             process=process,
             dependencies_policy=dependencies_policy,
         )
-        self._add(Draft(step=step, after=_several(after)), when=when)
+        self._add(Draft(step=step, after=_several(after)), when=when, repeat=repeat)
         return self
 
-    def _add(self, draft: Draft, *, when: When = None) -> None:
-        """Take a step; a condition that is a function is named like one."""
-        if callable(when):
-            draft = msgspec.structs.replace(draft, condition=when)
-            when = agent_name(when, workflow=self.name, key=f"{draft.step.key}.when")
-        if when is not None:
-            draft = msgspec.structs.replace(draft, step=msgspec.structs.replace(draft.step, when=when))
-        self._drafts.append(draft)
+    def _add(self, draft: Draft, *, when: When = None, repeat: Repeat | None = None) -> None:
+        """Take a step; a function that decides something for it is named like one that performs it."""
+        self._drafts.append(with_questions(draft, workflow=self.name, when=when, repeat=repeat))
         self._definition = None
         self._revision = None
 
@@ -253,11 +259,7 @@ class Workflow(WaitingSteps, FunctionSource):
             for draft in self._drafts
             if draft.function is not None and draft.step.agent is not None
         }
-        return functions | {
-            draft.step.when: draft.condition
-            for draft in self._drafts
-            if draft.condition is not None and draft.step.when is not None
-        }
+        return functions | {asked.name: asked.function for draft in self._drafts for asked in draft.asked}
 
     def levels(self) -> list[list[str]]:
         """Return the keys of the steps of each level, lowest first."""

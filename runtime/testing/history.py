@@ -60,7 +60,8 @@ class StepHistory:
         self.outcomes: list[Outcome] = []
         self.starts: Counter[tuple[int, int]] = Counter()  # by (generation, attempt)
         self._waits: tuple[int, int] | None = None  # (generation, attempt)
-        self.lineage_of: dict[int, int] = {0: 0}  # by generation
+        self.iteration = 1
+        self.lineage_of: dict[int, tuple[int, int]] = {0: (0, 1)}  # with the iteration, by generation
 
     @property
     def is_met(self) -> bool:
@@ -85,6 +86,13 @@ class StepHistory:
         """Whether it waits for something of its own, not for its next attempt."""
         return self.state is StepState.WAITING and self._waits == (self.generation, self.attempt)
 
+    def repeat(self, version: int) -> None:
+        """An iteration has come to its outcome, and the next one waits for its turn."""
+        self.settle(StepState.COMPLETED, version)
+        self.iteration += 1
+        self.reopen(version, new_lineage=False)
+        self.state = StepState.WAITING
+
     def start(self, attempt: int, version: int) -> None:
         """An attempt has begun."""
         self._touch(version)
@@ -97,7 +105,8 @@ class StepHistory:
         self.generation += 1
         self.attempt = 1 if outcome is None else outcome.attempt
         self.lineage += new_lineage
-        self.lineage_of[self.generation] = self.lineage
+        self.iteration = 1 if new_lineage else self.iteration
+        self.lineage_of[self.generation] = (self.lineage, self.iteration)
         self.state = StepState.PENDING
         self.opened.append((version, self.generation))
         if outcome is not None:
@@ -182,14 +191,10 @@ class History:
             case "step_shared":
                 step.attempt = attempt
                 step.settle(StepState(event.data["state"]), event.version)
-            case "step_completed":
-                self._expect_running(step, event)
-                step.settle(StepState.COMPLETED, event.version)
+            case "step_completed" | "step_repeated" | "step_interrupted":
+                self._end_attempt(step, event)
             case "step_failed":
                 self._fail(step, event)
-            case "step_interrupted":
-                self._expect_running(step, event)
-                step.state = StepState.PENDING
             case "step_cancelled":
                 if step.state not in UNSETTLED:
                     self._complain(event, f"it is {step.state.value}")
@@ -198,6 +203,16 @@ class History:
                 self._skip(step, event)
             case _:
                 pass  # a line about the step that does not move it
+
+    def _end_attempt(self, step: StepHistory, event: Event) -> None:
+        """An attempt has ended without a failure: for good, for the next iteration, or to begin again."""
+        self._expect_running(step, event)
+        if event.type == "step_completed":
+            step.settle(StepState.COMPLETED, event.version)
+        elif event.type == "step_repeated":
+            step.repeat(event.version)
+        else:
+            step.state = StepState.PENDING
 
     def _skip(self, step: StepHistory, event: Event) -> None:
         """It is not to run: its needs have ended otherwise, its condition, or its patience."""

@@ -201,7 +201,7 @@ def _effects(effects: list[Effect], history: History) -> list[str]:
 
 
 def _keys(effects: list[Effect], step: StepHistory) -> list[str]:
-    """One idempotency key for each lineage, and none for two."""
+    """One idempotency key for each lineage (and iteration), and none for two."""
     pairs = {(step.lineage_of.get(effect.generation), effect.idempotency_key) for effect in effects}
     lineages = Counter(lineage for lineage, _ in pairs)
     keys = Counter(key for _, key in pairs)

@@ -20,7 +20,7 @@ from typing import Any
 import anyio
 import msgspec
 
-from perdure.runtime import Execution, Result, Retry, Runtime, State, StepContext, Workflow
+from perdure.runtime import Execution, Repeat, Result, Retry, Runtime, State, StepContext, Workflow
 
 ID = "life"
 WIDTH = 20
@@ -621,6 +621,39 @@ def waits(journal: Journal) -> Life:
     return workflow, play
 
 
+def repeats(journal: Journal) -> Life:
+    """A loop at once, one with delays and an attempt that fails, and one that may not go on."""
+    workflow = Workflow("repeats")
+
+    @workflow.step(repeat=Repeat(until="output.done"))
+    async def quick(context: StepContext, previous: dict[str, Any] | None) -> dict[str, Any]:
+        journal.act(context)
+        count = (previous or {"count": 0})["count"] + 1
+        return {"count": count, "done": count == 3}
+
+    @workflow.step(
+        retry=Retry(max_retries=1, delay=0),
+        repeat=Repeat(while_=lambda output, quick: output < quick["count"], delay=PATIENCE_S),
+    )
+    async def slow(context: StepContext, quick: dict[str, Any], iteration: int) -> int:
+        journal.act(context)
+        if iteration == 2 and context.attempt == 1:
+            raise OSError("the first time")
+        return iteration
+
+    @workflow.step(optional=True, repeat=Repeat(until=lambda output: output > 9, max_iterations=2))
+    async def endless(context: StepContext, quick: dict[str, Any], iteration: int) -> int:
+        journal.act(context)
+        return iteration
+
+    @workflow.step
+    async def last(context: StepContext, slow: int, endless: int | None) -> list[int | None]:
+        journal.act(context)
+        return [slow, endless]
+
+    return _simple(workflow)
+
+
 LIVES: dict[str, Callable[[Journal], Life]] = {
     life.__name__: life
     for life in (
@@ -635,6 +668,7 @@ LIVES: dict[str, Callable[[Journal], Life]] = {
         skipping,
         conditions,
         waits,
+        repeats,
         failure,
         pause,
         interrupt,

@@ -35,6 +35,7 @@ LIVES = (
     "skipping",
     "conditions",
     "waits",
+    "repeats",
     "failure",
     "pause",
     "interrupt",
