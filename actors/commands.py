@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from perdure.actors import planner, reopening, schedule, waiting
+from perdure.actors import guarding, planner, reopening, schedule, waiting
 from perdure.actors.inbox import Refused
 from perdure.actors.messages import (
     COMMAND_WORDS,
@@ -112,7 +112,7 @@ def adopt(turn: Turn, command: Resume, asker: Asker) -> None:
     if problem is not None:
         turn.respond(asker, problem)
         return
-    turn.note("workflow_resumed", by=command.by, command_id=command.id)
+    _note_resumed(turn, command)
     turn.count_resume()
     planner.proceed(turn)
     turn.respond_here(asker)
@@ -214,7 +214,7 @@ def _resume(turn: Turn, command: Resume) -> PerdureError | None:
         if problem is not None:
             return problem
     was_paused = state.state is State.PAUSED
-    turn.note("workflow_resumed", by=command.by, command_id=command.id)
+    _note_resumed(turn, command)
     turn.set_pause(None)
     turn.count_resume()
     turn.become(State.SCHEDULING)
@@ -225,6 +225,12 @@ def _resume(turn: Turn, command: Resume) -> PerdureError | None:
     schedule.enter_first(turn)
     planner.take_due(turn)
     return None
+
+
+def _note_resumed(turn: Turn, command: Resume) -> None:
+    """Write down who lets it go on, and with which budget."""
+    data = None if command.budget is None else guarding.raise_budget(turn, command.budget)
+    turn.note("workflow_resumed", by=command.by, command_id=command.id, data=data)
 
 
 def _stale(turn: Turn, command: AnyCommand) -> PerdureError | None:

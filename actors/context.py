@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from perdure.actors.budget import checked
 from perdure.actors.transaction import SEALED, Collected, Transaction
+from perdure.store.usage import Usage
 from perdure.store.writes import Statement
 
 
@@ -41,6 +43,7 @@ class StepContext:
         "_collected",
         "_inside",
         "_interrupt_reason",
+        "_used",
         "attempt",
         "execution_id",
         "generation",
@@ -79,6 +82,7 @@ class StepContext:
         self._collected: Collected | None = None
         self._inside = inside
         self._interrupt_reason: str | None = None
+        self._used: Usage | None = None
 
     def heartbeat(self, detail: Any = None) -> None:
         """Say that the body is getting on; `detail` is shown to whoever queries the execution."""
@@ -92,6 +96,20 @@ class StepContext:
         if self._collected is None:
             self._collected = Collected()
         return Transaction(self._collected)
+
+    def usage(self, *, cost: float = 0.0, tokens: int = 0) -> None:
+        """Report what the attempt has used, as often as it likes: the reports add up.
+
+        They are recorded with the attempt's outcome, also of one that failed or was interrupted, and
+        count towards `config.budget`. `cost` is money in any one unit. Raises InvalidUsage.
+        """
+        usage = checked(cost, tokens)
+        self._used = usage if self._used is None else self._used + usage
+
+    @property
+    def used(self) -> Usage | None:
+        """What has been reported so far; None where nothing has."""
+        return self._used
 
     def seal(self) -> tuple[Statement, ...]:
         """For the machine: what was collected, now that the body has returned; nothing more is taken."""

@@ -14,6 +14,7 @@ import msgspec
 
 from perdure.store.records import Attempt, Error, KeptSignal
 from perdure.store.states import State
+from perdure.store.usage import Limits, Usage
 from perdure.store.writes import Statement
 
 
@@ -50,9 +51,10 @@ class Pause(Command, frozen=True, kw_only=True):
 
 
 class Resume(Command, frozen=True, kw_only=True):
-    """Go on; `data` is merged into the context first."""
+    """Go on; `data` is merged into the context first, `budget` names other limits."""
 
     data: dict[str, Any] | None = None
+    budget: Limits | None = None
 
 
 class Cancel(Command, frozen=True, kw_only=True):
@@ -100,6 +102,8 @@ class Retry(Command, frozen=True, kw_only=True):
     with_downstream: bool = False
     data: dict[str, Any] | None = None
 
+    budget: Limits | None = None
+
 
 AnyCommand = Pause | Resume | Cancel | Signal | UpdateContext | TakeCheckpoint | Restore | Retry
 
@@ -144,13 +148,17 @@ class Interrupted(msgspec.Struct, frozen=True):
 
 
 class StepReport(msgspec.Struct, frozen=True):
-    """How an attempt ended. `lingers`: its worker thread runs on and will be reported by `StepEnded`."""
+    """How an attempt ended, and what it used.
+
+    `lingers`: its worker thread runs on and will be reported by `StepEnded`.
+    """
 
     step_no: int
     generation: int
     attempt: int
     outcome: Completed | Failed | Interrupted
     lingers: bool = False
+    usage: Usage | None = None
 
 
 class StepEnded(msgspec.Struct, frozen=True):

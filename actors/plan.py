@@ -12,8 +12,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from perdure.actors.budget import Budget
 from perdure.actors.context import StepContext
 from perdure.actors.waits import Wait
+from perdure.store.usage import Usage
 
 
 class Mode(StrEnum):
@@ -119,6 +121,7 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     when: Condition | None = None
     wait: Wait | None = None
     repeat: Repeat | None = None
+    estimate: Usage | None = None  # what one attempt will use, where that is known before
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +141,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     timeout_ms: int | None = None
     checkpoint_interval_ms: int | None = None
     outputs: Outputs | None = None
+    budget: Budget | None = None
     missing: tuple[str, ...] = ()  # functions and agents that are not registered here
 
     @property

@@ -12,7 +12,9 @@ body is cancelled, so that a crash in between comes back to the same intent; the
 
 from __future__ import annotations
 
-from perdure.actors import entering, repeating, results, schedule, waiting
+import msgspec
+
+from perdure.actors import entering, guarding, repeating, results, schedule, waiting
 from perdure.actors.errors import CrashBudgetExceeded, ExecutionTimeout
 from perdure.actors.messages import (
     Completed,
@@ -103,7 +105,7 @@ def take_refusal(turn: Turn, report: StepReport, refused: StatementFailed, *, be
     take_over(turn, before)
     names = tuple(kind.__name__ for kind in type(refused).__mro__ if kind is not object)
     failed = Failed(_as_error(refused), names)
-    take_report(turn, StepReport(report.step_no, report.generation, report.attempt, failed))
+    take_report(turn, msgspec.structs.replace(report, outcome=failed))
 
 
 def take_timer(turn: Turn, kind: str, step_no: int) -> None:
@@ -150,16 +152,30 @@ def proceed(turn: Turn, *, is_closing: bool = False) -> None:
         elif state.state is State.AWAITING_COMPLETION and (state.ready or state.entering):
             turn.become(State.SCHEDULING)  # what it waited for has come: the next owner is to know
         return
-    if state.entering:
-        entering.decide(turn)
-    if state.is_blocked and (state.waiting or state.ready) and state.state in schedule.MAY_LAUNCH:
-        waiting.abandon(turn)
-    schedule.launch(turn)
+    _go_on(turn)
+    while state.entering and state.state in schedule.MAY_LAUNCH and state.plan.is_performable:
+        _go_on(turn)  # a step that was refused has let others in
     if state.running:
         if state.state not in STOPPING:
             turn.become(State.EXECUTING)
         return
     _come_to_rest(turn)
+
+
+def _go_on(turn: Turn) -> None:
+    """Let steps enter, start what may start; once a required step has failed nobody is to wait."""
+    state = turn.state
+    if state.entering:
+        entering.decide(turn)
+    _give_up_waits(turn)
+    schedule.launch(turn, guarding.admit)
+    _give_up_waits(turn)
+
+
+def _give_up_waits(turn: Turn) -> None:
+    state = turn.state
+    if state.is_blocked and (state.waiting or state.ready) and state.state in schedule.MAY_LAUNCH:
+        waiting.abandon(turn)
 
 
 def answer_waiters(turn: Turn, waiters: list[Asker]) -> bool:
@@ -216,6 +232,8 @@ def _moments(state: ExecutionState) -> list[tuple[int, int]]:
 def _take_report(turn: Turn, report: StepReport) -> None:
     state = turn.state
     schedule.stop_running(state, report.step_no)
+    if report.usage is not None:
+        turn.count_usage(report.step_no, report.usage)
     if report.lingers:
         state.lingering.add(report.step_no)
     match report.outcome:

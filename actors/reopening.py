@@ -8,8 +8,9 @@ checkpoint, a fork) it has new ones.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from perdure.actors import schedule
+from perdure.actors import guarding, schedule
 from perdure.actors.messages import AnyCommand, PauseMode, RestorePoint, Retry
 from perdure.actors.patching import merge
 from perdure.actors.plan import Plan
@@ -108,7 +109,13 @@ def retry(turn: Turn, command: Retry) -> PerdureError | None:
     problem = merge(turn, command.data, by=command.by) if command.data else None
     if problem is not None:
         return problem
-    data = {"from": command.step, "only": command.only, "with_downstream": command.with_downstream}
+    data: dict[str, Any] = {
+        "from": command.step,
+        "only": command.only,
+        "with_downstream": command.with_downstream,
+    }
+    if command.budget is not None:
+        data |= guarding.raise_budget(turn, command.budget)
     turn.note("workflow_retried", by=command.by, command_id=command.id, data=data)
     turn.set_error(None)
     for step_no in sorted(steps):

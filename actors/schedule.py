@@ -10,7 +10,8 @@ has a say (see `entering`). Ready steps start in order, as far as `parallelism` 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from enum import Enum
 from typing import Any
 
 from perdure.actors.errors import StepFailed
@@ -21,6 +22,17 @@ from perdure.store.records import Error
 from perdure.store.states import State, StepState
 
 MAY_LAUNCH = frozenset({State.IDLE, State.SCHEDULING, State.EXECUTING, State.AWAITING_COMPLETION})
+
+
+class Admission(Enum):
+    """What is said to a step that would begin now."""
+
+    GRANTED = "it begins"
+    HELD = "it stays ready, and is asked about again when something has ended"
+    DENIED = "it has been dealt with otherwise"
+
+
+Admit = Callable[[Turn, int], Admission]
 
 
 def enter_first(turn: Turn) -> None:
@@ -102,8 +114,8 @@ def step_failed(key: str, attempts: int, cause: Error | None) -> Error:
     return Error(type=StepFailed.__name__, message=str(error), step=key, attempt=attempts, stack=stack)
 
 
-def launch(turn: Turn) -> None:
-    """Start ready steps, as many as may run beside each other.
+def launch(turn: Turn, admit: Admit) -> None:
+    """Start ready steps, as many as may run beside each other and `admit` lets begin.
 
     A thread that lingers counts as in flight. Once a required step has failed only those go on that
     had begun before.
@@ -111,9 +123,8 @@ def launch(turn: Turn) -> None:
     state = turn.state
     if state.state not in MAY_LAUNCH or not state.plan.is_performable:
         return
-    if state.is_blocked:
-        state.ready = deque(no for no in state.ready if state.steps[no].is_cut)
-    if state.trial is not None and _try_suspects(turn, state.trial):
+    _keep_begun(state)
+    if state.trial is not None and _try_suspects(turn, state.trial, admit):
         return
     held: list[int] = []
     while state.ready and _has_room(state):
@@ -124,11 +135,30 @@ def launch(turn: Turn) -> None:
         if not _fits_beside(state, step_no):
             break
         state.ready.popleft()
-        start(turn, step_no)
+        admission = _start_admitted(turn, step_no, admit)
+        if admission is Admission.HELD:
+            held.append(step_no)
+        elif admission is Admission.DENIED:
+            if state.state not in MAY_LAUNCH:
+                break
+            _keep_begun(state)
     state.ready.extend(held)
 
 
-def _try_suspects(turn: Turn, trial: Trial) -> bool:
+def _keep_begun(state: ExecutionState) -> None:
+    """Once a required step has failed, let only those stay ready that have begun."""
+    if state.is_blocked:
+        state.ready = deque(no for no in state.ready if state.steps[no].is_cut)
+
+
+def _start_admitted(turn: Turn, step_no: int, admit: Admit) -> Admission:
+    admission = admit(turn, step_no) if turn.state.is_guarded else Admission.GRANTED
+    if admission is Admission.GRANTED:
+        start(turn, step_no)
+    return admission
+
+
+def _try_suspects(turn: Turn, trial: Trial, admit: Admit) -> bool:
     """Start the next group of suspects when its time has come; False when each has had its time."""
     state = turn.state
     while not trial.is_on(state.running):
@@ -138,9 +168,8 @@ def _try_suspects(turn: Turn, trial: Trial) -> bool:
             return False
         ready, state.ready = state.ready, deque()
         for step_no in ready:
-            if step_no in group and _has_room(state) and _fits_beside(state, step_no):
-                start(turn, step_no)
-            else:
+            fits = step_no in group and _has_room(state) and _fits_beside(state, step_no)
+            if not fits or _start_admitted(turn, step_no, admit) is Admission.HELD:
                 state.ready.append(step_no)
     return True
 

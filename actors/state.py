@@ -13,11 +13,13 @@ from typing import Any, Final
 
 import msgspec
 
+from perdure.actors.budget import NOTHING
 from perdure.actors.plan import DependenciesPolicy, Plan, PlannedStep, Scheduling
 from perdure.actors.step_run import StepRun, ms_of
 from perdure.actors.trial import Trial
 from perdure.store.records import Error, Execution, KeptSignal, Loaded
 from perdure.store.states import SETTLED_STEP, State, StepState
+from perdure.store.usage import Limits
 
 RETRY_TIMER: Final = "retry"
 WAIT_TIMER: Final = "wait"
@@ -40,6 +42,7 @@ class ExecutionState:
         "is_exclusive",
         "level",
         "level_open",
+        "limits",
         "lingering",
         "no",
         "pause_mode",
@@ -58,6 +61,7 @@ class ExecutionState:
         "trace_id",
         "trial",
         "unmet",
+        "usage",
         "version",
         "waiting",
     )
@@ -83,6 +87,8 @@ class ExecutionState:
         self.steps = [StepRun() for _ in plan.steps]
         self.payload_bytes = 0
         self.lingering: set[int] = set()
+        self.usage = NOTHING  # of all attempts, whatever became of them
+        self.limits: Limits | None = None  # its own budget, where it is not the workflow's
         self.signals: list[KeptSignal] = []  # those that nobody has taken, oldest first
         self.reindex()
 
@@ -110,6 +116,8 @@ class ExecutionState:
         if execution.timeout_ms is not None:
             self.timeout_ms = execution.timeout_ms
         self.pause_mode = execution.pause_mode
+        self.usage = execution.usage or NOTHING
+        self.limits = execution.budget
         self.resume_count = execution.resume_count
         self.started_at = ms_of(execution.started_at)
 
@@ -161,6 +169,11 @@ class ExecutionState:
         return self.plan.scheduling is Scheduling.EAGER
 
     @property
+    def is_guarded(self) -> bool:
+        """Whether more than its needs and the room beside others decides when a step begins."""
+        return self.plan.budget is not None or self.limits is not None
+
+    @property
     def is_everything_settled(self) -> bool:
         """Whether no step has anything left to do."""
         return self.settled == len(self.steps)
@@ -207,6 +220,8 @@ class ExecutionState:
             "context": self.context,
             "error": None if self.error is None else msgspec.to_builtins(self.error),
             "deadline_at_ms": self.deadline_at,
+            "usage": msgspec.to_builtins(self.usage),
+            "budget": self._describe_budget(),
             "levels": [[self.plan.steps[no].key for no in level] for level in self.plan.levels],
             "steps": {
                 step.key: _describe_step(step, run)
@@ -220,6 +235,11 @@ class ExecutionState:
                 if run.state is StepState.WAITING
             ],
         }
+
+    def _describe_budget(self) -> dict[str, Any] | None:
+        budget = self.plan.budget
+        limits = self.limits or (None if budget is None else budget.limits)
+        return None if limits is None else msgspec.to_builtins(limits)
 
 
 class StepValues:

@@ -228,7 +228,8 @@ class Attempt:
 
     def _tell(self, outcome: Completed | Failed | Interrupted, *, lingers: bool = False) -> None:
         self._is_reported = True
-        self._report(StepReport(self.step.no, self.generation, self.attempt, outcome, lingers))
+        used = self.context.used
+        self._report(StepReport(self.step.no, self.generation, self.attempt, outcome, lingers, used))
 
     def _complain(self) -> None:
         """Say, with the stack, that a body goes on long after it was interrupted; and again."""

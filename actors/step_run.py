@@ -8,6 +8,7 @@ from typing import Any, Final
 from perdure.actors.trial import SUSPECT_DEATHS
 from perdure.store.records import Attempt, Error
 from perdure.store.states import StepState
+from perdure.store.usage import Usage
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -30,6 +31,7 @@ class StepRun:
         "previous",
         "started_at",
         "state",
+        "usage",
     )
 
     def __init__(self) -> None:
@@ -48,6 +50,7 @@ class StepRun:
         self.note: Any = None  # the last heartbeat's detail
         self.iteration = 1  # of a step that repeats: it counts the generations of this lineage that completed
         self.previous: bytes | None = None  # the output of the iteration before
+        self.usage: Usage | None = None  # what this attempt has reported, over all its interruptions
 
     @property
     def is_cut(self) -> bool:
@@ -71,6 +74,7 @@ class StepRun:
         self.started_at = None
         self.died_alone = False
         self.is_stored = False
+        self.usage = None
 
     def reopen(self, *, new_lineage: bool) -> None:
         """Begin a new generation, as if never run."""
@@ -86,6 +90,7 @@ class StepRun:
         self.died_alone = False
         self.is_stored = False
         self.note = None
+        self.usage = None
         if new_lineage:
             self.iteration = 1
             self.previous = None
@@ -117,6 +122,7 @@ class StepRun:
         self.due_at = ms_of(attempt.due_at)
         self.started_at = ms_of(attempt.started_at)
         self.died_alone = attempt.alone
+        self.usage = attempt.usage
         self.is_stored = True
 
 

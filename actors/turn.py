@@ -18,6 +18,7 @@ from perdure.actors.state import DEADLINE_TIMER, ExecutionState
 from perdure.store.errors import PerdureError
 from perdure.store.records import Error, KeptSignal
 from perdure.store.states import SETTLED_STEP, TERMINAL, State, StepState
+from perdure.store.usage import Limits, Usage
 from perdure.store.writes import (
     EXECUTION_TIMER,
     AttemptWrite,
@@ -168,6 +169,7 @@ class Turn:
         `begins`: it has begun with this, although no body runs.
         """
         run = self.state.steps[step_no]
+        usage = run.usage
         starts = state is StepState.RUNNING
         if starts or begins:
             run.started_at = self.now
@@ -185,6 +187,8 @@ class Turn:
                 due_at,
                 output,
                 None if error is None else encode(error),
+                None if usage is None else usage.cost_nanos,
+                None if usage is None else usage.tokens,
             )
         )
         run.state = state
@@ -250,6 +254,19 @@ class Turn:
         """Replace the context."""
         self.state.context = context
         self._fields["context"] = encoded
+
+    def count_usage(self, step_no: int, usage: Usage) -> None:
+        """Add what an attempt has used; the move of it that follows writes it down."""
+        state, run = self.state, self.state.steps[step_no]
+        run.usage = usage if run.usage is None else run.usage + usage
+        state.usage += usage
+        self._fields["cost_nanos"] = state.usage.cost_nanos
+        self._fields["tokens"] = state.usage.tokens
+
+    def set_budget(self, limits: Limits) -> None:
+        """Give the execution limits of its own."""
+        self.state.limits = limits
+        self._fields["budget"] = encode(limits).decode()
 
     def count_resume(self) -> None:
         """Count one more resume."""

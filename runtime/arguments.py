@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+import msgspec
+
+from perdure.actors.budget import TOKENS_MAX
 from perdure.actors.messages import PauseMode
 from perdure.runtime.near import quoted
 from perdure.store.codec import decode, encode
 from perdure.store.errors import PerdureError
+from perdure.store.usage import Limits
 
 MILLISECONDS_MAX: Final = 100 * 366 * 24 * 3600 * 1000  # a century; past it a deadline means nothing
 PRIORITY_MAX: Final = 2**31 - 1  # either way; far more places than anybody needs
@@ -69,6 +73,24 @@ def text(value: Any, *, what: str) -> str | None:
             f"{what} must be a text of 1 to {TEXT_CHARS_MAX:,} characters, not {value!r:.60}"
         )
     return value
+
+
+def limits(value: Any) -> Limits | None:
+    """A budget, or None. Raises InvalidArgument unless it limits cost, tokens or both."""
+    if value is None:
+        return None
+    wanted = mapping(value, what="budget")
+    try:
+        given = msgspec.convert(wanted, Limits)
+    except msgspec.ValidationError as error:
+        raise InvalidArgument(f"budget is {wanted!r:.80}: {error}") from None
+    parts = [given.cost, given.tokens]
+    is_known = wanted.keys() <= {"cost", "tokens"} and any(part is not None for part in parts)
+    if not is_known or any(part is not None and not 0 < part <= TOKENS_MAX for part in parts):
+        raise InvalidArgument(
+            f"budget is {wanted!r:.80}: give cost, tokens or both, each more than 0, as {{'cost': 2.5}}"
+        )
+    return given
 
 
 def mapping(value: Any, *, what: str) -> dict[str, Any]:

@@ -164,18 +164,27 @@ class Execution(Travelling):
         self,
         *,
         data: Mapping[str, Any] | None = None,
+        budget: Mapping[str, float] | None = None,
         by: str | None = None,
         command_id: str | None = None,
         expected_version: int | None = None,
     ) -> State:
         """Go on from the log; `data` is merged into the context first. Recorded steps never run again.
 
+        `budget` (`{"cost": 2.5, "tokens": 50_000}`, one or both) is its budget from now on.
+
         On an execution that is still coming to rest, the pause is called off. After a `pause` of
         this handle that the end overtook, it returns that end again.
         """
         overtaken, self._overtaken = self._overtaken, None
         patch = None if data is None else arguments.plain_values(data, "the resume data")
-        command = Resume(id=self._id(command_id), by=by, expected_version=expected_version, data=patch)
+        command = Resume(
+            id=self._id(command_id),
+            by=by,
+            expected_version=expected_version,
+            data=patch,
+            budget=arguments.limits(budget),
+        )
         try:
             return (await self._ask(command)).state
         except IllegalTransition as error:

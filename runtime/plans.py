@@ -23,7 +23,8 @@ from perdure.runtime.schedules.declaring import declared
 from perdure.store.codec import encode
 from perdure.store.errors import NotFound
 from perdure.store.protocol import Store
-from perdure.store.writes import DeleteSchedule, Publish, PublishStep, PutSchedule
+from perdure.store.schedule_writes import DeleteSchedule, PutSchedule
+from perdure.store.writes import Publish, PublishStep
 
 PLANS_MAX: Final = 1_000  # compiled revisions kept; the least recently used goes first
 TAKEN_HINT: Final = (

@@ -128,6 +128,7 @@ class Travelling(ABC):
         only: bool = False,
         with_downstream: bool = False,
         data: Mapping[str, Any] | None = None,
+        budget: Mapping[str, float] | None = None,
         by: str | None = None,
         command_id: str | None = None,
         expected_version: int | None = None,
@@ -137,7 +138,8 @@ class Travelling(ABC):
         `from_step` is to be done anew, with new idempotency keys, and all that depends on it; with
         `only` that step alone, whatever later steps have made of its output before. `with_downstream`:
         what completed downstream of something that runs again does, too. `data` is merged into the
-        context first. Raises NotFound for a step that is not there.
+        context first; `budget` is its budget from now on, what was used stays used. Raises NotFound for
+        a step that is not there.
         """
         arguments.retried(from_step=from_step, only=only, with_downstream=with_downstream)
         command = Retry(
@@ -148,5 +150,6 @@ class Travelling(ABC):
             only=only,
             with_downstream=with_downstream,
             data=None if data is None else arguments.plain_values(data, "the data of the retry"),
+            budget=arguments.limits(budget),
         )
         return (await self._ask(command)).state

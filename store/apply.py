@@ -14,6 +14,7 @@ from perdure.store import schedules, transitions
 from perdure.store.delta import text
 from perdure.store.errors import IllegalTransition, MailboxFull, NotFound
 from perdure.store.records import INBOX_MAX
+from perdure.store.schedule_writes import DeleteSchedule, MoveSchedule, PutSchedule
 from perdure.store.script import Cursor, Script
 from perdure.store.states import TERMINAL
 from perdure.store.writes import (
@@ -21,13 +22,10 @@ from perdure.store.writes import (
     Change,
     Claim,
     DeleteExecution,
-    DeleteSchedule,
     DeleteWorkflow,
     Deregister,
-    MoveSchedule,
     Post,
     Publish,
-    PutSchedule,
     Register,
     Release,
     Renew,

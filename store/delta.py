@@ -24,7 +24,8 @@ MOVE_ATTEMPT: Final = """
 UPDATE workflow_step_executions
 SET state = ?, is_outcome = is_outcome | ?, settled_version = coalesce(settled_version, ?),
     started_at = coalesce(?, started_at), finished_at = coalesce(?, finished_at),
-    due_at = ?, error = coalesce(?, error), output = coalesce(?, output)
+    due_at = ?, error = coalesce(?, error), output = coalesce(?, output),
+    cost_nanos = coalesce(?, cost_nanos), tokens = coalesce(?, tokens)
 WHERE execution_no = ? AND step_no = ? AND generation = ? AND attempt = ? AND state = ?
 """
 
@@ -152,6 +153,8 @@ def moved_attempt(no: int, version: int, attempt: AttemptWrite) -> Row:
         attempt.due_at,
         text(attempt.error, "an error"),
         text(attempt.output, "the output of a step"),
+        attempt.cost_nanos,
+        attempt.tokens,
         no,
         attempt.step_no,
         attempt.generation,

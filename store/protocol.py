@@ -40,6 +40,7 @@ from perdure.store.records import (
     WorkflowStatistics,
 )
 from perdure.store.states import Status
+from perdure.store.usage import StepHistory
 from perdure.store.writes import Changed, Started, Write
 
 Answer = int | Started | Changed | Loaded | None | PerdureError
@@ -222,6 +223,10 @@ class Store(Protocol):
 
     async def firings(self, id: str, *, limit: int = 50) -> list[Firing]:
         """What became of a schedule's moments, newest first."""
+        ...
+
+    async def step_history(self, workflow: str) -> dict[str, StepHistory]:
+        """What the steps of a workflow came to in its newest executions, by key."""
         ...
 
     async def statistics(self, *, workflow: str | None = None) -> list[WorkflowStatistics]:

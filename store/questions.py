@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import Any, TypeVar
 
-from perdure.store import approvals, pages, reads, schedules
+from perdure.store import approvals, history, pages, reads, schedules
 from perdure.store.asking import PendingApproval
 from perdure.store.records import (
     Attempt,
@@ -28,6 +28,7 @@ from perdure.store.records import (
 )
 from perdure.store.script import Script
 from perdure.store.states import Status
+from perdure.store.usage import StepHistory
 
 T = TypeVar("T")
 
@@ -192,6 +193,10 @@ class Questions(ABC):
     async def firings(self, id: str, *, limit: int = 50) -> list[Firing]:
         """What became of a schedule's moments, newest first."""
         return await self._ask(schedules.firings(id, limit))
+
+    async def step_history(self, workflow: str) -> dict[str, StepHistory]:
+        """What the steps of a workflow came to lately, by key."""
+        return await self._browse(history.step_history(workflow))
 
     async def statistics(self, *, workflow: str | None = None) -> list[WorkflowStatistics]:
         """How the executions of each workflow have fared."""

@@ -13,6 +13,7 @@ import msgspec
 
 from perdure.store.asking import Approval
 from perdure.store.states import STATUS, TERMINAL, State, Status, StepState
+from perdure.store.usage import Limits, Usage
 
 PAYLOAD_BYTES_MAX: Final = 1_048_576  # one context, output or message; larger goes by reference
 SIGNALS_MAX: Final = 1_000  # signals of one execution that nobody took; past it senders get MailboxFull
@@ -92,6 +93,8 @@ class Execution(Record, frozen=True, kw_only=True):
     deadline_at: datetime | None
     remaining_ms: int | None
     timeout_ms: int | None = None  # its own, where it is not the workflow's
+    usage: Usage | None = None  # of all its attempts together
+    budget: Limits | None = None  # its own, where it is not the workflow's
 
     @property
     def status(self) -> Status:
@@ -127,6 +130,7 @@ class Attempt(Record, frozen=True, kw_only=True):
     alone: bool
     output: msgspec.Raw | None
     error: Error | None
+    usage: Usage | None = None
 
 
 class Event(Record, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ from perdure.store.records import (
     WorkflowStatistics,
 )
 from perdure.store.states import State, Status, StepState
+from perdure.store.usage import Limits, Usage
 
 Row = tuple[Any, ...]
 
@@ -41,7 +42,7 @@ SELECT e.no, e.id, w.name, e.workflow_no, w.revision, w.version, e.state, e.vers
        e.priority, e.triggered_by, e.parent_id, e.trace_id, e.agents,
        coalesce(c.patched_context, c.context), e.error, e.resume_count, e.pause_mode, e.paused_by,
        e.created_at, e.started_at, e.paused_at, e.finished_at, e.updated_at, e.deadline_at, e.remaining_ms,
-       e.pause_reason, e.timeout_ms
+       e.pause_reason, e.timeout_ms, e.cost_nanos, e.tokens, e.budget
 FROM workflow_executions e
 JOIN workflows w ON w.no = e.workflow_no
 JOIN workflow_contexts c ON c.execution_no = e.no
@@ -51,7 +52,7 @@ LEFT JOIN runners r ON r.no = e.runner_no
 ATTEMPT: Final = """
 SELECT a.step_no, coalesce(s.key, '#' || a.step_no), a.generation, a.attempt, a.lineage, a.state,
        a.is_outcome, a.settled_version, a.started_at, a.finished_at, a.due_at, a.deaths, a.output,
-       a.error, a.alone
+       a.error, a.alone, a.cost_nanos, a.tokens
 FROM workflow_step_executions a
 JOIN workflow_executions e ON e.no = a.execution_no
 LEFT JOIN workflow_steps s ON s.workflow_no = e.workflow_no AND s.no = a.step_no
@@ -167,6 +168,8 @@ def execution(row: Row) -> Execution:
         remaining_ms=row[26],
         pause_reason=row[27],
         timeout_ms=row[28],
+        usage=usage(row[29], row[30]),
+        budget=None if row[31] is None else msgspec.json.decode(row[31], type=Limits),
     )
 
 
@@ -188,7 +191,15 @@ def attempt(row: Row) -> Attempt:
         output=None if row[12] is None else msgspec.Raw(row[12].encode()),
         error=_error(row[13]),
         alone=row[14] == 1,
+        usage=usage(row[15], row[16]),
     )
+
+
+def usage(cost_nanos: int | None, tokens: int | None) -> Usage | None:
+    """What was reported, None where nothing was."""
+    if cost_nanos is None and tokens is None:
+        return None
+    return Usage.of(nanos=int(cost_nanos or 0), tokens=int(tokens or 0))
 
 
 def event(row: Row) -> Event:

@@ -13,8 +13,8 @@ import msgspec
 from perdure.store.errors import Conflict, NotFound
 from perdure.store.records import Firing, Schedule
 from perdure.store.rows import moment
+from perdure.store.schedule_writes import DeleteSchedule, MoveSchedule, PutSchedule
 from perdure.store.script import Many, Script
-from perdure.store.writes import DeleteSchedule, MoveSchedule, PutSchedule
 
 SCHEDULE: Final = """
 SELECT no, id, workflow, rule, is_declared, is_paused, version, considered_at, next_at, pending,

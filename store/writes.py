@@ -72,6 +72,8 @@ class AttemptWrite(msgspec.Struct, frozen=True):
     due_at: int | None = None
     output: bytes | None = None
     error: bytes | None = None
+    cost_nanos: int | None = None  # set only when the attempt moves on
+    tokens: int | None = None
 
 
 class EventWrite(msgspec.Struct, frozen=True):
@@ -221,6 +223,9 @@ CHANGEABLE = frozenset(
         "resume_count",
         "runner_no",  # None releases the execution
         "agents",
+        "cost_nanos",
+        "tokens",
+        "budget",  # encoded Limits or None
     }
 )
 
@@ -330,50 +335,6 @@ class UpdateExecution(Write, frozen=True, kw_only=True):
     execution_id: str
     priority: int
     at: int
-
-
-class PutSchedule(Write, frozen=True, kw_only=True):
-    """Insert a schedule, or give the one of that id another rule. Answers its `no`."""
-
-    id: str
-    workflow: str
-    rule: bytes
-    is_declared: bool
-    next_at: int | None
-    at: int
-
-
-class FiringWrite(msgspec.Struct, frozen=True):
-    """What became of one moment of a schedule, or of `count` in a row that begin with it."""
-
-    due_at: int
-    decision: str
-    execution_id: str | None = None
-    count: int = 1
-    reason: str | None = None
-
-
-class MoveSchedule(Write, frozen=True, kw_only=True):
-    """Move a schedule on by compare-and-swap and record what was decided. Answers the new version.
-
-    Refused: NotFound, Conflict when somebody was faster.
-    """
-
-    id: str
-    version: int
-    considered_at: int
-    next_at: int | None
-    is_paused: bool
-    pending: tuple[int, ...]
-    last_execution: str | None
-    firings: tuple[FiringWrite, ...]
-    at: int
-
-
-class DeleteSchedule(Write, frozen=True, kw_only=True):
-    """Delete a schedule; what it has started goes on. Refused: NotFound."""
-
-    id: str
 
 
 class Started(msgspec.Struct, frozen=True):

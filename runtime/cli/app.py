@@ -41,6 +41,7 @@ COMMANDS: Final[dict[str, str]] = {
     "validate": "author:validate",
     "describe": "describe:describe",
     "graph": "author:graph",
+    "plan": "plan:plan",
     "agents": "author:agents",
     "config": "author:config",
     "backup": "backup:backup",

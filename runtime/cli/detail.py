@@ -12,7 +12,7 @@ from perdure.runtime.cli.diagnosis import WORKERS
 from perdure.runtime.cli.doctor import lives_on
 from perdure.runtime.cli.look import LIST_LIMIT
 from perdure.runtime.cli.options import Limit, Reading
-from perdure.runtime.cli.render import ago, since, size, value
+from perdure.runtime.cli.render import ago, since, size, spending, value
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
 from perdure.runtime.cli.tree import OPEN_STATES, waits_for
@@ -166,7 +166,9 @@ def _show_status(
     if summary.triggered_by:
         facts.append(("triggered by", summary.triggered_by))
     if summary.paused_at and summary.finished_at is None:
-        facts.append(("paused", ago(summary.paused_at, now=now)))
+        facts.append(("paused", _pause(summary, now=now)))
+    if spent := spending(query):
+        facts.append(("used", spent))
     if summary.error is not None:
         facts.append(("error", Cell(f"{summary.error.type}: {summary.error.message}", "red")))
     for name, fact in facts:
@@ -182,6 +184,13 @@ def _show_status(
             for key in level
         ],
     )
+
+
+def _pause(summary: ExecutionSummary, *, now: datetime) -> str:
+    """Since when it rests, at whose wish and why."""
+    by = "" if summary.paused_by is None else f" by {summary.paused_by}"
+    why = "" if summary.pause_reason is None else f": {summary.pause_reason}"
+    return f"{ago(summary.paused_at, now=now)}{by}{why}"
 
 
 def _performer(session: Session, summary: ExecutionSummary, alive: Sequence[Runner]) -> Cell | str | None:

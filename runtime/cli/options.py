@@ -23,6 +23,8 @@ CONTEXT_BYTES_MAX: Final = 1_048_576  # what the store keeps of one context
 _PERIOD: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)\s*$")
 _UNITS: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 
+BUDGET_PARTS: Final = frozenset({"cost", "tokens"})
+
 Flag = Annotated[bool, Parameter(negative="")]
 
 
@@ -139,6 +141,20 @@ def _refuse_twins(what: str, pairs: list[tuple[str, Any]]) -> None:
         if name in seen:
             raise UsageError(f"{what}: the key {quoted(name)} is there twice: remove one of them")
         seen.add(name)
+
+
+def read_budget(text: str | None) -> dict[str, Any] | None:
+    """What `--budget cost=2.5,tokens=50000` says; one of them may be left out. Raises UsageError."""
+    if text is None:
+        return None
+    limits: dict[str, Any] = {}
+    for pair in text.split(","):
+        name, equals, amount = pair.partition("=")
+        value = _value(amount.strip())
+        if not equals or name.strip() not in BUDGET_PARTS or not isinstance(value, int | float):
+            raise UsageError(f"--budget {text}: must be cost=NUMBER, tokens=NUMBER or both with a comma")
+        limits[name.strip()] = value
+    return limits
 
 
 def read_period(text: str, *, what: str) -> timedelta:

@@ -40,6 +40,7 @@ Author
   validate FILE…      every problem at once, with line and column
   describe FILE       what it takes and gives back
   graph FILE          levels and dependencies
+  plan FILE           what it would do, take and cost
   agents              the agents that --agents brings
   config              the settings in force and where each comes from
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.runtime.cli.control import show_standing
 from perdure.runtime.cli.exit_codes import Exit
-from perdure.runtime.cli.options import Flag, Inputs, Performing, UsageError, read_inputs, read_json
+from perdure.runtime.cli.options import (
+    Flag,
+    Inputs,
+    Performing,
+    UsageError,
+    read_budget,
+    read_inputs,
+    read_json,
+)
 from perdure.runtime.cli.session import Session, open_session, run_async
 
 if TYPE_CHECKING:
@@ -27,6 +35,7 @@ def resume(
     *,
     data: str | None = None,
     from_: str | None = None,
+    budget: str | None = None,
     options: Performing = DEFAULTS,
 ) -> int:
     """Go on from the log; recorded steps never run again.
@@ -37,7 +46,9 @@ def resume(
         id: Execution: its id, a unique beginning of it, @last or NAME@last.
         data: Merged into the context first: a JSON object, or @FILE, or - for stdin.
         from_: Go back to a checkpoint first: its label or version.
+        budget: What it may use in all from now on: cost=NUMBER, tokens=NUMBER or both with a comma.
     """
+    limits = read_budget(budget)
     patch = None if data is None else read_json(data, what="--data")
     if patch is not None and not isinstance(patch, dict):
         raise UsageError("--data: must be a JSON object: it is merged into the context")
@@ -45,7 +56,7 @@ def resume(
     async def go_on(execution: Execution) -> Any:
         if from_ is not None:
             await execution.restore(int(from_) if from_.isdigit() else from_)
-        return await execution.resume(data=patch)
+        return await execution.resume(data=patch, budget=limits)
 
     return _perform(open_session(options), id, go_on, timeout=options.timeout)
 
@@ -58,6 +69,7 @@ def retry(
     only: Flag = False,
     with_downstream: Flag = False,
     input: Inputs = (),
+    budget: str | None = None,
     options: Performing = DEFAULTS,
 ) -> int:
     """Reopen a failed or cancelled execution: what failed, was cancelled or skipped runs again.
@@ -70,11 +82,15 @@ def retry(
         only: Of what has completed, run that step again alone.
         with_downstream: Also run again what completed downstream of something that runs again.
         input: One input to change first, as NAME=VALUE; repeatable.
+        budget: What it may use in all from now on: cost=NUMBER, tokens=NUMBER or both with a comma.
     """
     data = read_inputs(None, input) or None
+    limits = read_budget(budget)
 
     async def try_again(execution: Execution) -> Any:
-        return await execution.retry(from_step=from_, only=only, with_downstream=with_downstream, data=data)
+        return await execution.retry(
+            from_step=from_, only=only, with_downstream=with_downstream, data=data, budget=limits
+        )
 
     return _perform(open_session(options), id, try_again, timeout=options.timeout)
 

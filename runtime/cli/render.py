@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import IO, Any, Final, Literal
 
@@ -140,6 +140,26 @@ def value(data: Any, *, limit: int = 80) -> str:
     if data is None:
         return "–"
     return cut(data if isinstance(data, str) else msgspec.json.encode(data).decode(), limit=limit)
+
+
+def amount(cost: float | None, tokens: float | None) -> str:
+    """What something costs: `0.25` money, tokens, or both; a dash for nothing."""
+    parts = [] if not cost else [f"{cost:,.6f}".rstrip("0").rstrip(".")]
+    if tokens:
+        parts.append(f"{tokens:,.0f} tokens")
+    return ", ".join(parts) or "–"
+
+
+def spending(query: Mapping[str, Any]) -> str:
+    """What an execution has used, and of how much; empty where neither was ever said."""
+    used, budget = query["usage"], query["budget"] or {}
+    parts = []
+    for name, unit in (("cost", ""), ("tokens", " tokens")):
+        limit = budget.get(name)
+        if used[name] or limit is not None:
+            of = "" if limit is None else f" of {limit:,}"
+            parts.append(f"{used[name]:,}{of}{unit}")
+    return ", ".join(parts)
 
 
 def _span(seconds: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from perdure.runtime.language import names
+from perdure.runtime.language.budgets import check_budget
 from perdure.runtime.language.conditions import (
     BadCondition,
     ConditionsNotInstalled,
@@ -45,6 +46,7 @@ def check(definition: Definition, findings: Findings) -> None:
         from perdure.runtime.language.scheduling import check_schedules
 
         check_schedules(definition, findings)
+    check_budget(definition, findings)
     needs = _check_needs(definition, numbers, findings)
     if not _check_cycles(definition, needs, findings):
         _check_looks(definition, numbers, needs, looks, findings)

@@ -20,6 +20,7 @@ from perdure.runtime.agents.binding import bind
 from perdure.runtime.agents.errors import BadSignature
 from perdure.runtime.agents.process import ProcessCall
 from perdure.runtime.agents.registry import Agent, Agents, mode_of
+from perdure.runtime.language.budgets import compile_budget, compile_usage
 from perdure.runtime.language.checks import needs_of, template_of
 from perdure.runtime.language.definition import Config, Definition, RetryDefinition, StepDefinition
 from perdure.runtime.language.graph import Needs, by_level, dependents_of, level_of, order_of
@@ -69,6 +70,7 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
                 when=answers.get("when"),
                 wait=compile_wait(step, numbers=numbers),
                 repeat=compile_repeat(step.repeat, answers.get("repeat")),
+                estimate=compile_usage(step.usage),
             )
         )
     config = definition.config
@@ -84,6 +86,7 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
         timeout_ms=config.timeout,
         checkpoint_interval_ms=config.checkpoint_interval,
         outputs=None if definition.outputs is None else compile_value(definition.outputs, numbers=numbers),
+        budget=compile_budget(config.budget),
         missing=tuple(missing),
     )
 

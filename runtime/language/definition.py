@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import FieldInfo, fields
 
+from perdure.actors.budget import COST_MAX, TOKENS_MAX
 from perdure.runtime.language.names import KEY_MAX
 
 MS_MAX: Final = 315_360_000_000  # ten years; longer is a slip of the keyboard
@@ -27,6 +28,7 @@ TEXT_MAX: Final = 1_000_000  # characters of a prompt or description; a whole fi
 AGENT_MAX: Final = 512  # characters; qualified Python names are long
 CONDITION_MAX: Final = 10_000  # characters; what is longer belongs into a step
 SCHEDULES_MAX: Final = 100  # of one workflow; who needs more starts it from a program
+COST_MIN: Final = 0.000_001  # of a budget: less is none
 DAY_MS: Final = 86_400_000
 ITERATIONS_MAX: Final = 10_000  # of one step: the output of each is kept, and read when it is taken up
 PARALLELISM_MAX: Final = 100_000  # more than any runtime's slots
@@ -58,6 +60,21 @@ class RetryDefinition(Part, frozen=True, kw_only=True):
     retry_max_delay_ms: Delay = 60_000
     jitter: bool = True
     retryable_errors: tuple[Label, ...] = ()
+
+
+class UsageDefinition(Part, frozen=True, kw_only=True):
+    """What one attempt of a step will use: money in any one unit, and tokens."""
+
+    cost: Annotated[float, Meta(ge=0, le=COST_MAX)] = 0.0
+    tokens: Annotated[int, Meta(ge=0, le=TOKENS_MAX)] = 0
+
+
+class BudgetDefinition(Part, frozen=True, kw_only=True):
+    """How much all steps together may use."""
+
+    cost: Annotated[float, Meta(ge=COST_MIN, le=COST_MAX)] | None = None
+    tokens: Annotated[int, Meta(ge=1, le=TOKENS_MAX)] | None = None
+    on_exceeded: Literal["pause", "fail"] = "pause"
 
 
 class WaitForDefinition(Part, frozen=True, kw_only=True):
@@ -97,6 +114,7 @@ class StepDefinition(Part, frozen=True, kw_only=True):
     retry_policy: RetryDefinition | None = None
     output_schema: dict[str, Any] | None = None
     process: bool = False
+    usage: UsageDefinition | None = None
 
 
 class Config(Part, frozen=True, kw_only=True):
@@ -108,6 +126,7 @@ class Config(Part, frozen=True, kw_only=True):
     parallelism: Annotated[int, Meta(ge=1, le=PARALLELISM_MAX)] | None = None
     continue_on_error: bool = False
     scheduling: Literal["level", "eager"] = "level"
+    budget: BudgetDefinition | None = None
 
 
 class ScheduleDefinition(Part, frozen=True, kw_only=True):

@@ -88,5 +88,10 @@ def schedules_as_text(schedules: Iterable[Mapping[str, Any]]) -> tuple[Any, ...]
     return tuple({name: _as_text(value) for name, value in schedule.items()} for schedule in schedules)
 
 
+def part_as_text(part: Mapping[str, Any] | None) -> Any:
+    """A part of the definition, given in the words of the text form; it is checked with the whole."""
+    return None if part is None else {name: _as_text(value) for name, value in part.items()}
+
+
 def _as_text(value: Any) -> Any:
     return value // timedelta(milliseconds=1) if isinstance(value, timedelta) else value

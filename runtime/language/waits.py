@@ -22,6 +22,7 @@ FOR_BODIES: Final = {  # what only a step with a body can have, by its name in t
     "process": "process",
     "parallel": "parallel",
     "repeat": "repeat",
+    "usage": "usage",
 }
 
 

@@ -28,6 +28,7 @@ from perdure.runtime.language.policy import (
     Repeat,
     Retry,
     optional_milliseconds,
+    part_as_text,
     retry_definition,
     schedules_as_text,
 )
@@ -57,13 +58,15 @@ class Workflow(WaitingSteps, FunctionSource):
         schedule: Iterable[Mapping[str, Any]] = (),
         inputs: Mapping[str, Any] | type | None = None,
         outputs: Mapping[str, Any] | None = None,
+        budget: Mapping[str, Any] | None = None,
     ) -> None:
         """Begin a workflow without steps; times in seconds or as timedelta.
 
         `max_retries` is for steps without a `retry` of their own; `parallelism` is how many steps
         of one execution may run at once. With `scheduling="eager"` a step starts as soon as its own
         needs are met, else when every step of the levels below has settled. `schedule` says when
-        the workflow starts by itself, in the words of the text form: `[{"cron": "0 2 * * *"}]`.
+        the workflow starts by itself, in the words of the text form: `[{"cron": "0 2 * * *"}]`; so does
+        `budget` say how much all steps may use: `{"cost": 1.5, "tokens": 100_000, "onExceeded": "pause"}`.
 
         `inputs` says what a context has to be: a JSON Schema, or a type with fields (struct, dataclass,
         typed dict). `outputs` maps names to templates: what the workflow gives back.
@@ -75,6 +78,7 @@ class Workflow(WaitingSteps, FunctionSource):
             parallelism=parallelism,
             continue_on_error=continue_on_error,
             scheduling=scheduling,
+            budget=part_as_text(budget),
         )
         self._head: dict[str, Any] = {
             "name": name,
@@ -120,6 +124,7 @@ class Workflow(WaitingSteps, FunctionSource):
         when: When = None,
         repeat: Repeat | None = None,
         dependencies_policy: Policy = "all_success",
+        usage: Mapping[str, float] | None = None,
     ) -> Callable[[F], F]: ...
 
     def step(
@@ -138,6 +143,7 @@ class Workflow(WaitingSteps, FunctionSource):
         when: When = None,
         repeat: Repeat | None = None,
         dependencies_policy: Policy = "all_success",
+        usage: Mapping[str, float] | None = None,
     ) -> F | Callable[[F], F]:
         """Make the decorated function a step, and return it unchanged.
 
@@ -148,6 +154,7 @@ class Workflow(WaitingSteps, FunctionSource):
         `when` decides whether the step runs: a function whose parameters are filled like a step's, or
         an expression in CEL. `dependencies_policy` says which ends of its dependencies let it run.
         `repeat` performs it again and again; its output is then that of the last iteration.
+        `usage` is what one attempt will use of the budget: `{"cost": 0.02, "tokens": 3_000}`.
         """
 
         def declare(declared: F) -> F:
@@ -162,6 +169,7 @@ class Workflow(WaitingSteps, FunctionSource):
                 output_schema=None if output_schema is None else dict(output_schema),
                 process=process,
                 dependencies_policy=dependencies_policy,
+                usage=part_as_text(usage),
             )
             self._add(Draft(step=step, function=declared, after=_several(after)), when=when, repeat=repeat)
             return declared
@@ -184,6 +192,7 @@ class Workflow(WaitingSteps, FunctionSource):
         when: When = None,
         repeat: Repeat | None = None,
         dependencies_policy: Policy = "all_success",
+        usage: Mapping[str, float] | None = None,
     ) -> Self:
         """Add a step that a named agent performs, as a YAML step does, and return the workflow.
 
@@ -200,6 +209,7 @@ class Workflow(WaitingSteps, FunctionSource):
             output_schema=None if output_schema is None else dict(output_schema),
             process=process,
             dependencies_policy=dependencies_policy,
+            usage=part_as_text(usage),
         )
         self._add(Draft(step=step, after=_several(after)), when=when, repeat=repeat)
         return self

@@ -10,7 +10,7 @@ from perdure.runtime.schedules.policy import next_at
 from perdure.runtime.schedules.rule import Rule
 from perdure.store.codec import encode
 from perdure.store.records import Schedule
-from perdure.store.writes import DeleteSchedule, PutSchedule
+from perdure.store.schedule_writes import DeleteSchedule, PutSchedule
 
 
 def declared(

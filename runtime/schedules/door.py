@@ -21,7 +21,7 @@ from perdure.runtime.schedules.timetable import moments
 from perdure.store.errors import Conflict, IllegalTransition, NotFound
 from perdure.store.records import Firing, Schedule
 from perdure.store.rows import milliseconds, moment
-from perdure.store.writes import DeleteSchedule, FiringWrite, MoveSchedule, PutSchedule
+from perdure.store.schedule_writes import DeleteSchedule, FiringWrite, MoveSchedule, PutSchedule
 
 if TYPE_CHECKING:
     from perdure.runtime.execution import Execution

@@ -14,7 +14,7 @@ import msgspec
 
 from perdure.runtime.schedules.rule import Missed, Overlap, Rule
 from perdure.runtime.schedules.timetable import EPOCH, delayed, moments
-from perdure.store.writes import FiringWrite
+from perdure.store.schedule_writes import FiringWrite
 
 LATE_MS: Final = 60_000  # a restart, or a busy minute, misses nothing
 MOMENTS_MAX: Final = 10_000  # looked at in one decision; what is left is decided in the next

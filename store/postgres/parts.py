@@ -65,6 +65,8 @@ COLUMNS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("due_at", "bigint"),
         ("error", "text"),
         ("output", "text"),
+        ("cost_nanos", "bigint"),
+        ("tokens", "bigint"),
         ("no", "bigint"),
         ("step_no", "int"),
         ("generation", "bigint"),
@@ -105,6 +107,7 @@ FIELD_TYPES: Final = {
     "paused_by": "text",
     "pause_reason": "text",
     "agents": "text",
+    "budget": "text",
 }  # every other field of a change is a number
 
 
@@ -200,9 +203,10 @@ WRITES: Final[dict[str, tuple[str, ...]]] = {
         move_done AS (UPDATE {s}.workflow_step_executions a SET state = w.state, is_outcome = a.is_outcome
         | w.is_outcome, settled_version = coalesce(a.settled_version, w.settled_version), started_at =
         coalesce(w.started_at, a.started_at), finished_at = coalesce(w.finished_at, a.finished_at), due_at
-        = w.due_at, error = coalesce(w.error, a.error), output = coalesce(w.output,
-        a.output) FROM move_ w WHERE a.execution_no = w.no AND a.step_no = w.step_no AND a.generation =
-        w.generation AND a.attempt = w.attempt AND a.state = w.before RETURNING 1)
+        = w.due_at, error = coalesce(w.error, a.error), output = coalesce(w.output, a.output),
+        cost_nanos = coalesce(w.cost_nanos, a.cost_nanos), tokens = coalesce(w.tokens, a.tokens) FROM move_ w
+        WHERE a.execution_no = w.no AND a.step_no = w.step_no AND a.generation = w.generation AND
+        a.attempt = w.attempt AND a.state = w.before RETURNING 1)
         """,
     ),
     "set_timer": (

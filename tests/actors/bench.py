@@ -30,7 +30,9 @@ from perdure.actors.turn import Asker, InterruptSteps, Launch, Respond, Turn
 from perdure.actors.waits import ForSignal
 from perdure.store.errors import DuplicateCommand
 from perdure.store.records import PAYLOAD_BYTES_MAX, Attempt, Error, Execution, KeptSignal, Loaded
+from perdure.store.rows import usage
 from perdure.store.states import SETTLED_STEP, TERMINAL, State, StepState, can_become, step_can_become
+from perdure.store.usage import Limits, Usage
 from perdure.store.writes import CHANGEABLE, AttemptWrite, Change, Delta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -160,8 +162,11 @@ class Rows:
     def loaded(self) -> Loaded:
         """What the next owner is given."""
         fields = {name: value for name, value in self.fields.items() if name != "runner_no"}
-        assert set(fields) <= set(Execution.__struct_fields__)
         context, error = fields.pop("context", None), fields.pop("error", None)
+        limits = fields.pop("budget", None)
+        fields["usage"] = usage(fields.pop("cost_nanos", None), fields.pop("tokens", None))
+        fields["budget"] = None if limits is None else msgspec.json.decode(limits, type=Limits)
+        assert set(fields) <= set(Execution.__struct_fields__)
         fields |= {name: _moment(value) for name, value in fields.items() if name.endswith("_at")}
         plain = {
             "no": 7,
@@ -259,6 +264,8 @@ class Rows:
             started_at=old.write.started_at if new.started_at is None else new.started_at,
             error=new.error or old.write.error,
             output=new.output or old.write.output,
+            cost_nanos=old.write.cost_nanos if new.cost_nanos is None else new.cost_nanos,
+            tokens=old.write.tokens if new.tokens is None else new.tokens,
         )
         old.settled_version = old.settled_version or settled
 
@@ -296,6 +303,7 @@ class Rows:
             alone=row.alone,
             output=None if write.output is None else msgspec.Raw(write.output),
             error=None if write.error is None else msgspec.json.decode(write.error, type=Error),
+            usage=usage(write.cost_nanos, write.tokens),
         )
 
 
@@ -411,24 +419,24 @@ class Bench:
         self.do(decide)
         return told.answers[0] if told.answers else None
 
-    def report(self, step_no: int, outcome: Any, *, lingers: bool = False) -> Turn:
-        """The body of a step ends."""
+    def report(self, step_no: int, outcome: Any, *, lingers: bool = False, used: Usage | None = None) -> Turn:
+        """The body of a step ends, having used that."""
         generation, attempt = self.bodies.pop(step_no)
         self.interrupts.pop(step_no, None)
-        report = StepReport(step_no, generation, attempt, outcome, lingers)
+        report = StepReport(step_no, generation, attempt, outcome, lingers, used)
         if lingers:
             self.threads.add(step_no)
         return self.do(lambda turn: planner.take_report(turn, report))
 
-    def complete(self, *step_nos: int, output: bytes = b'"done"') -> None:
+    def complete(self, *step_nos: int, output: bytes = b'"done"', used: Usage | None = None) -> None:
         """Bodies return."""
         for step_no in step_nos:
-            self.report(step_no, Completed(output))
+            self.report(step_no, Completed(output), used=used)
 
-    def fail(self, step_no: int, *, lingers: bool = False) -> Turn:
+    def fail(self, step_no: int, *, lingers: bool = False, used: Usage | None = None) -> Turn:
         """A body raises, or is timed out while its thread `lingers`."""
         failed = Failed(Error(type="ValueError", message="no"), ("ValueError", "Exception"))
-        return self.report(step_no, failed, lingers=lingers)
+        return self.report(step_no, failed, lingers=lingers, used=used)
 
     def unwind(self, *step_nos: int) -> None:
         """Bodies that were interrupted end so."""
@@ -516,7 +524,10 @@ def picture(state: ExecutionState) -> dict[str, Any]:
         "columns": (state.remaining_ms, state.pause_mode, state.resume_count, state.started_at),
         "payload_bytes": state.payload_bytes,
         "signals": state.signals,
-        "runs": [(run.lineage, run.output, run.deaths, run.died_alone, run.is_stored) for run in state.steps],
+        "runs": [
+            (run.lineage, run.output, run.deaths, run.died_alone, run.is_stored, run.usage)
+            for run in state.steps
+        ],
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from perdure.store.errors import Conflict, NotFound
 from perdure.store.rows import milliseconds
-from perdure.store.writes import DeleteSchedule, FiringWrite, MoveSchedule, PutSchedule
+from perdure.store.schedule_writes import DeleteSchedule, FiringWrite, MoveSchedule, PutSchedule
 
 pytestmark = pytest.mark.anyio
 

@@ -18,6 +18,7 @@ from perdure.store.errors import (
 )
 from perdure.store.records import PAYLOAD_BYTES_MAX, Error
 from perdure.store.states import State, StepState, can_become
+from perdure.store.usage import Limits, Usage
 from perdure.store.writes import (
     CHANGEABLE,
     Changed,
@@ -238,6 +239,9 @@ async def test_every_changeable_column_comes_back_as_it_was_set(book):
         "resume_count": 2,
         "runner_no": runner_no,
         "agents": "module:agents",
+        "cost_nanos": 250_000_000,
+        "tokens": 7,
+        "budget": '{"cost":1.5,"tokens":null}',
     }
     assert set(values) == CHANGEABLE
     moved = await book.move(execution, fields=values)
@@ -245,6 +249,7 @@ async def test_every_changeable_column_comes_back_as_it_was_set(book):
     assert moved.error == Error(type="ValueError", message="no")
     assert (moved.pause_mode, moved.paused_by, moved.pause_reason) == ("drain", "anna", "lunch")
     assert (moved.remaining_ms, moved.resume_count, moved.runner) == (5, 2, "runner-1")
+    assert (moved.usage, moved.budget) == (Usage(cost=0.25, tokens=7), Limits(cost=1.5))
     assert int(moved.deadline_at.timestamp() * 1000) == values["deadline_at"]
     cleared = await book.move(moved, fields=dict.fromkeys(set(values) - {"context", "resume_count"}))
     assert (cleared.error, cleared.paused_at, cleared.pause_reason, cleared.runner) == (None,) * 4

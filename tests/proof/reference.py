@@ -654,6 +654,35 @@ def repeats(journal: Journal) -> Life:
     return _simple(workflow)
 
 
+def spending(journal: Journal) -> Life:
+    """Paid calls, one of which is made twice, until the budget is used up; then on with more."""
+    workflow = Workflow("spending", budget={"cost": 0.3})
+
+    @workflow.step(retry=Retry(max_retries=1, delay=0))
+    async def draft(context: StepContext) -> int:
+        journal.act(context)
+        context.usage(cost=0.1, tokens=10)
+        if context.attempt == 1:
+            raise OSError("no answer")
+        return 1
+
+    @workflow.step(usage={"cost": 0.2})
+    async def polish(context: StepContext, draft: int) -> int:
+        journal.act(context)
+        context.usage(cost=0.2)
+        return draft + 1
+
+    async def play(client: Client) -> Result:
+        await client.start(workflow, {})
+        await client.until("workflow_paused")
+        await client.say("resume", client.execution.resume, budget={"cost": 0.4})
+        result = await client.end()
+        used = (await client.execution.query())["usage"]
+        return msgspec.structs.replace(result, outputs=result.outputs | {"used": used})
+
+    return workflow, play
+
+
 LIVES: dict[str, Callable[[Journal], Life]] = {
     life.__name__: life
     for life in (
@@ -677,5 +706,6 @@ LIVES: dict[str, Callable[[Journal], Life]] = {
         cancel,
         elsewhere,
         transaction,
+        spending,
     )
 }

@@ -44,6 +44,7 @@ LIVES = (
     "cancel",
     "elsewhere",
     "transaction",
+    "spending",
 )
 
 EVERY_POINT = {"transaction"}  # whatever the scale: its fault points lie around each COMMIT, too

@@ -14,8 +14,9 @@ from perdure.store import SQLiteStore, health, migrate
 from perdure.store.errors import MigrationError, StoreError
 from perdure.store.health import Bounds, examine
 from perdure.store.migrate import Migration
+from perdure.store.schedule_writes import FiringWrite, MoveSchedule, PutSchedule
 from perdure.store.states import State
-from perdure.store.writes import EventWrite, FiringWrite, MoveSchedule, PutSchedule, TimerWrite
+from perdure.store.writes import EventWrite, TimerWrite
 
 pytestmark = pytest.mark.anyio
 

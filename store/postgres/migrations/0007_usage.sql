@@ -1,0 +1,8 @@
+-- What attempts cost, as they reported it; of an execution, the sum of all its attempts and its own limits.
+-- Money is an integer of billionths of its unit, so that sums are exact.
+
+ALTER TABLE workflow_step_executions ADD COLUMN cost_nanos bigint;
+ALTER TABLE workflow_step_executions ADD COLUMN tokens bigint;
+ALTER TABLE workflow_executions ADD COLUMN cost_nanos bigint;
+ALTER TABLE workflow_executions ADD COLUMN tokens bigint;
+ALTER TABLE workflow_executions ADD COLUMN budget text;

@@ -1,0 +1,246 @@
+"""Budgets through the whole runtime: reported, paused, raised, failed, by the command line and plans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perdure.runtime import DefinitionError, Runtime, State, StepContext, Workflow
+from perdure.runtime.arguments import InvalidArgument
+from perdure.runtime.cli import run_command
+from perdure.runtime.language.estimating import estimate
+from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
+from perdure.store.usage import StepHistory, Usage
+
+Scenario = Callable[[Runtime], Coroutine[Any, Any, None]]
+BOTH = pytest.mark.parametrize("scheduling", ["level", "eager"])
+
+
+def virtually(scenario: Scenario, **options: Any) -> None:
+    """Run a scenario, and check the store after it."""
+
+    async def main() -> None:
+        async with VirtualRuntime(**options) as runtime:
+            await scenario(runtime)
+            assert await check_store(runtime.store) == []
+
+    run_virtual(main)
+
+
+def calls(scheduling: Any = "level", *, thrifty: bool = True, **budget: Any) -> Workflow:
+    """Two paid calls, one after the other, each in two reports; the first in a thread."""
+    workflow = Workflow("calls", scheduling=scheduling, budget=budget or None)
+
+    @workflow.step
+    def draft(context: StepContext) -> str:
+        context.usage(cost=0.3, tokens=100)
+        context.usage(tokens=50)
+        return "draft"
+
+    @workflow.step(usage={"cost": 0.3} if thrifty else None)
+    async def polish(context: StepContext, draft: str) -> str:
+        context.usage(cost=0.1)
+        context.usage(cost=0.1)
+        return f"{draft}, polished"
+
+    return workflow
+
+
+@BOTH
+def test_an_execution_pauses_before_its_budget_is_exceeded_and_goes_on_with_more(scheduling: str):
+    """Also when it was given up meanwhile: what was used is in the store."""
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(calls(scheduling, cost=0.5))
+        async for event in execution.events(follow=True):
+            if event.type == "workflow_paused":
+                break
+        query = await execution.query()
+        assert (query["state"], query["usage"]) == ("paused", {"cost": 0.3, "tokens": 150})
+        assert (await execution.status()).paused_by == "budget"
+        assert await execution.resume() is State.PAUSED
+        assert await execution.resume(budget={"cost": 0.6}) is State.EXECUTING
+        assert (await execution.result()).outputs["polish"] == "draft, polished"
+        assert [attempt.usage for attempt in await execution.attempts()] == [
+            Usage(cost=0.3, tokens=150),
+            Usage(cost=0.2),
+        ]
+
+    virtually(scenario)
+
+
+@BOTH
+def test_an_execution_may_fail_for_its_budget_and_be_retried_with_more(scheduling: str):
+    """The error names the step and what it would have taken."""
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(calls(scheduling, cost=0.5, onExceeded="fail"))
+        result = await execution.result(check=False)
+        assert result.error is not None
+        assert "has used 0.3 and 150 tokens of 0.5 and declares to use 0.3" in result.error.message
+        await execution.retry(budget={"cost": 5, "tokens": 1_000})
+        assert (await execution.result()).outputs["polish"] == "draft, polished"
+
+    virtually(scenario)
+
+
+def test_a_body_that_fails_after_it_has_paid_has_paid():
+    """The usage is in the same transaction as the failure."""
+    workflow = Workflow("w")
+
+    @workflow.step
+    async def paid(context: StepContext) -> None:
+        context.usage(cost=0.25)
+        raise OSError("no answer")
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(workflow)
+        await execution.result(check=False)
+        assert (await execution.query())["usage"]["cost"] == 0.25
+
+    virtually(scenario)
+
+
+@pytest.mark.parametrize("budget", [{}, {"cost": 0}, {"tokens": -1}, {"money": 1}, {"cost": "much"}, 3])
+def test_a_budget_that_limits_nothing_is_refused_at_once(budget: Any):
+    """Whoever gives it is told what can be given."""
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(calls(cost=0.5))
+        with pytest.raises(InvalidArgument, match="budget"):
+            await execution.resume(budget=budget)
+
+    virtually(scenario)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("config: {budget: {}}", "config.budget: the budget limits nothing"),
+        ("config: {budget: {cost: 0}}", "w.yaml:2:25: config.budget.cost: 0.0 does not fit here"),
+        ("config: {budget: {onExceeded: stop, cost: 1}}", "w.yaml:2:31: config.budget.onExceeded"),
+        ("config: {budget: {cost: 1}}", "w.yaml:3:37: steps[0].usage: step 'a' declares 2, the budget is 1"),
+    ],
+)
+def test_a_budget_that_cannot_be_is_refused_at_its_place(text: str, problem: str):
+    """With the file, the line and the column."""
+    step = "usage: {cost: 2}"
+    with pytest.raises(DefinitionError) as refused:
+        Workflow.parse(f"name: w\n{text}\nsteps: [{{key: a, agent: one, {step}}}]\n", source="w.yaml")
+    assert problem in str(refused.value)
+
+
+def test_a_step_that_waits_uses_nothing():
+    """An estimate of it is a mistake."""
+    text = "name: w\nsteps: [{key: a, sleep: 3s, usage: {tokens: 1}}]\n"
+    with pytest.raises(DefinitionError, match="usage means nothing to it"):
+        Workflow.parse(text)
+
+
+def test_python_and_text_say_the_same():
+    """One revision, whichever way it is written and read."""
+    workflow = Workflow("w", budget={"cost": 2.5, "onExceeded": "fail"})
+    workflow.agent_step("a", agent="one", usage={"cost": 0.5, "tokens": 10})
+    text = (
+        "name: w\nconfig: {budget: {cost: 2.5, onExceeded: fail}}\n"
+        "steps: [{key: a, agent: one, usage: {cost: 0.5, tokens: 10}}]\n"
+    )
+    assert workflow.revision == Workflow.parse(text).revision
+    assert Workflow.parse(workflow.to_yaml()).revision == workflow.revision
+
+
+# ---- perdure plan ------------------------------------------------------------------------------
+
+PLAN = """\
+name: review
+config: {budget: {cost: 0.5}}
+steps:
+  - {key: parse, agent: note, usage: {cost: 0.02}}
+  - {key: nap, sleep: 3s, dependencies: [parse]}
+  - {key: scan, agent: note, dependencies: [parse], usage: {cost: 0.49, tokens: 1200}}
+  - {key: report, agent: note, dependencies: [nap]}
+"""
+
+
+def test_a_plan_follows_the_way_that_takes_longest():
+    """History where nothing is declared; what nobody knows is named."""
+    past = {"parse": StepHistory(outcomes=2, duration_ms_mean=500.0, cost_mean=9.0)}
+    past["report"] = StepHistory(outcomes=1, duration_ms_mean=1_000.0, cost_mean=0.25, tokens_mean=5.0)
+    found = estimate(Workflow.parse(PLAN).definition, past)
+    assert found.critical_path == ("parse", "nap", "report")
+    assert (found.duration_ms, found.level_duration_ms) == (4_500.0, 4_500.0)
+    assert (found.cost, found.tokens, found.untimed, found.uncosted) == (0.76, 1_205.0, ("scan",), ())
+    assert [step.source for step in found.steps] == ["declared", "", "declared", "history"]
+
+
+def test_plan_prints_what_an_execution_would_come_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Without a database it says so and goes by what is declared; nothing is made."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PERDURE_DB", raising=False)
+    Path("review.yaml").write_text(PLAN)
+    assert run_command(["plan", "review.yaml"]) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [
+        "LEVEL  STEP    TAKES  COSTS               FROM",
+        "1      parse   –      0.02                declared",
+        "2      nap     3.0 s  –                   –",
+        "2      scan    –      0.49, 1,200 tokens  declared",
+        "3      report  –      –                   –",
+        "",
+        "longest way   parse → nap → report",
+        "takes         3.0 s eager, 3.0 s by levels",
+        "costs         0.51, 1,200 tokens",
+        "not timed     parse, scan, report",
+        "cost unknown  report",
+    ]
+    assert "no history" in told.err
+    assert "more than the workflow's budget" in told.err
+    assert not list(tmp_path.glob("*.db"))
+
+
+AGENTS = """\
+from perdure.runtime import Agents, StepContext
+
+agents = Agents()
+
+
+@agents.agent("paid")
+async def paid(context: StepContext) -> int:
+    context.usage(cost=0.4, tokens=30)
+    return 1
+"""
+PAID = """\
+name: paid
+config: {budget: {cost: 0.5}}
+steps:
+  - {key: one, agent: paid}
+  - {key: two, agent: paid, dependencies: [one]}
+  - {key: three, agent: paid, dependencies: [two]}
+"""
+
+
+@pytest.mark.integration
+def test_the_command_line_shows_the_use_and_resumes_with_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """`run` ends paused, `status` says why, `resume --budget` goes on, `plan` knows the history then."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PERDURE_DB", raising=False)
+    Path("agents.py").write_text(AGENTS)
+    Path("paid.yaml").write_text(PAID)
+    run_command(["run", "paid.yaml", "--agents", "agents.py:agents", "--id", "p1", "--timeout", "1"])
+    capsys.readouterr()
+    assert run_command(["status", "p1"]) == 0
+    shown = capsys.readouterr().out
+    assert "by budget: the budget: 0.8 and 60 tokens used of 0.5" in shown
+    assert "used          0.8 of 0.5, 60 tokens" in shown
+    assert run_command(["resume", "p1", "--budget", "cost=much"]) == 2
+    assert run_command(["resume", "p1", "--budget", "cost=2", "--agents", "agents.py:agents"]) == 0
+    capsys.readouterr()
+    assert run_command(["plan", "paid.yaml"]) == 0
+    assert "costs         1.2, 90 tokens" in capsys.readouterr().out
