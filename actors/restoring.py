@@ -5,11 +5,14 @@ from __future__ import annotations
 from perdure.actors.messages import RestorePoint
 from perdure.store.errors import NotFound
 from perdure.store.protocol import Store
+from perdure.store.questions import Questions
 
 NAMES_MAX = 10  # checkpoints that a refusal names
 
 
-async def find_restore_point(store: Store, execution_id: str, wanted: str | int) -> RestorePoint | NotFound:
+async def find_restore_point(
+    store: Store | Questions, execution_id: str, wanted: str | int
+) -> RestorePoint | NotFound:
     """The outcomes and the context at a checkpoint, by its label (the newest one) or its version.
 
     The word `latest` stands for the newest checkpoint unless one is labelled so.

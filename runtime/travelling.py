@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 from perdure.actors.messages import Answer, AnyCommand, Restore, Retry, TakeCheckpoint
 from perdure.actors.starting import NewExecution
 from perdure.runtime import arguments
+from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.forking import Fork, look_back
+from perdure.runtime.lookback import Change, CheckpointState, differences, prunable, state_at
 from perdure.runtime.trace import trace_of
 from perdure.store.errors import NotFound
-from perdure.store.records import PAGE_MAX, Checkpoint
+from perdure.store.marks import PruneCheckpoints
+from perdure.store.records import PAGE_MAX, Checkpoint, CheckpointStatistics
 from perdure.store.states import State
 
 if TYPE_CHECKING:
@@ -49,6 +52,41 @@ class Travelling(ABC):
                 return checkpoint
         raise NotFound("checkpoint", answer.version)
 
+    async def checkpoint_state(self, checkpoint: Checkpoint | str | int) -> CheckpointState:
+        """All there was at a checkpoint (label, version or `latest`), as of then. Raises NotFound."""
+        return await state_at(self._runtime.store, self.id, _named(checkpoint))
+
+    async def checkpoint_diff(
+        self, before: Checkpoint | str | int, after: Checkpoint | str | int
+    ) -> list[Change]:
+        """What has become of one checkpoint's state by another one. Raises NotFound."""
+        return differences(await self.checkpoint_state(before), await self.checkpoint_state(after))
+
+    async def checkpoint_statistics(self) -> CheckpointStatistics:
+        """Its checkpoints in numbers."""
+        return await self._runtime.store.checkpoint_statistics(self.id)
+
+    async def prune_checkpoints(
+        self, *, keep: int | None = None, older_than: float | timedelta | None = None, dry_run: bool = False
+    ) -> list[Checkpoint]:
+        """Forget automatic checkpoints beyond the newest `keep`, of those older than so many seconds.
+
+        Those with a label, made by hand or that a fork builds on stay. Answers which are gone, or with
+        `dry_run` would be. The log stays as it is. Raises NotFound, InvalidArgument.
+        """
+        services = self._runtime.machine.services
+        if keep is None and older_than is None:
+            raise InvalidArgument("nothing says which checkpoints are to go: give keep, older_than, or both")
+        if keep is not None:
+            arguments.at_least_one(keep, what="keep")
+        age_ms = arguments.milliseconds(older_than, what="older_than")
+        before = None if age_ms is None else services.now_ms() - age_ms
+        gone = list(prunable(await services.store.checkpoints_removable(self.id), keep=keep, before=before))
+        if gone and not dry_run:
+            versions = tuple(point.version for point in gone)
+            await services.writer.write(PruneCheckpoints(execution_id=self.id, versions=versions))
+        return gone
+
     async def restore(
         self,
         checkpoint: Checkpoint | str | int,
@@ -61,7 +99,7 @@ class Travelling(ABC):
 
         Steps that settled later will run again, with new idempotency keys.
         """
-        wanted = checkpoint.version if isinstance(checkpoint, Checkpoint) else checkpoint
+        wanted = _named(checkpoint)
         command = Restore(
             id=self._id(command_id), by=by, expected_version=expected_version, checkpoint=wanted
         )
@@ -92,11 +130,10 @@ class Travelling(ABC):
         Raises NotFound, InvalidArgument, and what `Runtime.start` raises.
         """
         services = self._runtime.machine.services
-        point = from_checkpoint
         wish = Fork(
             source_id=self.id,
             step=arguments.text(from_step, what="from_step"),
-            checkpoint=point.version if isinstance(point, Checkpoint) else point,
+            checkpoint=None if from_checkpoint is None else _named(from_checkpoint),
             edit={} if edit is None else arguments.plain_values(edit, "the edited context"),
             by=by,
         )
@@ -153,3 +190,8 @@ class Travelling(ABC):
             budget=arguments.limits(budget),
         )
         return (await self._ask(command)).state
+
+
+def _named(checkpoint: Checkpoint | str | int) -> str | int:
+    """A checkpoint as the log finds it."""
+    return checkpoint.version if isinstance(checkpoint, Checkpoint) else checkpoint

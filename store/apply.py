@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.store import schedules, transitions
+from perdure.store import marks, schedules, transitions
 from perdure.store.delta import text
 from perdure.store.errors import IllegalTransition, MailboxFull, NotFound
 from perdure.store.records import INBOX_MAX
@@ -281,6 +281,7 @@ APPLY: Final[dict[type[Write], Callable[[Any], Script[Any]]]] = {
     DeleteExecution: delete_execution,
     DeleteWorkflow: delete_workflow,
     UpdateExecution: update_execution,
+    marks.PruneCheckpoints: marks.prune,
     PutSchedule: schedules.put,
     MoveSchedule: schedules.move,
     DeleteSchedule: schedules.delete,

@@ -24,6 +24,7 @@ from perdure.store.errors import PerdureError
 from perdure.store.records import (
     Attempt,
     Checkpoint,
+    CheckpointStatistics,
     Due,
     Event,
     Execution,
@@ -185,6 +186,14 @@ class Store(Protocol):
 
     async def checkpoints(self, execution_id: str, *, limit: int = 50) -> list[Checkpoint]:
         """Checkpoints, newest first."""
+        ...
+
+    async def checkpoints_removable(self, execution_id: str) -> list[Checkpoint]:
+        """Checkpoints that nobody has named or goes on from, newest first."""
+        ...
+
+    async def checkpoint_statistics(self, execution_id: str) -> CheckpointStatistics:
+        """The checkpoints of an execution in numbers. Raises NotFound."""
         ...
 
     async def checkpoint(self, execution_id: str, wanted: str | int) -> Checkpoint | None:

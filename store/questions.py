@@ -6,11 +6,12 @@ from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import Any, TypeVar
 
-from perdure.store import approvals, history, pages, reads, schedules
+from perdure.store import approvals, history, marks, pages, reads, schedules
 from perdure.store.asking import PendingApproval
 from perdure.store.records import (
     Attempt,
     Checkpoint,
+    CheckpointStatistics,
     Due,
     Event,
     Execution,
@@ -155,6 +156,14 @@ class Questions(ABC):
     async def checkpoints(self, execution_id: str, *, limit: int = 50) -> list[Checkpoint]:
         """Checkpoints, newest first."""
         return await self._browse(pages.checkpoints(execution_id, limit))
+
+    async def checkpoints_removable(self, execution_id: str) -> list[Checkpoint]:
+        """Checkpoints that nobody has named or goes on from, newest first."""
+        return await self._ask(marks.removable(execution_id))
+
+    async def checkpoint_statistics(self, execution_id: str) -> CheckpointStatistics:
+        """The checkpoints of an execution in numbers. Raises NotFound."""
+        return await self._ask(marks.statistics(execution_id))
 
     async def checkpoint(self, execution_id: str, wanted: str | int) -> Checkpoint | None:
         """The newest checkpoint of that label or version, or None."""

@@ -163,6 +163,19 @@ class Checkpoint(Record, frozen=True, kw_only=True):
     size_bytes: int
 
 
+class CheckpointStatistics(Record, frozen=True, kw_only=True):
+    """The checkpoints of one execution in numbers; sizes are those of the outputs they stand for."""
+
+    execution_id: str
+    count: int
+    automatic: int
+    labelled: int
+    size_bytes: int
+    size_bytes_max: int
+    first_at: datetime | None
+    last_at: datetime | None
+
+
 class Message(Record, frozen=True, kw_only=True):
     """A command or signal that came from outside the owning process."""
 

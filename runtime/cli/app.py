@@ -22,7 +22,10 @@ COMMANDS: Final[dict[str, str]] = {
     "retry": "perform:retry",
     "fork": "fork:fork",
     "signal": "control:signal",
-    "checkpoint": "control:checkpoint",
+    "checkpoint create": "control:checkpoint",
+    "checkpoint show": "checkpoints:show",
+    "checkpoint diff": "checkpoints:diff",
+    "checkpoint prune": "checkpoints:prune",
     "list": "look:list_",
     "status": "detail:status",
     "history": "look:history",
@@ -52,6 +55,9 @@ COMMANDS: Final[dict[str, str]] = {
     "completion": "completion:completion",
 }
 
+# What the first word of a group means where no command of the group follows it.
+IMPLIED: Final[dict[str, str]] = {"checkpoint": "create"}
+
 HELP_FLAGS: Final = frozenset({"--help", "-h"})
 
 
@@ -76,6 +82,7 @@ def make_app() -> App:
 def invoke(tokens: Sequence[str]) -> int:
     """Carry out a command line; an error becomes one screen on stderr and an exit code."""
     app = make_app()
+    tokens = _spelt_out(tokens)
     try:
         if (text := _help(app, tokens)) is not None:
             sys.stdout.write(text)
@@ -91,6 +98,14 @@ def invoke(tokens: Sequence[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the border: recorded as text and code
         return _report(_the_one(error), tokens)
     return int(code or 0)
+
+
+def _spelt_out(tokens: Sequence[str]) -> Sequence[str]:
+    """The command line with the command that a group's own word stands for: `checkpoint ID` makes one."""
+    group, *rest = tokens
+    if group not in IMPLIED or not rest or rest[0] in HELP_FLAGS or f"{group} {rest[0]}" in COMMANDS:
+        return tokens
+    return [group, IMPLIED[group], *rest]
 
 
 def _help(app: App, tokens: Sequence[str]) -> str | None:

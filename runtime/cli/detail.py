@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
+from perdure.runtime.cli.checkpoints import show_list
 from perdure.runtime.cli.diagnosis import WORKERS
 from perdure.runtime.cli.doctor import lives_on
 from perdure.runtime.cli.look import LIST_LIMIT
@@ -121,23 +122,16 @@ def checkpoints(
         from perdure.runtime.looking import find
 
         async with session.looking() as store:
-            records = await store.checkpoints(await find(store, id), limit=limit)
+            execution_id = await find(store, id)
+            records = await store.checkpoints(execution_id, limit=limit)
+            numbers = await store.checkpoint_statistics(execution_id)
         if session.out.format != "table":
             session.out.records(records)
             return 0
-        session.out.table(
-            ("VERSION", "LABEL", "STEPS", "SIZE", "BY", "WHEN"),
-            [
-                (
-                    str(record.version),
-                    record.label or ("automatic" if record.automatic else "–"),
-                    f"{record.steps_completed}/{record.steps_total}",
-                    size(record.size_bytes),
-                    record.by or "–",
-                    ago(record.created_at, now=session.now()),
-                )
-                for record in records
-            ],
+        show_list(session, records)
+        session.note(
+            f"{numbers.count} checkpoints ({numbers.labelled} labelled, {numbers.automatic} automatic), "
+            f"the largest of {size(numbers.size_bytes_max)}"
         )
         return 0
 

@@ -23,7 +23,7 @@ Control
   retry ID            reopen a failed or cancelled execution: what failed runs again
   fork ID             start a new execution that shares its past; --from a step or checkpoint
   signal ID NAME      send a named message to an execution
-  checkpoint ID       name the current position of its log
+  checkpoint ID       name the current position of its log; show, diff, prune: what it was, what may go
 
 Look
   list                the newest executions
