@@ -13,9 +13,9 @@ from perdure.store.errors import OutcomeUnknown, PerdureError, StatementFailed, 
 from perdure.store.protocol import Answer
 from perdure.store.statements import execute_statements
 from perdure.store.together import TOGETHER_MIN, LookedAtAloneError, is_move, together
-from perdure.store.transitions import explain
+from perdure.store.transitions import explain, statements_of
 from perdure.store.translate import REFUSED, is_refusal, refused, translated
-from perdure.store.writes import Change, Start, Write, statements_of
+from perdure.store.writes import Change, Start, Write
 
 # A commit that fails in the file system may have reached the log before its sync failed: whoever
 # opens the file after a crash would find it there, although this process was told it had failed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from perdure.store import approvals
+from perdure.store import approvals, telling
 from perdure.store.errors import DuplicateCommand, IllegalTransition, NotFound, PayloadTooLarge
 from perdure.store.records import PAYLOAD_BYTES_MAX
 from perdure.store.script import Script
@@ -120,6 +120,9 @@ def _write_what_waits(no: int, version: int, at: int, delta: Delta) -> Script[No
         yield MOVE_SIGNAL, (taken_version, move.step_no, no, move.version)
     for approval in delta.approvals:
         yield approvals.write(no, approval)
+    for post in delta.posts:
+        payload = text(post.payload, "a message")
+        yield telling.POST, (post.command_id, post.kind, payload, post.sender, at, post.execution_id)
 
 
 def inserted_attempt(no: int, version: int, attempt: AttemptWrite) -> Row:

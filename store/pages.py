@@ -14,6 +14,7 @@ from perdure.store.records import (
     Event,
     Execution,
     ExecutionSummary,
+    Kin,
     Step,
     Workflow,
     WorkflowStatistics,
@@ -42,6 +43,18 @@ def summary(execution_id: str) -> Script[ExecutionSummary | None]:
     return None if row is None else rows.summary(row)
 
 
+def kin(execution_id: str, limit: int) -> Script[Kin]:
+    """How many are above an execution, each the parent of the one before, and how many are below it."""
+    depth = -1
+    row: rows.Row | None = (execution_id,)
+    while row is not None and row[0] is not None and depth < limit:
+        row = (yield "SELECT parent_id FROM workflow_executions WHERE id = ?", (row[0],)).fetchone()
+        depth += row is not None
+    few = "SELECT no FROM workflow_executions WHERE parent_id = ? LIMIT ?"
+    (children,) = (yield f"SELECT count(*) FROM ({few}) AS few", (execution_id, limit)).fetchone()
+    return Kin(depth=max(depth, 0), children=children)
+
+
 def find(prefix: str, limit: int) -> Script[list[str]]:
     """Ids that begin with that text, newest first: a range of the id index, so no LIKE to escape."""
     if not ID_PART.fullmatch(prefix):
@@ -65,6 +78,7 @@ def executions(
     status: Status | None,
     workflow: str | None,
     since: int | None,
+    parent: str | None,
     limit: int,
     after: str | None,
 ) -> Script[list[ExecutionSummary]]:
@@ -84,6 +98,9 @@ def executions(
     if since is not None:
         where.append("e.created_at >= ?")
         parameters.append(since)
+    if parent is not None:
+        where.append("e.parent_id = ?")
+        parameters.append(parent)
     if after is not None:
         where.append("e.no < ?")
         parameters.append((yield from _no_of(after)))

@@ -31,6 +31,7 @@ from perdure.store.records import (
     ExecutionSummary,
     Firing,
     KeptSignal,
+    Kin,
     Loaded,
     Message,
     Runner,
@@ -118,8 +119,8 @@ class Store(Protocol):
         """Messages not applied yet to executions this runner (None: nobody) owns, oldest first."""
         ...
 
-    async def mail(self, *, runner_no: int) -> list[str]:
-        """Ids of the executions of this runner that have messages not applied yet."""
+    async def mail(self, *, runner_no: int | None) -> list[str]:
+        """Ids of unfinished executions of this runner (None: of nobody) that have unread messages."""
         ...
 
     async def applied(self, execution_id: str, command_id: str) -> int | None:
@@ -155,6 +156,10 @@ class Store(Protocol):
         """One execution and how far its steps have come, or None."""
         ...
 
+    async def kin(self, execution_id: str, *, limit: int) -> Kin:
+        """How deep below others an execution is, and how many it has started, each counted up to `limit`."""
+        ...
+
     async def find(self, prefix: str, *, limit: int = 10) -> list[str]:
         """Ids of executions that begin with that text, newest first."""
         ...
@@ -165,6 +170,7 @@ class Store(Protocol):
         status: Status | None = None,
         workflow: str | None = None,
         since: datetime | None = None,
+        parent: str | None = None,
         limit: int = 50,
         after: str | None = None,
     ) -> list[ExecutionSummary]:

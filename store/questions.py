@@ -18,6 +18,7 @@ from perdure.store.records import (
     ExecutionSummary,
     Firing,
     KeptSignal,
+    Kin,
     Loaded,
     Message,
     Runner,
@@ -86,8 +87,8 @@ class Questions(ABC):
         """Messages not applied yet to executions this runner (None: nobody) owns, oldest first."""
         return await self._ask(reads.inbox(runner_no))
 
-    async def mail(self, *, runner_no: int) -> list[str]:
-        """Ids of the executions of this runner that have messages not applied yet."""
+    async def mail(self, *, runner_no: int | None) -> list[str]:
+        """Ids of unfinished executions of this runner (None: of nobody) that have unread messages."""
         return await self._ask(reads.mail(runner_no))
 
     async def applied(self, execution_id: str, command_id: str) -> int | None:
@@ -124,6 +125,10 @@ class Questions(ABC):
         """One execution and how far its steps have come, or None."""
         return await self._ask(pages.summary(execution_id))
 
+    async def kin(self, execution_id: str, *, limit: int) -> Kin:
+        """How deep below others an execution is, and how many it has started, each counted up to `limit`."""
+        return await self._ask(pages.kin(execution_id, limit))
+
     async def find(self, prefix: str, *, limit: int = 10) -> list[str]:
         """Ids of executions that begin with that text, newest first."""
         return await self._browse(pages.find(prefix, limit))
@@ -134,12 +139,15 @@ class Questions(ABC):
         status: Status | None = None,
         workflow: str | None = None,
         since: datetime | None = None,
+        parent: str | None = None,
         limit: int = 50,
         after: str | None = None,
     ) -> list[ExecutionSummary]:
         """A page of executions, newest first; `after` is the last id of the page before."""
         since_ms = None if since is None else int(since.timestamp() * 1000)
-        page = pages.executions(status=status, workflow=workflow, since=since_ms, limit=limit, after=after)
+        page = pages.executions(
+            status=status, workflow=workflow, since=since_ms, parent=parent, limit=limit, after=after
+        )
         return await self._browse(page)
 
     async def attempts(self, execution_id: str) -> list[Attempt]:

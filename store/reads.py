@@ -168,16 +168,21 @@ def inbox(runner_no: int | None) -> Script[list[Message]]:
     return list(map(rows.message, found))
 
 
-def mail(runner_no: int) -> Script[list[str]]:
-    """Ids of the executions of this runner that have messages not applied yet."""
-    found = yield MAIL, (runner_no, PAGE_MAX)
+def mail(runner_no: int | None) -> Script[list[str]]:
+    """Ids of unfinished executions of this runner (None: of nobody) that have messages not applied yet."""
+    found = yield (
+        (MAIL.format(owner="e.runner_no IS NULL"), (PAGE_MAX,))
+        if runner_no is None
+        else (MAIL.format(owner="e.runner_no = ?"), (runner_no, PAGE_MAX))
+    )
     return [row[0] for row in found]
 
 
 MAIL = """
 SELECT DISTINCT e.id FROM workflow_messages m INDEXED BY workflow_messages_unapplied
 CROSS JOIN workflow_executions e ON e.no = m.execution_no
-WHERE m.applied_version IS NULL AND e.runner_no = ? LIMIT ?
+WHERE m.applied_version IS NULL AND {owner}
+  AND e.state NOT IN ('completed', 'failed', 'cancelled', 'rolled_back') LIMIT ?
 """
 
 

@@ -95,6 +95,7 @@ class Execution(Record, frozen=True, kw_only=True):
     timeout_ms: int | None = None  # its own, where it is not the workflow's
     usage: Usage | None = None  # of all its attempts together
     budget: Limits | None = None  # its own, where it is not the workflow's
+    parent_step: int | None = None  # the step of the parent that waits for it
 
     @property
     def status(self) -> Status:
@@ -292,6 +293,13 @@ class Loaded(Record, frozen=True, kw_only=True):
     approvals: tuple[Approval, ...] = ()
 
 
+class Kin(Record, frozen=True, kw_only=True):
+    """Where an execution stands among its kin: how many are above it, and how many it has started."""
+
+    depth: int
+    children: int
+
+
 class ExecutionSummary(Record, frozen=True, kw_only=True):
     """An execution and how far its steps have come (view `workflow_execution_summary`)."""
 
@@ -308,6 +316,7 @@ class ExecutionSummary(Record, frozen=True, kw_only=True):
     steps_running: int
     priority: int
     triggered_by: str | None
+    parent_id: str | None = None
     trace_id: str
     runner: str | None
     error: Error | None

@@ -42,7 +42,7 @@ SELECT e.no, e.id, w.name, e.workflow_no, w.revision, w.version, e.state, e.vers
        e.priority, e.triggered_by, e.parent_id, e.trace_id, e.agents,
        coalesce(c.patched_context, c.context), e.error, e.resume_count, e.pause_mode, e.paused_by,
        e.created_at, e.started_at, e.paused_at, e.finished_at, e.updated_at, e.deadline_at, e.remaining_ms,
-       e.pause_reason, e.timeout_ms, e.cost_nanos, e.tokens, e.budget
+       e.pause_reason, e.timeout_ms, e.cost_nanos, e.tokens, e.budget, e.parent_step
 FROM workflow_executions e
 JOIN workflows w ON w.no = e.workflow_no
 JOIN workflow_contexts c ON c.execution_no = e.no
@@ -107,7 +107,7 @@ SELECT id, workflow, workflow_version, state, status, steps_total, steps_complet
        steps_skipped, steps_running, priority, triggered_by, trace_id, runner, error,
        created_at, started_at, paused_at, finished_at, updated_at, duration_ms,
        pause_mode, paused_by, pause_reason,
-       version
+       version, (SELECT x.parent_id FROM workflow_executions x WHERE x.no = e.no)
 FROM workflow_execution_summary e
 """
 
@@ -170,6 +170,7 @@ def execution(row: Row) -> Execution:
         timeout_ms=row[28],
         usage=usage(row[29], row[30]),
         budget=None if row[31] is None else msgspec.json.decode(row[31], type=Limits),
+        parent_step=row[32],
     )
 
 
@@ -324,6 +325,7 @@ def summary(row: Row) -> ExecutionSummary:
         paused_by=row[22],
         pause_reason=row[23],
         version=row[24],
+        parent_id=row[25],
     )
 
 

@@ -52,9 +52,9 @@ def is_move(write: Write) -> TypeGuard[Start | Change]:
     if not isinstance(write, Start | Change):
         return False
     delta = write.delta
-    if isinstance(write, Start) and write.fork is not None:
+    if isinstance(write, Start) and (write.fork is not None or write.parent_epoch is not None):
         return False
-    return not (delta.statements or delta.signals or delta.taken or delta.approvals)
+    return not (delta.statements or delta.signals or delta.taken or delta.approvals or delta.posts)
 
 
 def together(writes: Sequence[Start | Change]) -> Script[list[Answer]]:

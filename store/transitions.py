@@ -25,14 +25,28 @@ from perdure.store.reads import load_by_no
 from perdure.store.records import Loaded
 from perdure.store.script import Script
 from perdure.store.states import TERMINAL, State, can_become
-from perdure.store.writes import CHANGEABLE, Change, Changed, Claim, ForkWrite, Start, Started, Write, is_id
+from perdure.store.writes import (
+    CHANGEABLE,
+    Change,
+    Changed,
+    Claim,
+    ForkWrite,
+    Start,
+    Started,
+    Statement,
+    Write,
+    is_id,
+)
 
 INSERT_EXECUTION: Final = """
 INSERT INTO workflow_executions (id, workflow_no, state, version, epoch, runner_no, priority, updated_at,
     created_at, started_at, deadline_at, remaining_ms, triggered_by, parent_id, trace_id, agents,
-    finished_at, error, timeout_ms)
-VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    finished_at, error, timeout_ms, parent_step)
+VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+
+# An update and no look, so that nobody can claim the parent before the start is committed.
+HOLD_PARENT: Final = "UPDATE workflow_executions SET epoch = epoch WHERE id = ? AND epoch = ?"
 
 INSERT_CONTEXT: Final = "INSERT INTO workflow_contexts (execution_no, context) VALUES (?, ?)"
 
@@ -67,6 +81,8 @@ def start(write: Start) -> Script[Started]:
     if found is not None:
         return Started(found[0], joined=True, first_event_id=0)
     refuse_illegal_start(write)
+    if write.parent_epoch is not None:
+        yield from _hold_parent(write)
     no = (yield INSERT_EXECUTION, inserted_execution(write)).lastrowid
     assert no is not None
     yield INSERT_CONTEXT, (no, delta.text(write.context, "the context"))
@@ -83,6 +99,16 @@ def _note_fork(no: int, write: Start, fork: ForkWrite) -> Script[None]:
     noted = yield NOTE_FORK, (write.at, fork.by, msgspec.json.encode(data).decode(), fork.source_id)
     if noted.rowcount != 1:
         raise NotFound("execution", fork.source_id, hint="it was deleted while it was forked")
+
+
+def _hold_parent(write: Start) -> Script[None]:
+    """Raise LeaseLost when whoever starts a child does not own its parent any more."""
+    assert write.parent_id is not None
+    assert write.parent_epoch is not None
+    if (yield HOLD_PARENT, (write.parent_id, write.parent_epoch)).rowcount == 0:
+        row = (yield "SELECT epoch FROM workflow_executions WHERE id = ?", (write.parent_id,)).fetchone()
+        current = write.parent_epoch + 1 if row is None else row[0]
+        raise LeaseLost(write.parent_id, held_epoch=write.parent_epoch, current_epoch=current)
 
 
 def inserted_execution(write: Start) -> delta.Row:
@@ -106,6 +132,7 @@ def inserted_execution(write: Start) -> delta.Row:
         write.finished_at,
         delta.text(write.error, "an error"),
         write.timeout_ms,
+        write.parent_step,
     )
 
 
@@ -209,3 +236,11 @@ def claim(write: Claim) -> Script[Loaded]:
             raise NotFound("execution", write.execution_id)
         raise Conflict(write.execution_id, expected=write.epoch, current=row[0])
     return (yield from load_by_no(write.execution_no))
+
+
+def statements_of(write: Write, answer: object) -> tuple[Statement, ...]:
+    """What the user wants executed with a write that was answered so; to join an execution writes nothing."""
+    if isinstance(write, Change) or (isinstance(answer, Started) and not answer.joined):
+        assert isinstance(write, Change | Start)
+        return write.delta.statements
+    return ()

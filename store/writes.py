@@ -15,6 +15,7 @@ import msgspec
 from perdure.store.asking import ApprovalWrite
 from perdure.store.records import LEASE_MS
 from perdure.store.states import State, StepState
+from perdure.store.telling import PostWrite
 
 EXECUTION_TIMER = -1  # the `step_no` of a timer that belongs to the whole execution
 
@@ -150,6 +151,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     signals: tuple[SignalWrite, ...] = ()  # one at most, as a change receives one command
     taken: tuple[SignalMove, ...] = ()
     approvals: tuple[ApprovalWrite, ...] = ()
+    posts: tuple[PostWrite, ...] = ()
 
 
 class ForkWrite(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,7 +166,8 @@ class Start(Write, frozen=True, kw_only=True):
     """Insert an execution, owned by `runner_no` (epoch 1) or by nobody (None, epoch 0).
 
     The same id twice joins: nothing is written and the answer says so. Version 1 is the start.
-    Refused with NotFound when the runner is not on the list (any more).
+    Refused with NotFound when the runner is not on the list (any more), and with LeaseLost when
+    `parent_epoch` is given and no longer that of the parent: whoever starts it has lost the parent.
     """
 
     id: str
@@ -185,6 +188,8 @@ class Start(Write, frozen=True, kw_only=True):
     error: bytes | None = None
     timeout_ms: int | None = None  # its own, where it is not the workflow's
     fork: ForkWrite | None = None  # told in its source's log, too; NotFound where that is gone
+    parent_step: int | None = None  # the step of the parent that waits for it
+    parent_epoch: int | None = None
 
 
 class Change(Write, frozen=True, kw_only=True):
@@ -350,11 +355,3 @@ class Changed(msgspec.Struct, frozen=True):
 
     version: int
     first_event_id: int
-
-
-def statements_of(write: Write, answer: object) -> tuple[Statement, ...]:
-    """What the user wants executed with a write that was answered so; to join an execution writes nothing."""
-    if isinstance(write, Change) or (isinstance(answer, Started) and not answer.joined):
-        assert isinstance(write, Change | Start)
-        return write.delta.statements
-    return ()

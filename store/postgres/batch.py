@@ -25,8 +25,8 @@ from perdure.store.postgres.sets import gathered
 from perdure.store.postgres.statements import execute_statements
 from perdure.store.postgres.translate import AGAIN, REFUSED, is_lost, refused, translated
 from perdure.store.protocol import Answer
-from perdure.store.transitions import explain
-from perdure.store.writes import Change, Start, Write, statements_of
+from perdure.store.transitions import explain, statements_of
+from perdure.store.writes import Change, Start, Write
 
 TRIES: Final = 5  # of a transaction that others get in the way of; each waits twice as long as the one before
 FIRST_REST_S: Final = 0.005

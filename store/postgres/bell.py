@@ -61,8 +61,8 @@ class Bell:
     def ring(self, writes: Sequence[Write], answers: Sequence[Answer]) -> None:
         """Let the others know what these writes have left for them. Never waits."""
         for write, answer in zip(writes, answers, strict=True):
-            if not isinstance(answer, Exception) and (word := _word(write)) is not None:
-                self._pending[word] = None
+            if not isinstance(answer, Exception):
+                self._pending.update(dict.fromkeys(_words(write)))
         if self._pending and (self._ringing is None or self._ringing.done()):
             self._ringing = asyncio.create_task(self._ring())
 
@@ -117,17 +117,20 @@ class Bell:
                 listener.on_mail(word.removeprefix(MAIL))
 
 
-def _word(write: Write) -> str | None:
+def _words(write: Write) -> Iterator[str]:
     """What a write that was done leaves for others to do."""
     match write:
         case Post(execution_id=execution_id):
-            return MAIL + execution_id
+            yield MAIL + execution_id
         case Start(runner_no=None) | Release() | Deregister():
-            return WORK
+            yield WORK
         case Change(fields={"runner_no": None}, state=state) if state not in RESTING:
-            return WORK
+            yield WORK
         case _:
-            return None
+            pass
+    if isinstance(write, Start | Change):
+        for post in write.delta.posts:
+            yield MAIL + post.execution_id
 
 
 def _texts(words: Sequence[str]) -> Iterator[str]:

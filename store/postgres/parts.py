@@ -27,6 +27,7 @@ COLUMNS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("finished_at", "bigint"),
         ("error", "text"),
         ("timeout_ms", "bigint"),
+        ("parent_step", "int"),
         ("context", "text"),
     ),
     "change": (
@@ -158,9 +159,11 @@ WRITES: Final[dict[str, tuple[str, ...]]] = {
         """
         start_done AS (INSERT INTO {s}.workflow_executions (no, id, workflow_no, state, version, epoch,
         runner_no, priority, updated_at, created_at, started_at, deadline_at, remaining_ms, triggered_by,
-        parent_id, trace_id, agents, finished_at, error, timeout_ms) SELECT no, id, workflow_no, state, 1,
-        epoch, runner_no, priority, updated_at, created_at, started_at, deadline_at, remaining_ms,
-        triggered_by, parent_id, trace_id, agents, finished_at, error, timeout_ms FROM start_)
+        parent_id, trace_id, agents, finished_at, error, timeout_ms, parent_step) SELECT no, id,
+        workflow_no, state, 1, epoch, runner_no, priority, updated_at, created_at, started_at,
+        deadline_at, remaining_ms, triggered_by, parent_id, trace_id, agents, finished_at, error,
+        timeout_ms, parent_step
+        FROM start_)
         """,
         """
         start_context AS (INSERT INTO {s}.workflow_contexts (execution_no, context) SELECT no, context

@@ -75,6 +75,8 @@ class _Rows:
             raise _Unfit
         if write.fork is not None:
             raise _Unfit  # it writes into the log of another execution
+        if write.parent_epoch is not None:
+            raise _Unfit  # it holds on to the row of its parent first
         if any(attempt.before is not None for attempt in delta.attempts):
             raise _Unfit
         self._once(write.id)
@@ -102,7 +104,7 @@ class _Rows:
         self._add_delta(ord_, no, write.version + 1, write.at, write.delta)
 
     def _add_delta(self, ord_: int, no: int, version: int, at: int, delta: Delta) -> None:
-        if delta.statements or delta.signals or delta.taken or delta.approvals:
+        if delta.statements or delta.signals or delta.taken or delta.approvals or delta.posts:
             raise _Unfit
         if illegal_attempt(delta.attempts) is not None:
             raise _Unfit
