@@ -18,7 +18,7 @@ from typing import TypeGuard
 from structlog.contextvars import bind_contextvars
 
 from perdure.actors import commands, planner, reopening
-from perdure.actors.claiming import check_lease, claim, read_again
+from perdure.actors.claiming import check_lease, claim, read_again, read_claimed
 from perdure.actors.crew import Crew
 from perdure.actors.inbox import Refused, posted
 from perdure.actors.kernel import Actor, Envelope, Stop
@@ -63,7 +63,7 @@ from perdure.store.writes import AnswerMessage, Changed, Release
 
 
 class ExecutionActor(Actor[ExecutionMessage]):
-    """One incarnation. `prepared` is a state just made durable; else it is claimed from the store."""
+    """One incarnation. `prepared` is a state just made durable; else it is claimed, if not in `epoch`."""
 
     def __init__(
         self,
@@ -73,6 +73,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
         waiters: list[Asker],
         handed: set[int],
         prepared: tuple[ExecutionState, list[Order]] | None = None,
+        epoch: int | None = None,
     ) -> None:
         """`waiters` outlives the incarnation: those who wait for the execution to come to rest.
 
@@ -84,6 +85,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
         self._waiters = waiters
         self._handed = handed
         self._prepared = prepared
+        self._epoch = epoch
         self._checkpointed = 0
         self._is_parked = False
         self._is_closing = False
@@ -131,7 +133,10 @@ class ExecutionActor(Actor[ExecutionMessage]):
             await self._carry_out(orders)
             self._wakeups.set_due(planner.due_times(state))
             return
-        loaded = await claim(self._services, self._id)
+        if self._epoch is None:
+            loaded = await claim(self._services, self._id)
+        else:
+            loaded = await read_claimed(self._services, self._id, self._epoch)
         plan = await self._services.plans.plan(loaded.execution.workflow_no)
         self.state = ExecutionState.fold(plan, loaded)
         self._has_adopted = self.state.state not in planner.RESTING

@@ -12,7 +12,6 @@ import msgspec
 
 from perdure.actors import planner
 from perdure.actors.errors import RuntimeClosed
-from perdure.actors.execution import ExecutionActor
 from perdure.actors.incidents import classify
 from perdure.actors.kernel import (
     ActorStopped,
@@ -27,43 +26,17 @@ from perdure.actors.membership import Membership
 from perdure.actors.messages import LeaseDoubted
 from perdure.actors.publishing import publish
 from perdure.actors.services import Services
+from perdure.actors.slot import Prepared, Slot
 from perdure.actors.starting import NewExecution, Starting, first_write, has_started, opened, queued_write
 from perdure.actors.state import ExecutionState
-from perdure.actors.turn import Asker, Order, Turn
+from perdure.actors.turn import Turn
 from perdure.store.errors import NotFound, OutcomeUnknown
 from perdure.store.protocol import Answer as Written
-from perdure.store.states import State
 from perdure.store.writes import Start, Started
 
 SHUTDOWN_S: Final = 10.0  # bodies have this long to unwind before their actor is cancelled
 
 log = get_logger("perdure.executions")
-
-
-class _Slot:
-    """What outlives the incarnations of one execution's actor: its waiters, and the live one."""
-
-    __slots__ = ("actor", "handed", "prepared", "waiters")
-
-    def __init__(self, prepared: tuple[ExecutionState, list[Order]] | None) -> None:
-        self.actor: ExecutionActor | None = None
-        self.prepared = prepared
-        self.waiters: list[Asker] = []
-        self.handed: set[int] = set()  # inbox messages that are in its mailbox, or were
-
-    def incarnate(self, services: Services, execution_id: str) -> ExecutionActor:
-        """The next incarnation; only the first finds a state prepared."""
-        prepared, self.prepared = self.prepared, None
-        self.actor = ExecutionActor(
-            services, execution_id, waiters=self.waiters, handed=self.handed, prepared=prepared
-        )
-        return self.actor
-
-    @property
-    def is_left_to_others(self) -> bool:
-        """Whether the execution could go on, in a process that has what it needs."""
-        state = None if self.actor is None else self.actor.state
-        return state is not None and state.state is State.SCHEDULING and not state.plan.is_performable
 
 
 class Executions:
@@ -98,7 +71,7 @@ class Executions:
         self._on_lost = on_lost
         self._on_quarantine = on_quarantine
         self._on_unsure = on_unsure
-        self._slots: dict[str, _Slot] = {}
+        self._slots: dict[str, Slot] = {}
         self._set_aside: set[str] = set()
         self._is_closed = False
         self._is_held = False
@@ -107,8 +80,14 @@ class Executions:
     @property
     def has_room(self) -> bool:
         """Whether another execution may become hot."""
-        active = len(self._slots) + len(self._starting)
-        return active < self._max_active and not self._is_closed and not self._is_held
+        return self.room > 0
+
+    @property
+    def room(self) -> int:
+        """How many executions may become hot besides those that are."""
+        if self._is_closed or self._is_held:
+            return 0
+        return max(0, self._max_active - len(self._slots) - len(self._starting))
 
     @property
     def is_idle(self) -> bool:
@@ -212,10 +191,18 @@ class Executions:
         self._on_room()
         return is_new
 
-    def take_up(self, execution_id: str) -> None:
-        """Start an actor for an execution nobody owns, unless it has one; it claims it first."""
-        if not (self._is_closed or execution_id in self._slots or execution_id in self._starting):
-            self.spawn(execution_id)
+    def take_up(self, execution_id: str, *, epoch: int | None = None) -> None:
+        """Start an actor for an execution, unless it has one; it claims it first, or has it since `epoch`."""
+        if not (self._is_closed or self.is_ours(execution_id)):
+            self.spawn(execution_id, epoch=epoch)
+
+    def is_ours(self, execution_id: str) -> bool:
+        """Whether the execution has an actor here, or is about to."""
+        return execution_id in self._slots or execution_id in self._starting
+
+    def is_set_aside(self, execution_id: str) -> bool:
+        """Whether this runner owns it and performs it no more, since it kept crashing its actor."""
+        return execution_id in self._set_aside
 
     def find(self, execution_id: str) -> Ref[Any] | None:
         """The actor of a hot execution."""
@@ -234,10 +221,10 @@ class Executions:
         return True
 
     def spawn(
-        self, execution_id: str, *, prepared: tuple[ExecutionState, list[Order]] | None = None
+        self, execution_id: str, *, prepared: Prepared | None = None, epoch: int | None = None
     ) -> Ref[Any]:
-        """Start the actor of an execution that has none; it claims it first, unless it is `prepared`."""
-        slot = _Slot(prepared)
+        """Start the actor of an execution that has none; it claims it first, if it has to."""
+        slot = Slot(prepared, epoch)
         self._slots[execution_id] = slot
         self._set_aside.discard(execution_id)
         factory = partial(slot.incarnate, self._services, execution_id)

@@ -8,11 +8,12 @@ as there is room. What cannot be performed here stays where it is, and is told a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import anyio
 
+from perdure.actors.claiming import claim_free
 from perdure.actors.doorbell import call
 from perdure.actors.executions import Executions
 from perdure.actors.kernel import Alarm
@@ -22,11 +23,12 @@ from perdure.actors.routing import Routing
 from perdure.actors.services import Services
 from perdure.actors.trial import SUSPECT_DEATHS, groups, rounds, seconds, worst
 from perdure.actors.writer import OUTAGES
-from perdure.store.errors import PerdureError, StoreError
+from perdure.store.claims import CLAIM_MAX
+from perdure.store.errors import OutcomeUnknown, PerdureError, StoreError
 from perdure.store.records import Due, Runner, Suspect
 
 SWEEP_S: Final = 15.0  # the safety net: how often a sweep happens though nothing called for one
-SWEEP_PAGE: Final = 200  # executions looked at in one read
+SWEEP_PAGE: Final = CLAIM_MAX  # executions looked at in one read, and claimed in one write
 SUSPECTS_MAX: Final = 10_000  # steps put on trial; as many as are in flight in one process by default
 OUTCOMES: Final = frozenset({"step_completed", "step_failed"})
 RESTS: Final = frozenset({"workflow_paused", "workflow_cancelled"})
@@ -56,6 +58,8 @@ class Recovery:
         self._wakeup: asyncio.Future[None] | None = None
         self._is_asked = True
         self._alarm: Alarm | None = None
+        self._is_unsure = False
+        self._passed_by = False
         self._watched: set[str] = set()
         self._unwatched: list[Runner] = []
         self.waiting_for_code: dict[str, tuple[str, ...]] = {}
@@ -112,12 +116,40 @@ class Recovery:
                 self._unwatched.append(runner)
         if self._executions.is_idle:
             await self._try_suspects()
+        await self._find_stranded()
+        self._passed_by = False
         waiting: dict[str, tuple[str, ...]] = {}
         has_seen_all = await self._take_up_free(waiting)
         pause_s = await self._take_up_due(waiting)
         if has_seen_all:
             self._tell_waiting(waiting)
-        return pause_s
+        return min(pause_s, REST_S) if self._passed_by else pause_s
+
+    async def _find_stranded(self) -> None:
+        """Take up what a claim of unknown outcome has made ours."""
+        if not self._is_unsure:
+            return
+        for execution_id in await self._services.store.owned(runner_no=self._membership.no):
+            if not self._executions.is_set_aside(execution_id):
+                self._executions.take_up(execution_id)
+        self._is_unsure = False
+
+    async def _claim(self, found: Mapping[str, int]) -> None:
+        """Take over what is still free, by id and number, and begin with it.
+
+        What another runner is just taking was passed by; should it be let go again, a look is due soon.
+        """
+        wanted = {id_: no for id_, no in found.items() if not self._executions.is_ours(id_)}
+        if not wanted:
+            return
+        try:
+            epochs = await claim_free(self._services, list(wanted.values()))
+        except OutcomeUnknown:
+            self._is_unsure = True
+            raise
+        for execution_id, epoch in epochs.items():
+            self._executions.take_up(execution_id, epoch=epoch)
+        self._passed_by = self._passed_by or len(epochs) < len(wanted)
 
     async def _try_suspects(self) -> None:
         """Take up, group by group, what may be killing its process, while nothing else can be to blame.
@@ -167,12 +199,14 @@ class Recovery:
         after_no = 0
         while self._executions.has_room:
             page = await self._services.store.claimable(limit=SWEEP_PAGE, after_no=after_no)
+            found: dict[str, int] = {}
             for execution in page:
                 missing = await self._missing(execution.workflow_no)
                 if missing:
                     waiting[execution.id] = missing
-                elif self._executions.has_room:
-                    self._executions.take_up(execution.id)
+                elif len(found) < self._executions.room:
+                    found[execution.id] = execution.no
+            await self._claim(found)
             if len(page) < SWEEP_PAGE:
                 return True
             after_no = page[-1].no
@@ -213,13 +247,15 @@ class Recovery:
         last: Due | None = None
         while self._executions.has_room:
             page = await services.store.due(before=now, limit=SWEEP_PAGE, after=last)
+            found: dict[str, int] = {}
             for due in page:
                 missing = () if due.is_deadline else await self._missing(due.workflow_no)
                 if missing:
                     waiting[due.execution_id] = missing
-                elif self._executions.has_room:
-                    self._executions.take_up(due.execution_id)
+                elif len(found) < self._executions.room:
+                    found[due.execution_id] = due.execution_no
                     waiting.pop(due.execution_id, None)
+            await self._claim(found)
             if len(page) < SWEEP_PAGE:
                 break
             last = page[-1]

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from perdure.store import marks, schedules, transitions
+from perdure.store.claims import ClaimFree
 from perdure.store.delta import text
 from perdure.store.errors import IllegalTransition, MailboxFull, NotFound
 from perdure.store.records import INBOX_MAX
@@ -169,8 +170,11 @@ def renew(write: Renew) -> Script[None]:
 
 
 def deregister(write: Deregister) -> Script[int]:
-    """Take the runner off the list; what it still owned belongs to nobody. Twice is once."""
-    listed = yield "SELECT heartbeat_at FROM runners WHERE no = ?", (write.runner_no,)
+    """Take the runner off the list; what it still owned belongs to nobody. Twice is once.
+
+    Its row is locked first: others may be at it in the same moment, and a death counts once.
+    """
+    listed = yield "SELECT heartbeat_at FROM runners WHERE no = ? /* LOCKED */", (write.runner_no,)
     row = listed.fetchone()
     if row is None or write.heard_at not in (None, row[0]):
         return 0
@@ -271,6 +275,7 @@ APPLY: Final[dict[type[Write], Callable[[Any], Script[Any]]]] = {
     Start: transitions.start,
     Change: transitions.change,
     Claim: transitions.claim,
+    ClaimFree: transitions.claim_free,
     Post: post,
     AnswerMessage: answer_message,
     Publish: publish,

@@ -20,6 +20,7 @@ from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
 from perdure.store.asking import PendingApproval
+from perdure.store.claims import Claimed
 from perdure.store.errors import PerdureError
 from perdure.store.records import (
     Attempt,
@@ -45,7 +46,7 @@ from perdure.store.states import Status
 from perdure.store.usage import StepHistory
 from perdure.store.writes import Changed, Started, Write
 
-Answer = int | Started | Changed | Loaded | None | PerdureError
+Answer = int | Started | Changed | Loaded | Claimed | None | PerdureError
 
 
 class Store(Protocol):
@@ -137,6 +138,10 @@ class Store(Protocol):
 
     async def held(self) -> dict[int, int]:
         """How many executions each runner owns, by its `no`; who owns none is not in it."""
+        ...
+
+    async def owned(self, *, runner_no: int) -> list[str]:
+        """Ids of the executions that this runner owns."""
         ...
 
     async def schedules_due(self, *, before: int, limit: int) -> list[Schedule]:

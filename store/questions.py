@@ -107,6 +107,10 @@ class Questions(ABC):
         """How many executions each runner owns, by its `no`."""
         return await self._ask(reads.held())
 
+    async def owned(self, *, runner_no: int) -> list[str]:
+        """Ids of the executions that this runner owns."""
+        return await self._ask(reads.owned(runner_no))
+
     async def schedules_due(self, *, before: int, limit: int) -> list[Schedule]:
         """Schedules that have something to decide by that time, the longest due first."""
         return await self._ask(schedules.due(before, limit))

@@ -217,6 +217,12 @@ def held() -> Script[dict[int, int]]:
     return {runner_no: count for runner_no, count in found}  # noqa: C416  a row need not be a tuple
 
 
+def owned(runner_no: int) -> Script[list[str]]:
+    """Ids of the executions that this runner owns."""
+    found = yield "SELECT id FROM workflow_executions WHERE runner_no = ? ORDER BY no", (runner_no,)
+    return [row[0] for row in found]
+
+
 HELD = """
 SELECT runner_no, count(*) FROM workflow_executions INDEXED BY workflow_executions_runner
 WHERE runner_no IS NOT NULL GROUP BY runner_no

@@ -37,6 +37,12 @@ CLAIMABLE: Final = (
     "AND e.state <> 'paused' AND e.state <> 'failed' AND e.state <> 'cancelled' AND e.state <> 'rolled_back'"
 )
 
+# What may be taken by whoever wants to go on with it: also what only waits, whose time may have come.
+FREE: Final = (
+    "e.runner_no IS NULL AND e.state <> 'completed' AND e.state <> 'paused' AND e.state <> 'failed' "
+    "AND e.state <> 'cancelled' AND e.state <> 'rolled_back'"
+)
+
 EXECUTION: Final = """
 SELECT e.no, e.id, w.name, e.workflow_no, w.revision, w.version, e.state, e.version, e.epoch, r.id,
        e.priority, e.triggered_by, e.parent_id, e.trace_id, e.agents,

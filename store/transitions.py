@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from perdure.store import delta
+from perdure.store.claims import CLAIM_MAX, Claimed, ClaimFree
 from perdure.store.errors import (
     Conflict,
     IllegalTransition,
@@ -23,6 +24,7 @@ from perdure.store.errors import (
 )
 from perdure.store.reads import load_by_no
 from perdure.store.records import Loaded
+from perdure.store.rows import FREE
 from perdure.store.script import Script
 from perdure.store.states import TERMINAL, State, can_become
 from perdure.store.writes import (
@@ -68,6 +70,14 @@ CLEAR_TIMERS: Final = "DELETE FROM workflow_timers WHERE execution_no = ?"
 
 CLAIM: Final = """
 UPDATE workflow_executions SET epoch = epoch + 1, runner_no = ?, updated_at = ? WHERE no = ? AND epoch = ?
+"""
+
+# What a remark asks for, a database with row locks does: two that claim at once pass each other by.
+CLAIM_FREE: Final = f"""
+UPDATE workflow_executions SET epoch = epoch + 1, runner_no = ?, updated_at = ?
+WHERE no IN (SELECT e.no FROM workflow_executions e
+             WHERE e.no IN ({", ".join("?" * CLAIM_MAX)}) AND {FREE} ORDER BY e.no /* SKIP LOCKED */)
+RETURNING id, epoch
 """
 
 IN_FLIGHT: Final = frozenset({State.EXECUTING, State.AWAITING_COMPLETION})
@@ -141,7 +151,7 @@ def explain(write: Write) -> Script[PerdureError | None]:
 
     Asked when the write has been undone.
     """
-    runner_no = write.runner_no if isinstance(write, Start | Claim) else None
+    runner_no = write.runner_no if isinstance(write, Start | Claim | ClaimFree) else None
     if runner_no is None:
         return None
     listed = yield "SELECT 1 FROM runners WHERE no = ?", (runner_no,)
@@ -236,6 +246,14 @@ def claim(write: Claim) -> Script[Loaded]:
             raise NotFound("execution", write.execution_id)
         raise Conflict(write.execution_id, expected=write.epoch, current=row[0])
     return (yield from load_by_no(write.execution_no))
+
+
+def claim_free(write: ClaimFree) -> Script[Claimed]:
+    """Raise the epoch of all that are free; the text is one, however many there are."""
+    nos = write.execution_nos
+    padding = (0,) * (CLAIM_MAX - len(nos))  # no execution's number
+    taken = yield CLAIM_FREE, (write.runner_no, write.at, *nos, *padding)
+    return Claimed({id_: epoch for id_, epoch in taken})  # noqa: C416  a row need not be a tuple
 
 
 def statements_of(write: Write, answer: object) -> tuple[Statement, ...]:

@@ -12,6 +12,10 @@ STATEMENTS_MAX: Final = 1_024  # texts kept translated: more than there are, how
 _TABLE: Final = re.compile(r"\b(FROM|JOIN|INTO|UPDATE)\s+(workflows|runners|workflow_\w+)\b")
 _FUNCTION: Final = re.compile(r"\bjson_valid\(")
 _HINT: Final = re.compile(r"\bINDEXED BY \w+\s*")
+_LOCKS: Final = {  # wishes in the shared text that SQLite, with its one writer, has no need of
+    "/* LOCKED */": "FOR UPDATE",
+    "/* SKIP LOCKED */": "FOR NO KEY UPDATE SKIP LOCKED",
+}
 _NUMBERED_TABLES: Final = re.compile(
     r"\s*INSERT INTO (workflows|runners|workflow_executions|workflow_messages|workflow_schedules)\b"
 )
@@ -29,6 +33,8 @@ def dialect(schema: str) -> Callable[[str], str]:
     @lru_cache(STATEMENTS_MAX)
     def translate(sql: str) -> str:
         sql = _HINT.sub("", sql).replace("CROSS JOIN workflow", "JOIN workflow")
+        for wish, lock in _LOCKS.items():
+            sql = sql.replace(wish, lock)
         is_numbered = _NUMBERED_TABLES.match(sql) is not None
         sql = _TABLE.sub(rf"\1 {prefix}.\2", sql)
         sql = _FUNCTION.sub(f"{prefix}.json_valid(", sql)

@@ -71,12 +71,16 @@ async def s3(context: StepContext, pace: float, s2: int) -> int:
 
 
 class Counting(type(store_at(location))):
-    """A store that counts what became of the changes it was told, while `counts` is there."""
+    """A store that counts what became of claims, and of the changes it was told while `counts` is there."""
 
     counts = None
+    claims = {"won": 0, "lost": 0}
 
     async def commit(self, writes):
         answers = await super().commit(writes)
+        for write, answer in zip(writes, answers):
+            if type(write).__name__.startswith("Claim"):
+                self.claims["lost" if isinstance(answer, Exception) else "won"] += 1
         if self.counts is not None:
             for write, answer in zip(writes, answers):
                 if isinstance(write, Change):
@@ -135,7 +139,8 @@ async def main(kind: str, lease_s: str) -> None:
                 store.counts = {}
             if "pause" in order:
                 await (await runtime.execution(order["pause"])).pause()
-            print(json.dumps({"counts": store.counts, "no": runtime.machine.membership.no}), flush=True)
+            told = {"counts": store.counts, "claims": store.claims, "no": runtime.machine.membership.no}
+            print(json.dumps(told), flush=True)
 
 
 asyncio.run(main(*sys.argv[1:]))
@@ -256,6 +261,10 @@ class Fleet:
             "SELECT count(*) FROM workflow_executions e JOIN runners r ON r.no = e.runner_no WHERE r.id = "
         )
         return int(self.ask(f"{query}'{worker.id}'")[0][0])
+
+    def done(self) -> int:
+        """How many executions have ended."""
+        return int(self.ask("SELECT count(*) FROM workflow_executions WHERE finished_at IS NOT NULL")[0][0])
 
     def states(self) -> dict[str, str]:
         """Where each execution stands."""

@@ -29,6 +29,7 @@ pytestmark = [
 
 LEASE_S = 1.5
 MANY = 60
+SHARED_OUT = 300
 ZOMBIE_WRITES = 100
 OUTAGES = int(os.environ.get("PERDURE_POSTGRES_OUTAGES", "5"))
 KILLS = int(os.environ.get("PERDURE_POSTGRES_KILLS", "6"))
@@ -108,6 +109,36 @@ def test_what_was_paused_from_outside_is_resumed_although_its_process_was_killed
     fleet.worker(lease_s=LEASE_S)
     asyncio.run(commanded(fleet.url, "resume"))
     assert sorted(check_all_is_done(fleet).values()) == [1, 1, 1, 2]
+
+
+def test_three_runners_that_sweep_at_the_same_time_lose_no_race(fleet: PostgresFleet):
+    """Three hundred executions of a process that was killed, shared out among them."""
+    runners = [fleet.worker(lease_s=30.0) for _ in range(3)]
+    first = fleet.worker(lease_s=30.0)
+    first.ask(start=ids(SHARED_OUT), pace=2.0)
+    assert fleet.owned(first) == SHARED_OUT
+    first.signal(signal.SIGKILL)
+    took_s = fleet.until(lambda: sum(map(fleet.owned, runners)) + fleet.done() == SHARED_OUT)
+    check_all_is_done(fleet)
+    claims = [runner.ask()["claims"] for runner in runners]
+    print(f"{SHARED_OUT} executions claimed in {took_s * 1000:.0f} ms by 3 runners: {claims}")
+    assert sum(one["lost"] for one in claims) == 0
+
+
+def test_what_a_leaving_process_had_in_hand_goes_on_elsewhere_at_once_and_loses_no_attempt(
+    fleet: PostgresFleet,
+):
+    """A deploy: the bodies are called off, no death is counted and no try is used up."""
+    first, second = fleet.worker(lease_s=30.0), fleet.worker(lease_s=30.0)
+    first.ask(start=ids(MANY), pace=2.0)
+    assert fleet.owned(first) == MANY
+    first.signal(signal.SIGTERM)
+    took_s = fleet.until(lambda: fleet.owned(second) == MANY)
+    print(f"{MANY} executions handed over {took_s * 1000:.0f} ms after the signal")
+    assert took_s < 2
+    assert max(check_all_is_done(fleet).values()) <= 2
+    assert fleet.ask("SELECT max(deaths), max(attempt) FROM workflow_step_executions") == [(0, 1)]
+    assert first.process.wait(10) == 0
 
 
 async def commanded(url: str, command: str) -> None:

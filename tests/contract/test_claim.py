@@ -7,9 +7,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from perdure.store.claims import ClaimFree
 from perdure.store.errors import Conflict, LeaseLost, NotFound
 from perdure.store.records import LEASE_MS, Loaded
-from perdure.store.states import StepState
+from perdure.store.states import State, StepState
 from perdure.store.writes import DeleteExecution, Deregister, Renew, TimerWrite
 
 pytestmark = pytest.mark.anyio
@@ -52,6 +53,29 @@ async def test_a_claim_of_nothing_is_not_found(book):
         await book.write(claim)
 
 
+async def test_of_several_that_bury_one_runner_at_once_one_counts_its_deaths(store, make_store, book_of):
+    """All survivors find out at the same moment; ten burials."""
+    if store.location == ":memory:":
+        pytest.skip("nobody else can see such a store")
+    others = [make_store(), make_store()]
+    async with AsyncExitStack() as stack:
+        for other in others:
+            await other.open()
+            stack.push_async_callback(other.close)
+        books = [book_of(one) for one in (store, *others)]
+        for burial in range(10):
+            dead = await books[0].register(f"runner-{burial}")
+            for number in range(5):
+                execution = await books[0].start(f"e{burial}-{number}", runner_no=dead)
+                await books[0].move(execution, attempts=(books[0].attempt(0),))
+            died = Deregister(runner_no=dead, died=True)
+            assert sorted(await asyncio.gather(*(book.write(died) for book in books))) == [0, 0, 1]
+            for number in range(5):
+                [attempt] = await store.attempts(f"e{burial}-{number}")
+                assert attempt.deaths == 1
+                assert (await books[0].execution(f"e{burial}-{number}")).epoch == 2
+
+
 async def test_whoever_lost_an_execution_cannot_change_it_any_more(book):
     """The epoch fences the old owner, whatever it still believes."""
     first, second = await book.register("runner-1"), await book.register("runner-2")
@@ -81,6 +105,53 @@ async def test_of_two_that_claim_one_execution_exactly_one_gets_it(store, make_s
             winner = next(answer for answer in answers if isinstance(answer, Loaded))
             assert winner.execution == await books[1].execution(f"e{race}")
             assert winner.execution.epoch == 1
+
+
+async def test_of_many_those_that_are_free_are_claimed_and_the_others_passed_by(book):
+    """Owned, paused and ended ones stay as they are; one that only waits is free."""
+    mine, other = await book.register("runner-1"), await book.register("runner-2")
+    states = {"free": State.EXECUTING, "waits": State.AWAITING_COMPLETION, "ended": State.EXECUTING}
+    made = {id_: await book.start(id_, state=state) for id_, state in states.items()}
+    made["ended"] = await book.move(made["ended"], State.COMPLETED)
+    made["owned"] = await book.start("owned", runner_no=other)
+    made["paused"] = await book.start("paused", state=State.PAUSING)
+    made["paused"] = await book.move(made["paused"], State.PAUSED)
+    nos = tuple(execution.no for execution in made.values())
+    claimed = await book.write(ClaimFree(execution_nos=(*nos, 999), runner_no=mine, at=book.tick()))
+    assert claimed.epochs == {"free": 1, "waits": 1}
+    assert await book.store.owned(runner_no=mine) == ["free", "waits"]
+    for id_ in ("ended", "owned", "paused"):
+        assert await book.execution(id_) == made[id_]
+    assert (await book.write(ClaimFree(execution_nos=nos, runner_no=mine, at=book.tick()))).epochs == {}
+
+
+async def test_a_runner_off_the_list_claims_nothing_of_many(book):
+    """It has to enter the list anew first."""
+    execution = await book.start()
+    with pytest.raises(NotFound) as missing:
+        await book.write(ClaimFree(execution_nos=(execution.no,), runner_no=77, at=book.tick()))
+    assert missing.value.kind == "runner"
+    assert (await book.execution()).runner is None
+
+
+async def test_runners_that_claim_the_same_many_share_them_out(store, make_store, book_of):
+    """Three at once, thirty executions: each has one owner, and nobody waits or is refused."""
+    if store.location == ":memory:":
+        pytest.skip("nobody else can see such a store")
+    others = [make_store(), make_store()]
+    async with AsyncExitStack() as stack:
+        for other in others:
+            await other.open()
+            stack.push_async_callback(other.close)
+        books = [book_of(one) for one in (store, *others)]
+        runners = [await books[0].register(f"runner-{number}") for number in range(3)]
+        nos = tuple([(await books[0].start(f"e{number}")).no for number in range(30)])
+        wishes = [ClaimFree(execution_nos=nos, runner_no=no, at=books[0].tick()) for no in runners]
+        claimed = await asyncio.gather(*(b.write(w) for b, w in zip(books, wishes, strict=True)))
+        taken = [id_ for one in claimed for id_ in one.epochs]
+        owned = [await store.owned(runner_no=no) for no in runners]
+    assert sorted(taken) == sorted(f"e{number}" for number in range(30))
+    assert [sorted(one.epochs) for one in claimed] == [sorted(ids) for ids in owned]
 
 
 async def test_a_runner_that_leaves_frees_what_it_owned(book):

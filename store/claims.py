@@ -1,0 +1,30 @@
+"""The claim of many executions at once, by one of several runners that look at the same time."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from perdure.store.writes import Write
+
+CLAIM_MAX: Final = 200  # executions of one ClaimFree: their rows are locked for as long as its batch takes
+
+
+class ClaimFree(Write, frozen=True, kw_only=True):
+    """Take over those of these executions that are free, epoch + 1, and pass by those that are not.
+
+    Nobody owns one that is free, and it has neither ended nor been paused. What another runner is just
+    taking is passed by without waiting for it. Refused with NotFound when the runner is not on the
+    list (any more). Answers `Claimed`.
+    """
+
+    execution_nos: tuple[int, ...]  # at most CLAIM_MAX
+    runner_no: int
+    at: int
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """The answer to `ClaimFree`: the epoch of each execution that was taken, by its id."""
+
+    epochs: dict[str, int]
