@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from perdure.actors import guarding, planner, reopening, schedule, waiting
+from perdure.actors import approving, guarding, planner, reopening, schedule, waiting
 from perdure.actors.inbox import Refused
 from perdure.actors.messages import (
     COMMAND_WORDS,
     AnyCommand,
+    Approve,
     Cancel,
     Interrupt,
     Pause,
     PauseMode,
     Posted,
     PutAside,
+    Reject,
     RestorePoint,
     Resume,
     Retry,
@@ -50,6 +52,8 @@ MEANING: Final[dict[type, frozenset[State]]] = {
     Resume: frozenset({State.PAUSING, State.PAUSED}),
     Cancel: _ACTIVE | {State.PAUSED, State.CANCELLING},
     Signal: _ALIVE,
+    Approve: _ACTIVE | {State.PAUSED},
+    Reject: _ACTIVE | {State.PAUSED},
     UpdateContext: _ACTIVE | {State.PAUSED},
     TakeCheckpoint: _ACTIVE | {State.PAUSED},
     Retry: frozenset({State.FAILED, State.CANCELLED}),
@@ -154,6 +158,8 @@ def _take(turn: Turn, command: AnyCommand, asker: Asker, waiters: list[Asker]) -
             return _resume(turn, command)
         case Signal():
             return _signal(turn, command)
+        case Approve() | Reject():
+            return approving.decide(turn, command)
         case UpdateContext():
             return merge(turn, command.patch, by=command.by, command_id=command.id)
         case TakeCheckpoint():
@@ -223,6 +229,7 @@ def _resume(turn: Turn, command: Resume) -> PerdureError | None:
         turn.set_remaining(None)
     state.reindex()
     schedule.enter_first(turn)
+    approving.take_kept(turn)
     planner.take_due(turn)
     return None
 

@@ -67,6 +67,19 @@ class RepeatExhausted(StepError):
         self.iterations = iterations
 
 
+class ApprovalRejected(StepError):
+    """A step that needs approval was rejected, and is to fail then."""
+
+    def __init__(self, key: str, *, by: str | None, comment: str | None = None) -> None:
+        """`by` is who rejected it, for the reason in `comment`; None: nobody has decided in time."""
+        who = "in time by nobody, which rejects it" if by is None else f"by {by}"
+        verb = "decided" if by is None else "rejected"
+        super().__init__(f"step {key!r} was {verb} {who}" + (f": {comment}" if comment else ""))
+        self.key = key
+        self.by = by
+        self.comment = comment
+
+
 class WorkerProcessDied(StepError):
     """The worker process that performed a step has died under it."""
 
@@ -141,6 +154,35 @@ class ExecutionCancelled(ExecutionError):
 
 class InvalidContext(PerdureError):
     """A context, or a patch to one, that the workflow cannot run with."""
+
+
+class DecisionRefused(PerdureError):
+    """Nobody may decide that of the step, or not now, not so or not again; nothing was changed."""
+
+    def __init__(self, message: str, *, step: str) -> None:
+        """`step` is the key of the step that was to be approved or rejected."""
+        super().__init__(message)
+        self.step = step
+
+
+class NotAnApprover(DecisionRefused):
+    """Somebody decides who is not asked."""
+
+    def __init__(self, step: str, *, by: str, approvers: tuple[str, ...]) -> None:
+        """`by` is who it was, `approvers` are those who are asked."""
+        asked = ", ".join(approvers)
+        super().__init__(f"{by} may not decide on step {step!r}: asked are {asked}", step=step)
+        self.by = by
+        self.approvers = approvers
+
+
+class FormMismatch(DecisionRefused):
+    """The data of a decision is not what the step's form asks for."""
+
+    def __init__(self, step: str, *, why: str) -> None:
+        """`why` says what is wrong, and where in the data."""
+        super().__init__(f"the data does not fit the form of step {step!r}: {why}", step=step)
+        self.why = why
 
 
 class RuntimeClosed(PerdureError):

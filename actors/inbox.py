@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
+from perdure.actors import errors
 from perdure.actors.messages import Answer, AnyCommand, Posted
 from perdure.actors.turn import encode
-from perdure.store import errors
+from perdure.store import errors as store_errors
 from perdure.store.errors import PerdureError
 from perdure.store.records import Message
 
@@ -39,7 +40,7 @@ def answer_from(encoded: bytes) -> Answer | PerdureError:
     if "refused" not in answer:
         return msgspec.convert(answer, Answer)
     fields = dict(answer["fields"])
-    kind = getattr(errors, answer["refused"], None)
+    kind = getattr(errors, answer["refused"], None) or getattr(store_errors, answer["refused"], None)
     error: PerdureError = Refused(answer["message"])
     if isinstance(kind, type) and issubclass(kind, PerdureError):
         error = kind.__new__(kind, answer["message"])

@@ -70,6 +70,22 @@ class Signal(Command, frozen=True, kw_only=True):
     payload: Any = None
 
 
+class Approve(Command, frozen=True, kw_only=True):
+    """One person (`by`) approves a step that asks for it; `data` is what its form asks for."""
+
+    step: str
+    data: Any = None
+    comment: str | None = None
+
+
+class Reject(Command, frozen=True, kw_only=True):
+    """One person (`by`) rejects a step that asks for approval."""
+
+    step: str
+    data: Any = None
+    comment: str | None = None
+
+
 class UpdateContext(Command, frozen=True, kw_only=True):
     """Merge `patch` into the context, key by key; a key with None is set to null."""
 
@@ -105,13 +121,17 @@ class Retry(Command, frozen=True, kw_only=True):
     budget: Limits | None = None
 
 
-AnyCommand = Pause | Resume | Cancel | Signal | UpdateContext | TakeCheckpoint | Restore | Retry
+AnyCommand = (
+    Pause | Resume | Cancel | Signal | Approve | Reject | UpdateContext | TakeCheckpoint | Restore | Retry
+)
 
 COMMAND_WORDS = {
     Pause: "pause",
     Resume: "resume",
     Cancel: "cancel",
     Signal: "signal",
+    Approve: "approve a step of",
+    Reject: "reject a step of",
     UpdateContext: "update the context of",
     TakeCheckpoint: "checkpoint",
     Restore: "restore",
@@ -232,4 +252,4 @@ ExecutionMessage = (
     | PutAside
 )
 CONTROL = (Pause, Resume, Cancel, Restore, Retry, Shutdown)
-COMMANDS = (Pause, Resume, Cancel, Signal, UpdateContext, TakeCheckpoint, Restore, Retry)
+COMMANDS = (Pause, Resume, Cancel, Signal, Approve, Reject, UpdateContext, TakeCheckpoint, Restore, Retry)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from perdure.actors.elsewhere import Elsewhere
+from perdure.actors.errors import DecisionRefused
 from perdure.actors.executions import Executions
 from perdure.actors.inbox import posted
 from perdure.actors.kernel import ActorRestarted, ActorStopped, Reason
@@ -57,7 +58,7 @@ class Routing:
         try:
             with writer.outage.bounded(OutcomeUnknown, _unsure(execution_id, command)):
                 return await self._route(execution_id, command)
-        except (IllegalTransition, Conflict):
+        except (IllegalTransition, Conflict, DecisionRefused):
             version = await self._services.store.applied(execution_id, command.id)
             execution = None if version is None else await self._services.store.execution(execution_id)
             if version is None or execution is None:

@@ -93,9 +93,9 @@ def fail(turn: Turn, step_no: int, error: Error, *, has_begun: bool = True) -> N
         turn.set_error(step_failed(state.plan.steps[step_no].key, run.attempt, error))
 
 
-def skip(turn: Turn, step_no: int, *, reason: str) -> None:
+def skip(turn: Turn, step_no: int, *, reason: str, output: bytes | None = None) -> None:
     """Record that a step will not run; `dependencies` or `when` says why."""
-    turn.move_step(step_no, StepState.SKIPPED, is_outcome=True)
+    turn.move_step(step_no, StepState.SKIPPED, is_outcome=True, output=output)
     turn.note("step_skipped", step_no=step_no, data={"reason": reason})
 
 

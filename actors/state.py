@@ -17,6 +17,7 @@ from perdure.actors.budget import NOTHING
 from perdure.actors.plan import DependenciesPolicy, Plan, PlannedStep, Scheduling
 from perdure.actors.step_run import StepRun, ms_of
 from perdure.actors.trial import Trial
+from perdure.store.asking import Approval
 from perdure.store.records import Error, Execution, KeptSignal, Loaded
 from perdure.store.states import SETTLED_STEP, State, StepState
 from perdure.store.usage import Limits
@@ -31,6 +32,7 @@ class ExecutionState:
 
     __slots__ = (
         "agents",
+        "approvals",
         "completed",
         "context",
         "deadline_at",
@@ -90,6 +92,7 @@ class ExecutionState:
         self.usage = NOTHING  # of all attempts, whatever became of them
         self.limits: Limits | None = None  # its own budget, where it is not the workflow's
         self.signals: list[KeptSignal] = []  # those that nobody has taken, oldest first
+        self.approvals: dict[int, Approval] = {}  # by step
         self.reindex()
 
     @classmethod
@@ -101,6 +104,7 @@ class ExecutionState:
         for attempt in loaded.attempts:
             self.steps[attempt.step_no].take(attempt)
         self.signals = list(loaded.signals)
+        self.approvals = {approval.step_no: approval for approval in loaded.approvals}
         self.reindex()
         return self
 
@@ -182,6 +186,12 @@ class ExecutionState:
         """The kind of timer a waiting step has: for its next attempt, or for what it waits for."""
         return RETRY_TIMER if self.plan.steps[step_no].wait is None else WAIT_TIMER
 
+    def approval_of(self, step_no: int) -> Approval | None:
+        """What a step asks people, and what they have decided, unless it was reopened since."""
+        approval = self.approvals.get(step_no)
+        is_of_now = approval is not None and approval.generation == self.steps[step_no].generation
+        return approval if is_of_now else None
+
     def lets_in(self, step_no: int) -> bool:
         """Whether the needs of a step, all settled, have ended so that it may run."""
         step = self.plan.steps[step_no]
@@ -224,7 +234,7 @@ class ExecutionState:
             "budget": self._describe_budget(),
             "levels": [[self.plan.steps[no].key for no in level] for level in self.plan.levels],
             "steps": {
-                step.key: _describe_step(step, run)
+                step.key: _describe_step(step, run, self.approval_of(step.no))
                 for step, run in zip(self.plan.steps, self.steps, strict=True)
             },
             "settled": self.settled,
@@ -276,10 +286,13 @@ class StepValues:
         return self._state.steps[step_no].state.value
 
 
-def _describe_step(step: PlannedStep, run: StepRun) -> dict[str, Any]:
-    waits = step.wait is not None and run.state is StepState.WAITING
+def _describe_step(step: PlannedStep, run: StepRun, approval: Approval | None) -> dict[str, Any]:
+    waits: dict[str, Any] | None = None
+    if step.wait is not None and run.state is StepState.WAITING:
+        asked = {} if approval is None else approval.shown()
+        waits = step.wait.describe() | asked
     described = {
-        "waits": step.wait.describe() if waits and step.wait is not None else None,
+        "waits": waits,
         "state": run.state.value,
         "attempt": run.attempt,
         "generation": run.generation,

@@ -7,16 +7,17 @@ folded from the store again. Nothing in `orders` may be carried out before the c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
+from perdure.actors.keeping import Keeping
 from perdure.actors.kernel import Reply
 from perdure.actors.messages import Answer, Interrupt
 from perdure.actors.state import DEADLINE_TIMER, ExecutionState
 from perdure.store.errors import PerdureError
-from perdure.store.records import Error, KeptSignal
+from perdure.store.records import Error
 from perdure.store.states import SETTLED_STEP, TERMINAL, State, StepState
 from perdure.store.usage import Limits, Usage
 from perdure.store.writes import (
@@ -27,8 +28,6 @@ from perdure.store.writes import (
     Delta,
     EventWrite,
     MessageWrite,
-    SignalMove,
-    SignalWrite,
     Statement,
     TimerWrite,
 )
@@ -73,7 +72,7 @@ class Asker(msgspec.Struct, frozen=True):
     message_no: int | None = None
 
 
-class Turn:
+class Turn(Keeping):
     """What one transition of `state` adds up to. `now` is wall time in ms, `chance` is in [0, 1)."""
 
     __slots__ = (
@@ -82,9 +81,7 @@ class Turn:
         "_events",
         "_fields",
         "_messages",
-        "_signals",
         "_statements",
-        "_taken",
         "_timers",
         "before",
         "chance",
@@ -97,6 +94,7 @@ class Turn:
 
     def __init__(self, state: ExecutionState, *, now: int, chance: float = 0.0) -> None:
         """Nothing has been decided yet."""
+        super().__init__()
         self.state = state
         self.now = now
         self.chance = chance
@@ -108,9 +106,7 @@ class Turn:
         self._events: list[EventWrite] = []
         self._timers: list[TimerWrite] = []
         self._messages: list[MessageWrite] = []
-        self._signals: list[SignalWrite] = []
         self._statements: list[Statement] = []
-        self._taken: list[SignalMove] = []
         self._checkpoint: CheckpointWrite | None = None
         self._fields: dict[str, Any] = {}
 
@@ -204,27 +200,10 @@ class Turn:
         self._timers.append(TimerWrite(kind, step_no, due_at))
 
     def clear_step_timer(self, step_no: int) -> None:
-        """Clear the timer a waiting step may have."""
-        self.set_timer(self.state.timer_of(step_no), step_no, None)
-
-    def keep_signal(self, name: str, payload: bytes) -> KeptSignal:
-        """Keep a signal that has just come; the version this turn makes names it."""
-        signal = KeptSignal(version=self.version_before + 1, name=name, payload=msgspec.Raw(payload))
-        self.state.signals.append(signal)
-        self._signals.append(SignalWrite(name, payload))
-        return signal
-
-    def take_signal(self, signal: KeptSignal, *, step_no: int) -> None:
-        """Let a step take a signal that is kept."""
-        self.state.signals.remove(signal)
-        self._taken.append(SignalMove(signal.version, step_no))
-
-    def give_back(self, signals: Iterable[KeptSignal]) -> None:
-        """Keep signals again that steps had taken."""
-        for signal in signals:
-            self._taken.append(SignalMove(signal.version, None))
-            self.state.signals.append(signal)
-        self.state.signals.sort(key=lambda signal: signal.version)
+        """Clear what a waiting step may have beside its row: its timer, what it asks people."""
+        if self.state.steps[step_no].due_at is not None:
+            self.set_timer(self.state.timer_of(step_no), step_no, None)
+        self.drop_approval(step_no)
 
     def set_deadline(self, deadline_at: int | None) -> None:
         """Set or clear the execution's deadline."""
@@ -351,6 +330,7 @@ class Turn:
             statements=tuple(self._statements),
             signals=tuple(self._signals),
             taken=tuple(self._taken),
+            approvals=tuple(self._approvals),
         )
 
     def change(self) -> Change:

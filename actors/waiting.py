@@ -1,4 +1,4 @@
-"""Steps that wait for a moment or a signal: no body, no task, a row and perhaps a timer. Pure.
+"""Steps that wait, for a moment or a signal: no body, no task, a row and perhaps a timer. Pure.
 
 A signal is kept from the moment it comes until a step takes it, so it cannot fall between a look and
 a wait: who begins to wait looks at what is kept first, and what comes is kept first, then offered to
@@ -16,13 +16,13 @@ from collections import deque
 from datetime import timedelta
 from typing import Final, assert_never
 
-from perdure.actors import schedule
+from perdure.actors import approving, schedule
 from perdure.actors.errors import WaitTimeout
 from perdure.actors.evaluating import evaluate, unanswered
 from perdure.actors.state import WAIT_TIMER, ExecutionState
 from perdure.actors.step_run import EPOCH
 from perdure.actors.turn import Turn, encode
-from perdure.actors.waits import ForSignal, OnTimeout, Sleep, Wait
+from perdure.actors.waits import ForApproval, ForSignal, OnTimeout, Sleep, Wait
 from perdure.store.records import Error, KeptSignal
 from perdure.store.states import StepState
 
@@ -42,6 +42,9 @@ def begin(turn: Turn, step_no: int, wait: Wait) -> None:
             if error is not None:
                 schedule.fail(turn, step_no, error, has_begun=False)
                 return
+        case ForApproval():
+            approving.begin(turn, step_no, wait)
+            return
         case ForSignal():
             due_at = None if wait.timeout_ms is None else turn.now + wait.timeout_ms
         case _:
@@ -81,6 +84,8 @@ def take_moment(turn: Turn, step_no: int) -> None:
         case Sleep():
             moment = EPOCH + timedelta(milliseconds=due_at or 0)
             _complete(turn, step_no, encode(moment))
+        case ForApproval():
+            approving.take_timeout(turn, step_no, step.wait)
         case ForSignal(name=name, timeout_ms=timeout_ms, on_timeout=OnTimeout.FAIL):
             error = WaitTimeout(step.key, what=f"signal {name!r}", timeout_ms=timeout_ms or 0)
             _end(turn, step_no)
@@ -130,5 +135,4 @@ def _complete(turn: Turn, step_no: int, output: bytes) -> None:
 
 def _end(turn: Turn, step_no: int) -> None:
     turn.state.waiting.discard(step_no)
-    if turn.state.steps[step_no].due_at is not None:
-        turn.clear_step_timer(step_no)
+    turn.clear_step_timer(step_no)

@@ -42,4 +42,44 @@ class ForSignal(msgspec.Struct, frozen=True, kw_only=True):
         return {"for": "signal", "signal": self.name}
 
 
-Wait = Sleep | ForSignal
+class OnUndecided(StrEnum):
+    """What becomes of a step when people have not decided in time."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+    APPROVE = "approve"
+    REJECT = "reject"
+    ESCALATE = "escalate"  # it is asked anew, of others
+
+
+class OnReject(StrEnum):
+    """What becomes of a step that somebody rejects."""
+
+    SKIP = "skip"
+    CONTINUE = "continue"  # it completes, and says so in its output
+    FAIL = "fail"
+
+
+class ForApproval(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask people: approved by `quorum` of them, rejected by one; its output says who decided what.
+
+    `approvers` empty: anyone may decide. `message` is pure. `misfit` says what is wrong with the data
+    of a decision, or None; `form` shows people what it is to be.
+    """
+
+    message: Callable[[Values], str] | None = None
+    approvers: tuple[str, ...] = ()
+    quorum: int = 1
+    timeout_ms: int | None = None
+    on_timeout: OnUndecided = OnUndecided.FAIL
+    escalate_to: tuple[str, ...] = ()
+    on_reject: OnReject = OnReject.SKIP
+    form: dict[str, Any] | None = None
+    misfit: Callable[[Any], str | None] | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """What is waited for, for people; the rest is in what was asked."""
+        return {"for": "approval", "form": self.form}
+
+
+Wait = Sleep | ForSignal | ForApproval

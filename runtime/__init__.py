@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from perdure.actors.context import StepContext
     from perdure.actors.errors import (
+        ApprovalRejected,
         CrashBudgetExceeded,
+        DecisionRefused,
         ExecutionCancelled,
         ExecutionError,
         ExecutionFailed,
         ExecutionTimeout,
         ExpressionError,
+        FormMismatch,
         InvalidContext,
         InvalidStatement,
+        NotAnApprover,
         OutputError,
         RepeatExhausted,
         RuntimeClosed,
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
         Workflow,
     )
     from perdure.runtime.runtime import Runtime
+    from perdure.store.asking import PendingApproval
     from perdure.store.errors import (
         Conflict,
         IllegalTransition,
@@ -67,14 +72,18 @@ if TYPE_CHECKING:
 _HOMES = {
     "perdure.actors.context": ("StepContext",),
     "perdure.actors.errors": (
+        "ApprovalRejected",
         "CrashBudgetExceeded",
+        "DecisionRefused",
         "ExecutionCancelled",
         "ExecutionError",
         "ExecutionFailed",
         "ExecutionTimeout",
         "ExpressionError",
+        "FormMismatch",
         "InvalidContext",
         "InvalidStatement",
+        "NotAnApprover",
         "OutputError",
         "RepeatExhausted",
         "RuntimeClosed",
@@ -99,6 +108,7 @@ _HOMES = {
         "Workflow",
     ),
     "perdure.runtime.runtime": ("Runtime",),
+    "perdure.store.asking": ("PendingApproval",),
     "perdure.store.errors": (
         "Conflict",
         "IllegalTransition",
@@ -124,10 +134,12 @@ _HOMES = {
 
 __all__ = [
     "Agents",
+    "ApprovalRejected",
     "Checkpoint",
     "Conflict",
     "CrashBudgetExceeded",
     "CycleError",
+    "DecisionRefused",
     "Definition",
     "DefinitionError",
     "Error",
@@ -139,6 +151,7 @@ __all__ = [
     "ExecutionSummary",
     "ExecutionTimeout",
     "ExpressionError",
+    "FormMismatch",
     "From",
     "IllegalTransition",
     "InputError",
@@ -149,12 +162,14 @@ __all__ = [
     "LeaseLost",
     "MailboxFull",
     "MigrationError",
+    "NotAnApprover",
     "NotFound",
     "NotSerializable",
     "OutcomeUnknown",
     "OutputError",
     "PauseMode",
     "PayloadTooLarge",
+    "PendingApproval",
     "PerdureError",
     "Problem",
     "Repeat",

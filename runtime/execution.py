@@ -24,6 +24,7 @@ from perdure.actors.messages import (
 )
 from perdure.actors.reading import read_back, stored_outcome
 from perdure.runtime import arguments
+from perdure.runtime.deciding import Deciding
 from perdure.runtime.travelling import Travelling
 from perdure.store.codec import decode, encode
 from perdure.store.errors import IllegalTransition, NotFound, StoreUnavailable
@@ -51,7 +52,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     steps: dict[str, Any] = {}
 
 
-class Execution(Travelling):
+class Execution(Travelling, Deciding):
     """One execution, by its id. Cheap: it holds nothing but the id and the way to the runtime.
 
     Commands return when they are durable and applied. Each takes `by` (who asks), `command_id` (the

@@ -25,6 +25,7 @@ from perdure.runtime.agents import Agents, load_agents
 from perdure.runtime.assembly import Blueprint, Machine, assemble
 from perdure.runtime.callbacks import StepCallback
 from perdure.runtime.config import resolve
+from perdure.runtime.deciding import Asking
 from perdure.runtime.execution import Execution
 from perdure.runtime.language import Workflow, check_context
 from perdure.runtime.language.conditions import EXTRA, ConditionsNotInstalled
@@ -48,7 +49,7 @@ MAX_ACTIVE_STEPS: Final = 10_000  # bodies in flight in this process
 WORKERS: Final = frozenset({"embedded", "worker"})  # kinds of runners that take up what they find
 
 
-class Runtime:
+class Runtime(Asking):
     """Runs workflows durably inside an asyncio program.
 
     `location` is the path of an SQLite file (made where there is none), `:memory:`, or a

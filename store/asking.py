@@ -44,6 +44,15 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     asked_at: int | None = None
     due_at: int | None = None
 
+    def shown(self) -> dict[str, Any]:
+        """What people see of it, as plain values."""
+        return {
+            "message": self.message,
+            "approvers": list(self.approvers),
+            "quorum": self.quorum,
+            "decisions": [msgspec.to_builtins(decision) for decision in self.decisions],
+        }
+
 
 class ApprovalWrite(msgspec.Struct, frozen=True):
     """Keep what a step asks people and what they have decided, or (None) drop it."""

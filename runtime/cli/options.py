@@ -90,23 +90,28 @@ def read_inputs(context: str | None, inputs: Sequence[str]) -> dict[str, Any]:
     values = read_json(context, what="--context") if context is not None else {}
     if not isinstance(values, dict):
         raise UsageError('--context: must be a JSON object, such as \'{"name": "value"}\'')
-    return values | {name: _value(text) for name, text in _pairs(inputs)}
+    return values | read_values(inputs, what="-i")
+
+
+def read_values(pairs: Sequence[str], *, what: str) -> dict[str, Any]:
+    """Each NAME=VALUE as a value: JSON where it is, else text. Raises UsageError."""
+    return {name: _value(text) for name, text in _pairs(pairs, what=what)}
 
 
 def typed_inputs(inputs: Sequence[str], declared: Mapping[str, Any] | None) -> dict[str, Any]:
     """Each `-i name=value` as what the workflow has declared for that name."""
     from perdure.runtime.language.inputs import typed
 
-    return {name: typed(declared, name, text) for name, text in _pairs(inputs)}
+    return {name: typed(declared, name, text) for name, text in _pairs(inputs, what="-i")}
 
 
-def _pairs(inputs: Sequence[str]) -> list[tuple[str, str]]:
+def _pairs(inputs: Sequence[str], *, what: str) -> list[tuple[str, str]]:
     """The names and texts of `-i name=value`. Raises UsageError."""
     pairs = []
     for pair in inputs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise UsageError(f"-i {pair}: must be NAME=VALUE")
+            raise UsageError(f"{what} {pair}: must be NAME=VALUE")
         pairs.append((name, text))
     return pairs
 

@@ -23,11 +23,14 @@ Control
   retry ID            reopen a failed or cancelled execution: what failed runs again
   fork ID             start a new execution that shares its past; --from a step or checkpoint
   signal ID NAME      send a named message to an execution
+  approve ID STEP     approve a step that asks for it
+  reject ID STEP      reject it
   checkpoint ID       name the current position of its log; show, diff, prune: what it was, what may go
 
 Look
   list                the newest executions
   status ID           one execution: its state, its steps
+  approvals           what waits for people's approval
   history             executions of a period, with durations and errors
   events ID           its log; --follow for what comes
   checkpoints ID      its checkpoints, newest first

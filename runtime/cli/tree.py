@@ -92,10 +92,29 @@ def _step_cells(
 def waits_for(step: Mapping[str, Any]) -> str:
     """What a waiting step waits for, since when and until when."""
     waits = step["waits"]
-    what = f"signal {clean(waits['signal'])}" if waits["for"] == "signal" else "a moment"
+    what = _WHAT[waits["for"]](waits)
     since = moment_text(step.get("started_at_ms"))
     until = "" if step.get("due_at_ms") is None else f", until {moment_text(step['due_at_ms'])}"
     return f"waits for {what} since {since}{until}"
+
+
+def _approval(waits: Mapping[str, Any]) -> str:
+    """Whose approval, how many have given it, and for what."""
+    asked = ", ".join(map(clean, waits["approvers"]))
+    by = f" by {asked}" if asked else ""
+    given = f" ({len(waits['decisions'])} of {waits['quorum']})" if waits["quorum"] > 1 else ""
+    return f"approval{by}{given}"
+
+
+def _signal(waits: Mapping[str, Any]) -> str:
+    return f"signal {clean(waits['signal'])}"
+
+
+def _moment(_waits: Mapping[str, Any]) -> str:
+    return "a moment"
+
+
+_WHAT: Final = {"signal": _signal, "approval": _approval, "time": _moment}
 
 
 def moment_text(ms: int | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from perdure.runtime.language import names
 from perdure.runtime.language.budgets import check_budget
@@ -20,10 +20,10 @@ from perdure.runtime.language.loops import odd_loops
 from perdure.runtime.language.outputs import BadSchema, check_schema
 from perdure.runtime.language.questions import names_of, questions_of
 from perdure.runtime.language.templates import BadTemplate, Template, parse_template
-from perdure.runtime.language.waits import kinds_of, misfits
+from perdure.runtime.language.waits import KINDS, kinds_of, misfits
 from perdure.runtime.near import quoted
 
-NOUNS: Final = {"prompt": "prompt", "until": "moment"}
+NOUNS: Final = {"prompt": "prompt", "until": "moment", "approval": "message"}
 CYCLE_STEPS_SHOWN_MAX: Final = 128  # steps of a circle named in a message; the rest is counted
 
 
@@ -87,28 +87,26 @@ def _check_steps(definition: Definition, findings: Findings) -> Iterator[Look]:
     """Check what concerns each step alone; yield what its template looks up."""
     for no, step in enumerate(definition.steps):
         _check_kind(no, step, findings)
-        if step.output_schema is not None:
+        for path, schema in _schemas_of(step):
             try:
-                check_schema(step.output_schema)
+                check_schema(schema)
             except BadSchema as error:
-                findings.add(("steps", no, "outputSchema", *error.path), f"not a JSON Schema: {error}")
-        for field, text in (("prompt", step.prompt), ("until", step.until)):
+                findings.add(("steps", no, *path, *error.path), f"not a JSON Schema: {error}")
+        for field, text in _texts_of(step):
             try:
-                template = parse_template(text or "")
+                template = parse_template(text)
             except BadTemplate as error:
                 findings.add(("steps", no, field), str(error))
             else:
-                for path in template.paths:
-                    yield Look(no, (field,), NOUNS[field], path.segments[0], str(path))
+                for look in template.paths:
+                    yield Look(no, (field,), NOUNS[field], look.segments[0], str(look))
 
 
 def _check_kind(no: int, step: StepDefinition, findings: Findings) -> None:
     """Refuse a step of no kind, of several, or with what its kind cannot have."""
     if not kinds_of(step):
-        findings.add(("steps", no), "'agent' is missing", expected="agent, sleep, until or waitFor")
-    for field, sentence in misfits(step):
-        findings.add(("steps", no, field), sentence)
-    for path, sentence in odd_loops(step):
+        findings.add(("steps", no), "'agent' is missing", expected=f"one of {', '.join(KINDS)}")
+    for path, sentence in (*misfits(step), *odd_loops(step)):
         findings.add(("steps", no, *path), sentence)
     if step.agent is not None and not names.is_label(step.agent):
         findings.add(
@@ -225,6 +223,21 @@ def needs_of(definition: Definition) -> list[list[int]]:
 
 
 def template_of(step: StepDefinition) -> Template | None:
-    """Return the template of a sound step: its prompt, or the moment it waits for."""
-    text = step.prompt if step.prompt is not None else step.until
+    """Return the template of a sound step: its prompt, the moment it waits for, or what it asks people."""
+    text = next((text for _, text in _texts_of(step)), None)
     return None if text is None else parse_template(text)
+
+
+def _texts_of(step: StepDefinition) -> list[tuple[str, str]]:
+    """The templates of a step with their fields; one that is sound has one at most."""
+    message = None if step.approval is None else step.approval.message
+    texts = (("prompt", step.prompt), ("until", step.until), ("approval", message))
+    return [(field, text) for field, text in texts if text is not None]
+
+
+def _schemas_of(step: StepDefinition) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The JSON Schemas of a step, and where they stand in it."""
+    if step.output_schema is not None:
+        yield ("outputSchema",), step.output_schema
+    if step.approval is not None and step.approval.form is not None:
+        yield ("approval", "form"), step.approval.form

@@ -31,6 +31,7 @@ SCHEDULES_MAX: Final = 100  # of one workflow; who needs more starts it from a p
 COST_MIN: Final = 0.000_001  # of a budget: less is none
 DAY_MS: Final = 86_400_000
 ITERATIONS_MAX: Final = 10_000  # of one step: the output of each is kept, and read when it is taken up
+APPROVERS_MAX: Final = 100  # of one step; more people than that are a group, and decide elsewhere
 PARALLELISM_MAX: Final = 100_000  # more than any runtime's slots
 
 Positive = Annotated[int, Meta(ge=1, le=MS_MAX)]
@@ -95,6 +96,19 @@ class RepeatDefinition(Part, frozen=True, kw_only=True):
     on_exhausted: Literal["fail", "continue"] = "fail"
 
 
+class ApprovalDefinition(Part, frozen=True, kw_only=True):
+    """What a step asks people: of whom, how many have to approve, and what happens if they do not."""
+
+    message: Text | None = None
+    form: dict[str, Any] | None = None
+    approvers: Annotated[tuple[Label, ...], Meta(max_length=APPROVERS_MAX)] = ()
+    quorum: Annotated[int, Meta(ge=1, le=APPROVERS_MAX)] = 1
+    timeout: Span | None = None
+    on_timeout: Literal["fail", "skip", "approve", "reject", "escalate"] = "fail"
+    escalate_to: Annotated[tuple[Label, ...], Meta(max_length=APPROVERS_MAX)] = ()
+    on_reject: Literal["skip", "continue", "fail", "compensate"] = "skip"
+
+
 class StepDefinition(Part, frozen=True, kw_only=True):
     """A node of the graph: what performs it or what it waits for, what it needs, how it may fail."""
 
@@ -103,6 +117,7 @@ class StepDefinition(Part, frozen=True, kw_only=True):
     sleep: Span | None = None
     until: Expression | None = None
     wait_for: WaitForDefinition | None = None
+    approval: ApprovalDefinition | None = None
     prompt: Text | None = None
     dependencies: Annotated[tuple[str, ...], Meta(max_length=NEEDS_MAX)] = ()
     dependencies_policy: Literal["all_success", "all_done", "any"] = "all_success"

@@ -39,7 +39,7 @@ def compile_schema(schema: dict[str, Any], *, step: str) -> Callable[[Any], None
     def check_output(output: Any) -> None:
         error = next(validator().iter_errors(output), None)
         if error is not None:
-            raise OutputMismatch(step, path=_written(error.instance_path), why=error.message)
+            raise OutputMismatch(step, path=written_path(error.instance_path), why=error.message)
 
     return check_output
 
@@ -63,6 +63,6 @@ def _retrieve_nothing(uri: str) -> NoReturn:
     raise ValueError(f"{uri} is elsewhere, and schemas are not fetched: copy it under $defs")
 
 
-def _written(path: Sequence[str | int]) -> str:
+def written_path(path: Sequence[str | int]) -> str:
     """A place in an output as people write it: `$.findings[3].line`."""
     return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)

@@ -112,7 +112,7 @@ def compile_template(template: Template, *, step: str, numbers: Mapping[str, int
         return looks[0]
 
     def render(values: Values) -> str:
-        text = "".join([each if isinstance(each, str) else _as_text(each(values)) for each in looks])
+        text = "".join([each if isinstance(each, str) else rendered(each(values)) for each in looks])
         if len(text) > RENDERED_CHARACTERS_MAX:
             raise TemplateError(
                 f"{_of(step)}the rendered text has {len(text):,} characters, the limit is "
@@ -156,7 +156,7 @@ def _of(step: str) -> str:
     return f"step {step!r}: " if step else ""
 
 
-def _as_text(value: Any) -> str:
+def rendered(value: Any) -> str:
     """A value as it stands inside text."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from perdure.runtime.language.definition import StepDefinition, WaitForDefinition
+from perdure.runtime.language.definition import ApprovalDefinition, StepDefinition, WaitForDefinition
 from perdure.runtime.language.drafts import After, Draft, When
 from perdure.runtime.language.policy import Duration, milliseconds, optional_milliseconds
 
@@ -58,6 +59,44 @@ class WaitingSteps:
         wait = WaitForDefinition(signal=signal, timeout=optional_milliseconds(timeout), on_timeout=on_timeout)
         step = StepDefinition(
             key=key, wait_for=wait, optional=optional, dependencies_policy=dependencies_policy
+        )
+        return self._wait(step, after=after, when=when)
+
+    def approval_step(
+        self,
+        key: str,
+        *,
+        message: str | None = None,
+        form: Mapping[str, Any] | None = None,
+        approvers: Sequence[str] = (),
+        quorum: int = 1,
+        timeout: Duration | None = None,
+        on_timeout: Literal["fail", "skip", "approve", "reject", "escalate"] = "fail",
+        escalate_to: Sequence[str] = (),
+        on_reject: Literal["skip", "continue", "fail", "compensate"] = "skip",
+        optional: bool = False,
+        after: After = (),
+        when: When = None,
+        dependencies_policy: Policy = "all_success",
+    ) -> Self:
+        """Add a step that asks people, and goes on when `quorum` of them have approved.
+
+        `message` is a template; `approvers` are those who may decide, none: anyone. `form` is a JSON
+        Schema for the data of an approval. With `on_timeout="escalate"` it asks `escalate_to` next.
+        Its output says what was decided, by whom and when.
+        """
+        asked = ApprovalDefinition(
+            message=message,
+            form=None if form is None else dict(form),
+            approvers=tuple(approvers),
+            quorum=quorum,
+            timeout=optional_milliseconds(timeout),
+            on_timeout=on_timeout,
+            escalate_to=tuple(escalate_to),
+            on_reject=on_reject,
+        )
+        step = StepDefinition(
+            key=key, approval=asked, optional=optional, dependencies_policy=dependencies_policy
         )
         return self._wait(step, after=after, when=when)
 

@@ -1,4 +1,4 @@
-"""Steps that wait: exactly one of `agent`, `sleep`, `until` and `waitFor` says what a step is."""
+"""Steps that wait: exactly one of the words in `KINDS` says what a step is."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ from typing import Any, Final
 
 from perdure.actors.plan import Values
 from perdure.actors.waits import ForSignal, OnTimeout, Sleep, Wait
+from perdure.runtime.language.approvals import compile_approval, odd_approvals
 from perdure.runtime.language.definition import StepDefinition
+from perdure.runtime.language.findings import Path
 from perdure.runtime.language.templates import compile_template, parse_template
 from perdure.store.errors import PerdureError
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MOMENT: Final = "a time with its offset, such as 2030-01-31T09:00:00Z, or milliseconds since 1970"
+KINDS: Final = {  # what a step is, by its name in text
+    "agent": "agent",
+    "sleep": "sleep",
+    "until": "until",
+    "waitFor": "wait_for",
+    "approval": "approval",
+}
 FOR_BODIES: Final = {  # what only a step with a body can have, by its name in text
     "prompt": "prompt",
     "timeout_ms": "timeoutMs",
@@ -32,8 +41,7 @@ class BadMoment(PerdureError):
 
 def kinds_of(step: StepDefinition) -> list[str]:
     """Which of the fields that say what a step is it has."""
-    fields = {"agent": step.agent, "sleep": step.sleep, "until": step.until, "waitFor": step.wait_for}
-    return [name for name, value in fields.items() if value is not None]
+    return [name for name, field in KINDS.items() if getattr(step, field) is not None]
 
 
 def performer_of(step: StepDefinition) -> str:
@@ -41,23 +49,24 @@ def performer_of(step: StepDefinition) -> str:
     return step.agent if step.agent is not None else (kinds_of(step) or [""])[0]
 
 
-def misfits(step: StepDefinition) -> Iterator[tuple[str, str]]:
-    """What is wrong with the kind of a step: the field, and a sentence."""
+def misfits(step: StepDefinition) -> Iterator[tuple[Path, str]]:
+    """What is wrong with the kind of a step: where in the step, and a sentence."""
     kinds = kinds_of(step)
     if len(kinds) > 1:
-        yield kinds[1], f"step {step.key!r} has {' and '.join(kinds)}: a step is one of them"
+        yield (kinds[1],), f"step {step.key!r} has {' and '.join(kinds)}: a step is one of them"
     if kinds and "agent" not in kinds:
         defaults = {field.name: field.default for field in _fields()}
         for name, written in FOR_BODIES.items():
             if getattr(step, name) != defaults[name]:
-                yield written, f"step {step.key!r} waits and runs nothing: {written} means nothing to it"
+                yield (written,), f"step {step.key!r} waits and runs nothing: {written} means nothing to it"
     if step.wait_for is not None and step.wait_for.timeout is None and step.wait_for.on_timeout != "fail":
-        yield "waitFor", f"step {step.key!r} has onTimeout and no timeout"
+        yield ("waitFor",), f"step {step.key!r} has onTimeout and no timeout"
     if step.until is not None and "{{" not in step.until:
         try:
             moment_ms(step.until)
         except BadMoment as error:
-            yield "until", str(error)
+            yield ("until",), str(error)
+    yield from odd_approvals(step)
 
 
 def compile_wait(step: StepDefinition, *, numbers: Mapping[str, int]) -> Wait | None:
@@ -73,6 +82,8 @@ def compile_wait(step: StepDefinition, *, numbers: Mapping[str, int]) -> Wait | 
             timeout_ms=step.wait_for.timeout,
             on_timeout=OnTimeout(step.wait_for.on_timeout),
         )
+    if step.approval is not None:
+        return compile_approval(step.approval, step=step.key, numbers=numbers)
     return None
 
 

@@ -22,6 +22,8 @@ COMMANDS: Final = (
     "resume",
     "cancel",
     "signal",
+    "approve",
+    "reject",
     "update_context",
     "checkpoint",
     "restore",
@@ -30,7 +32,7 @@ COMMANDS: Final = (
 
 
 LOGGED: Final = frozenset(
-    {"signal", "update_context", "checkpoint", "restore", "retry"}
+    {"signal", "approve", "reject", "update_context", "checkpoint", "restore", "retry"}
 )  # others may be no-ops
 
 

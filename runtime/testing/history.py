@@ -217,7 +217,7 @@ class History:
     def _skip(self, step: StepHistory, event: Event) -> None:
         """It is not to run: its needs have ended otherwise, its condition, or its patience."""
         is_choice = event.data["reason"] != "dependencies"
-        is_over = step.is_waiting and event.data["reason"] == "timeout"
+        is_over = step.is_waiting and event.data["reason"] in {"timeout", "rejected"}
         may_choose = step.state is StepState.PENDING and self._may_run(step) is is_choice
         if not (is_over or may_choose):
             self._complain(event, f"it is {step.state.value} and its needs say otherwise")

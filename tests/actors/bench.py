@@ -27,7 +27,8 @@ from perdure.actors.messages import (
 from perdure.actors.plan import DependenciesPolicy, Plan, PlannedStep
 from perdure.actors.state import ExecutionState
 from perdure.actors.turn import Asker, InterruptSteps, Launch, Respond, Turn
-from perdure.actors.waits import ForSignal
+from perdure.actors.waits import ForApproval, ForSignal
+from perdure.store.asking import Approval
 from perdure.store.errors import DuplicateCommand
 from perdure.store.records import PAYLOAD_BYTES_MAX, Attempt, Error, Execution, KeptSignal, Loaded
 from perdure.store.rows import usage
@@ -107,6 +108,7 @@ class Rows:
         self.applied: dict[int, bytes | None] = {}
         self.checkpoints: dict[int, str | None] = {}
         self.signals: dict[int, tuple[KeptSignal, int | None]] = {}  # with the version that took it
+        self.approvals: dict[int, Approval] = {}
 
     def insert(self, turn: Turn) -> None:
         """The `Start` of an execution: version 1, no fields but those the start itself has."""
@@ -188,7 +190,15 @@ class Rows:
         execution = Execution(**(dict.fromkeys(Execution.__struct_fields__) | plain | fields))
         rows = (self._attempt(self.attempts[key]) for key in sorted(self.attempts))
         kept = tuple(signal for _, (signal, taken) in sorted(self.signals.items()) if taken is None)
-        return Loaded(execution=execution, attempts=tuple(rows), timers=(), inbox=(), signals=kept)
+        asked = tuple(approval for _, approval in sorted(self.approvals.items()))
+        return Loaded(
+            execution=execution,
+            attempts=tuple(rows),
+            timers=(),
+            inbox=(),
+            signals=kept,
+            approvals=asked,
+        )
 
     def point(self, version: int) -> RestorePoint:
         """The outcomes and the context as of a version."""
@@ -233,6 +243,7 @@ class Rows:
             signal, taken = self.signals[move.version]
             assert (taken is None) is (move.step_no is not None), "a signal taken twice"
             self.signals[move.version] = (signal, None if move.step_no is None else version)
+        self._write_approvals(delta)
         for message in delta.messages:
             self.applied[message.no] = self.applied.get(message.no) or message.answer
         if delta.checkpoint is not None:
@@ -240,6 +251,13 @@ class Rows:
         for event in delta.events:
             assert len(event.data or b"") <= PAYLOAD_BYTES_MAX
             self.events.append((version, event))
+
+    def _write_approvals(self, delta: Delta) -> None:
+        for write in delta.approvals:
+            if write.approval is None:
+                del self.approvals[write.step_no]
+            else:
+                self.approvals[write.step_no] = write.approval
 
     def _put(self, new: AttemptWrite, version: int) -> None:
         key = (new.step_no, new.generation, new.attempt)
@@ -481,9 +499,12 @@ class Bench:
                 key: _moment(due_at) for key, due_at in self.rows.timers.items()
             }
         waits = self.rows.state is State.AWAITING_COMPLETION
-        is_open = any(isinstance(self.plan.steps[no].wait, ForSignal) for no in self.state.waiting)
+        waits_for = [self.plan.steps[no].wait for no in self.state.waiting]
+        is_open = any(isinstance(wait, ForSignal | ForApproval) for wait in waits_for)
         has_a_waker = is_open or self.rows.timers or self.state.no == 0
         assert not waits or has_a_waker, "asleep with nothing to wake it"
+        asks = {no for no in self.state.waiting if isinstance(self.plan.steps[no].wait, ForApproval)}
+        assert asks == {no for no, approval in self.state.approvals.items() if approval.asked_at is not None}
 
     def _look_again(self) -> Turn:
         """Nothing was written: go on from what the rows say."""
@@ -524,6 +545,7 @@ def picture(state: ExecutionState) -> dict[str, Any]:
         "columns": (state.remaining_ms, state.pause_mode, state.resume_count, state.started_at),
         "payload_bytes": state.payload_bytes,
         "signals": state.signals,
+        "approvals": state.approvals,
         "runs": [
             (run.lineage, run.output, run.deaths, run.died_alone, run.is_stored, run.usage)
             for run in state.steps

@@ -14,10 +14,12 @@ from perdure.actors.errors import InvalidContext
 from perdure.actors.messages import (
     Answer,
     AnyCommand,
+    Approve,
     Cancel,
     Interrupt,
     Pause,
     PauseMode,
+    Reject,
     Restore,
     RestorePoint,
     Resume,
@@ -43,6 +45,7 @@ COMMANDS: dict[type, dict[str, Any]] = {
     Restore: {"checkpoint": 1},
     Retry: {},
 }
+DECISIONS = {Approve, Reject}  # they need a step that asks: see test_approving
 # What the written states of this machine are, and how an execution gets there.
 WAYS: dict[State, Callable[[Any], None]] = {
     State.EXECUTING: lambda bench: bench.start(),
@@ -84,8 +87,8 @@ def is_legal(kind: type, state: State) -> bool:
 
 def test_every_command_has_a_meaning_and_a_test():
     """Nobody adds one without saying when it may come."""
-    assert set(get_args(AnyCommand)) == set(COMMANDS)
-    assert set(MEANING) == set(COMMANDS) - {Restore} | {RestorePoint}
+    assert set(get_args(AnyCommand)) == set(COMMANDS) | DECISIONS
+    assert set(MEANING) == set(COMMANDS) - {Restore} | {RestorePoint} | DECISIONS
 
 
 @pytest.mark.parametrize("state", WAYS)

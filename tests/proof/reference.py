@@ -683,6 +683,45 @@ def spending(journal: Journal) -> Life:
     return workflow, play
 
 
+def approvals(journal: Journal) -> Life:
+    """Decided early, by a second process and while paused; rejected; asked of two in turn who stay silent."""
+    workflow = Workflow("approvals")
+
+    @workflow.step
+    async def first(context: StepContext) -> int:
+        journal.act(context)
+        return 1
+
+    silent = {"timeout": PATIENCE_S, "on_timeout": "escalate", "escalate_to": ["eve"], "optional": True}
+    workflow.approval_step("both", message="{{first}}?", approvers=["ann", "bob"], quorum=2, after=first)
+    workflow.approval_step("no", after="both")
+    workflow.approval_step("silent", approvers=["ann"], after="both", **silent)
+    workflow.approval_step("rest", after="both")
+
+    @workflow.step(after=["silent", "rest"], dependencies_policy="all_done")
+    async def last(context: StepContext, no: dict[str, Any]) -> bool:
+        journal.act(context)
+        return bool(no["approved"])
+
+    async def play(client: Client) -> Result:
+        await client.start(workflow, {})
+        await client.say("early", client.execution.approve, "both", by="ann")
+        async with client.another() as other:
+            execution = await other.execution(ID)
+            await client.say("quorum", execution.approve, "both", by="bob", data={"n": 1})
+            await client.say("rejected", execution.reject, "no", by="bob")
+        await client.pause(client.execution)
+        await client.say("paused", client.execution.approve, "rest", by="eve")
+        await client.say("resume", client.execution.resume)
+        result = await client.end()
+        plain = dict(result.steps)
+        for key in ("both", "rest"):  # without the times, which differ
+            plain[key] = plain[key] | {"decisions": [each["by"] for each in plain[key]["decisions"]]}
+        return msgspec.structs.replace(result, outputs=plain, steps=plain)
+
+    return workflow, play
+
+
 LIVES: dict[str, Callable[[Journal], Life]] = {
     life.__name__: life
     for life in (
@@ -698,6 +737,7 @@ LIVES: dict[str, Callable[[Journal], Life]] = {
         conditions,
         waits,
         repeats,
+        approvals,
         failure,
         pause,
         interrupt,

@@ -36,6 +36,7 @@ LIVES = (
     "conditions",
     "waits",
     "repeats",
+    "approvals",
     "failure",
     "pause",
     "interrupt",

@@ -1,0 +1,85 @@
+"""What executions ask people, and the deciding of it: parts of a runtime and of a handle."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from perdure.actors.messages import Answer, AnyCommand, Approve, Reject
+from perdure.runtime import arguments
+from perdure.store.asking import PendingApproval
+from perdure.store.codec import decode, encode
+from perdure.store.protocol import Store
+from perdure.store.states import State
+
+
+class Asking(ABC):
+    """The part of a runtime that says what waits for people."""
+
+    store: Store
+
+    @abstractmethod
+    def check_open(self) -> None:
+        """Raise RuntimeClosed unless it runs."""
+
+    async def approvals(self) -> list[PendingApproval]:
+        """What waits for people's approval, in all executions, the longest waiting first."""
+        self.check_open()
+        return await self.store.approvals()
+
+
+class Deciding(ABC):
+    """The part of a handle by which people decide."""
+
+    @abstractmethod
+    async def _ask(self, command: AnyCommand) -> Answer:
+        """Let the command be applied, wherever the execution is."""
+
+    @abstractmethod
+    def _id(self, given: str | None) -> str:
+        """The id of a command: the caller's, or a new one."""
+
+    async def approve(
+        self,
+        step: str,
+        *,
+        by: str,
+        data: Any = None,
+        comment: str | None = None,
+        command_id: str | None = None,
+        expected_version: int | None = None,
+    ) -> State:
+        """Approve a step in somebody's name, before or while it asks; `data` is what its form asks for.
+
+        Returns the state this leads to: it goes on when enough people have approved. Raises
+        NotFound for no step of that key, and DecisionRefused where this person, this data or this
+        moment will not do (NotAnApprover, FormMismatch), and for what has been decided already.
+        """
+        own = _decision(step, by=by, data=data, comment=comment)
+        command = Approve(id=self._id(command_id), expected_version=expected_version, **own)
+        return (await self._ask(command)).state
+
+    async def reject(
+        self,
+        step: str,
+        *,
+        by: str,
+        data: Any = None,
+        comment: str | None = None,
+        command_id: str | None = None,
+        expected_version: int | None = None,
+    ) -> State:
+        """Reject a step in somebody's name; one rejection decides. Raises as `approve` does."""
+        own = _decision(step, by=by, data=data, comment=comment)
+        command = Reject(id=self._id(command_id), expected_version=expected_version, **own)
+        return (await self._ask(command)).state
+
+
+def _decision(step: str, *, by: str, data: Any, comment: str | None) -> dict[str, Any]:
+    """What approvals and rejections have in common."""
+    return {
+        "step": arguments.text(step, what="the step"),
+        "by": arguments.text(by, what="by"),
+        "data": decode(encode(data, what="the data of a decision")),
+        "comment": arguments.text(comment, what="the comment"),
+    }
