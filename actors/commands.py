@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from perdure.actors import approving, guarding, planner, reopening, schedule, waiting
+from perdure.actors import approving, guarding, planner, reopening, schedule, tripping, waiting
 from perdure.actors.inbox import Refused
 from perdure.actors.messages import (
     COMMAND_WORDS,
@@ -237,6 +237,7 @@ def _resume(turn: Turn, command: Resume) -> PerdureError | None:
 def _note_resumed(turn: Turn, command: Resume) -> None:
     """Write down who lets it go on, and with which budget."""
     data = None if command.budget is None else guarding.raise_budget(turn, command.budget)
+    tripping.reset(turn)
     turn.note("workflow_resumed", by=command.by, command_id=command.id, data=data)
 
 

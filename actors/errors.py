@@ -126,6 +126,15 @@ class CrashBudgetExceeded(StepError):
         self.deaths = deaths
 
 
+class CircuitBreakerTripped(PerdureError):
+    """Too many attempts of an execution went wrong within a short time."""
+
+    def __init__(self, reason: str) -> None:
+        """`reason` says how many, within what time."""
+        super().__init__(f"the circuit breaker has tripped: {reason}; retry the execution to go on")
+        self.reason = reason
+
+
 class InvalidStatement(PerdureError, ValueError):
     """Something given to `context.transaction()` could never be executed; the message says what can."""
 

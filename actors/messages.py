@@ -32,6 +32,7 @@ class Interrupt(StrEnum):
     CANCEL = "cancel"
     TIMEOUT = "timeout"
     DEADLINE = "deadline"
+    CIRCUIT_BREAKER = "circuit_breaker"
     SHUTDOWN = "shutdown"
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from perdure.actors.breaker import Breaker
 from perdure.actors.budget import Budget
 from perdure.actors.context import StepContext
 from perdure.actors.waits import Wait
@@ -142,6 +143,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_interval_ms: int | None = None
     outputs: Outputs | None = None
     budget: Budget | None = None
+    circuit_breaker: Breaker | None = None
     missing: tuple[str, ...] = ()  # functions and agents that are not registered here
 
     @property

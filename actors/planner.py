@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import msgspec
 
-from perdure.actors import entering, guarding, repeating, results, schedule, waiting
+from perdure.actors import entering, guarding, repeating, results, schedule, tripping, waiting
 from perdure.actors.errors import CrashBudgetExceeded, ExecutionTimeout
 from perdure.actors.messages import (
     Completed,
@@ -231,6 +231,7 @@ def _moments(state: ExecutionState) -> list[tuple[int, int]]:
 
 def _take_report(turn: Turn, report: StepReport) -> None:
     state = turn.state
+    began_at = state.steps[report.step_no].started_at
     schedule.stop_running(state, report.step_no)
     if report.usage is not None:
         turn.count_usage(report.step_no, report.usage)
@@ -245,6 +246,8 @@ def _take_report(turn: Turn, report: StepReport) -> None:
             _take_failure(turn, report, report.outcome)
         case Interrupted(reason):
             _take_interruption(turn, report.step_no, reason.value)
+    if state.plan.circuit_breaker is not None:
+        tripping.watch(turn, report, began_at=began_at, stop=stop_everything)
 
 
 def _take_failure(turn: Turn, report: StepReport, failed: Failed) -> None:

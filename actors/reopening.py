@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from perdure.actors import guarding, schedule
+from perdure.actors import guarding, schedule, tripping
 from perdure.actors.messages import AnyCommand, PauseMode, RestorePoint, Retry
 from perdure.actors.patching import merge
 from perdure.actors.plan import Plan
@@ -114,6 +114,7 @@ def retry(turn: Turn, command: Retry) -> PerdureError | None:
         "only": command.only,
         "with_downstream": command.with_downstream,
     }
+    tripping.reset(turn)
     if command.budget is not None:
         data |= guarding.raise_budget(turn, command.budget)
     turn.note("workflow_retried", by=command.by, command_id=command.id, data=data)

@@ -14,10 +14,12 @@ from typing import Any, Final
 import msgspec
 
 from perdure.actors.budget import NOTHING
+from perdure.actors.mishaps import mishaps_of
 from perdure.actors.plan import DependenciesPolicy, Plan, PlannedStep, Scheduling
 from perdure.actors.step_run import StepRun, ms_of
 from perdure.actors.trial import Trial
 from perdure.store.asking import Approval
+from perdure.store.circuits import CircuitBreakerState
 from perdure.store.records import Error, Execution, KeptSignal, Loaded
 from perdure.store.states import SETTLED_STEP, State, StepState
 from perdure.store.usage import Limits
@@ -33,6 +35,7 @@ class ExecutionState:
     __slots__ = (
         "agents",
         "approvals",
+        "breaker",
         "completed",
         "context",
         "deadline_at",
@@ -46,6 +49,7 @@ class ExecutionState:
         "level_open",
         "limits",
         "lingering",
+        "mishaps",
         "no",
         "pause_mode",
         "payload_bytes",
@@ -91,6 +95,8 @@ class ExecutionState:
         self.lingering: set[int] = set()
         self.usage = NOTHING  # of all attempts, whatever became of them
         self.limits: Limits | None = None  # its own budget, where it is not the workflow's
+        self.breaker: CircuitBreakerState | None = None  # once it has tripped
+        self.mishaps: list[int] = []  # when the bad attempts ended that count towards the next trip
         self.signals: list[KeptSignal] = []  # those that nobody has taken, oldest first
         self.approvals: dict[int, Approval] = {}  # by step
         self.reindex()
@@ -103,6 +109,7 @@ class ExecutionState:
         self._take_columns(execution)
         for attempt in loaded.attempts:
             self.steps[attempt.step_no].take(attempt)
+        self.mishaps = mishaps_of(plan, loaded.attempts, breaker=self.breaker)
         self.signals = list(loaded.signals)
         self.approvals = {approval.step_no: approval for approval in loaded.approvals}
         self.reindex()
@@ -122,6 +129,7 @@ class ExecutionState:
         self.pause_mode = execution.pause_mode
         self.usage = execution.usage or NOTHING
         self.limits = execution.budget
+        self.breaker = execution.circuit_breaker_state
         self.resume_count = execution.resume_count
         self.started_at = ms_of(execution.started_at)
 
@@ -232,6 +240,7 @@ class ExecutionState:
             "deadline_at_ms": self.deadline_at,
             "usage": msgspec.to_builtins(self.usage),
             "budget": self._describe_budget(),
+            "circuit_breaker_state": None if self.breaker is None else msgspec.to_builtins(self.breaker),
             "levels": [[self.plan.steps[no].key for no in level] for level in self.plan.levels],
             "steps": {
                 step.key: _describe_step(step, run, self.approval_of(step.no))

@@ -16,6 +16,7 @@ from perdure.actors.keeping import Keeping
 from perdure.actors.kernel import Reply
 from perdure.actors.messages import Answer, Interrupt
 from perdure.actors.state import DEADLINE_TIMER, ExecutionState
+from perdure.store.circuits import CircuitBreakerState
 from perdure.store.errors import PerdureError
 from perdure.store.records import Error
 from perdure.store.states import SETTLED_STEP, TERMINAL, State, StepState
@@ -246,6 +247,11 @@ class Turn(Keeping):
         """Give the execution limits of its own."""
         self.state.limits = limits
         self._fields["budget"] = encode(limits).decode()
+
+    def set_breaker(self, breaker: CircuitBreakerState) -> None:
+        """Keep what the execution's circuit breaker has done."""
+        self.state.breaker = breaker
+        self._fields["circuit_breaker_state"] = encode(breaker).decode()
 
     def count_resume(self) -> None:
         """Count one more resume."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from perdure.store.asking import Approval
+from perdure.store.circuits import CircuitBreakerState
 from perdure.store.states import STATUS, TERMINAL, State, Status, StepState
 from perdure.store.usage import Limits, Usage
 
@@ -95,6 +96,7 @@ class Execution(Record, frozen=True, kw_only=True):
     timeout_ms: int | None = None  # its own, where it is not the workflow's
     usage: Usage | None = None  # of all its attempts together
     budget: Limits | None = None  # its own, where it is not the workflow's
+    circuit_breaker_state: CircuitBreakerState | None = None  # once it has tripped
     parent_step: int | None = None  # the step of the parent that waits for it
 
     @property

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from perdure.store.circuits import CircuitBreakerState
 from perdure.store.codec import decode
 from perdure.store.errors import StoreCorrupt
 from perdure.store.records import (
@@ -48,7 +49,8 @@ SELECT e.no, e.id, w.name, e.workflow_no, w.revision, w.version, e.state, e.vers
        e.priority, e.triggered_by, e.parent_id, e.trace_id, e.agents,
        coalesce(c.patched_context, c.context), e.error, e.resume_count, e.pause_mode, e.paused_by,
        e.created_at, e.started_at, e.paused_at, e.finished_at, e.updated_at, e.deadline_at, e.remaining_ms,
-       e.pause_reason, e.timeout_ms, e.cost_nanos, e.tokens, e.budget, e.parent_step
+       e.pause_reason, e.timeout_ms, e.cost_nanos, e.tokens, e.budget, e.parent_step,
+       e.circuit_breaker_state
 FROM workflow_executions e
 JOIN workflows w ON w.no = e.workflow_no
 JOIN workflow_contexts c ON c.execution_no = e.no
@@ -177,7 +179,12 @@ def execution(row: Row) -> Execution:
         usage=usage(row[29], row[30]),
         budget=None if row[31] is None else msgspec.json.decode(row[31], type=Limits),
         parent_step=row[32],
+        circuit_breaker_state=_breaker(row[33]),
     )
+
+
+def _breaker(text: str | None) -> CircuitBreakerState | None:
+    return None if text is None else msgspec.json.decode(text, type=CircuitBreakerState)
 
 
 def attempt(row: Row) -> Attempt:

@@ -231,6 +231,7 @@ CHANGEABLE = frozenset(
         "cost_nanos",
         "tokens",
         "budget",  # encoded Limits or None
+        "circuit_breaker_state",  # encoded or None
     }
 )
 

@@ -13,7 +13,7 @@ from perdure.runtime.cli.diagnosis import WORKERS
 from perdure.runtime.cli.doctor import lives_on
 from perdure.runtime.cli.look import LIST_LIMIT
 from perdure.runtime.cli.options import Limit, Reading
-from perdure.runtime.cli.render import ago, since, size, spending, value
+from perdure.runtime.cli.render import ago, since, size, spending, tripped, value
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
 from perdure.runtime.cli.tree import OPEN_STATES, waits_for
@@ -161,6 +161,8 @@ def _show_status(
         facts.append(("triggered by", summary.triggered_by))
     if summary.paused_at and summary.finished_at is None:
         facts.append(("paused", _pause(summary, now=now)))
+    if breaker := query["circuit_breaker_state"]:
+        facts.append(("breaker", tripped(breaker, now=now)))
     if spent := spending(query):
         facts.append(("used", spent))
     if summary.error is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import IO, Any, Final, Literal
 
 import msgspec
@@ -160,6 +160,13 @@ def spending(query: Mapping[str, Any]) -> str:
             of = "" if limit is None else f" of {limit:,}"
             parts.append(f"{used[name]:,}{of}{unit}")
     return ", ".join(parts)
+
+
+def tripped(breaker: Mapping[str, Any], *, now: datetime) -> str:
+    """What a circuit breaker has done, and whether somebody has reset it."""
+    when = ago(datetime.fromtimestamp(breaker["tripped_at"] / 1000, UTC), now=now)
+    reset = "" if breaker["reset_at"] is None else "; reset since"
+    return f"tripped {when}: {breaker['reason']}{reset}"
 
 
 def _span(seconds: float) -> str:

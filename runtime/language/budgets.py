@@ -1,9 +1,15 @@
-"""What a workflow may use: what is wrong with its budget, and the budget as the machine wants it."""
+"""Budgets and circuit breakers: what is wrong with them, and what the machine makes of them."""
 
 from __future__ import annotations
 
+from perdure.actors.breaker import Breaker, OnTrip
 from perdure.actors.budget import Budget, OnExceeded, Room, room_for, shown
-from perdure.runtime.language.definition import BudgetDefinition, Definition, UsageDefinition
+from perdure.runtime.language.definition import (
+    BudgetDefinition,
+    CircuitBreakerDefinition,
+    Definition,
+    UsageDefinition,
+)
 from perdure.runtime.language.findings import Findings
 from perdure.runtime.near import quoted
 from perdure.store.usage import Limits, Usage
@@ -37,6 +43,18 @@ def compile_budget(budget: BudgetDefinition | None) -> Budget | None:
         return None
     limits = Limits(cost=budget.cost, tokens=budget.tokens)
     return Budget(limits=limits, on_exceeded=OnExceeded(budget.on_exceeded))
+
+
+def compile_breaker(breaker: CircuitBreakerDefinition | None) -> Breaker | None:
+    """The circuit breaker of a plan."""
+    if breaker is None:
+        return None
+    return Breaker(
+        errors=breaker.errors,
+        window_ms=breaker.window,
+        latency_ms=breaker.latency,
+        on_trip=OnTrip(breaker.on_trip),
+    )
 
 
 def compile_usage(usage: UsageDefinition | None) -> Usage | None:

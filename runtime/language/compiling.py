@@ -20,7 +20,7 @@ from perdure.runtime.agents.binding import bind
 from perdure.runtime.agents.errors import BadSignature
 from perdure.runtime.agents.process import ProcessCall
 from perdure.runtime.agents.registry import Agent, Agents, mode_of
-from perdure.runtime.language.budgets import compile_budget, compile_usage
+from perdure.runtime.language.budgets import compile_breaker, compile_budget, compile_usage
 from perdure.runtime.language.checks import needs_of, template_of
 from perdure.runtime.language.definition import Config, Definition, RetryDefinition, StepDefinition
 from perdure.runtime.language.graph import Needs, by_level, dependents_of, level_of, order_of
@@ -87,6 +87,7 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
         checkpoint_interval_ms=config.checkpoint_interval,
         outputs=None if definition.outputs is None else compile_value(definition.outputs, numbers=numbers),
         budget=compile_budget(config.budget),
+        circuit_breaker=compile_breaker(config.circuit_breaker),
         missing=tuple(missing),
     )
 

@@ -78,6 +78,15 @@ class BudgetDefinition(Part, frozen=True, kw_only=True):
     on_exceeded: Literal["pause", "fail"] = "pause"
 
 
+class CircuitBreakerDefinition(Part, frozen=True, kw_only=True):
+    """How many attempts may go wrong within a window before the execution stops."""
+
+    errors: Annotated[int, Meta(ge=1, le=RETRIES_MAX)]
+    window: Span = 60_000
+    latency: Span | None = None
+    on_trip: Literal["fail", "pause"] = "fail"
+
+
 class WaitForDefinition(Part, frozen=True, kw_only=True):
     """The signal a step waits for, and how long."""
 
@@ -142,6 +151,7 @@ class Config(Part, frozen=True, kw_only=True):
     continue_on_error: bool = False
     scheduling: Literal["level", "eager"] = "level"
     budget: BudgetDefinition | None = None
+    circuit_breaker: CircuitBreakerDefinition | None = None
 
 
 class ScheduleDefinition(Part, frozen=True, kw_only=True):

@@ -59,6 +59,7 @@ class Workflow(WaitingSteps, FunctionSource):
         inputs: Mapping[str, Any] | type | None = None,
         outputs: Mapping[str, Any] | None = None,
         budget: Mapping[str, Any] | None = None,
+        circuit_breaker: Mapping[str, Any] | None = None,
     ) -> None:
         """Begin a workflow without steps; times in seconds or as timedelta.
 
@@ -66,7 +67,8 @@ class Workflow(WaitingSteps, FunctionSource):
         of one execution may run at once. With `scheduling="eager"` a step starts as soon as its own
         needs are met, else when every step of the levels below has settled. `schedule` says when
         the workflow starts by itself, in the words of the text form: `[{"cron": "0 2 * * *"}]`; so does
-        `budget` say how much all steps may use: `{"cost": 1.5, "tokens": 100_000, "onExceeded": "pause"}`.
+        `budget` say how much all steps may use: `{"cost": 1.5, "tokens": 100_000, "onExceeded": "pause"}`,
+        and `circuit_breaker` how many attempts may go wrong: `{"errors": 5, "window": timedelta(minutes=1)}`.
 
         `inputs` says what a context has to be: a JSON Schema, or a type with fields (struct, dataclass,
         typed dict). `outputs` maps names to templates: what the workflow gives back.
@@ -79,6 +81,7 @@ class Workflow(WaitingSteps, FunctionSource):
             continue_on_error=continue_on_error,
             scheduling=scheduling,
             budget=part_as_text(budget),
+            circuit_breaker=part_as_text(circuit_breaker),
         )
         self._head: dict[str, Any] = {
             "name": name,

@@ -226,7 +226,8 @@ class History:
     def _fail(self, step: StepHistory, event: Event) -> None:
         """An attempt has failed, or what was to be evaluated before the first one."""
         if event.data.get("has_begun") is False:
-            if step.state is not StepState.PENDING or not self._may_run(step):
+            may_end = step.state in {StepState.PENDING, StepState.WAITING}  # a retry that is refused
+            if not may_end or not self._may_run(step):
                 self._complain(event, f"it is {step.state.value} and could not be asked")
             step.attempt = event.attempt or 0
         else:

@@ -109,6 +109,7 @@ FIELD_TYPES: Final = {
     "pause_reason": "text",
     "agents": "text",
     "budget": "text",
+    "circuit_breaker_state": "text",
 }  # every other field of a change is a number
 
 

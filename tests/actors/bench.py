@@ -29,6 +29,7 @@ from perdure.actors.state import ExecutionState
 from perdure.actors.turn import Asker, InterruptSteps, Launch, Respond, Turn
 from perdure.actors.waits import ForApproval, ForSignal
 from perdure.store.asking import Approval
+from perdure.store.circuits import CircuitBreakerState
 from perdure.store.errors import DuplicateCommand
 from perdure.store.records import PAYLOAD_BYTES_MAX, Attempt, Error, Execution, KeptSignal, Loaded
 from perdure.store.rows import usage
@@ -165,7 +166,8 @@ class Rows:
         """What the next owner is given."""
         fields = {name: value for name, value in self.fields.items() if name != "runner_no"}
         context, error = fields.pop("context", None), fields.pop("error", None)
-        limits = fields.pop("budget", None)
+        limits, breaker = fields.pop("budget", None), fields.pop("circuit_breaker_state", None)
+        fields["circuit_breaker_state"] = _breaker(breaker)
         fields["usage"] = usage(fields.pop("cost_nanos", None), fields.pop("tokens", None))
         fields["budget"] = None if limits is None else msgspec.json.decode(limits, type=Limits)
         assert set(fields) <= set(Execution.__struct_fields__)
@@ -546,11 +548,16 @@ def picture(state: ExecutionState) -> dict[str, Any]:
         "payload_bytes": state.payload_bytes,
         "signals": state.signals,
         "approvals": state.approvals,
+        "mishaps": state.mishaps,
         "runs": [
             (run.lineage, run.output, run.deaths, run.died_alone, run.is_stored, run.usage)
             for run in state.steps
         ],
     }
+
+
+def _breaker(text: str | None) -> CircuitBreakerState | None:
+    return None if text is None else msgspec.json.decode(text, type=CircuitBreakerState)
 
 
 def _moment(ms: int | None) -> datetime | None:

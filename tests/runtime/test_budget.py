@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from perdure.runtime import DefinitionError, Runtime, State, StepContext, Workflow
+from perdure.runtime import DefinitionError, Retry, Runtime, State, StepContext, Workflow
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.cli import run_command
 from perdure.runtime.language.estimating import estimate
@@ -83,6 +83,23 @@ def test_an_execution_may_fail_for_its_budget_and_be_retried_with_more(schedulin
         assert "has used 0.3 and 150 tokens of 0.5 and declares to use 0.3" in result.error.message
         await execution.retry(budget={"cost": 5, "tokens": 1_000})
         assert (await execution.result()).outputs["polish"] == "draft, polished"
+
+    virtually(scenario)
+
+
+def test_a_step_that_would_be_tried_again_is_refused_when_the_budget_is_used_up():
+    """It has begun before, and ends without another attempt."""
+    workflow = Workflow("w", budget={"cost": 0.1, "onExceeded": "fail"})
+
+    @workflow.step(retry=Retry(max_retries=5, delay=1))
+    async def paid(context: StepContext) -> None:
+        context.usage(cost=0.1)
+        raise OSError("no answer")
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(workflow)
+        assert (await execution.result(check=False)).status.value == "failed"
+        assert [attempt.state.value for attempt in await execution.attempts()] == ["failed", "failed"]
 
     virtually(scenario)
 

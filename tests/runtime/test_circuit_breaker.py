@@ -1,0 +1,144 @@
+"""The circuit breaker of an execution through the whole runtime: told in text, kept, shown, reset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perdure.runtime import DefinitionError, Retry, Runtime, State, StepContext, Workflow
+from perdure.runtime.cli import run_command
+from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
+
+Scenario = Callable[[Runtime], Coroutine[Any, Any, None]]
+
+
+def virtually(scenario: Scenario, **options: Any) -> None:
+    """Run a scenario, and check the store after it."""
+
+    async def main() -> None:
+        async with VirtualRuntime(**options) as runtime:
+            await scenario(runtime)
+            assert await check_store(runtime.store) == []
+
+    run_virtual(main)
+
+
+def flaky(scheduling: Any = "level", **breaker: Any) -> Workflow:
+    """A step that succeeds at its fifth attempt, one second after another."""
+    workflow = Workflow("flaky", scheduling=scheduling, circuit_breaker=breaker)
+
+    @workflow.step(retry=Retry(max_retries=10, delay=1, jitter=False, multiplier=1))
+    async def stubborn(context: StepContext) -> int:
+        if context.attempt < 5:
+            raise OSError("down")
+        return context.attempt
+
+    return workflow
+
+
+@pytest.mark.parametrize("scheduling", ["level", "eager"])
+def test_an_execution_is_stopped_by_its_breaker_and_goes_on_when_it_is_resumed(scheduling: str):
+    """Why and when is in the store."""
+
+    async def scenario(runtime: Runtime) -> None:
+        workflow = flaky(scheduling, errors=3, window=timedelta(minutes=1), onTrip="pause")
+        execution = await runtime.start(workflow)
+        async for event in execution.events(follow=True):
+            if event.type == "workflow_paused":
+                break
+        stored = await runtime.store.execution(execution.id)
+        assert stored is not None
+        assert stored.circuit_breaker_state is not None
+        assert stored.circuit_breaker_state.reason == "3 attempts failed within 60 s"
+        assert await execution.resume() in (State.EXECUTING, State.AWAITING_COMPLETION)
+        assert (await execution.result()).outputs == {"stubborn": 5}
+        query = await execution.query()
+        assert query["circuit_breaker_state"]["reset_at"] is not None
+
+    virtually(scenario)
+
+
+def test_a_tripped_execution_fails_and_can_be_retried():
+    """The new generation begins with a clean record, and trips again by itself only."""
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(flaky(errors=4, window="10s"))
+        result = await execution.result(check=False)
+        assert result.error is not None
+        assert (result.status.value, result.error.type) == ("failed", "CircuitBreakerTripped")
+        await execution.retry()
+        again = await execution.result(check=False)
+        assert again.error is not None
+        assert again.error.type == "CircuitBreakerTripped"
+        types = [event.type async for event in execution.events()]
+        assert types.count("circuit_breaker_tripped") == 2
+
+    virtually(scenario)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{}", "'errors' is missing"),
+        ("{errors: 0}", "config.circuitBreaker.errors: 0 does not fit here"),
+        ("{errors: 3, window: soon}", "config.circuitBreaker.window: 'soon'"),
+        ("{errors: 3, onTrip: shout}", "config.circuitBreaker.onTrip: 'shout' does not fit here"),
+    ],
+)
+def test_a_breaker_that_cannot_be_is_refused_at_its_place(text: str, problem: str):
+    """With the line, the column and what could stand there."""
+    with pytest.raises(DefinitionError, match=r"w\.yaml:2:") as refused:
+        Workflow.parse(
+            f"name: w\nconfig: {{circuitBreaker: {text}}}\nsteps: [{{key: a, agent: one}}]\n", source="w.yaml"
+        )
+    assert problem in str(refused.value)
+
+
+def test_python_and_text_say_the_same():
+    """One revision, whichever way it is written and read."""
+    workflow = Workflow("w", circuit_breaker={"errors": 3, "window": "2m", "latency": timedelta(seconds=1)})
+    workflow.agent_step("a", agent="one")
+    text = (
+        "name: w\nconfig: {circuitBreaker: {errors: 3, window: 120000, latency: 1s}}\n"
+        "steps: [{key: a, agent: one}]\n"
+    )
+    assert workflow.revision == Workflow.parse(text).revision == Workflow.parse(workflow.to_yaml()).revision
+
+
+AGENTS = """\
+from perdure.runtime import Agents
+
+agents = Agents()
+
+
+@agents.agent("down")
+async def down() -> int:
+    raise OSError("down")
+"""
+DOWN = """\
+name: down
+config: {circuitBreaker: {errors: 2}}
+steps:
+  - {key: one, agent: down, retryPolicy: {maxRetries: 5, retryDelayMs: 0}}
+"""
+
+
+@pytest.mark.integration
+def test_status_says_that_the_breaker_has_tripped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """When, and why."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PERDURE_DB", raising=False)
+    Path("agents.py").write_text(AGENTS)
+    Path("down.yaml").write_text(DOWN)
+    assert run_command(["run", "down.yaml", "--agents", "agents.py:agents", "--id", "d1"]) == 10
+    capsys.readouterr()
+    assert run_command(["status", "d1"]) == 0
+    shown = capsys.readouterr().out
+    assert "breaker       tripped" in shown
+    assert "2 attempts failed within 60 s" in shown
