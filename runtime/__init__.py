@@ -129,12 +129,14 @@ _HOMES = {
         "StoreUnavailable",
     ),
     "perdure.store.records": ("Checkpoint", "Error", "Event", "ExecutionSummary"),
+    "perdure.runtime.versions": ("CannotMigrate",),
     "perdure.store.states": ("State", "Status", "StepState"),
 }
 
 __all__ = [
     "Agents",
     "ApprovalRejected",
+    "CannotMigrate",
     "Checkpoint",
     "Conflict",
     "CrashBudgetExceeded",

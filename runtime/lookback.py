@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from perdure.actors.restoring import find_restore_point
+from perdure.runtime.changes import Change, changes
 from perdure.store.errors import NotFound
 from perdure.store.protocol import Store
 from perdure.store.questions import Questions
@@ -48,14 +49,6 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True):
             for key, step in self.steps.items()
             if step.output is not None
         }
-
-
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that differs between two states; `path` is such as `steps.build.state`."""
-
-    path: str
-    before: Any
-    after: Any
 
 
 async def state_at(store: Store | Questions, execution_id: str, wanted: str | int) -> CheckpointState:
@@ -100,8 +93,8 @@ def differences(before: CheckpointState, after: CheckpointState) -> list[Change]
     found: list[Change] = []
     for key in [*before.steps, *(key for key in after.steps if key not in before.steps)]:
         then, now = before.steps.get(key), after.steps.get(key)
-        found += _changes(f"steps.{key}", _fields(then), _fields(now))
-    found += _changes("context", before.context, after.context)
+        found += changes(f"steps.{key}", _fields(then), _fields(now))
+    found += changes("context", before.context, after.context)
     return found
 
 
@@ -113,15 +106,6 @@ def prunable(
     if before is None:
         return beyond
     return [point for point in beyond if point.created_at.timestamp() * 1000 < before]
-
-
-def _changes(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    names = [*before, *(name for name in after if name not in before)]
-    return [
-        Change(path=f"{path}.{name}", before=before.get(name), after=after.get(name))
-        for name in names
-        if before.get(name) != after.get(name) or (name in before) is not (name in after)
-    ]
 
 
 def _fields(step: StepThen | None) -> dict[str, Any]:

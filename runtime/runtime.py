@@ -24,6 +24,7 @@ from perdure.runtime import arguments
 from perdure.runtime.agents import Agents, load_agents
 from perdure.runtime.assembly import Blueprint, Machine, assemble
 from perdure.runtime.callbacks import StepCallback
+from perdure.runtime.catalogue import Catalogue
 from perdure.runtime.config import resolve
 from perdure.runtime.deciding import Asking
 from perdure.runtime.execution import Execution
@@ -39,17 +40,16 @@ from perdure.store import SQLiteStore, store_at
 from perdure.store.backup import Backup
 from perdure.store.errors import NotFound, StoreError
 from perdure.store.protocol import Store
-from perdure.store.records import LEASE_MS, Event, ExecutionSummary, WorkflowStatistics
-from perdure.store.records import Workflow as WorkflowRecord
+from perdure.store.records import LEASE_MS, Event, ExecutionSummary
 from perdure.store.states import Status, status_named
-from perdure.store.writes import DeleteExecution, DeleteWorkflow
+from perdure.store.writes import DeleteExecution
 
 MAX_ACTIVE: Final = 10_000  # executions with a task in this process, about 10 KB each
 MAX_ACTIVE_STEPS: Final = 10_000  # bodies in flight in this process
 WORKERS: Final = frozenset({"embedded", "worker"})  # kinds of runners that take up what they find
 
 
-class Runtime(Asking):
+class Runtime(Asking, Catalogue):
     """Runs workflows durably inside an asyncio program.
 
     `location` is the path of an SQLite file (made where there is none), `:memory:`, or a
@@ -158,41 +158,6 @@ class Runtime(Asking):
         """What starts by itself: add, list, pause, trigger and remove schedules."""
         self.check_open()
         return Schedules(self)
-
-    # ---- workflows -----------------------------------------------------------------------------
-
-    async def publish(self, workflow: Workflow) -> WorkflowRecord:
-        """Store a workflow's revision and make it the active one of its name.
-
-        The same content is the same revision, however often it is published. Raises DefinitionError.
-        """
-        revision = await self._publish(workflow)
-        record = await self.store.workflow_by_no(revision.record_no)
-        assert record is not None
-        return record
-
-    async def workflows(self) -> list[WorkflowRecord]:
-        """The active revision of each workflow, by name."""
-        self.check_open()
-        return await self.store.workflows()
-
-    async def workflow(self, name: str, *, version: str | None = None) -> WorkflowRecord:
-        """The active revision of that name, or the one labelled `version`. Raises NotFound."""
-        self.check_open()
-        record = await self.store.workflow(name, version=version)
-        if record is None:
-            raise NotFound("workflow", name if version is None else f"{name} {version}")
-        return record
-
-    async def delete_workflow(self, name: str, revision: str) -> None:
-        """Delete a revision that no execution uses. Raises NotFound, IllegalTransition."""
-        self.check_open()
-        await self.machine.services.writer.write(DeleteWorkflow(name=name, revision=revision))
-
-    async def statistics(self, *, workflow: str | None = None) -> list[WorkflowStatistics]:
-        """How the executions of each workflow have fared."""
-        self.check_open()
-        return await self.store.statistics(workflow=workflow)
 
     # ---- executions ----------------------------------------------------------------------------
 

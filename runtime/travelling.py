@@ -11,8 +11,10 @@ from perdure.actors.messages import Answer, AnyCommand, Restore, Retry, TakeChec
 from perdure.actors.starting import NewExecution
 from perdure.runtime import arguments
 from perdure.runtime.arguments import InvalidArgument
+from perdure.runtime.changes import Change
 from perdure.runtime.forking import Fork, look_back
-from perdure.runtime.lookback import Change, CheckpointState, differences, prunable, state_at
+from perdure.runtime.language.migrating import Verdict
+from perdure.runtime.lookback import CheckpointState, differences, prunable, state_at
 from perdure.runtime.trace import trace_of
 from perdure.store.errors import NotFound
 from perdure.store.marks import PruneCheckpoints
@@ -157,6 +159,13 @@ class Travelling(ABC):
                 past=past,
             ),
         )
+
+    async def migrate(
+        self, to: str, *, by: str | None = None, command_id: str | None = None, dry_run: bool = False
+    ) -> Verdict:
+        """Let it, at rest, go on as one of another version; see `Versions.migrate`."""
+        versions = self._runtime.versions
+        return await versions.migrate(self.id, to, by=by, command_id=command_id, dry_run=dry_run)
 
     async def retry(
         self,

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.store import marks, schedules, transitions
+from perdure.store import marks, schedules, transitions, versions
 from perdure.store.claims import ClaimFree
 from perdure.store.delta import text
 from perdure.store.errors import IllegalTransition, MailboxFull, NotFound
@@ -213,6 +213,7 @@ ROWS_OF_AN_EXECUTION: Final = (
     "workflow_signals",
     "workflow_approvals",
     "workflow_forks",
+    "workflow_execution_moves",
     "workflow_events",
     "workflow_deletions",
 )
@@ -243,7 +244,10 @@ def delete_workflow(write: DeleteWorkflow) -> Script[None]:
     name = f"{write.name}@{write.revision}"
     if row is None:
         raise NotFound("workflow revision", name)
-    (uses,) = (yield "SELECT count(*) FROM workflow_executions WHERE workflow_no = ?", row).fetchone()
+    uses = 0
+    for table in ("workflow_executions", "workflow_execution_moves"):  # those that are, and that once were
+        (count,) = (yield f"SELECT count(*) FROM {table} WHERE workflow_no = ?", row).fetchone()  # noqa: S608
+        uses += count
     if uses:
         hint = "delete them first"
         state = f"used by {uses} execution{'s' if uses > 1 else ''}"
@@ -287,6 +291,9 @@ APPLY: Final[dict[type[Write], Callable[[Any], Script[Any]]]] = {
     DeleteWorkflow: delete_workflow,
     UpdateExecution: update_execution,
     marks.PruneCheckpoints: marks.prune,
+    versions.ActivateWorkflow: versions.activate,
+    versions.DeactivateWorkflow: versions.deactivate,
+    versions.MigrateExecution: versions.migrate,
     PutSchedule: schedules.put,
     MoveSchedule: schedules.move,
     DeleteSchedule: schedules.delete,

@@ -241,13 +241,13 @@ def _append_events(
     first: int = 0
     for write in events:
         if write.command_id is not None:
-            yield from _refuse_repetition(no, execution_id, write.command_id)
+            yield from refuse_repetition(no, execution_id, write.command_id)
         inserted = (yield INSERT_EVENT, event(no, version, at, write)).lastrowid
         first = first or inserted or 0
     return first
 
 
-def _refuse_repetition(no: int, execution_id: str, command_id: str) -> Script[None]:
+def refuse_repetition(no: int, execution_id: str, command_id: str) -> Script[None]:
     """Raise DuplicateCommand when the command is in the log already."""
     found = yield "SELECT 1 FROM workflow_events WHERE execution_no = ? AND command_id = ?", (no, command_id)
     if found.fetchone() is not None:

@@ -41,6 +41,7 @@ from perdure.store.records import (
     Suspect,
     Workflow,
     WorkflowStatistics,
+    WorkflowVersion,
 )
 from perdure.store.states import Status
 from perdure.store.usage import StepHistory
@@ -223,6 +224,10 @@ class Store(Protocol):
 
     async def workflows(self, *, active_only: bool = True) -> list[Workflow]:
         """The definitions, by name, newest revision first."""
+        ...
+
+    async def versions(self, name: str) -> list[WorkflowVersion]:
+        """The revisions of one workflow, newest first, and how many executions are of each."""
         ...
 
     async def steps(self, workflow_no: int) -> list[Step]:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import Any, TypeVar
 
-from perdure.store import approvals, history, marks, pages, reads, schedules
+from perdure.store import approvals, history, marks, pages, reads, schedules, versions
 from perdure.store.asking import PendingApproval
 from perdure.store.records import (
     Attempt,
@@ -27,6 +27,7 @@ from perdure.store.records import (
     Suspect,
     Workflow,
     WorkflowStatistics,
+    WorkflowVersion,
 )
 from perdure.store.script import Script
 from perdure.store.states import Status
@@ -194,6 +195,10 @@ class Questions(ABC):
     async def workflows(self, *, active_only: bool = True) -> list[Workflow]:
         """The definitions, by name, newest revision first."""
         return await self._browse(pages.workflows(active_only))
+
+    async def versions(self, name: str) -> list[WorkflowVersion]:
+        """The revisions of one workflow, newest first, and how many executions are of each."""
+        return await self._ask(versions.versions(name))
 
     async def steps(self, workflow_no: int) -> list[Step]:
         """The nodes of one revision, in step order."""

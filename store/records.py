@@ -52,6 +52,20 @@ class Workflow(Record, frozen=True, kw_only=True):
     definition: dict[str, Any]
 
 
+class WorkflowVersion(Record, frozen=True, kw_only=True):
+    """One revision in the list of its workflow's, and how many executions are of it."""
+
+    name: str
+    revision: str
+    version: str | None
+    is_active: bool
+    created_at: datetime
+    author: str | None
+    description: str | None
+    executions: int
+    unfinished: int
+
+
 class Step(Record, frozen=True, kw_only=True):
     """A node of a revision's DAG, with its level (0 has no needs)."""
 

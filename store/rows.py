@@ -70,7 +70,10 @@ EVENT: Final = """
 SELECT v.id, e.id, v.version, v.at, v.type, s.key, v.attempt, v.by, v.command_id, e.trace_id, v.data
 FROM workflow_events v
 JOIN workflow_executions e ON e.no = v.execution_no
-LEFT JOIN workflow_steps s ON s.workflow_no = e.workflow_no AND s.no = v.step_no
+LEFT JOIN workflow_steps s ON s.no = v.step_no AND s.workflow_no = coalesce(
+    (SELECT m.workflow_no FROM workflow_execution_moves m
+     WHERE m.execution_no = v.execution_no AND m.version >= v.version ORDER BY m.version LIMIT 1),
+    e.workflow_no)
 """
 
 CHECKPOINT: Final = """

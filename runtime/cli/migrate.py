@@ -10,6 +10,7 @@ from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Flag, Reading, UsageError
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell, clean
+from perdure.runtime.cli.versions import migrate_execution
 from perdure.store.migrate import Migrated
 from perdure.store.upgrade import Standing, standing, upgrade
 
@@ -17,8 +18,11 @@ READING = Reading()
 
 
 def migrate(
+    id: str | None = None,
+    /,
     *,
-    to: int | None = None,
+    to: str | None = None,
+    by: str | None = None,
     dry_run: Flag = False,
     print_: Annotated[bool, Parameter(name="--print", negative="")] = False,
     options: Reading = READING,
@@ -28,27 +32,45 @@ def migrate(
     All of it is one transaction, and a file is copied to DATABASE.before-VERSION first. The way back is
     that copy: install the older release, then `perdure restore-db DATABASE.before-VERSION`.
 
+    With an ID, an execution at rest goes on as one of another version of its workflow: what it has
+    completed has to be there, unchanged. `perdure migrate ID --to 2 --dry-run` says what would differ.
+
     Args:
-        to: Only up to that version.
-        dry_run: Do it, see that it fits, and undo it.
+        id: Execution that is to move: its id, a unique beginning of it, @last or NAME@last.
+        to: The schema's version, to go only so far; with an ID the workflow's version, which it needs.
+        by: Who asks; kept in the execution's log.
+        dry_run: Say what it would do; a schema is tried and undone.
         print_: Print the SQL that would be run; nothing is done.
     """
     session = open_session(options)
     session.check_database()
-    db = session.settings.db
+    if id is not None:
+        if to is None or print_:
+            raise UsageError(
+                "migrate ID: say which version of its workflow with --to; --print is for schemas"
+            )
+        return migrate_execution(session, id, to, is_rehearsal=dry_run, by=by)
+    db, target = session.settings.db, _schema_version(to)
     if print_ and dry_run:
         raise UsageError("--print and --dry-run: choose one of them")
 
     async def main() -> int:
         before = await standing(db)
         if print_:
-            _print(session, before, to=to)
+            _print(session, before, to=target)
             return Exit.DONE
-        done = await upgrade(db, to=to, rehearse=dry_run)
+        done = await upgrade(db, to=target, rehearse=dry_run)
         _report(session, before, done, is_rehearsal=dry_run)
         return Exit.DONE
 
     return run_async(main)
+
+
+def _schema_version(text: str | None) -> int | None:
+    """The number of a schema's version. Raises UsageError."""
+    if text is None or text.isdigit():
+        return None if text is None else int(text)
+    raise UsageError(f"--to {text}: a schema's version is a number; for an execution's give its ID, too")
 
 
 def _print(session: Session, before: Standing, *, to: int | None) -> None:

@@ -44,13 +44,18 @@ Author
   describe FILE       what it takes and gives back
   graph FILE          levels and dependencies
   plan FILE           what it would do, take and cost
+  versions NAME       a workflow's versions, and the executions of each
+  activate NAME V     let the name stand for that version
+  deactivate NAME     let nothing start by that name
+  diff NAME V1 V2     what differs between two versions
   agents              the agents that --agents brings
   config              the settings in force and where each comes from
 
 Keep
   backup FILE         copy the database while it is in use
   restore-db FILE     put a backup in its place; what was there is kept
-  migrate             bring the schema up to date; --dry-run tries, --print shows
+  migrate             bring the schema up to date; --dry-run tries, --print shows; with an ID and --to V:
+                      let an execution go on as one of another version
   doctor              what is damaged or stuck, and what to do about it
   runners             the processes that share the database, and what each of them has
   completion SHELL    what bash, zsh or fish need to complete all this

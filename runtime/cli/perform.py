@@ -35,6 +35,7 @@ def resume(
     *,
     data: str | None = None,
     from_: str | None = None,
+    version: str | None = None,
     budget: str | None = None,
     options: Performing = DEFAULTS,
 ) -> int:
@@ -46,6 +47,7 @@ def resume(
         id: Execution: its id, a unique beginning of it, @last or NAME@last.
         data: Merged into the context first: a JSON object, or @FILE, or - for stdin.
         from_: Go back to a checkpoint first: its label or version.
+        version: Go on as an execution of that version of its workflow, if what is done fits into it.
         budget: What it may use in all from now on: cost=NUMBER, tokens=NUMBER or both with a comma.
     """
     limits = read_budget(budget)
@@ -56,6 +58,8 @@ def resume(
     async def go_on(execution: Execution) -> Any:
         if from_ is not None:
             await execution.restore(int(from_) if from_.isdigit() else from_)
+        if version is not None:
+            await execution.migrate(version)
         return await execution.resume(data=patch, budget=limits)
 
     return _perform(open_session(options), id, go_on, timeout=options.timeout)

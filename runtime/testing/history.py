@@ -26,6 +26,7 @@ ENDS: Final = {
 }
 REOPENING: Final = frozenset({"workflow_retried", "checkpoint_restored"})
 BEFORE_REOPENING: Final = REOPENING | {"context_updated"}  # a restore tells of its context first
+AFTER_AN_END: Final = REOPENING | {"workflow_migrated"}
 STOPPING: Final = frozenset(
     {"pause_requested", "cancel_requested", "deadline_exceeded", "checkpoint_restored"}
 )
@@ -145,6 +146,8 @@ class History:
             )
             for step in steps
         }
+        self.gone: dict[str, StepHistory] = {}  # steps that a version it has moved to does not have
+        self.versions: dict[str, History] = {}  # by revision: histories in which nothing has happened
         self.end: State | None = None
         self.is_stopping = False
         self.commands: Counter[str] = Counter()
@@ -154,14 +157,17 @@ class History:
         """Take the whole log, oldest first."""
         for version, group in groupby(events, key=lambda event: event.version):
             together = list(group)
-            if self.end is not None and not any(event.type in REOPENING for event in together):
+            if self.end is not None and not any(event.type in AFTER_AN_END for event in together):
                 self.problems.append(f"version {version} comes after the end ({self.end.value})")
             for event in together:
-                self._take(event)
+                if event.type == "workflow_migrated":
+                    self._move(self.versions[event.data["to"]["revision"]])
+                elif (
+                    event.type != "forked_to"
+                ):  # somebody else goes on from here: nothing happens to this one
+                    self._take(event)
 
     def _take(self, event: Event) -> None:
-        if event.type == "forked_to":
-            return  # somebody else goes on from here; nothing has happened to this one
         if self.end is not None and event.type not in BEFORE_REOPENING:
             self._complain(event, f"it has ended {self.end.value}")
         if event.command_id is not None:
@@ -299,6 +305,17 @@ class History:
                     step.reopen(version, new_lineage=True)
             elif (step.generation, step.state) != (then.generation, then.state):
                 step.reopen(version, new_lineage=True, outcome=then)
+
+    def _move(self, version: History) -> None:
+        """From now on it is one of another version: what a step has come to stays with its key."""
+        self.gone |= {key: step for key, step in self.steps.items() if key not in version.steps}
+        before = self.steps
+        self.steps = version.steps
+        for key, step in self.steps.items():
+            if key in before:
+                before[key].needs, before[key].policy = step.needs, step.policy
+                before[key].is_optional = step.is_optional
+                self.steps[key] = before[key]
 
     def _complain(self, event: Event, why: str) -> None:
         what = event.type if event.step is None else f"{event.type} of {event.step!r} attempt {event.attempt}"

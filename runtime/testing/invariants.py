@@ -98,15 +98,26 @@ async def _check_execution(
 
 
 async def _history(store: Store, execution: Execution) -> History:
-    """The log of the execution, read again."""
-    workflow = await store.workflow_by_no(execution.workflow_no)
+    """The log of the execution, read again, by the graph of each version it was one of."""
+    events = await _events(store, execution.id)
+    moves = [event.data for event in events if event.type == "workflow_migrated"]
+    revisions = [move["from"]["revision"] for move in moves[:1]] + [move["to"]["revision"] for move in moves]
+    name = execution.workflow
+    histories = [await _empty(store, name, revision) for revision in revisions or [execution.revision]]
+    history = histories[0]
+    history.versions = dict(zip(revisions[1:], histories[1:], strict=True))
+    history.read(events)
+    return history
+
+
+async def _empty(store: Store, name: str, revision: str) -> History:
+    """A history of that version in which nothing has happened."""
+    workflow = await store.workflow(name, revision=revision)
     assert workflow is not None
     definition = definition_from_json(workflow.definition)
     optional = frozenset(step.key for step in definition.steps if step.optional)
     policies = {step.key: step.dependencies_policy for step in definition.steps}
-    history = History(await store.steps(execution.workflow_no), optional=optional, policies=policies)
-    history.read(await _events(store, execution.id))
-    return history
+    return History(await store.steps(workflow.no), optional=optional, policies=policies)
 
 
 async def _events(store: Store, execution_id: str) -> list[Event]:
@@ -182,7 +193,7 @@ def _effects(effects: list[Effect], history: History) -> list[str]:
     found: list[str] = []
     made = Counter((effect.step, effect.generation, effect.attempt) for effect in effects)
     for (key, generation, attempt), times in made.items():
-        step = history.steps.get(key)
+        step = history.steps.get(key) or history.gone.get(key)
         starts = 0 if step is None else step.starts[generation, attempt]
         if times > starts:
             which = f"attempt {attempt} of {key!r} (generation {generation})"

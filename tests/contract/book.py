@@ -48,6 +48,7 @@ TABLES = (
     "workflow_signals",
     "workflow_approvals",
     "workflow_forks",
+    "workflow_execution_moves",
 )
 
 

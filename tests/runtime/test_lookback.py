@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from perdure.runtime import InvalidArgument, NotFound, Runtime, Workflow
-from perdure.runtime.lookback import Change, prunable, standing
+from perdure.runtime.changes import Change
+from perdure.runtime.lookback import prunable, standing
 from perdure.runtime.testing import VirtualRuntime, run_virtual
 from perdure.store.records import Checkpoint, Event, Step
 from perdure.store.states import StepState

@@ -1,0 +1,105 @@
+"""Versions of a workflow, and executions that move between them: from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from perdure.runtime import Agents, Runtime, Workflow
+from perdure.runtime.cli import run_command
+
+pytestmark = pytest.mark.integration
+
+ONE = "name: w\nversion: '1'\nsteps:\n- {key: a, agent: do}\n- {key: b, agent: fail, dependencies: [a]}\n"
+TWO = ONE.replace("'1'", "'2'").replace("agent: fail", "agent: do")
+THREE = TWO.replace("'2'", "'3'").replace("key: a, agent: do", "key: a, agent: other")
+
+
+async def run() -> None:
+    """An execution of version 1 that has failed in its second step, and two more versions."""
+    agents = Agents()
+
+    async def do() -> str:
+        return "done"
+
+    async def fail() -> str:
+        raise ValueError("no")
+
+    agents.add("do", do)
+    agents.add("fail", fail)
+    async with Runtime("perdure.db", agents=agents) as runtime:
+        await (await runtime.start(Workflow.parse(ONE), {}, id="e1")).result(check=False)
+        for text in (TWO, THREE):
+            await runtime.publish(Workflow.parse(text))
+
+
+@pytest.fixture(autouse=True)
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That database, in the current folder, with agents for `resume` and `retry`."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("PERDURE_DB", "PERDURE_AGENTS", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    asyncio.run(run())
+
+
+def table(text: str) -> list[list[str]]:
+    """The words of each line."""
+    return [line.split() for line in text.splitlines()]
+
+
+def test_versions_lists_them_and_activate_changes_which_is_meant(capsys: pytest.CaptureFixture[str]):
+    """With the executions of each."""
+    assert run_command(["activate", "w", "2"]) == 0
+    capsys.readouterr()
+    assert run_command(["versions", "w"]) == 0
+    rows = table(capsys.readouterr().out)
+    assert rows[0] == ["VERSION", "REVISION", "ACTIVE", "EXECUTIONS", "UNFINISHED", "PUBLISHED", "BY"]
+    assert [(row[0], row[2], row[3]) for row in rows[1:]] == [
+        ("3", "–", "0"),
+        ("2", "active", "0"),
+        ("1", "–", "1"),
+    ]
+    assert run_command(["deactivate", "w"]) == 0
+    assert "active" not in capsys.readouterr().out
+    assert run_command(["activate", "w", "9"]) == 3
+    assert "its versions are: 3, 2, 1" in capsys.readouterr().err
+
+
+def test_diff_tells_what_differs(capsys: pytest.CaptureFixture[str]):
+    """Path by path."""
+    assert run_command(["diff", "w", "1", "2"]) == 0
+    assert table(capsys.readouterr().out) == [
+        ["WHAT", "1", "2"],
+        ["version", "1", "2"],
+        ["steps.b.agent", "fail", "do"],
+    ]
+
+
+def test_migrate_says_what_would_differ_and_then_does_it(capsys: pytest.CaptureFixture[str]):
+    """Nothing is done by the first."""
+    assert run_command(["migrate", "e1", "--to", "2", "--dry-run"]) == 0
+    assert table(capsys.readouterr().out)[0] == ["may", "move", "to", "2", "e1"]
+    assert run_command(["migrate", "e1", "--to", "2"]) == 0
+    assert table(capsys.readouterr().out)[0] == ["moved", "to", "2", "e1"]
+    assert run_command(["events", "e1"]) == 0
+    assert "workflow_migrated" in capsys.readouterr().out
+
+
+def test_an_execution_that_cannot_move_says_why(capsys: pytest.CaptureFixture[str]):
+    """The same reasons, asked beforehand or told by the refusal."""
+    reason = "step 'a' is completed and differs in agent"
+    assert run_command(["migrate", "e1", "--to", "3", "--dry-run"]) == 5
+    assert f"no: {reason}" in capsys.readouterr().out
+    assert run_command(["migrate", "e1", "--to", "3"]) == 5
+    assert reason in capsys.readouterr().err
+
+
+def test_migrate_tells_an_execution_from_the_schema(capsys: pytest.CaptureFixture[str]):
+    """By the ID; what belongs to the other is refused."""
+    assert run_command(["migrate", "e1"]) == 2
+    assert "--to" in capsys.readouterr().err
+    assert run_command(["migrate", "--to", "two"]) == 2
+    assert "give its ID" in capsys.readouterr().err
+    assert run_command(["migrate"]) == 0

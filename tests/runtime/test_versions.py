@@ -1,0 +1,201 @@
+"""Versions of a workflow, and executions that move between them; the store is checked after each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import anyio
+import pytest
+
+from perdure.runtime import Agents, CannotMigrate, IllegalTransition, NotFound, Runtime, State, Workflow
+from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
+
+Scenario = Callable[[Runtime, list[str]], Coroutine[Any, Any, None]]
+
+
+def text(version: str, *steps: str) -> Workflow:
+    """A version of `release` with those steps; `KEY<NEED` needs one other."""
+    lines = [f"name: release\nversion: '{version}'\nsteps:"]
+    for step in steps:
+        key, _, need = step.partition("<")
+        lines.append(f"- {{key: {key}, agent: {key.rstrip('0123456789')}, dependencies: [{need}]}}")
+    return Workflow.parse("\n".join(lines))
+
+
+ONE = text("1", "build", "test<build", "ship<test")
+TWO = text("2", "lint", "ship<test", "test<build", "build", "tell<ship")
+OTHER = text("3", "build2", "ship<build2")
+
+
+def virtually(scenario: Scenario) -> None:
+    """Run a scenario with agents that note what they do; `test` takes a minute, and fails at first."""
+    did: list[str] = []
+    agents = Agents()
+
+    def note(name: str) -> None:
+        async def act() -> str:
+            did.append(name)
+            if name == "test":
+                await anyio.sleep(60)
+                if did.count("test") == 1:
+                    raise ValueError("red")
+            return name
+
+        agents.add(name, act)
+
+    for name in ("lint", "build", "test", "ship", "tell"):
+        note(name)
+
+    async def main() -> None:
+        async with VirtualRuntime(agents=agents) as runtime:
+            await scenario(runtime, did)
+            assert await check_store(runtime.store) == []
+
+    run_virtual(main)
+
+
+def test_publishing_makes_a_version_active_and_so_does_activating():
+    """Executions stay on theirs; a name that stands for nothing starts nothing."""
+
+    async def scenario(runtime: Runtime, did: list[str]) -> None:
+        await runtime.publish(ONE)
+        first = await runtime.start("release", {})
+        await runtime.publish(TWO)
+        versions = await runtime.versions.list("release")
+        assert [(one.version, one.is_active, one.executions) for one in versions] == [
+            ("2", True, 0),
+            ("1", False, 1),
+        ]
+        await runtime.versions.activate("release", "1")
+        assert (await runtime.workflow("release")).version == "1"
+        await runtime.versions.activate("release", versions[0].revision[:10])
+        assert (await runtime.workflow("release")).version == "2"
+        await runtime.versions.deactivate("release")
+        with pytest.raises(NotFound):
+            await runtime.start("release", {})
+        with pytest.raises(NotFound, match="2, 1"):
+            await runtime.versions.activate("release", "9")
+        with pytest.raises(NotFound):
+            await runtime.versions.deactivate("nobody")
+        await first.result(check=False)
+        assert "lint" not in did
+
+    virtually(scenario)
+
+
+def test_a_failed_execution_goes_on_in_the_next_version_without_doing_anything_twice():
+    """Although every step has another number there."""
+
+    async def scenario(runtime: Runtime, did: list[str]) -> None:
+        execution = await runtime.start(ONE, {})
+        await execution.result(check=False)
+        await runtime.publish(TWO)
+        version = (await execution.status()).version
+        verdict = await execution.migrate("2", dry_run=True)
+        assert verdict.may_move
+        assert (await execution.status()).version == version
+        await execution.migrate("2", by="ada")
+        assert (await execution.status()).workflow_version == "2"
+        await execution.retry()
+        result = await execution.result()
+        assert sorted(did) == ["build", "lint", "ship", "tell", "test", "test"]
+        assert set(result.outputs) == {"build", "test", "ship", "lint", "tell"}
+        log = [event async for event in execution.events()]
+        assert next(event.step for event in log if event.type == "step_completed") == "build"
+        assert [event.step for event in log if event.type == "step_failed"] == ["test"]
+        [moved] = [event for event in log if event.type == "workflow_migrated"]
+        assert (moved.by, moved.data["from"]["version"], moved.data["to"]["version"]) == ("ada", "1", "2")
+
+    virtually(scenario)
+
+
+def test_a_paused_execution_moves_and_its_checkpoints_with_it():
+    """A restore afterwards finds the steps under their new numbers."""
+
+    async def scenario(runtime: Runtime, did: list[str]) -> None:
+        execution = await runtime.start(ONE, {})
+        await anyio.sleep(30)
+        await execution.pause(mode="interrupt")
+        await execution.checkpoint(label="built")
+        await runtime.publish(TWO)
+        await execution.migrate("2")
+        await execution.resume()
+        await execution.result()
+        assert did.count("test") == 2
+        fork = await execution.fork(from_checkpoint="built")
+        assert sorted((await fork.result()).outputs) == ["build", "lint", "ship", "tell", "test"]
+        assert did.count("build") == 1
+
+    virtually(scenario)
+
+
+def test_an_execution_whose_past_does_not_fit_stays_where_it_is_and_says_why():
+    """So does one that runs, and one that has ended."""
+
+    async def scenario(runtime: Runtime, did: list[str]) -> None:
+        execution = await runtime.start(ONE, {})
+        await runtime.publish(OTHER)
+        with pytest.raises(CannotMigrate, match="pause it first"):
+            await execution.migrate("3")
+        await execution.result(check=False)
+        with pytest.raises(CannotMigrate, match="'build' is completed and is not there any more") as refused:
+            await execution.migrate("3")
+        assert len(refused.value.blockers) == 1
+        assert (await execution.status()).workflow_version == "1"
+        await execution.retry()
+        await execution.result()
+        with pytest.raises(CannotMigrate, match="it has ended"):
+            await execution.migrate("3")
+        with pytest.raises(NotFound, match="its versions are: 3, 1"):
+            await execution.migrate("7")
+        assert (await execution.migrate("1")).changes == ()
+
+    virtually(scenario)
+
+
+def test_a_step_that_is_gone_leaves_its_name_in_the_log():
+    """And nothing to wait for: what failed in it is no failure any more."""
+
+    async def scenario(runtime: Runtime, did: list[str]) -> None:
+        execution = await runtime.start(ONE, {})
+        await execution.result(check=False)
+        await runtime.publish(text("4", "build", "ship<build"))
+        await execution.migrate("4")
+        await execution.retry()
+        assert (await execution.result()).outputs == {"build": "build", "ship": "ship"}
+        assert (await execution.status()).steps_failed == 0
+        assert "test" in [event.step async for event in execution.events()]
+
+    virtually(scenario)
+
+
+def test_the_same_move_twice_is_one_move():
+    """Whoever has not heard the answer asks again."""
+
+    async def scenario(runtime: Runtime, did: list[str]) -> None:
+        execution = await runtime.start(ONE, {})
+        await execution.result(check=False)
+        await runtime.publish(TWO)
+        await execution.migrate("2", command_id="move")
+        version = (await execution.status()).version
+        await execution.migrate("2", command_id="move")
+        assert (await execution.status()).version == version
+        assert (await execution.status()).state is State.FAILED
+        with pytest.raises(IllegalTransition):
+            await execution.resume()
+
+    virtually(scenario)
+
+
+def test_two_versions_are_compared_path_by_path():
+    """By label or revision."""
+
+    async def scenario(runtime: Runtime, did: list[str]) -> None:
+        for each in (ONE, TWO):
+            await runtime.publish(each)
+        found = await runtime.versions.diff("release", "1", "2")
+        assert [change.path for change in found] == ["version", "steps.lint", "steps.tell"]
+        assert await runtime.versions.diff("release", "2", "2") == []
+
+    virtually(scenario)
