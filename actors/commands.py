@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from perdure.actors import approving, guarding, planner, reopening, schedule, tripping, waiting
+from perdure.actors import approving, children, guarding, planner, reopening, schedule, tripping, waiting
 from perdure.actors.inbox import Refused
 from perdure.actors.messages import (
     COMMAND_WORDS,
     AnyCommand,
     Approve,
     Cancel,
+    ChildEnded,
+    ChildRested,
     Interrupt,
     Pause,
     PauseMode,
@@ -57,6 +59,8 @@ MEANING: Final[dict[type, frozenset[State]]] = {
     UpdateContext: _ACTIVE | {State.PAUSED},
     TakeCheckpoint: _ACTIVE | {State.PAUSED},
     Retry: frozenset({State.FAILED, State.CANCELLED}),
+    ChildRested: _ALIVE,
+    ChildEnded: _ALIVE,
     RestorePoint: frozenset({State.PAUSED, State.FAILED, State.CANCELLED}),
 }
 
@@ -72,9 +76,14 @@ def refusal(turn: Turn, command: AnyCommand, *, kind: type | None = None) -> Per
     state = turn.state
     kind = kind or type(command)
     stale = _stale(turn, command)
-    if stale is not None or state.state in MEANING[kind]:
+    is_theirs = isinstance(command, Resume) and _is_theirs(turn, command)
+    if stale is not None or (state.state in MEANING[kind] and not is_theirs):
         return stale or _unfit(command)
-    hint = HINTS.get(kind, "it has ended" if state.state in TERMINAL else "")
+    hint = (
+        "it was not paused with its parent"
+        if is_theirs
+        else HINTS.get(kind, "it has ended" if state.state in TERMINAL else "")
+    )
     if kind is Resume and state.state in _ACTIVE:
         hint = "it is already running"
     word = COMMAND_WORDS[type(command)]
@@ -98,13 +107,15 @@ def apply(
         turn.respond_here(asker)
 
 
-def may_adopt(turn: Turn, *, was_taken_up: bool) -> bool:
+def may_adopt(turn: Turn, command: Resume, *, was_taken_up: bool) -> bool:
     """Whether a resume finds an active execution with nobody at work on it.
 
     `was_taken_up`: nobody alive owned it, and it has just been taken up. One that only waits may or
     may not have an owner, as its actor may or may not linger: the answer must not depend on that.
     """
     state = turn.state.state
+    if turn.state.family.is_by_parent(command):
+        return False
     return state is State.AWAITING_COMPLETION or (was_taken_up and state in schedule.MAY_LAUNCH)
 
 
@@ -168,6 +179,8 @@ def _take(turn: Turn, command: AnyCommand, asker: Asker, waiters: list[Asker]) -
             )
         case Retry():
             return reopening.retry(turn, command)
+        case ChildRested() | ChildEnded():
+            children.hear(turn, command)
         case _:
             raise AssertionError(command)
     return None
@@ -191,13 +204,20 @@ def _pause(turn: Turn, command: Pause, asker: Asker, waiters: list[Asker]) -> No
     waiters.append(asker)
     if asker.message_no is not None:
         turn.mark_applied(asker.message_no)
-    if state.state is not State.CANCELLING:
+    if state.state is not State.CANCELLING and not _is_theirs(turn, command):
         turn.set_pause(command.mode.value, by=command.by, reason=command.reason)
         data = {"mode": command.mode, "reason": command.reason}
         turn.note("pause_requested", by=command.by, command_id=command.id, data=data)
         turn.become(State.PAUSING)
         if command.mode is PauseMode.INTERRUPT:
             turn.orders.append(InterruptSteps(Interrupt.PAUSE))
+
+
+def _is_theirs(turn: Turn, command: Pause | Resume) -> bool:
+    """Whether the parent asks for what somebody else has the say in: a pause that is not its own."""
+    state, family = turn.state, turn.state.family
+    is_pausing = state.state in (State.PAUSING, State.PAUSED)
+    return is_pausing and family.is_by_parent(command) and not family.is_paused_by_parent
 
 
 def _cancel(turn: Turn, command: Cancel, asker: Asker, waiters: list[Asker]) -> None:

@@ -103,6 +103,29 @@ class ExpressionError(StepError):
         self.what = what
 
 
+class ChildFailed(StepError):
+    """The execution that a step waits for has ended otherwise than well."""
+
+    def __init__(self, key: str, *, child: str, state: str, error: Error | None) -> None:
+        """`child` is its id, `error` why it failed, where it did."""
+        why = "" if error is None else f": {error.type}: {error.message}"
+        super().__init__(f"child {child} of step {key!r} ended {state}{why}")
+        self.key = key
+        self.child = child
+        self.state = state
+        self.error = error
+
+
+class ChildNotStarted(StepError):
+    """The execution that a step is to start cannot be."""
+
+    def __init__(self, workflow: str, *, why: str) -> None:
+        """`workflow` is what it would be an execution of."""
+        super().__init__(f"a child of workflow {workflow!r} cannot be started: {why}")
+        self.workflow = workflow
+        self.why = why
+
+
 class OutputError(PerdureError):
     """What a workflow is to give back cannot be put together from what its steps did."""
 

@@ -17,7 +17,7 @@ from typing import TypeGuard
 
 from structlog.contextvars import bind_contextvars
 
-from perdure.actors import commands, planner, reopening
+from perdure.actors import children, commands, planner, reopening
 from perdure.actors.claiming import check_lease, claim, read_again, read_claimed
 from perdure.actors.crew import Crew
 from perdure.actors.inbox import Refused, posted
@@ -27,6 +27,8 @@ from perdure.actors.messages import (
     Answer,
     AnyCommand,
     CheckpointDue,
+    ChildRefused,
+    ChildStarted,
     Completed,
     ExecutionMessage,
     Interrupt,
@@ -41,7 +43,9 @@ from perdure.actors.messages import (
     StepReport,
     TimersDue,
 )
+from perdure.actors.orders import Ring, StartChild
 from perdure.actors.publishing import publish
+from perdure.actors.relatives import Relatives
 from perdure.actors.restoring import find_restore_point
 from perdure.actors.services import Services
 from perdure.actors.state import ExecutionState
@@ -70,6 +74,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
         services: Services,
         execution_id: str,
         *,
+        relatives: Relatives,
         waiters: list[Asker],
         handed: set[int],
         prepared: tuple[ExecutionState, list[Order]] | None = None,
@@ -82,6 +87,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
         super().__init__()
         self._services = services
         self._id = execution_id
+        self._relatives = relatives
         self._waiters = waiters
         self._handed = handed
         self._prepared = prepared
@@ -206,6 +212,10 @@ class ExecutionActor(Actor[ExecutionMessage]):
             case StepEnded(step_no):
                 self._crew.take(message)
                 turn.state.lingering.discard(step_no)
+            case ChildStarted():
+                children.take_started(turn, message)
+            case ChildRefused():
+                children.take_refused(turn, message)
             case TimersDue():
                 planner.take_due(turn)
             case CheckpointDue():
@@ -233,7 +243,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
                 self._is_closing = True
                 turn.orders.append(InterruptSteps(Interrupt.SHUTDOWN))
             case Posted(message_no, command, is_applied):
-                asker = Asker(message_no=message_no)
+                asker = Asker(message_no=message_no, ask=children.asked_by(turn.state, command))
                 if command is None:
                     turn.respond(asker, Refused("the runner's release cannot read the command: upgrade it"))
                 elif is_applied:  # before a crash; it waits for its answer only
@@ -248,7 +258,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
 
     async def _take_command(self, turn: Turn, command: AnyCommand, asker: Asker) -> None:
         refused: PerdureError | None
-        if isinstance(command, Resume) and commands.may_adopt(turn, was_taken_up=self._has_adopted):
+        if isinstance(command, Resume) and commands.may_adopt(turn, command, was_taken_up=self._has_adopted):
             commands.adopt(turn, command, asker)
             return
         if isinstance(command, Restore):
@@ -287,6 +297,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
         if launches:
             planner.proceed(turn, is_closing=self._is_closing)
         are_answered = planner.answer_waiters(turn, self._waiters)
+        children.tell(turn)
         parks = (
             is_last
             and len(self.cell.mailbox) == in_hand
@@ -340,6 +351,10 @@ class ExecutionActor(Actor[ExecutionMessage]):
             match order:
                 case Launch(step_no):
                     self._crew.launch(self.state, step_no)
+                case StartChild():
+                    self.cell.mailbox.post(await self._relatives.start(self.state, order))
+                case Ring(execution_id):
+                    self._relatives.ring(execution_id)
                 case InterruptSteps(reason):
                     self._crew.interrupt(reason)
                 case Respond(reply, answer):

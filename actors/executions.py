@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.actors import planner
+from perdure.actors import children, planner
 from perdure.actors.errors import RuntimeClosed
 from perdure.actors.incidents import classify
 from perdure.actors.kernel import (
@@ -24,7 +24,9 @@ from perdure.actors.kernel import (
 from perdure.actors.log import get_logger
 from perdure.actors.membership import Membership
 from perdure.actors.messages import LeaseDoubted
+from perdure.actors.orders import Ring
 from perdure.actors.publishing import publish
+from perdure.actors.relatives import Relatives
 from perdure.actors.services import Services
 from perdure.actors.slot import Prepared, Slot
 from perdure.actors.starting import NewExecution, Starting, first_write, has_started, opened, queued_write
@@ -54,13 +56,14 @@ class Executions:
         on_lost: Callable[[], None],
         on_quarantine: Callable[[str, BaseException | None], None],
         on_unsure: Callable[[str], None],
+        on_mail: Callable[[str], None],
     ) -> None:
         """At most `max_active` executions are hot at a time; further ones queue in the store.
 
         `on_left` is called when one was given up that has something to do which cannot be done here,
         `on_lost` when another runner has taken one over, `on_quarantine` with one whose actor is not
         to be restarted any more, `on_unsure` with one of which it cannot be told whether its start is
-        durable: if it is, it has to be taken up.
+        durable: if it is, it has to be taken up; `on_mail` with one for which a message was left.
         """
         self._services = services
         self._supervisor = supervisor
@@ -71,6 +74,7 @@ class Executions:
         self._on_lost = on_lost
         self._on_quarantine = on_quarantine
         self._on_unsure = on_unsure
+        self._relatives = Relatives(services, start=self.start, ring=on_mail)
         self._slots: dict[str, Slot] = {}
         self._set_aside: set[str] = set()
         self._is_closed = False
@@ -138,12 +142,14 @@ class Executions:
     async def start(self, new: NewExecution) -> bool:
         """Make a new execution durable and set it going; False when the id exists and was joined."""
         self.check_open()
-        if new.is_detached or not self.has_room:
+        is_owed = new.parent_step is not None and self._services.linger_ms is None  # nobody here sweeps
+        if new.is_detached or not (self.has_room or is_owed):
             return await self._enqueue(new)
         turn = opened(new, at=self._services.now_ms())
         state = turn.state
         planner.begin(turn)
         planner.proceed(turn)
+        children.tell(turn)
         start = first_write(new, turn)
         if planner.may_park(turn, linger_ms=self._services.linger_ms, is_closing=False):
             return await self._submit(start, state, turn, runner_no=None)
@@ -180,6 +186,9 @@ class Executions:
         state.version = 1
         publish(self._services, state, turn, version=1, first_event_id=started.first_event_id)
         if turn.releases:
+            for order in turn.orders:
+                if isinstance(order, Ring):
+                    self._relatives.ring(order.execution_id)
             self._on_room()
         else:
             self.spawn(state.id, prepared=(state, turn.orders))
@@ -189,6 +198,8 @@ class Executions:
         start = queued_write(new, at=self._services.now_ms())
         is_new = await has_started(self._services.writer.submit(start))
         self._on_room()
+        if not new.plan.is_performable:
+            self._on_left()
         return is_new
 
     def take_up(self, execution_id: str, *, epoch: int | None = None) -> None:
@@ -227,7 +238,7 @@ class Executions:
         slot = Slot(prepared, epoch)
         self._slots[execution_id] = slot
         self._set_aside.discard(execution_id)
-        factory = partial(slot.incarnate, self._services, execution_id)
+        factory = partial(slot.incarnate, self._services, self._relatives, execution_id)
         spec = ChildSpec(name=execution_id, factory=factory, shutdown_s=SHUTDOWN_S, classify=classify)
         ref = self._supervisor.start(spec)
         ref.watch(self._forget)

@@ -122,8 +122,38 @@ class Retry(Command, frozen=True, kw_only=True):
     budget: Limits | None = None
 
 
+class ChildRested(Command, frozen=True, kw_only=True):
+    """A child rests, as its parent asked with that pause."""
+
+    child: str
+    step_no: int
+    ask: str
+
+
+class ChildEnded(Command, frozen=True, kw_only=True):
+    """A child has ended; `outputs` is what it gives back, `usage` what it has used."""
+
+    child: str
+    step_no: int
+    state: State
+    outputs: msgspec.Raw
+    error: Error | None = None
+    usage: Usage | None = None
+
+
 AnyCommand = (
-    Pause | Resume | Cancel | Signal | Approve | Reject | UpdateContext | TakeCheckpoint | Restore | Retry
+    Pause
+    | Resume
+    | Cancel
+    | Signal
+    | Approve
+    | Reject
+    | UpdateContext
+    | TakeCheckpoint
+    | Restore
+    | Retry
+    | ChildRested
+    | ChildEnded
 )
 
 COMMAND_WORDS = {
@@ -137,6 +167,8 @@ COMMAND_WORDS = {
     TakeCheckpoint: "checkpoint",
     Restore: "restore",
     Retry: "retry",
+    ChildRested: "tell of a child's rest",
+    ChildEnded: "tell of a child's end",
 }
 
 
@@ -186,6 +218,23 @@ class StepEnded(msgspec.Struct, frozen=True):
     """The worker thread of a timed-out attempt has come to its end."""
 
     step_no: int
+
+
+class ChildStarted(msgspec.Struct, frozen=True, kw_only=True):
+    """The child of a step is there, or (not `exists`) is not, and nobody has started it."""
+
+    step_no: int
+    child: str
+    exists: bool = True
+
+
+class ChildRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """The child of a step cannot be started; `names` are the error's type and its bases."""
+
+    step_no: int
+    child: str
+    error: Error
+    names: tuple[str, ...]
 
 
 class TimersDue(msgspec.Struct, frozen=True):
@@ -244,6 +293,8 @@ ExecutionMessage = (
     AnyCommand
     | StepReport
     | StepEnded
+    | ChildStarted
+    | ChildRefused
     | TimersDue
     | CheckpointDue
     | Shutdown
@@ -253,4 +304,17 @@ ExecutionMessage = (
     | PutAside
 )
 CONTROL = (Pause, Resume, Cancel, Restore, Retry, Shutdown)
-COMMANDS = (Pause, Resume, Cancel, Signal, Approve, Reject, UpdateContext, TakeCheckpoint, Restore, Retry)
+COMMANDS = (
+    Pause,
+    Resume,
+    Cancel,
+    Signal,
+    Approve,
+    Reject,
+    UpdateContext,
+    TakeCheckpoint,
+    Restore,
+    Retry,
+    ChildRested,
+    ChildEnded,
+)

@@ -14,7 +14,17 @@ from __future__ import annotations
 
 import msgspec
 
-from perdure.actors import entering, guarding, repeating, results, schedule, tripping, waiting
+from perdure.actors import (
+    children,
+    entering,
+    failing,
+    guarding,
+    repeating,
+    results,
+    schedule,
+    tripping,
+    waiting,
+)
 from perdure.actors.errors import CrashBudgetExceeded, ExecutionTimeout
 from perdure.actors.messages import (
     Completed,
@@ -23,7 +33,6 @@ from perdure.actors.messages import (
     Interrupted,
     StepReport,
 )
-from perdure.actors.retry import delay_before, may_retry
 from perdure.actors.state import DEADLINE_TIMER, RETRY_TIMER, WAIT_TIMER, ExecutionState
 from perdure.actors.trial import CRASH_BUDGET, is_convicted
 from perdure.actors.turn import Asker, InterruptSteps, Turn
@@ -70,6 +79,7 @@ def take_up(turn: Turn, *, crash_budget: int = CRASH_BUDGET) -> None:
         state.ready.clear()
         state.entering.clear()
         schedule.enter_first(turn)
+    children.look_for_unconfirmed(turn)
 
 
 def take_over(turn: Turn, before: ExecutionState) -> None:
@@ -83,6 +93,7 @@ def take_over(turn: Turn, before: ExecutionState) -> None:
         state.trial = before.trial
         if state.trial is not None:
             state.trial.rewind(state.running)
+    children.look_for_unconfirmed(turn)
     take_due(turn)
 
 
@@ -193,7 +204,7 @@ def answer_waiters(turn: Turn, waiters: list[Asker]) -> bool:
 def may_park(turn: Turn, *, linger_ms: int | None, is_closing: bool) -> bool:
     """Whether the execution needs no actor for the next `linger_ms`; with None it keeps it to the end."""
     state = turn.state
-    if state.running or state.lingering:
+    if state.running or state.lingering or state.family.starting:
         return False
     if is_closing or state.state in TERMINAL:
         return True
@@ -221,7 +232,7 @@ def _moments(state: ExecutionState) -> list[tuple[int, int]]:
     may_fire = state.state in schedule.MAY_LAUNCH
     return [
         (no, due_at)
-        for no in state.waiting
+        for no in state.waiting - state.family.starting
         if (due_at := state.steps[no].due_at) is not None and (may_fire or state.plan.steps[no].wait is None)
     ]
 
@@ -252,26 +263,14 @@ def _take_report(turn: Turn, report: StepReport) -> None:
 
 def _take_failure(turn: Turn, report: StepReport, failed: Failed) -> None:
     """Record the failed attempt, then wait for the next one or settle the step."""
-    state = turn.state
-    step = state.plan.steps[report.step_no]
-    run = state.steps[report.step_no]
-    retries = state.state is not State.CANCELLING and may_retry(step.retry, failed, attempt=run.attempt)
-    if not retries:
-        schedule.fail(turn, step.no, failed.error)
+    due_at = failing.take_failure(turn, report.step_no, failed)
+    if due_at is None:
         return
-    turn.move_step(step.no, StepState.FAILED, error=failed.error)
-    data = {"error": {"type": failed.error.type, "message": failed.error.message}, "will_retry": True}
-    delay = delay_before(step.retry, retry=run.attempt, chance=turn.chance)
-    turn.note("step_failed", step_no=step.no, attempt=run.attempt, data=data | {"delay_ms": delay})
-    run.next_attempt()
-    due_at = turn.now + delay
-    turn.move_step(step.no, StepState.WAITING, due_at=due_at)
-    run.error = failed.error
-    if delay:
-        state.waiting.add(step.no)
-        turn.set_timer(RETRY_TIMER, step.no, due_at)
+    if due_at > turn.now:
+        turn.state.waiting.add(report.step_no)
+        turn.set_timer(RETRY_TIMER, report.step_no, due_at)
     else:
-        state.ready.append(step.no)
+        turn.state.ready.append(report.step_no)
 
 
 def _take_interruption(turn: Turn, step_no: int, reason: str) -> None:
@@ -306,11 +305,12 @@ def stop_everything(turn: Turn, reason: Interrupt) -> None:
     state = turn.state
     turn.become(State.CANCELLING)
     turn.set_deadline(None)
+    kept = {no for no in state.waiting if children.has_to_end(state, no)}
     for step_no, run in enumerate(state.steps):
-        if run.state is StepState.WAITING:
+        if run.state is StepState.WAITING and step_no not in kept:
             turn.clear_step_timer(step_no)
             schedule.cancel(turn, step_no)
-    state.waiting.clear()
+    state.waiting = kept
     state.ready.clear()
     state.entering.clear()
     turn.orders.append(InterruptSteps(reason))
@@ -322,6 +322,8 @@ def stop_everything(turn: Turn, reason: Interrupt) -> None:
 def _come_to_rest(turn: Turn) -> None:
     """No body is in flight: find out what that means."""
     state = turn.state
+    if state.state in STOPPING and children.hold_up(state):
+        return
     if state.state is State.CANCELLING:
         _end(turn, State.FAILED if state.error is not None else State.CANCELLED)
     elif state.is_everything_settled or (state.is_blocked and not any(run.is_cut for run in state.steps)):

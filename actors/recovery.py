@@ -120,6 +120,7 @@ class Recovery:
         self._passed_by = False
         waiting: dict[str, tuple[str, ...]] = {}
         has_seen_all = await self._take_up_free(waiting)
+        await self._take_up_mail()
         pause_s = await self._take_up_due(waiting)
         if has_seen_all:
             self._tell_waiting(waiting)
@@ -211,6 +212,16 @@ class Recovery:
                 return True
             after_no = page[-1].no
         return False
+
+    async def _take_up_mail(self) -> None:
+        """Take up what has unread messages, should nobody have rung; what is ours is handed over."""
+        await self.look_for_mail()
+        for execution_id in await self._services.store.mail(runner_no=None):
+            execution = await self._services.store.execution(execution_id)
+            if execution is None or not self._executions.has_room:
+                continue
+            if not await self._missing(execution.workflow_no):
+                self._executions.take_up(execution_id)
 
     async def has_work(self, *, within_s: float) -> bool:
         """Whether anything is performed here, or could be now or once what is due by then is due."""

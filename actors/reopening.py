@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from perdure.actors import guarding, schedule, tripping
+from perdure.actors import children, guarding, schedule, tripping
 from perdure.actors.messages import AnyCommand, PauseMode, RestorePoint, Retry
 from perdure.actors.patching import merge
 from perdure.actors.plan import Plan
@@ -169,6 +169,7 @@ def reopen(turn: Turn, step_no: int, *, new_lineage: bool, outcome: Attempt | No
     """Take a step to a new generation: back to pending, or to an outcome it had before."""
     run = turn.state.steps[step_no]
     if run.state is StepState.WAITING:
+        children.leave(turn, step_no)
         turn.clear_step_timer(step_no)
     run.reopen(new_lineage=new_lineage)
     if outcome is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from perdure.actors.doorbell import call
 from perdure.actors.elsewhere import Elsewhere
 from perdure.actors.errors import DecisionRefused
 from perdure.actors.executions import Executions
@@ -139,6 +140,27 @@ class Routing:
         for message in loaded.inbox:
             if message.applied_version is None and self._executions.hand_over(execution_id, message.no):
                 ref.post(posted(message), control=True)
+
+    async def deliver(self, execution_id: str) -> None:
+        """A message was left for an execution: see that whoever performs it hears of it.
+
+        Should it not be heard, the next sweep finds the message.
+        """
+        if self._executions.is_hot(execution_id):
+            await self.ring(execution_id)
+            return
+        try:
+            execution = await read_back(self._services, lambda store: store.execution(execution_id))
+            owner = None if execution is None else await self._elsewhere.owner(execution)
+        except PerdureError as error:
+            log.warning("ring_unheard", execution_id=execution_id, error=str(error))
+            return
+        if owner is not None:
+            async with call(owner.doorbell) as line:
+                line.say(f"ring {execution_id}")
+                await line.flush()
+        elif execution is not None and execution.state not in TERMINAL:
+            await self.ring(execution_id)
 
     async def _find_owner(self, execution_id: str, command: AnyCommand) -> Runner | None:
         """The living runner elsewhere that has the execution; None when it may be claimed here."""

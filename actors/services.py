@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -24,6 +24,15 @@ class Plans(Protocol):
 
     async def plan(self, workflow_no: int) -> Plan:
         """Compile a revision (or take it from a cache); what is not registered here is `missing`."""
+        ...
+
+    async def callee(
+        self, name: str, *, version: str | None, context: dict[str, Any]
+    ) -> tuple[Plan, dict[str, Any]]:
+        """The plan of a published workflow, and the context to start it with, checked and filled in.
+
+        Raises NotFound, InvalidContext, NotSerializable.
+        """
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perdure.actors.execution import ExecutionActor
+from perdure.actors.relatives import Relatives
 from perdure.actors.services import Services
 from perdure.actors.state import ExecutionState
 from perdure.actors.turn import Asker, Order
@@ -24,12 +25,18 @@ class Slot:
         self.waiters: list[Asker] = []
         self.handed: set[int] = set()  # inbox messages that are in its mailbox, or were
 
-    def incarnate(self, services: Services, execution_id: str) -> ExecutionActor:
+    def incarnate(self, services: Services, relatives: Relatives, execution_id: str) -> ExecutionActor:
         """The next incarnation; only the first finds a state prepared, or the execution claimed."""
         prepared, self.prepared = self.prepared, None
         epoch, self.epoch = self.epoch, None
         self.actor = ExecutionActor(
-            services, execution_id, waiters=self.waiters, handed=self.handed, prepared=prepared, epoch=epoch
+            services,
+            execution_id,
+            relatives=relatives,
+            waiters=self.waiters,
+            handed=self.handed,
+            prepared=prepared,
+            epoch=epoch,
         )
         return self.actor
 

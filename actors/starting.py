@@ -27,6 +27,8 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     triggered_by: str | None = None
     parent_id: str | None = None
+    parent_step: int | None = None  # the step of the parent that waits for its end
+    parent_epoch: int | None = None  # what the parent's owner holds it by
     agents: str | None = None
     timeout_ms: int | None = None
     is_detached: bool = False
@@ -38,6 +40,7 @@ def opened(new: NewExecution, *, at: int) -> Turn:
     state = ExecutionState(new.plan, execution_id=new.id, trace_id=new.trace_id, context=new.context)
     if new.timeout_ms is not None:
         state.timeout_ms = new.timeout_ms
+    state.family.parent_id, state.family.parent_step = new.parent_id, new.parent_step
     turn = Turn(state, now=at)
     if new.past is not None:
         share(turn, new.past)
@@ -54,6 +57,8 @@ def start_write(new: NewExecution, state: State, *, at: int) -> Start:
         priority=new.priority,
         triggered_by=new.triggered_by,
         parent_id=new.parent_id,
+        parent_step=new.parent_step,
+        parent_epoch=new.parent_epoch,
         trace_id=new.trace_id,
         agents=new.agents,
         context=encode(new.context),

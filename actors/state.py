@@ -14,10 +14,12 @@ from typing import Any, Final
 import msgspec
 
 from perdure.actors.budget import NOTHING
+from perdure.actors.family import Family
 from perdure.actors.mishaps import mishaps_of
 from perdure.actors.plan import DependenciesPolicy, Plan, PlannedStep, Scheduling
 from perdure.actors.step_run import StepRun, ms_of
 from perdure.actors.trial import Trial
+from perdure.actors.waits import ForChild, child_id
 from perdure.store.asking import Approval
 from perdure.store.circuits import CircuitBreakerState
 from perdure.store.records import Error, Execution, KeptSignal, Loaded
@@ -42,6 +44,7 @@ class ExecutionState:
         "entering",
         "epoch",
         "error",
+        "family",
         "id",
         "is_blocked",
         "is_exclusive",
@@ -88,6 +91,7 @@ class ExecutionState:
         self.remaining_ms: int | None = None
         self.timeout_ms = plan.timeout_ms  # of the whole execution, each time it is opened
         self.pause_mode: str | None = None
+        self.family = Family()
         self.resume_count = 0
         self.started_at: int | None = None
         self.steps = [StepRun() for _ in plan.steps]
@@ -127,6 +131,9 @@ class ExecutionState:
         if execution.timeout_ms is not None:
             self.timeout_ms = execution.timeout_ms
         self.pause_mode = execution.pause_mode
+        self.family.parent_id = execution.parent_id
+        self.family.parent_step = execution.parent_step
+        self.family.paused_by = execution.paused_by
         self.usage = execution.usage or NOTHING
         self.limits = execution.budget
         self.breaker = execution.circuit_breaker_state
@@ -159,6 +166,7 @@ class ExecutionState:
                 self.waiting.add(step.no)
             elif run.state in SETTLED_STEP:
                 self.count_settled(step.no)
+        self.family.reindex(self)
         self.payload_bytes = sum(len(run.output) for run in self.steps if run.output)
         while self.level < len(plan.levels) - 1 and not self.level_open[self.level]:
             self.level += 1
@@ -193,6 +201,11 @@ class ExecutionState:
     def timer_of(self, step_no: int) -> str:
         """The kind of timer a waiting step has: for its next attempt, or for what it waits for."""
         return RETRY_TIMER if self.plan.steps[step_no].wait is None else WAIT_TIMER
+
+    def child_of(self, step_no: int) -> str:
+        """The id of the child that the attempt of a step which counts now starts."""
+        run = self.steps[step_no]
+        return child_id(self.id, step_no=step_no, generation=run.generation, attempt=run.attempt)
 
     def approval_of(self, step_no: int) -> Approval | None:
         """What a step asks people, and what they have decided, unless it was reopened since."""
@@ -243,7 +256,7 @@ class ExecutionState:
             "circuit_breaker_state": None if self.breaker is None else msgspec.to_builtins(self.breaker),
             "levels": [[self.plan.steps[no].key for no in level] for level in self.plan.levels],
             "steps": {
-                step.key: _describe_step(step, run, self.approval_of(step.no))
+                step.key: _describe_step(self, step, run)
                 for step, run in zip(self.plan.steps, self.steps, strict=True)
             },
             "settled": self.settled,
@@ -295,11 +308,13 @@ class StepValues:
         return self._state.steps[step_no].state.value
 
 
-def _describe_step(step: PlannedStep, run: StepRun, approval: Approval | None) -> dict[str, Any]:
+def _describe_step(state: ExecutionState, step: PlannedStep, run: StepRun) -> dict[str, Any]:
     waits: dict[str, Any] | None = None
     if step.wait is not None and run.state is StepState.WAITING:
-        asked = {} if approval is None else approval.shown()
-        waits = step.wait.describe() | asked
+        approval = state.approval_of(step.no)
+        waits = step.wait.describe() | ({} if approval is None else approval.shown())
+        if isinstance(step.wait, ForChild):
+            waits["child"] = state.child_of(step.no)
     described = {
         "waits": waits,
         "state": run.state.value,

@@ -14,12 +14,14 @@ import msgspec
 
 from perdure.actors.keeping import Keeping
 from perdure.actors.kernel import Reply
-from perdure.actors.messages import Answer, Interrupt
+from perdure.actors.messages import Answer, Command, Interrupt
+from perdure.actors.orders import Ring, StartChild, describe_refusal
 from perdure.actors.state import DEADLINE_TIMER, ExecutionState
 from perdure.store.circuits import CircuitBreakerState
 from perdure.store.errors import PerdureError
 from perdure.store.records import Error
 from perdure.store.states import SETTLED_STEP, TERMINAL, State, StepState
+from perdure.store.telling import PostWrite
 from perdure.store.usage import Limits, Usage
 from perdure.store.writes import (
     EXECUTION_TIMER,
@@ -63,14 +65,18 @@ class Refuse(msgspec.Struct, frozen=True):
     answer: bytes
 
 
-Order = Launch | InterruptSteps | Respond | Refuse
+Order = Launch | InterruptSteps | Respond | Refuse | StartChild | Ring
 
 
 class Asker(msgspec.Struct, frozen=True):
-    """Who waits for an answer: a reply cell in this process, or a row of the durable inbox."""
+    """Who waits for an answer: a reply cell in this process, or a row of the durable inbox.
+
+    `ask` names what a parent has asked: it is told in its own inbox, too.
+    """
 
     reply: Reply | None = None
     message_no: int | None = None
+    ask: str | None = None
 
 
 class Turn(Keeping):
@@ -82,8 +88,10 @@ class Turn(Keeping):
         "_events",
         "_fields",
         "_messages",
+        "_posts",
         "_statements",
         "_timers",
+        "asks_answered",
         "before",
         "chance",
         "now",
@@ -102,11 +110,13 @@ class Turn(Keeping):
         self.before = state.state
         self.version_before = state.version
         self.orders: list[Order] = []
+        self.asks_answered: list[str] = []  # what the parent has asked and is to hear of
         self.releases = False
         self._attempts: list[AttemptWrite] = []
         self._events: list[EventWrite] = []
         self._timers: list[TimerWrite] = []
         self._messages: list[MessageWrite] = []
+        self._posts: list[PostWrite] = []
         self._statements: list[Statement] = []
         self._checkpoint: CheckpointWrite | None = None
         self._fields: dict[str, Any] = {}
@@ -227,7 +237,7 @@ class Turn(Keeping):
     def set_pause(self, mode: str | None, *, by: str | None = None, reason: str | None = None) -> None:
         """Keep how, by whom and why the execution was asked to rest."""
         self.state.pause_mode = self._fields["pause_mode"] = mode
-        self._fields["paused_by"] = by
+        self.state.family.paused_by = self._fields["paused_by"] = by
         self._fields["pause_reason"] = reason
 
     def set_context(self, context: dict[str, Any], encoded: bytes) -> None:
@@ -284,12 +294,20 @@ class Turn(Keeping):
         """Mark an inbox message applied, and answered where `answer` is given."""
         self._messages.append(MessageWrite(message_no, answer))
 
+    def post(self, execution_id: str, command: Command) -> None:
+        """Leave a message in the inbox of another execution."""
+        kind, sender = type(command).__name__, self.state.id
+        self._posts.append(PostWrite(execution_id, command.id, kind, encode(command), sender))
+        self.orders.append(Ring(execution_id))
+
     def respond(self, asker: Asker, answer: Answer | PerdureError | dict[str, Any]) -> None:
         """Answer once this turn is durable; an answer to an inbox row is part of the turn."""
         if asker.reply is not None:
             self.orders.append(Respond(asker.reply, answer))
         elif asker.message_no is not None and isinstance(answer, Answer):
             self.mark_applied(asker.message_no, encode(answer))
+            if asker.ask is not None:
+                self.asks_answered.append(asker.ask)
         elif asker.message_no is not None and isinstance(answer, PerdureError):
             self.orders.append(Refuse(asker.message_no, encode(describe_refusal(answer))))
 
@@ -310,6 +328,7 @@ class Turn(Keeping):
             or self._events
             or self._timers
             or self._messages
+            or self._posts
             or self._fields
             or self._checkpoint
             or self.state.state is not self.before
@@ -332,6 +351,7 @@ class Turn(Keeping):
             events=tuple(self._events),
             timers=tuple(self._timers),
             messages=tuple(self._messages),
+            posts=tuple(self._posts),
             checkpoint=self._checkpoint,
             statements=tuple(self._statements),
             signals=tuple(self._signals),
@@ -353,13 +373,3 @@ class Turn(Keeping):
             delta=self.delta(),
             fields=self._fields,
         )
-
-
-def describe_refusal(error: PerdureError) -> dict[str, Any]:
-    """A refusal as it is kept for a sender in another process: the condition, its fields, its text."""
-    fields = {
-        name: value.value if isinstance(value, State) else value
-        for name, value in vars(error).items()
-        if isinstance(value, str | int | float | bool | None)
-    }
-    return {"refused": type(error).__name__, "message": str(error), "fields": fields}

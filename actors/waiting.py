@@ -16,13 +16,13 @@ from collections import deque
 from datetime import timedelta
 from typing import Final, assert_never
 
-from perdure.actors import approving, schedule
+from perdure.actors import approving, children, schedule
 from perdure.actors.errors import WaitTimeout
 from perdure.actors.evaluating import evaluate, unanswered
 from perdure.actors.state import WAIT_TIMER, ExecutionState
 from perdure.actors.step_run import EPOCH
 from perdure.actors.turn import Turn, encode
-from perdure.actors.waits import ForApproval, ForSignal, OnTimeout, Sleep, Wait
+from perdure.actors.waits import ForApproval, ForChild, ForSignal, OnTimeout, Sleep, Wait
 from perdure.store.records import Error, KeptSignal
 from perdure.store.states import StepState
 
@@ -47,6 +47,9 @@ def begin(turn: Turn, step_no: int, wait: Wait) -> None:
             return
         case ForSignal():
             due_at = None if wait.timeout_ms is None else turn.now + wait.timeout_ms
+        case ForChild():
+            children.begin(turn, step_no)
+            return
         case _:
             assert_never(wait)
     run = state.steps[step_no]
@@ -96,6 +99,8 @@ def take_moment(turn: Turn, step_no: int) -> None:
             schedule.settle(turn, step_no)
         case ForSignal():
             _complete(turn, step_no, b"null")
+        case ForChild():
+            children.start(turn, step_no)
         case None:
             raise AssertionError(step.key)
 
@@ -114,8 +119,9 @@ def abandon(turn: Turn) -> None:
 
 
 def waits_of(state: ExecutionState) -> list[int]:
-    """The steps that wait for something of their own, not for their next attempt."""
-    return [no for no in state.waiting if state.plan.steps[no].wait is not None]
+    """The steps that wait for something of their own, not for their next attempt or for a child."""
+    waits = ((no, state.plan.steps[no].wait) for no in state.waiting)
+    return [no for no, wait in waits if wait is not None and not isinstance(wait, ForChild)]
 
 
 def _is_for(wait: Wait | None, signal: KeptSignal) -> bool:

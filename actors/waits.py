@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 if TYPE_CHECKING:
     from perdure.actors.plan import Values
+
+CHILD_ID_CHARS: Final = 32  # 128 bits: no two ids of a store are the same by chance
 
 
 class OnTimeout(StrEnum):
@@ -82,4 +85,29 @@ class ForApproval(msgspec.Struct, frozen=True, kw_only=True):
         return {"for": "approval", "form": self.form}
 
 
-Wait = Sleep | ForSignal | ForApproval
+class ForChild(msgspec.Struct, frozen=True, kw_only=True):
+    """Start an execution of another workflow and wait for its end; what it gives back is the output.
+
+    `input` is pure: the context it is started with. Not `waits`: that it has been started is enough,
+    and its id the output. `follows`: to rest, to go on and to stop are passed on to it.
+    """
+
+    workflow: str
+    version: str | None = None
+    input: Callable[[Values], dict[str, Any]]
+    waits: bool = True
+    follows: bool = True
+
+    def describe(self) -> dict[str, Any]:
+        """What is waited for, for people."""
+        version = {} if self.version is None else {"workflow_version": self.version}
+        return {"for": "child", "workflow": self.workflow, **version}
+
+
+Wait = Sleep | ForSignal | ForApproval | ForChild
+
+
+def child_id(parent_id: str, *, step_no: int, generation: int, attempt: int) -> str:
+    """The id of the child that an attempt of a step starts: no other has it, and it is always the same."""
+    origin = f"{parent_id} {step_no} {generation} {attempt}"
+    return hashlib.sha256(origin.encode()).hexdigest()[:CHILD_ID_CHARS]

@@ -208,6 +208,7 @@ async def _at_work(
             on_lost=rung.beat,
             on_quarantine=lambda id_, error: _mark(helpers, services, id_, error),
             on_unsure=rung.ring,
+            on_mail=rung.deliver,
         )
         routing = Routing(services, executions, membership)
         sweep_s = SWEEP_S * blueprint.seams.patience
@@ -258,6 +259,11 @@ class _Rung:
         if self._parts is not None:
             helpers, routing, *_ = self._parts
             helpers.start_soon(routing.ring, execution_id)
+
+    def deliver(self, execution_id: str) -> None:
+        if self._parts is not None:
+            helpers, routing, *_ = self._parts
+            helpers.start_soon(routing.deliver, execution_id)
 
     def disconnect(self) -> None:
         self._parts = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -15,8 +15,9 @@ from perdure.actors.log import get_logger
 from perdure.actors.plan import Plan
 from perdure.actors.writer import Writer
 from perdure.runtime.agents import Agents
-from perdure.runtime.arguments import InvalidArgument
-from perdure.runtime.language import Definition, Workflow, compile_plan, definition_from_json
+from perdure.runtime.arguments import InvalidArgument, plain_values
+from perdure.runtime.language import Definition, Workflow, check_context, compile_plan, definition_from_json
+from perdure.runtime.language.inputs import filled
 from perdure.runtime.language.scheduling import rules_of
 from perdure.runtime.language.waits import performer_of
 from perdure.runtime.schedules.declaring import declared
@@ -149,6 +150,25 @@ class Plans:
             names = sorted({other.name for other in await self._store.workflows()})
             hint = f"published are: {', '.join(names[:10])}" if names else "nothing is published yet"
             raise NotFound("workflow", name, hint=hint)
+        return await self.revision(record.no)
+
+    async def callee(
+        self, name: str, *, version: str | None, context: dict[str, Any]
+    ) -> tuple[Plan, dict[str, Any]]:
+        """The plan of a workflow that a step calls, and the context to start it with, as `start` makes it.
+
+        It is the active revision of that name, or the newest one labelled `version`. Raises NotFound,
+        InputError, NotSerializable, PayloadTooLarge.
+        """
+        revision = await self.active(name) if version is None else await self._labelled(name, version)
+        plain = filled(revision.definition.inputs, plain_values(context, "the input of a child"))
+        check_context(revision.definition, plain, self._agents)
+        return revision.plan, plain
+
+    async def _labelled(self, name: str, version: str) -> Revision:
+        record = await self._store.workflow(name, version=version)
+        if record is None:
+            raise NotFound("workflow", f"{name} {version}")
         return await self.revision(record.no)
 
     def _remember(self, no: int, revision: str, definition: Definition) -> Revision:

@@ -250,14 +250,18 @@ class Runtime(Asking, Catalogue):
         status: Status | str | None = None,
         workflow: str | None = None,
         since: datetime | None = None,
+        parent: str | None = None,
         limit: int = 50,
         after: str | None = None,
     ) -> list[ExecutionSummary]:
-        """A page of executions, newest first; the last id of a page is the next page's `after`."""
+        """A page of executions, newest first; the last id of a page is the next page's `after`.
+
+        `parent`: only those that were started as children of it.
+        """
         self.check_open()
         wanted = None if status is None else status_named(status)
         return await self.store.executions(
-            status=wanted, workflow=workflow, since=since, limit=limit, after=after
+            status=wanted, workflow=workflow, since=since, parent=parent, limit=limit, after=after
         )
 
     @property

@@ -185,7 +185,9 @@ _P = StepState
 STEP_TRANSITIONS: Final[dict[StepState, frozenset[StepState]]] = {
     _P.PENDING: frozenset({_P.RUNNING, _P.WAITING, _P.FAILED, _P.SKIPPED, _P.CANCELLED}),
     _P.RUNNING: frozenset({_P.COMPLETED, _P.FAILED, _P.CANCELLED, _P.WAITING, _P.PENDING}),
-    _P.WAITING: frozenset({_P.RUNNING, _P.COMPLETED, _P.FAILED, _P.SKIPPED, _P.CANCELLED, _P.PENDING}),
+    _P.WAITING: frozenset(  # to itself: for something else, as first for a child's start, then for its end
+        {_P.WAITING, _P.RUNNING, _P.COMPLETED, _P.FAILED, _P.SKIPPED, _P.CANCELLED, _P.PENDING}
+    ),
     _P.COMPLETED: frozenset({_P.COMPENSATED}),
     _P.FAILED: frozenset(),
     _P.CANCELLED: frozenset(),

@@ -10,6 +10,7 @@ from perdure.runtime.agents.binding import Needs, converter, missing_input, sort
 from perdure.runtime.agents.errors import BadSignature, InputError
 from perdure.runtime.agents.registry import Agent, Agents, mode_of
 from perdure.runtime.agents.signature import Parameter
+from perdure.runtime.language.calls import lookups
 from perdure.runtime.language.checks import template_of
 from perdure.runtime.language.definition import Definition, StepDefinition
 from perdure.runtime.language.errors import Problem, TemplateError
@@ -147,6 +148,8 @@ def _lookups(definition: Definition) -> Iterator[tuple[Sequence[Path], str, froz
         template = template_of(step)
         if template is not None:
             yield template.paths, step.key, names_of(step)
+        if step.workflow is not None:
+            yield [path for _, path in lookups(step, Findings())], step.key, frozenset()
     if definition.outputs:
         yield [path for _, path in paths_in(definition.outputs, (), Findings())], "", frozenset()
 

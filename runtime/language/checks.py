@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from perdure.runtime.language import names
 from perdure.runtime.language.budgets import check_budget
+from perdure.runtime.language.calls import lookups, odd_calls
 from perdure.runtime.language.conditions import (
     BadCondition,
     ConditionsNotInstalled,
@@ -100,13 +101,15 @@ def _check_steps(definition: Definition, findings: Findings) -> Iterator[Look]:
             else:
                 for look in template.paths:
                     yield Look(no, (field,), NOUNS[field], look.segments[0], str(look))
+        for place, look in lookups(step, findings, at=("steps", no)):
+            yield Look(no, place[2:], "input", look.segments[0], str(look))
 
 
 def _check_kind(no: int, step: StepDefinition, findings: Findings) -> None:
     """Refuse a step of no kind, of several, or with what its kind cannot have."""
     if not kinds_of(step):
         findings.add(("steps", no), "'agent' is missing", expected=f"one of {', '.join(KINDS)}")
-    for path, sentence in (*misfits(step), *odd_loops(step)):
+    for path, sentence in (*misfits(step), *odd_loops(step), *odd_calls(step)):
         findings.add(("steps", no, *path), sentence)
     if step.agent is not None and not names.is_label(step.agent):
         findings.add(
@@ -180,7 +183,7 @@ class Look(NamedTuple):
     """A step that may look up the output of another: `written` at that path, `key` if that is a step."""
 
     no: int
-    path: tuple[str, ...]
+    path: Path
     noun: str
     key: str
     written: str

@@ -95,6 +95,16 @@ class WaitForDefinition(Part, frozen=True, kw_only=True):
     on_timeout: Literal["fail", "skip", "continue"] = "fail"
 
 
+class CallDefinition(Part, frozen=True, kw_only=True):
+    """The workflow a step starts an execution of, with what, and what the two have to do with each other."""
+
+    name: Key
+    version: Label | None = None
+    input: dict[str, Any] | None = None
+    wait: bool = True
+    parent_close_policy: Literal["cancel", "abandon"] = "cancel"
+
+
 class RepeatDefinition(Part, frozen=True, kw_only=True):
     """How often a step is performed: until something holds, or while it does."""
 
@@ -127,6 +137,7 @@ class StepDefinition(Part, frozen=True, kw_only=True):
     until: Expression | None = None
     wait_for: WaitForDefinition | None = None
     approval: ApprovalDefinition | None = None
+    workflow: CallDefinition | None = None
     prompt: Text | None = None
     dependencies: Annotated[tuple[str, ...], Meta(max_length=NEEDS_MAX)] = ()
     dependencies_policy: Literal["all_success", "all_done", "any"] = "all_success"

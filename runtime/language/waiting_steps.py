@@ -6,15 +6,31 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from perdure.runtime.language.definition import ApprovalDefinition, StepDefinition, WaitForDefinition
+from perdure.runtime.language.definition import (
+    ApprovalDefinition,
+    CallDefinition,
+    StepDefinition,
+    WaitForDefinition,
+)
 from perdure.runtime.language.drafts import After, Draft, When
-from perdure.runtime.language.policy import Duration, milliseconds, optional_milliseconds
+from perdure.runtime.language.policy import (
+    Duration,
+    Retry,
+    milliseconds,
+    optional_milliseconds,
+    retry_definition,
+)
 
 Policy = Literal["all_success", "all_done", "any"]
 
 
 class WaitingSteps:
     """The part of `Workflow` that adds steps without a body; each returns the workflow."""
+
+    @property
+    def name(self) -> str:
+        """The name of the workflow."""
+        raise NotImplementedError
 
     def sleep_step(
         self,
@@ -97,6 +113,47 @@ class WaitingSteps:
         )
         step = StepDefinition(
             key=key, approval=asked, optional=optional, dependencies_policy=dependencies_policy
+        )
+        return self._wait(step, after=after, when=when)
+
+    def workflow_step(
+        self,
+        key: str,
+        *,
+        workflow: str | WaitingSteps,
+        version: str | None = None,
+        input: Mapping[str, Any] | None = None,
+        wait: bool = True,
+        parent_close_policy: Literal["cancel", "abandon"] = "cancel",
+        timeout: Duration | None = None,
+        retry: Retry | None = None,
+        optional: bool = False,
+        output_schema: Mapping[str, Any] | None = None,
+        after: After = (),
+        when: When = None,
+        dependencies_policy: Policy = "all_success",
+    ) -> Self:
+        """Add a step that starts an execution of another workflow, by its name, and waits for its end.
+
+        `input` is the context it is started with, with templates in its texts; the step's output is what
+        it gives back. Without `wait` the step has completed when it is started, with its id. To rest, to
+        go on and to stop are passed on to it, unless the policy is `abandon`.
+        """
+        call = CallDefinition(
+            name=workflow if isinstance(workflow, str) else workflow.name,
+            version=version,
+            input=None if input is None else dict(input),
+            wait=wait,
+            parent_close_policy=parent_close_policy,
+        )
+        step = StepDefinition(
+            key=key,
+            workflow=call,
+            optional=optional,
+            timeout_ms=optional_milliseconds(timeout),
+            retry_policy=None if retry is None else retry_definition(retry),
+            output_schema=None if output_schema is None else dict(output_schema),
+            dependencies_policy=dependencies_policy,
         )
         return self._wait(step, after=after, when=when)
 

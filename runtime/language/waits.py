@@ -9,6 +9,7 @@ from typing import Any, Final
 from perdure.actors.plan import Values
 from perdure.actors.waits import ForSignal, OnTimeout, Sleep, Wait
 from perdure.runtime.language.approvals import compile_approval, odd_approvals
+from perdure.runtime.language.calls import compile_call
 from perdure.runtime.language.definition import StepDefinition
 from perdure.runtime.language.findings import Path
 from perdure.runtime.language.templates import compile_template, parse_template
@@ -22,6 +23,7 @@ KINDS: Final = {  # what a step is, by its name in text
     "until": "until",
     "waitFor": "wait_for",
     "approval": "approval",
+    "workflow": "workflow",
 }
 FOR_BODIES: Final = {  # what only a step with a body can have, by its name in text
     "prompt": "prompt",
@@ -33,6 +35,7 @@ FOR_BODIES: Final = {  # what only a step with a body can have, by its name in t
     "repeat": "repeat",
     "usage": "usage",
 }
+FOR_CALLS: Final = frozenset({"timeout_ms", "retry_policy", "output_schema"})  # a child is much like a body
 
 
 class BadMoment(PerdureError):
@@ -57,6 +60,8 @@ def misfits(step: StepDefinition) -> Iterator[tuple[Path, str]]:
     if kinds and "agent" not in kinds:
         defaults = {field.name: field.default for field in _fields()}
         for name, written in FOR_BODIES.items():
+            if step.workflow is not None and name in FOR_CALLS:
+                continue
             if getattr(step, name) != defaults[name]:
                 yield (written,), f"step {step.key!r} waits and runs nothing: {written} means nothing to it"
     if step.wait_for is not None and step.wait_for.timeout is None and step.wait_for.on_timeout != "fail":
@@ -84,7 +89,7 @@ def compile_wait(step: StepDefinition, *, numbers: Mapping[str, int]) -> Wait | 
         )
     if step.approval is not None:
         return compile_approval(step.approval, step=step.key, numbers=numbers)
-    return None
+    return compile_call(step, numbers=numbers)
 
 
 def moment_ms(value: Any) -> int:

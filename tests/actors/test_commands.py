@@ -16,6 +16,8 @@ from perdure.actors.messages import (
     AnyCommand,
     Approve,
     Cancel,
+    ChildEnded,
+    ChildRested,
     Interrupt,
     Pause,
     PauseMode,
@@ -46,6 +48,7 @@ COMMANDS: dict[type, dict[str, Any]] = {
     Retry: {},
 }
 DECISIONS = {Approve, Reject}  # they need a step that asks: see test_approving
+TOLD = {ChildRested, ChildEnded}  # by children: tests/actors/test_children.py
 # What the written states of this machine are, and how an execution gets there.
 WAYS: dict[State, Callable[[Any], None]] = {
     State.EXECUTING: lambda bench: bench.start(),
@@ -87,8 +90,8 @@ def is_legal(kind: type, state: State) -> bool:
 
 def test_every_command_has_a_meaning_and_a_test():
     """Nobody adds one without saying when it may come."""
-    assert set(get_args(AnyCommand)) == set(COMMANDS) | DECISIONS
-    assert set(MEANING) == set(COMMANDS) - {Restore} | {RestorePoint} | DECISIONS
+    assert set(get_args(AnyCommand)) == set(COMMANDS) | DECISIONS | TOLD
+    assert set(MEANING) == set(COMMANDS) - {Restore} | {RestorePoint} | DECISIONS | TOLD
 
 
 @pytest.mark.parametrize("state", WAYS)
