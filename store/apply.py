@@ -93,20 +93,22 @@ def answer_message(write: AnswerMessage) -> Script[None]:
 
 def publish(write: Publish) -> Script[int]:
     """Store the revision unless it is known, and make it the active one of its name."""
-    yield (
-        "UPDATE workflows SET is_active = 0 WHERE name = ? AND is_active = 1 AND revision <> ?",
-        (write.name, write.revision),
-    )
+    if write.activates:
+        yield (
+            "UPDATE workflows SET is_active = 0 WHERE name = ? AND is_active = 1 AND revision <> ?",
+            (write.name, write.revision),
+        )
     known = (
         yield "SELECT no FROM workflows WHERE name = ? AND revision = ?", (write.name, write.revision)
     ).fetchone()
     if known is not None:
-        yield "UPDATE workflows SET is_active = 1 WHERE no = ? AND is_active = 0", known
+        if write.activates:
+            yield "UPDATE workflows SET is_active = 1 WHERE no = ? AND is_active = 0", known
         return int(known[0])
     cursor = yield (
         (
             "INSERT INTO workflows (name, revision, version, description, author, tags, definition, "
-            "is_active, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?)"
+            "is_active, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         ),
         (
             write.name,
@@ -116,6 +118,7 @@ def publish(write: Publish) -> Script[int]:
             write.author,
             msgspec.json.encode(write.tags).decode(),
             write.definition.decode(),
+            int(write.activates),
             write.at,
         ),
     )

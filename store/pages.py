@@ -55,6 +55,12 @@ def kin(execution_id: str, limit: int) -> Script[Kin]:
     return Kin(depth=max(depth, 0), children=children)
 
 
+def started_by(triggered_by: str, limit: int) -> Script[list[str]]:
+    """Ids of executions that were started by exactly that, the oldest first."""
+    query = "SELECT id FROM workflow_executions WHERE triggered_by = ? ORDER BY no LIMIT ?"
+    return [row[0] for row in (yield query, (triggered_by, bounded(limit)))]
+
+
 def find(prefix: str, limit: int) -> Script[list[str]]:
     """Ids that begin with that text, newest first: a range of the id index, so no LIKE to escape."""
     if not ID_PART.fullmatch(prefix):

@@ -166,6 +166,10 @@ class Store(Protocol):
         """How deep below others an execution is, and how many it has started, each counted up to `limit`."""
         ...
 
+    async def started_by(self, triggered_by: str, *, limit: int = 1_000) -> list[str]:
+        """Ids of executions that were started by exactly that, the oldest first. Looks at every execution."""
+        ...
+
     async def find(self, prefix: str, *, limit: int = 10) -> list[str]:
         """Ids of executions that begin with that text, newest first."""
         ...

@@ -134,6 +134,10 @@ class Questions(ABC):
         """How deep below others an execution is, and how many it has started, each counted up to `limit`."""
         return await self._ask(pages.kin(execution_id, limit))
 
+    async def started_by(self, triggered_by: str, *, limit: int = 1_000) -> list[str]:
+        """Ids of executions that were started by exactly that, the oldest first."""
+        return await self._browse(pages.started_by(triggered_by, limit))
+
     async def find(self, prefix: str, *, limit: int = 10) -> list[str]:
         """Ids of executions that begin with that text, newest first."""
         return await self._browse(pages.find(prefix, limit))

@@ -132,7 +132,7 @@ def inserted_execution(write: Start) -> delta.Row:
         write.priority,
         write.at,
         write.at,
-        write.at if write.state in IN_FLIGHT else None,
+        write.at if write.state in IN_FLIGHT else write.started_at,
         write.deadline_at,
         write.remaining_ms,
         write.triggered_by,

@@ -42,7 +42,7 @@ class PublishStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Publish(Write, frozen=True, kw_only=True):
-    """Store a revision and make it the active one of its name, atomically.
+    """Store a revision and, unless it only stands for the past, make it the active one of its name.
 
     Same name and revision → nothing new, it is only made active. Answers the `no` of the workflow.
     """
@@ -56,6 +56,7 @@ class Publish(Write, frozen=True, kw_only=True):
     definition: bytes
     steps: tuple[PublishStep, ...]
     at: int
+    activates: bool = True
 
 
 class AttemptWrite(msgspec.Struct, frozen=True):
@@ -184,6 +185,7 @@ class Start(Write, frozen=True, kw_only=True):
     remaining_ms: int | None
     at: int
     delta: Delta
+    started_at: int | None = None  # of one that ended before it came here
     finished_at: int | None = None  # of one that came to its end in the very change that began it
     error: bytes | None = None
     timeout_ms: int | None = None  # its own, where it is not the workflow's

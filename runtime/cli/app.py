@@ -57,6 +57,7 @@ COMMANDS: Final[dict[str, str]] = {
     "backup": "backup:backup",
     "restore-db": "backup:restore_db",
     "migrate": "migrate:migrate",
+    "import": "imports:import_",
     "doctor": "doctor:doctor",
     "runners": "runners:runners",
     "completion": "completion:completion",

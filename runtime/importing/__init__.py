@@ -1,0 +1,1 @@
+"""perdure.runtime.importing: the history that earlier systems have left, taken over into a store."""
