@@ -23,6 +23,7 @@ from perdure.actors.trial import CRASH_BUDGET
 from perdure.runtime import arguments
 from perdure.runtime.agents import Agents, load_agents
 from perdure.runtime.assembly import Blueprint, Machine, assemble
+from perdure.runtime.bulk import Bulk
 from perdure.runtime.callbacks import StepCallback
 from perdure.runtime.catalogue import Catalogue
 from perdure.runtime.config import resolve
@@ -49,7 +50,7 @@ MAX_ACTIVE_STEPS: Final = 10_000  # bodies in flight in this process
 WORKERS: Final = frozenset({"embedded", "worker"})  # kinds of runners that take up what they find
 
 
-class Runtime(Asking, Catalogue):
+class Runtime(Asking, Bulk, Catalogue):
     """Runs workflows durably inside an asyncio program.
 
     `location` is the path of an SQLite file (made where there is none), `:memory:`, or a

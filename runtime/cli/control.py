@@ -8,32 +8,37 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from perdure.runtime.cli.exit_codes import Exit
-from perdure.runtime.cli.options import Flag, Reading, Seconds, read_json
+from perdure.runtime.cli.many import is_one, to_all
+from perdure.runtime.cli.options import Choosing, Flag, Reading, Seconds, read_json
 from perdure.runtime.cli.session import Session, open_session, run_async
 
 if TYPE_CHECKING:
     from perdure.runtime import Execution
 
 DEFAULTS = Reading()
+CHOOSING = Choosing()
 
 
 def pause(
-    id: str,
+    id: str | None = None,
     /,
     *,
     interrupt: Flag = False,
     reason: str | None = None,
     by: str | None = None,
     timeout: Seconds = None,
+    choosing: Choosing = CHOOSING,
     options: Reading = DEFAULTS,
 ) -> int:
     """Bring an execution to rest, durably, and wait until it is.
+
+    perdure pause --where 'status=running workflow=review' --dry-run
 
     Steps in flight finish and nothing new starts. An execution whose last step finishes meanwhile
     ends completed.
 
     Args:
-        id: Execution: its id, a unique beginning of it, @last or NAME@last.
+        id: Execution: its id, a unique beginning of it, @last or NAME@last; or --where.
         interrupt: Cancel the steps in flight instead; they start again on resume, no attempt used up.
         reason: Why; shown with the execution.
         by: Who asks.
@@ -41,28 +46,43 @@ def pause(
     """
     mode = "interrupt" if interrupt else "drain"
     session = open_session(options)
-    return _command(
-        session, id, lambda execution: execution.pause(mode=mode, reason=reason, by=by), timeout=timeout
-    )
+
+    async def ask(execution: Execution) -> Any:
+        return await execution.pause(mode=mode, reason=reason, by=by)
+
+    if is_one(id, choosing):
+        return _command(session, id or "", ask, timeout=timeout)
+    from perdure.actors.messages import Pause
+
+    return to_all(session, choosing, ask, command=Pause, timeout=timeout)
 
 
 def cancel(
-    id: str,
+    id: str | None = None,
     /,
     *,
     reason: str | None = None,
     timeout: Seconds = None,
+    choosing: Choosing = CHOOSING,
     options: Reading = DEFAULTS,
 ) -> int:
     """Stop an execution for good.
 
     Args:
-        id: Execution: its id, a unique beginning of it, @last or NAME@last.
+        id: Execution: its id, a unique beginning of it, @last or NAME@last; or --where.
         reason: Why; kept in the log.
         timeout: Stop waiting after that many seconds (code 124); the request stands.
     """
     session = open_session(options)
-    return _command(session, id, lambda execution: execution.cancel(reason=reason), timeout=timeout)
+
+    async def ask(execution: Execution) -> Any:
+        return await execution.cancel(reason=reason)
+
+    if is_one(id, choosing):
+        return _command(session, id or "", ask, timeout=timeout)
+    from perdure.actors.messages import Cancel
+
+    return to_all(session, choosing, ask, command=Cancel, timeout=timeout)
 
 
 def signal(

@@ -72,6 +72,17 @@ class Reading(Common):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class Choosing:
+    """What commands understand that may be given to many executions at once."""
+
+    where: str | None = None
+    """Instead of an ID: a filter such as 'state=failed workflow=x last=7d'."""
+    dry_run: Flag = False
+    """With --where: say what would become of it; nothing is done."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class Performing(Reading):
     """What commands that may perform steps understand."""
 

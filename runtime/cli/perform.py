@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.runtime.cli.control import show_standing
 from perdure.runtime.cli.exit_codes import Exit
+from perdure.runtime.cli.many import is_one, to_all
 from perdure.runtime.cli.options import (
+    Choosing,
     Flag,
     Inputs,
     Performing,
@@ -27,16 +29,18 @@ if TYPE_CHECKING:
 Ask = Callable[["Execution"], Awaitable[Any]]
 
 DEFAULTS = Performing()
+CHOOSING = Choosing()
 
 
 def resume(
-    id: str,
+    id: str | None = None,
     /,
     *,
     data: str | None = None,
     from_: str | None = None,
     version: str | None = None,
     budget: str | None = None,
+    choosing: Choosing = CHOOSING,
     options: Performing = DEFAULTS,
 ) -> int:
     """Go on from the log; recorded steps never run again.
@@ -44,7 +48,7 @@ def resume(
     A process that runs the execution is told to go on. Where there is none, this one performs it.
 
     Args:
-        id: Execution: its id, a unique beginning of it, @last or NAME@last.
+        id: Execution: its id, a unique beginning of it, @last or NAME@last; or --where.
         data: Merged into the context first: a JSON object, or @FILE, or - for stdin.
         from_: Go back to a checkpoint first: its label or version.
         version: Go on as an execution of that version of its workflow, if what is done fits into it.
@@ -62,11 +66,16 @@ def resume(
             await execution.migrate(version)
         return await execution.resume(data=patch, budget=limits)
 
-    return _perform(open_session(options), id, go_on, timeout=options.timeout)
+    session = open_session(options)
+    if is_one(id, choosing):
+        return _perform(session, id or "", go_on, timeout=options.timeout)
+    from perdure.actors.messages import Resume
+
+    return to_all(session, choosing, go_on, command=Resume, timeout=options.timeout)
 
 
 def retry(
-    id: str,
+    id: str | None = None,
     /,
     *,
     from_: str | None = None,
@@ -74,14 +83,16 @@ def retry(
     with_downstream: Flag = False,
     input: Inputs = (),
     budget: str | None = None,
+    choosing: Choosing = CHOOSING,
     options: Performing = DEFAULTS,
 ) -> int:
     """Reopen a failed or cancelled execution: what failed, was cancelled or skipped runs again.
 
     perdure retry @last --from build -i branch=main
+    perdure retry --where 'state=failed workflow=review last=7d' --dry-run
 
     Args:
-        id: Execution: its id, a unique beginning of it, @last or NAME@last.
+        id: Execution: its id, a unique beginning of it, @last or NAME@last; or --where.
         from_: Also run this step again, anew, and all that depends on it.
         only: Of what has completed, run that step again alone.
         with_downstream: Also run again what completed downstream of something that runs again.
@@ -96,7 +107,12 @@ def retry(
             from_step=from_, only=only, with_downstream=with_downstream, data=data, budget=limits
         )
 
-    return _perform(open_session(options), id, try_again, timeout=options.timeout)
+    session = open_session(options)
+    if is_one(id, choosing):
+        return _perform(session, id or "", try_again, timeout=options.timeout)
+    from perdure.actors.messages import Retry
+
+    return to_all(session, choosing, try_again, command=Retry, timeout=options.timeout)
 
 
 def _perform(
