@@ -28,6 +28,8 @@ class Outcome(msgspec.Struct, frozen=True):
     outputs: dict[str, Any]
     error: Error | None
     steps: dict[str, Any] = {}
+    rollback_reason: str | None = None
+    hook_errors: dict[str, Error] = {}
 
 
 class Subscription:

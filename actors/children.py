@@ -5,7 +5,7 @@ which is repeated joins. The moment of the wait says that the child is to be sta
 the child is known to be there. So whoever takes the parent up after a crash starts it once more.
 
 Parent and child talk through their inboxes, in the transaction of the change that makes them talk:
-the parent tells children to rest, to go on and to stop; a child tells that it rests and that it has
+the parent tells children to rest, to go on, to stop and to undo; a child tells that it rests and that it has
 ended. A parent rests, or ends, only when the children it told so do. With the policy `abandon` it
 tells them nothing. A child that somebody else has paused stays paused when its parent goes on.
 """
@@ -35,14 +35,14 @@ from perdure.actors.messages import (
     Resume,
 )
 from perdure.actors.orders import StartChild
-from perdure.actors.state import WAIT_TIMER, ExecutionState, StepValues
+from perdure.actors.state import WAIT_TIMER, ExecutionState
 from perdure.actors.turn import Turn, encode
+from perdure.actors.values import StepValues
 from perdure.actors.waits import ForChild
 from perdure.store.errors import PayloadTooLarge
 from perdure.store.records import PAYLOAD_BYTES_MAX, Error
 from perdure.store.states import TERMINAL, State, StepState
 
-STOPPING: Final = frozenset({State.PAUSING, State.CANCELLING})
 ENVELOPE_BYTES: Final = 4_096  # of a message beside the outputs it carries
 
 
@@ -88,7 +88,7 @@ def start(turn: Turn, step_no: int) -> None:
 def look_for_unconfirmed(turn: Turn) -> None:
     """After a fold of one that is to rest or end: children may be there of which nobody knows."""
     state = turn.state
-    for step_no in state.waiting if state.state in STOPPING else ():
+    for step_no in state.waiting if state.state in schedule.STOPPING else ():
         due_at = state.steps[step_no].due_at
         if _is_for_child(state, step_no) and due_at is not None and due_at <= turn.now:
             start(turn, step_no)
@@ -101,7 +101,7 @@ def take_started(turn: Turn, report: ChildStarted) -> None:
     if not _waits_for(state, no, report.child):
         return
     if not report.exists:
-        if state.state is State.CANCELLING:
+        if state.state in schedule.WINDING_UP:
             _end_wait(turn, no)
             schedule.cancel(turn, no)
         return
@@ -180,16 +180,11 @@ def take_rest(turn: Turn, rested: ChildRested) -> None:
 def hold_up(state: ExecutionState) -> bool:
     """Whether the parent, otherwise at rest or at its end, has to wait for children."""
     family = state.family
-    if state.state is State.CANCELLING:
+    if state.state in schedule.WINDING_UP:
         return bool(family.starting or family.under_way)
     if state.state is State.PAUSING:
         return bool(family.starting or family.under_way.keys() - family.at_rest)
     return False
-
-
-def has_to_end(state: ExecutionState, step_no: int) -> bool:
-    """Whether the step of a parent that stops has a child which is to end first, or may have one."""
-    return step_no in state.family.under_way or step_no in state.family.starting
 
 
 def leave(turn: Turn, step_no: int) -> None:
@@ -243,6 +238,8 @@ def _tell(turn: Turn, step_no: int, wish: Wish) -> None:
             command = Resume(id=id_, by=state.id)
         case Wish.STOP:
             command = Cancel(id=id_, by=state.id, reason="its parent has stopped")
+        case Wish.UNDO:
+            command = Cancel(id=id_, by=state.id, reason="its parent is rolled back", compensate=True)
         case Wish.DRAIN | Wish.INTERRUPT:
             family.asked[step_no] = id_
             command = Pause(id=id_, by=state.id, mode=PauseMode(wish), reason="its parent is paused")
@@ -277,7 +274,7 @@ def _end_of(turn: Turn, state: ExecutionState, step_no: int) -> ChildEnded:
 def _fail(turn: Turn, step_no: int, failed: Failed) -> None:
     """The attempt has failed: wait for the next one, or let the step fail; in the end cancel it."""
     _end_wait(turn, step_no)
-    if turn.state.state is State.CANCELLING:
+    if turn.state.state in schedule.WINDING_UP:
         schedule.cancel(turn, step_no)
         return
     due_at = take_failure(turn, step_no, failed)

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from perdure.actors import approving, children, guarding, planner, reopening, schedule, tripping, waiting
+from perdure.actors import (
+    approving,
+    children,
+    guarding,
+    planner,
+    reopening,
+    schedule,
+    stopping,
+    tripping,
+    waiting,
+)
 from perdure.actors.inbox import Refused
 from perdure.actors.messages import (
     COMMAND_WORDS,
@@ -26,16 +36,18 @@ from perdure.actors.messages import (
     RestorePoint,
     Resume,
     Retry,
+    Rollback,
     Signal,
     TakeCheckpoint,
     UpdateContext,
 )
 from perdure.actors.patching import merge
+from perdure.actors.state import ExecutionState
+from perdure.actors.stopping import illegal
 from perdure.actors.turn import Asker, InterruptSteps, Turn, encode
 from perdure.store.codec import encode as checked
 from perdure.store.errors import (
     Conflict,
-    IllegalTransition,
     MailboxFull,
     NotSerializable,
     PayloadTooLarge,
@@ -52,7 +64,8 @@ _ALIVE: Final = _ACTIVE | {State.PAUSED, State.CANCELLING, State.COMPENSATING}
 MEANING: Final[dict[type, frozenset[State]]] = {
     Pause: _ACTIVE | {State.PAUSED, State.CANCELLING},
     Resume: frozenset({State.PAUSING, State.PAUSED}),
-    Cancel: _ACTIVE | {State.PAUSED, State.CANCELLING},
+    Cancel: _ALIVE,
+    Rollback: _ALIVE | {State.COMPLETED, State.FAILED, State.CANCELLED},
     Signal: _ALIVE,
     Approve: _ACTIVE | {State.PAUSED},
     Reject: _ACTIVE | {State.PAUSED},
@@ -76,20 +89,26 @@ def refusal(turn: Turn, command: AnyCommand, *, kind: type | None = None) -> Per
     state = turn.state
     kind = kind or type(command)
     stale = _stale(turn, command)
+    if kind is RestorePoint and state.state is State.FAILED and state.rollback_reason is not None:
+        return stale or illegal(
+            turn, command, hint="part of what it did was undone: `retry` goes on with that"
+        )
     is_theirs = isinstance(command, Resume) and _is_theirs(turn, command)
     if stale is not None or (state.state in MEANING[kind] and not is_theirs):
         return stale or _unfit(command)
-    hint = (
-        "it was not paused with its parent"
-        if is_theirs
-        else HINTS.get(kind, "it has ended" if state.state in TERMINAL else "")
-    )
+    hint = "it was not paused with its parent" if is_theirs else _hint(state, kind)
+    return illegal(turn, command, hint=hint)
+
+
+def _hint(state: ExecutionState, kind: type) -> str:
+    """What to do instead of what cannot be done now."""
+    if state.state is State.COMPENSATING:
+        return "it is being rolled back: wait for the end, or `cancel` that; `retry` then goes on with it"
+    if state.state is State.ROLLED_BACK:
+        return "what it did was undone: start it again"
     if kind is Resume and state.state in _ACTIVE:
-        hint = "it is already running"
-    word = COMMAND_WORDS[type(command)]
-    return IllegalTransition(
-        state.id, state=state.state.value, command=word, version=state.version, hint=hint
-    )
+        return "it is already running"
+    return HINTS.get(kind, "it has ended" if state.state in TERMINAL else "")
 
 
 def apply(
@@ -163,8 +182,8 @@ def _take(turn: Turn, command: AnyCommand, asker: Asker, waiters: list[Asker]) -
     match command:
         case Pause():
             _pause(turn, command, asker, waiters)
-        case Cancel():
-            _cancel(turn, command, asker, waiters)
+        case Cancel() | Rollback():
+            return stopping.stop(turn, command, asker, waiters)
         case Resume():
             return _resume(turn, command)
         case Signal():
@@ -218,18 +237,6 @@ def _is_theirs(turn: Turn, command: Pause | Resume) -> bool:
     state, family = turn.state, turn.state.family
     is_pausing = state.state in (State.PAUSING, State.PAUSED)
     return is_pausing and family.is_by_parent(command) and not family.is_paused_by_parent
-
-
-def _cancel(turn: Turn, command: Cancel, asker: Asker, waiters: list[Asker]) -> None:
-    """Write the wish and stop everything; answered at the end."""
-    state = turn.state
-    waiters.append(asker)
-    if asker.message_no is not None:
-        turn.mark_applied(asker.message_no)
-    if state.state is not State.CANCELLING:
-        turn.note("cancel_requested", by=command.by, command_id=command.id, data={"reason": command.reason})
-        turn.set_error(None)
-        planner.stop_everything(turn, Interrupt.CANCEL)
 
 
 def _resume(turn: Turn, command: Resume) -> PerdureError | None:

@@ -11,8 +11,9 @@ from perdure.actors.messages import Interrupt, Interrupted, StepEnded, StepRepor
 from perdure.actors.names import iteration_values
 from perdure.actors.plan import Values
 from perdure.actors.services import Services
-from perdure.actors.state import ExecutionState, StepValues
+from perdure.actors.state import ExecutionState
 from perdure.actors.step import Attempt
+from perdure.actors.values import StepValues
 
 log = get_logger("perdure.step")
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Final
+
 from perdure.store.errors import PerdureError
 from perdure.store.records import Error
+
+NAMES_MAX: Final = 10  # steps that one message names; the rest is counted
 
 
 class StepError(PerdureError):
@@ -158,6 +163,27 @@ class CircuitBreakerTripped(PerdureError):
         self.reason = reason
 
 
+class RollbackFailed(PerdureError):
+    """What an execution has done could not be undone, or not all of it."""
+
+    def __init__(self, failed: Mapping[str, Error | None], *, kept: Sequence[str], reason: str) -> None:
+        """`failed` compensations by their steps, and why; the steps in `kept` were therefore left alone."""
+        tried = [key if why is None else f"{key} ({why.type}: {why.message})" for key, why in failed.items()]
+        found = (("could not be undone", tried), ("left as they are", list(kept)))
+        what = "; ".join(f"{words}: {_named(names)}" for words, names in found if names)
+        super().__init__(
+            f"{what}; it is rolled back because: {reason}; retry it to go on with what is left to undo"
+        )
+        self.failed = tuple(failed)
+        self.kept = tuple(kept)
+
+
+def _named(names: Sequence[str]) -> str:
+    """As many of them as one message holds."""
+    more = len(names) - NAMES_MAX
+    return ", ".join(names[:NAMES_MAX]) + (f" and {more} more" if more > 0 else "")
+
+
 class InvalidStatement(PerdureError, ValueError):
     """Something given to `context.transaction()` could never be executed; the message says what can."""
 
@@ -178,6 +204,10 @@ class ExecutionFailed(ExecutionError):
 
 class ExecutionTimeout(ExecutionFailed):
     """The execution ended `failed` because its deadline passed."""
+
+
+class ExecutionRolledBack(ExecutionFailed):
+    """The execution ended `rolled_back`: what it had done was undone."""
 
 
 class ExecutionCancelled(ExecutionError):

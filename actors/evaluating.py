@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from perdure.actors.errors import ExpressionError
 from perdure.actors.plan import PlannedStep, Values
-from perdure.actors.state import StepValues
 from perdure.actors.turn import Turn
+from perdure.actors.values import StepValues
 from perdure.store.errors import PerdureError
 from perdure.store.records import Error
 

@@ -29,7 +29,15 @@ from perdure.actors.publishing import publish
 from perdure.actors.relatives import Relatives
 from perdure.actors.services import Services
 from perdure.actors.slot import Prepared, Slot
-from perdure.actors.starting import NewExecution, Starting, first_write, has_started, opened, queued_write
+from perdure.actors.starting import (
+    START_FIELDS,
+    NewExecution,
+    Starting,
+    first_write,
+    has_started,
+    opened,
+    queued_write,
+)
 from perdure.actors.state import ExecutionState
 from perdure.actors.turn import Turn
 from perdure.store.errors import NotFound, OutcomeUnknown
@@ -149,6 +157,8 @@ class Executions:
         state = turn.state
         planner.begin(turn)
         planner.proceed(turn)
+        if not turn.fields.keys() <= START_FIELDS:
+            return await self._enqueue(new)  # whoever takes it up comes to the same, in a change
         children.tell(turn)
         start = first_write(new, turn)
         if planner.may_park(turn, linger_ms=self._services.linger_ms, is_closing=False):

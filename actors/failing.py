@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from perdure.actors import schedule
+from perdure.actors import outside, schedule
 from perdure.actors.messages import Failed
 from perdure.actors.retry import delay_before, may_retry
 from perdure.actors.turn import Turn
-from perdure.store.states import State, StepState
+from perdure.store.states import StepState
 
 
 def take_failure(turn: Turn, step_no: int, failed: Failed) -> int | None:
@@ -17,8 +17,7 @@ def take_failure(turn: Turn, step_no: int, failed: Failed) -> int | None:
     state = turn.state
     step = state.plan.steps[step_no]
     run = state.steps[step_no]
-    retries = state.state is not State.CANCELLING and may_retry(step.retry, failed, attempt=run.attempt)
-    if not retries:
+    if outside.is_called_off(state, step_no) or not may_retry(step.retry, failed, attempt=run.attempt):
         schedule.fail(turn, step_no, failed.error)
         return None
     turn.move_step(step_no, StepState.FAILED, error=failed.error)

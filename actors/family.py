@@ -20,6 +20,7 @@ class Wish(StrEnum):
     DRAIN = "drain"  # come to rest as a drained pause does
     INTERRUPT = "interrupt"
     STOP = "stop"
+    UNDO = "undo"  # stop, and undo what it has done
 
 
 class Family:
@@ -58,6 +59,10 @@ class Family:
         self.at_rest.discard(step_no)
         self.starting.discard(step_no)
 
+    def has_to_end(self, step_no: int) -> bool:
+        """Whether the step of a parent that stops has a child which is to end first, or may have one."""
+        return step_no in self.under_way or step_no in self.starting
+
     def is_by_parent(self, command: Command) -> bool:
         """Whether the parent, that waits for this execution, has sent the command."""
         return self.parent_step is not None and command.by == self.parent_id
@@ -72,6 +77,8 @@ def wish_of(state: ExecutionState) -> Wish:
     """What children are to do while their parent is in that state."""
     if state.state is State.CANCELLING:
         return Wish.STOP
+    if state.state is State.COMPENSATING:
+        return Wish.UNDO
     if state.state in (State.PAUSING, State.PAUSED):
         return Wish.INTERRUPT if state.pause_mode == "interrupt" else Wish.DRAIN
     return Wish.RUN

@@ -33,6 +33,7 @@ class Interrupt(StrEnum):
     TIMEOUT = "timeout"
     DEADLINE = "deadline"
     CIRCUIT_BREAKER = "circuit_breaker"
+    ROLLBACK = "rollback"
     SHUTDOWN = "shutdown"
 
 
@@ -59,7 +60,14 @@ class Resume(Command, frozen=True, kw_only=True):
 
 
 class Cancel(Command, frozen=True, kw_only=True):
-    """Stop for good; answered when every step has ended."""
+    """Stop for good; answered when every step has ended. `compensate`: undo what was done, too."""
+
+    reason: str | None = None
+    compensate: bool = False
+
+
+class Rollback(Command, frozen=True, kw_only=True):
+    """Stop, and undo what was done, last things first; answered when that has come to an end."""
 
     reason: str | None = None
 
@@ -145,6 +153,7 @@ AnyCommand = (
     Pause
     | Resume
     | Cancel
+    | Rollback
     | Signal
     | Approve
     | Reject
@@ -160,6 +169,7 @@ COMMAND_WORDS = {
     Pause: "pause",
     Resume: "resume",
     Cancel: "cancel",
+    Rollback: "roll back",
     Signal: "signal",
     Approve: "approve a step of",
     Reject: "reject a step of",
@@ -303,11 +313,12 @@ ExecutionMessage = (
     | LeaseDoubted
     | PutAside
 )
-CONTROL = (Pause, Resume, Cancel, Restore, Retry, Shutdown)
+CONTROL = (Pause, Resume, Cancel, Rollback, Restore, Retry, Shutdown)
 COMMANDS = (
     Pause,
     Resume,
     Cancel,
+    Rollback,
     Signal,
     Approve,
     Reject,

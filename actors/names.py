@@ -35,6 +35,11 @@ class NamedValues:
         """The state of a step."""
         return self._values.state(step_no)
 
+    @property
+    def execution(self) -> Mapping[str, Any]:
+        """What hooks and compensations may know of the execution."""
+        return self._values.execution
+
 
 def iteration_values(values: Values, run: StepRun) -> NamedValues:
     """What the body of a step that repeats may read."""

@@ -16,6 +16,7 @@ from perdure.actors.breaker import Breaker
 from perdure.actors.budget import Budget
 from perdure.actors.context import StepContext
 from perdure.actors.waits import Wait
+from perdure.store.states import Role
 from perdure.store.usage import Usage
 
 
@@ -40,6 +41,22 @@ class DependenciesPolicy(StrEnum):
     ALL_SUCCESS = "all_success"  # every one completed, or failed and was optional
     ALL_DONE = "all_done"  # whatever became of them
     ANY = "any"  # at least one completed, or failed and was optional
+
+
+class Hook(StrEnum):
+    """The ends of an execution at which something may run."""
+
+    SUCCESS = "onSuccess"
+    FAILURE = "onFailure"
+    CANCEL = "onCancel"
+    FINALLY = "finally"  # after the one of these, whichever it was
+
+
+class OnFailure(StrEnum):
+    """What becomes of what was done when an execution fails."""
+
+    FAIL = "fail"  # it stays
+    COMPENSATE = "compensate"  # it is undone
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +91,11 @@ class Values(Protocol):
         """The state of a step, as people read it."""
         ...
 
+    @property
+    def execution(self) -> Mapping[str, Any]:
+        """What hooks and compensations may know: its id, the state it comes to, its error, the reason."""
+        ...
+
 
 Inputs = Callable[[Values], Any]
 Outputs = Callable[[Values], dict[str, Any]]
@@ -103,6 +125,10 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     asked once the needs have let the step in: False skips it, anything but True or False fails it.
     A step with a `wait` never runs its body: it waits, and what it has waited for is its output.
     With `repeat` the output of the last iteration is the step's; each is a generation of its own.
+
+    Hooks and compensations are steps, too, of another `role`: nothing in the graph needs them, and
+    they start when their moment has come. `undo` is the step that undoes this one, `undoes` the
+    other way round.
     """
 
     no: int
@@ -123,12 +149,16 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     wait: Wait | None = None
     repeat: Repeat | None = None
     estimate: Usage | None = None  # what one attempt will use, where that is known before
+    role: Role = Role.GRAPH
+    undo: int | None = None
+    undoes: int | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """One revision, ready to run. `steps[i].no == i`; `levels` hold step numbers, lowest first.
 
     `outputs` is pure: what a completed execution gives back, where that is not what each step did.
+    The last `outside` steps are not of the graph: hooks and compensations, in no level.
     """
 
     workflow: str
@@ -145,6 +175,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget | None = None
     circuit_breaker: Breaker | None = None
     missing: tuple[str, ...] = ()  # functions and agents that are not registered here
+    outside: int = 0
+    hooks: dict[Hook, int] = {}
+    on_failure: OnFailure = OnFailure.FAIL
+
+    @property
+    def size(self) -> int:
+        """How many steps the graph has."""
+        return len(self.steps) - self.outside
 
     @property
     def is_performable(self) -> bool:

@@ -16,13 +16,16 @@ import msgspec
 
 from perdure.actors import (
     children,
+    ending,
     entering,
     failing,
     guarding,
+    outside,
     repeating,
-    results,
+    resting,
     schedule,
     tripping,
+    undoing,
     waiting,
 )
 from perdure.actors.errors import CrashBudgetExceeded, ExecutionTimeout
@@ -35,13 +38,12 @@ from perdure.actors.messages import (
 )
 from perdure.actors.state import DEADLINE_TIMER, RETRY_TIMER, WAIT_TIMER, ExecutionState
 from perdure.actors.trial import CRASH_BUDGET, is_convicted
-from perdure.actors.turn import Asker, InterruptSteps, Turn
+from perdure.actors.turn import Asker, Turn
 from perdure.store.errors import StatementFailed
 from perdure.store.records import Error
 from perdure.store.states import TERMINAL, State, StepState
 
 RESTING = frozenset({State.PAUSED, *TERMINAL})
-STOPPING = frozenset({State.PAUSING, State.CANCELLING})
 
 
 def begin(turn: Turn) -> None:
@@ -75,7 +77,7 @@ def take_up(turn: Turn, *, crash_budget: int = CRASH_BUDGET) -> None:
             _take_report(turn, StepReport(step_no, run.generation, run.attempt, failed))
         else:
             _take_interruption(turn, step_no, "crash")
-    if state.state is not State.CANCELLING:
+    if state.state not in schedule.WINDING_UP:
         state.ready.clear()
         state.entering.clear()
         schedule.enter_first(turn)
@@ -86,9 +88,10 @@ def take_over(turn: Turn, before: ExecutionState) -> None:
     """The state was folded anew while bodies run: they, and threads that linger, go on as they were."""
     state = turn.state
     state.lingering |= before.lingering
+    state.end = before.end
     for run, run_before in zip(state.steps, before.steps, strict=True):
         run.note = run_before.note
-    if state.state not in RESTING and state.state is not State.CANCELLING:
+    if state.state not in RESTING and state.state not in schedule.WINDING_UP:
         schedule.enter_first(turn)
         state.trial = before.trial
         if state.trial is not None:
@@ -158,8 +161,8 @@ def proceed(turn: Turn, *, is_closing: bool = False) -> None:
     if state.state in RESTING:
         return
     if is_closing:
-        if not state.running and (state.is_everything_settled or state.state in STOPPING):
-            _come_to_rest(turn)
+        if not state.running and (state.is_everything_settled or state.state in schedule.STOPPING):
+            resting.come_to_rest(turn, is_closing=True)
         elif state.state is State.AWAITING_COMPLETION and (state.ready or state.entering):
             turn.become(State.SCHEDULING)  # what it waited for has come: the next owner is to know
         return
@@ -167,10 +170,10 @@ def proceed(turn: Turn, *, is_closing: bool = False) -> None:
     while state.entering and state.state in schedule.MAY_LAUNCH and state.plan.is_performable:
         _go_on(turn)  # a step that was refused has let others in
     if state.running:
-        if state.state not in STOPPING:
+        if state.state not in schedule.STOPPING:
             turn.become(State.EXECUTING)
         return
-    _come_to_rest(turn)
+    resting.come_to_rest(turn, is_closing=False)
 
 
 def _go_on(turn: Turn) -> None:
@@ -192,9 +195,11 @@ def _give_up_waits(turn: Turn) -> None:
 def answer_waiters(turn: Turn, waiters: list[Asker]) -> bool:
     """Tell those who wait for the execution to come to rest, once it has, where it rests.
 
-    Answers whether they were told; they wait on until the turn is durable.
+    Or where it stands, when it is left to a runner that has its code. Answers whether they were told;
+    they wait on until the turn is durable.
     """
-    if turn.state.state in STOPPING:
+    state = turn.state
+    if state.state in schedule.STOPPING and (state.running or state.lingering or state.plan.is_performable):
         return False
     if waiters:
         turn.respond_here(*waiters)
@@ -253,18 +258,20 @@ def _take_report(turn: Turn, report: StepReport) -> None:
             turn.execute(statements)
             if not repeating.is_repeated(turn, report.step_no, output):
                 schedule.complete(turn, report.step_no, output)
+                undoing.record(turn, state.plan.steps[report.step_no])
         case Failed():
             _take_failure(turn, report, report.outcome)
         case Interrupted(reason):
             _take_interruption(turn, report.step_no, reason.value)
     if state.plan.circuit_breaker is not None:
-        tripping.watch(turn, report, began_at=began_at, stop=stop_everything)
+        tripping.watch(turn, report, began_at=began_at, stop=schedule.stop_everything)
 
 
 def _take_failure(turn: Turn, report: StepReport, failed: Failed) -> None:
     """Record the failed attempt, then wait for the next one or settle the step."""
     due_at = failing.take_failure(turn, report.step_no, failed)
     if due_at is None:
+        undoing.record(turn, turn.state.plan.steps[report.step_no])
         return
     if due_at > turn.now:
         turn.state.waiting.add(report.step_no)
@@ -277,8 +284,9 @@ def _take_interruption(turn: Turn, step_no: int, reason: str) -> None:
     """Take a step whose body was cut off back to pending, no attempt used up; in the end cancel it."""
     state = turn.state
     schedule.stop_running(state, step_no)
-    if state.state is State.CANCELLING:
+    if outside.is_called_off(state, step_no, reason=reason):
         schedule.cancel(turn, step_no)
+        ending.cut(turn, step_no)
         return
     turn.move_step(step_no, StepState.PENDING)
     attempt = state.steps[step_no].attempt
@@ -290,91 +298,14 @@ def _take_interruption(turn: Turn, step_no: int, reason: str) -> None:
 def _exceed_deadline(turn: Turn) -> None:
     """The execution has taken too long: stop as a cancel would, to end failed."""
     state = turn.state
-    if state.state in RESTING or state.state is State.CANCELLING:
+    if state.state in RESTING or state.state in schedule.WINDING_UP:
         return
     error = ExecutionTimeout(
         f"execution {state.id} did not finish before its deadline", execution_id=state.id
     )
     turn.set_error(_as_error(error))
     turn.note("deadline_exceeded", data={"deadline_at_ms": state.deadline_at})
-    stop_everything(turn, Interrupt.DEADLINE)
-
-
-def stop_everything(turn: Turn, reason: Interrupt) -> None:
-    """Write the intent to stop for good and cancel what runs; what waits is cancelled at once."""
-    state = turn.state
-    turn.become(State.CANCELLING)
-    turn.set_deadline(None)
-    kept = {no for no in state.waiting if children.has_to_end(state, no)}
-    for step_no, run in enumerate(state.steps):
-        if run.state is StepState.WAITING and step_no not in kept:
-            turn.clear_step_timer(step_no)
-            schedule.cancel(turn, step_no)
-    state.waiting = kept
-    state.ready.clear()
-    state.entering.clear()
-    turn.orders.append(InterruptSteps(reason))
-
-
-# ---- where the execution comes to rest --------------------------------------------------------
-
-
-def _come_to_rest(turn: Turn) -> None:
-    """No body is in flight: find out what that means."""
-    state = turn.state
-    if state.state in STOPPING and children.hold_up(state):
-        return
-    if state.state is State.CANCELLING:
-        _end(turn, State.FAILED if state.error is not None else State.CANCELLED)
-    elif state.is_everything_settled or (state.is_blocked and not any(run.is_cut for run in state.steps)):
-        _aggregate(turn)
-    elif state.state is State.PAUSING:
-        _pause(turn)
-    elif not state.plan.is_performable and (state.ready or state.entering or not state.waiting):
-        turn.become(State.SCHEDULING)  # waits for its code: a runner that has it takes it up
-    elif state.ready:
-        turn.become(State.EXECUTING)  # a thread lingers: no timer would wake the next owner
-    else:
-        turn.become(State.AWAITING_COMPLETION)
-
-
-def _pause(turn: Turn) -> None:
-    """Settle a pause: what is left of the deadline is kept, the clock stops."""
-    state = turn.state
-    turn.note("workflow_paused", data={"mode": state.pause_mode})
-    if state.deadline_at is not None:
-        turn.set_remaining(max(0, state.deadline_at - turn.now))
-        turn.set_deadline(None)
-    turn.become(State.PAUSED)
-
-
-def _aggregate(turn: Turn) -> None:
-    """Nothing more can run: completed, unless a required step has failed."""
-    state = turn.state
-    for step, run in zip(state.plan.steps, state.steps, strict=True):
-        if run.state is StepState.FAILED and not step.is_optional:
-            if state.error is None:
-                turn.set_error(schedule.step_failed(step.key, run.attempt, run.error))
-            _end(turn, State.FAILED)
-            return
-    if (error := results.problem(state)) is not None:
-        turn.set_error(error)
-        _end(turn, State.FAILED)
-        return
-    _end(turn, State.COMPLETED)
-
-
-def _end(turn: Turn, terminal: State) -> None:
-    state = turn.state
-    if terminal is State.CANCELLED:
-        turn.note("workflow_cancelled")
-    elif terminal is State.FAILED:
-        error = state.error
-        data = None if error is None else {"error": {"type": error.type, "message": error.message}}
-        turn.note("workflow_failed", data=data)
-    else:
-        turn.note("workflow_completed")
-    turn.become(terminal)
+    schedule.stop_everything(turn, Interrupt.DEADLINE)
 
 
 def _as_error(error: Exception) -> Error:

@@ -6,7 +6,7 @@ import logging
 
 import msgspec
 
-from perdure.actors import results
+from perdure.actors import ending, results
 from perdure.actors.bus import Outcome
 from perdure.actors.kernel import faults
 from perdure.actors.log import get_logger
@@ -41,7 +41,15 @@ def publish(
 
 def outcome_of(state: ExecutionState) -> Outcome:
     """How the execution has ended, with the outputs of what completed."""
-    return Outcome(state.id, state.state, results.outputs_of(state), state.error, state.outputs())
+    return Outcome(
+        state.id,
+        state.state,
+        results.outputs_of(state),
+        state.error,
+        state.outputs(),
+        rollback_reason=state.rollback_reason,
+        hook_errors=ending.errors_of(state),
+    )
 
 
 def _records(state: ExecutionState, turn: Turn, version: int, first_event_id: int) -> list[Event]:

@@ -30,7 +30,16 @@ from perdure.store.records import Due, Runner, Suspect
 SWEEP_S: Final = 15.0  # the safety net: how often a sweep happens though nothing called for one
 SWEEP_PAGE: Final = CLAIM_MAX  # executions looked at in one read, and claimed in one write
 SUSPECTS_MAX: Final = 10_000  # steps put on trial; as many as are in flight in one process by default
-OUTCOMES: Final = frozenset({"step_completed", "step_failed"})
+OUTCOMES: Final = frozenset(
+    {
+        "step_completed",
+        "step_failed",
+        "hook_completed",
+        "hook_failed",
+        "step_compensated",
+        "step_compensation_failed",
+    }
+)
 RESTS: Final = frozenset({"workflow_paused", "workflow_cancelled"})
 REST_S: Final = 1.0  # after a sweep that failed: the store gets time to come back
 

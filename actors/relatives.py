@@ -8,12 +8,12 @@ from typing import Final
 from perdure.actors.errors import ChildNotStarted, RuntimeClosed
 from perdure.actors.messages import ChildRefused, ChildStarted
 from perdure.actors.orders import StartChild
+from perdure.actors.schedule import STOPPING
 from perdure.actors.services import Services
 from perdure.actors.starting import NewExecution
 from perdure.actors.state import ExecutionState
 from perdure.store.errors import LeaseLost, OutcomeUnknown, PerdureError, StoreUnavailable
 from perdure.store.records import Error
-from perdure.store.states import State
 
 DEPTH_MAX: Final = 16  # generations above a child: deeper is a workflow that starts itself without end
 CHILDREN_MAX: Final = 10_000  # of one execution; who has more to do for each of many items has forEach
@@ -62,7 +62,7 @@ class Relatives:
 
     async def _begin(self, parent: ExecutionState, order: StartChild) -> bool:
         """Start it; False when that is not to be: the parent stops, or the runtime closes."""
-        if parent.state in (State.PAUSING, State.CANCELLING):
+        if parent.state in STOPPING:
             return False
         wait = order.wait
         await self._check_room(parent, wait.workflow)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from perdure.actors import children, guarding, schedule, tripping
+from perdure.actors import children, ending, guarding, schedule, stopping, tripping, undoing
 from perdure.actors.messages import AnyCommand, PauseMode, RestorePoint, Retry
 from perdure.actors.patching import merge
 from perdure.actors.plan import Plan
@@ -55,7 +55,7 @@ def shared(plan: Plan, outcomes: Mapping[int, Attempt], *, without: frozenset[in
 
 def step_named(plan: Plan, key: str) -> int | NotFound:
     """The number of the step of that key."""
-    for step in plan.steps:
+    for step in plan.steps[: plan.size]:
         if step.key == key:
             return step.no
     names = ", ".join(step.key for step in plan.steps[:_NAMES_MAX])
@@ -103,6 +103,8 @@ def restore(turn: Turn, command: AnyCommand, point: RestorePoint, asker: Asker) 
 def retry(turn: Turn, command: Retry) -> PerdureError | None:
     """Open a failed or cancelled execution again, or say why it cannot be done."""
     state = turn.state
+    if state.rollback_reason is not None and (command.step or command.with_downstream):
+        return stopping.illegal(turn, command, hint="it is being undone: a plain retry goes on with that")
     steps = _reopened(state, command)
     if isinstance(steps, PerdureError):
         return steps
@@ -119,8 +121,12 @@ def retry(turn: Turn, command: Retry) -> PerdureError | None:
         data |= guarding.raise_budget(turn, command.budget)
     turn.note("workflow_retried", by=command.by, command_id=command.id, data=data)
     turn.set_error(None)
+    if state.rollback_reason is not None:
+        undoing.retry(turn)
+        return None
     for step_no in sorted(steps):
         reopen(turn, step_no, new_lineage=steps[step_no])
+    ending.reopen(turn)
     state.reindex()
     turn.become(State.SCHEDULING)
     if state.timeout_ms is not None:
@@ -131,7 +137,7 @@ def retry(turn: Turn, command: Retry) -> PerdureError | None:
 
 def _reopened(state: ExecutionState, command: Retry) -> dict[int, bool] | PerdureError:
     """The steps a retry opens again; True for those that are to be done anew, with new keys."""
-    undone = [no for no, run in enumerate(state.steps) if _is_undone(state, no, run.state)]
+    undone = [no for no, run in enumerate(state.steps[: state.size]) if _is_undone(state, no, run.state)]
     if command.step is None:
         again = downstream(state.plan, undone) if command.with_downstream else set()
     else:

@@ -18,7 +18,7 @@ from perdure.actors.plan import PlannedStep, Repeat
 from perdure.actors.state import RETRY_TIMER
 from perdure.actors.turn import Turn
 from perdure.store.records import Error
-from perdure.store.states import State, StepState
+from perdure.store.states import StepState
 
 
 def is_repeated(turn: Turn, step_no: int, output: bytes) -> bool:
@@ -62,7 +62,7 @@ def _begin_next(turn: Turn, step: PlannedStep, repeat: Repeat, output: bytes) ->
     turn.note("step_repeated", step_no=step.no, attempt=run.attempt, data=data)
     state.payload_bytes -= len(output)
     run.next_iteration()
-    if state.is_blocked or state.state is State.CANCELLING:
+    if state.is_blocked or state.state in schedule.WINDING_UP:
         schedule.cancel(turn, step.no)
         return
     due_at = turn.now + repeat.delay_ms

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from perdure.actors.errors import OutputError
 from perdure.actors.evaluating import attempt
-from perdure.actors.state import ExecutionState, StepValues
+from perdure.actors.state import ExecutionState
+from perdure.actors.values import StepValues
 from perdure.store.records import Error
 from perdure.store.states import State
 

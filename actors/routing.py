@@ -17,7 +17,16 @@ from perdure.actors.inbox import posted
 from perdure.actors.kernel import ActorRestarted, ActorStopped, Reason
 from perdure.actors.log import get_logger
 from perdure.actors.membership import Membership
-from perdure.actors.messages import COMMAND_WORDS, CONTROL, Answer, AnyCommand, Query, Restore, Retry
+from perdure.actors.messages import (
+    COMMAND_WORDS,
+    CONTROL,
+    Answer,
+    AnyCommand,
+    Query,
+    Restore,
+    Retry,
+    Rollback,
+)
 from perdure.actors.reading import read_back
 from perdure.actors.services import Services
 from perdure.actors.state import ExecutionState
@@ -167,7 +176,7 @@ class Routing:
         execution = await self._services.store.execution(execution_id)
         if execution is None:
             raise NotFound("execution", execution_id)
-        if execution.state in TERMINAL and not isinstance(command, Retry | Restore):
+        if execution.state in TERMINAL and not isinstance(command, Retry | Restore | Rollback):
             expected = command.expected_version
             if expected is not None and expected != execution.version:
                 raise Conflict(execution_id, expected=expected, current=execution.version)

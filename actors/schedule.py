@@ -15,13 +15,16 @@ from enum import Enum
 from typing import Any
 
 from perdure.actors.errors import StepFailed
+from perdure.actors.messages import Interrupt
 from perdure.actors.state import RETRY_TIMER, ExecutionState
 from perdure.actors.trial import Trial, worst
-from perdure.actors.turn import Launch, Turn
+from perdure.actors.turn import InterruptSteps, Launch, Turn
 from perdure.store.records import Error
 from perdure.store.states import State, StepState
 
 MAY_LAUNCH = frozenset({State.IDLE, State.SCHEDULING, State.EXECUTING, State.AWAITING_COMPLETION})
+WINDING_UP = frozenset({State.CANCELLING, State.COMPENSATING})  # nothing of the graph starts any more
+STOPPING = frozenset({State.PAUSING, *WINDING_UP})
 
 
 class Admission(Enum):
@@ -40,9 +43,10 @@ def enter_first(turn: Turn) -> None:
     state = turn.state
     if state.is_blocked:
         pending = StepState.PENDING  # what waits is let in when it is due
-        state.ready.extend(no for no, run in enumerate(state.steps) if run.is_cut and run.state is pending)
+        runs = enumerate(state.steps[: state.size])
+        state.ready.extend(no for no, run in runs if run.is_cut and run.state is pending)
     elif state.is_eager:
-        open_steps: Iterable[int] = [step.no for step in state.plan.steps if state.unmet[step.no] == 0]
+        open_steps: Iterable[int] = [no for no in range(state.size) if state.unmet[no] == 0]
         _enter(turn, open_steps)
     else:
         _enter_level(turn)
@@ -61,8 +65,10 @@ def _put_on_trial(state: ExecutionState) -> None:
 def settle(turn: Turn, step_no: int) -> None:
     """Count a step that has just settled and let in whatever that lets in; nothing before an end."""
     state = turn.state
+    if step_no >= state.size:
+        return
     state.count_settled(step_no)
-    if state.is_blocked or state.state is State.CANCELLING:
+    if state.is_blocked or state.state in WINDING_UP:
         return
     if state.is_eager:
         _enter(turn, [no for no in state.plan.steps[step_no].dependents if state.unmet[no] == 0])
@@ -89,7 +95,7 @@ def fail(turn: Turn, step_no: int, error: Error, *, has_begun: bool = True) -> N
         data["has_begun"] = False
     turn.note("step_failed", step_no=step_no, attempt=run.attempt, data=data)
     settle(turn, step_no)
-    if state.is_blocked and state.error is None and state.state is not State.CANCELLING:
+    if state.is_blocked and state.error is None and state.state not in WINDING_UP:
         turn.set_error(step_failed(state.plan.steps[step_no].key, run.attempt, error))
 
 
@@ -105,6 +111,24 @@ def cancel(turn: Turn, step_no: int) -> None:
     turn.move_step(step_no, StepState.CANCELLED, is_outcome=True)
     turn.note("step_cancelled", step_no=step_no, attempt=run.attempt)
     turn.state.count_settled(step_no)
+
+
+def stop_everything(turn: Turn, reason: Interrupt, *, until: State = State.CANCELLING) -> None:
+    """Write the intent to stop for good and cancel what runs; what waits is cancelled at once."""
+    state = turn.state
+    if state.state not in WINDING_UP:
+        state.end = None  # it comes to another one
+    turn.become(until)
+    turn.set_deadline(None)
+    kept = {no for no in state.waiting if state.family.has_to_end(no)}
+    for step_no, run in enumerate(state.steps):
+        if run.state is StepState.WAITING and step_no not in kept:
+            turn.clear_step_timer(step_no)
+            cancel(turn, step_no)
+    state.waiting = kept
+    state.ready.clear()
+    state.entering.clear()
+    turn.orders.append(InterruptSteps(reason))
 
 
 def step_failed(key: str, attempts: int, cause: Error | None) -> Error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perdure.actors.execution import ExecutionActor
 from perdure.actors.relatives import Relatives
+from perdure.actors.schedule import WINDING_UP
 from perdure.actors.services import Services
 from perdure.actors.state import ExecutionState
 from perdure.actors.turn import Asker, Order
@@ -44,4 +45,6 @@ class Slot:
     def is_left_to_others(self) -> bool:
         """Whether the execution could go on, in a process that has what it needs."""
         state = None if self.actor is None else self.actor.state
-        return state is not None and state.state is State.SCHEDULING and not state.plan.is_performable
+        if state is None or state.plan.is_performable:
+            return False
+        return state.state is State.SCHEDULING or state.state in WINDING_UP

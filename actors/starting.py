@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +15,8 @@ from perdure.store.errors import PerdureError
 from perdure.store.protocol import Answer
 from perdure.store.states import State
 from perdure.store.writes import Delta, Start, Started
+
+START_FIELDS: Final = frozenset({"started_at", "finished_at", "deadline_at", "remaining_ms", "error"})
 
 
 class NewExecution(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,6 @@ decides; `schedule` and `planner` do.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +22,7 @@ from perdure.actors.waits import ForChild, child_id
 from perdure.store.asking import Approval
 from perdure.store.circuits import CircuitBreakerState
 from perdure.store.records import Error, Execution, KeptSignal, Loaded
-from perdure.store.states import SETTLED_STEP, State, StepState
+from perdure.store.states import SETTLED_STEP, Role, State, StepState
 from perdure.store.usage import Limits
 
 RETRY_TIMER: Final = "retry"
@@ -41,6 +40,7 @@ class ExecutionState:
         "completed",
         "context",
         "deadline_at",
+        "end",
         "entering",
         "epoch",
         "error",
@@ -60,15 +60,18 @@ class ExecutionState:
         "ready",
         "remaining_ms",
         "resume_count",
+        "rollback_reason",
         "running",
         "settled",
         "signals",
+        "size",
         "started_at",
         "state",
         "steps",
         "timeout_ms",
         "trace_id",
         "trial",
+        "undoing",
         "unmet",
         "usage",
         "version",
@@ -93,7 +96,9 @@ class ExecutionState:
         self.pause_mode: str | None = None
         self.family = Family()
         self.resume_count = 0
+        self.rollback_reason: str | None = None  # once what was done is to be undone
         self.started_at: int | None = None
+        self.size = plan.size
         self.steps = [StepRun() for _ in plan.steps]
         self.payload_bytes = 0
         self.lingering: set[int] = set()
@@ -138,6 +143,7 @@ class ExecutionState:
         self.limits = execution.budget
         self.breaker = execution.circuit_breaker_state
         self.resume_count = execution.resume_count
+        self.rollback_reason = execution.rollback_reason
         self.started_at = ms_of(execution.started_at)
 
     def reindex(self) -> None:
@@ -150,7 +156,9 @@ class ExecutionState:
         self.entering: deque[int] = deque()  # let in by their needs; what they are to do is undecided
         self.running: set[int] = set()
         self.waiting: set[int] = set()
+        self.end: State | None = None  # which it comes to, while its hooks run
         self.trial: Trial | None = None  # while steps that may be killing the process are tried
+        self.undoing: list[int] | None = None  # what is left to undo, the next at the end; None is unknown
         self.settled = 0
         self.completed = 0
         self.level = 0
@@ -172,8 +180,10 @@ class ExecutionState:
             self.level += 1
 
     def count_settled(self, step_no: int) -> None:
-        """Take one settled step into the counts."""
+        """Take one settled step of the graph into the counts."""
         step = self.plan.steps[step_no]
+        if step.role is not Role.GRAPH:
+            return
         run = self.steps[step_no]
         self.settled += 1
         self.completed += run.state is StepState.COMPLETED
@@ -196,7 +206,14 @@ class ExecutionState:
     @property
     def is_everything_settled(self) -> bool:
         """Whether no step has anything left to do."""
-        return self.settled == len(self.steps)
+        return self.settled == self.size
+
+    @property
+    def has_graph_ended(self) -> bool:
+        """Whether nothing of the graph can run any more."""
+        return self.is_everything_settled or (
+            self.is_blocked and not any(run.is_cut for run in self.steps[: self.size])
+        )
 
     def timer_of(self, step_no: int) -> str:
         """The kind of timer a waiting step has: for its next attempt, or for what it waits for."""
@@ -236,7 +253,8 @@ class ExecutionState:
 
     def outputs(self) -> dict[str, Any]:
         """The outputs of completed and of failed optional steps (null), by key."""
-        return {step.key: self.output(step.no) for step in self.plan.steps if self.is_met(step.no)}
+        graph = self.plan.steps[: self.size]
+        return {step.key: self.output(step.no) for step in graph if self.is_met(step.no)}
 
     def describe(self) -> dict[str, Any]:
         """The answer to a query: where everything stands, as plain values."""
@@ -250,15 +268,15 @@ class ExecutionState:
             "trace_id": self.trace_id,
             "context": self.context,
             "error": None if self.error is None else msgspec.to_builtins(self.error),
+            "rollback_reason": self.rollback_reason,
             "deadline_at_ms": self.deadline_at,
             "usage": msgspec.to_builtins(self.usage),
             "budget": self._describe_budget(),
             "circuit_breaker_state": None if self.breaker is None else msgspec.to_builtins(self.breaker),
             "levels": [[self.plan.steps[no].key for no in level] for level in self.plan.levels],
-            "steps": {
-                step.key: _describe_step(self, step, run)
-                for step, run in zip(self.plan.steps, self.steps, strict=True)
-            },
+            "steps": self._describe(Role.GRAPH),
+            "hooks": self._describe(Role.HOOK),
+            "compensations": self._describe(Role.UNDO),
             "settled": self.settled,
             "running": [self.plan.steps[no].key for no in sorted(self.running)],
             "waiting": [
@@ -268,44 +286,14 @@ class ExecutionState:
             ],
         }
 
+    def _describe(self, role: Role) -> dict[str, Any]:
+        runs = zip(self.plan.steps, self.steps, strict=True)
+        return {step.key: _describe_step(self, step, run) for step, run in runs if step.role is role}
+
     def _describe_budget(self) -> dict[str, Any] | None:
         budget = self.plan.budget
         limits = self.limits or (None if budget is None else budget.limits)
         return None if limits is None else msgspec.to_builtins(limits)
-
-
-class StepValues:
-    """What one step may read: as the compiled closures want it (`plan.Values`), and its body (`Inside`)."""
-
-    __slots__ = ("_state", "_step_no")
-
-    def __init__(self, state: ExecutionState, step_no: int) -> None:
-        """Look at that state, for that step."""
-        self._state = state
-        self._step_no = step_no
-
-    @property
-    def context(self) -> Mapping[str, Any]:
-        """The execution's context as it is now."""
-        return self._state.context
-
-    def output(self, step_no: int) -> Any:
-        """The output of a settled step, decoded anew."""
-        return self._state.output(step_no)
-
-    def needs(self) -> dict[str, Any]:
-        """The outputs of the steps this one depends on, by key; null where an optional one failed."""
-        state = self._state
-        steps = state.plan.steps
-        return {steps[need].key: state.output(need) for need in steps[self._step_no].needs}
-
-    def heartbeat(self, detail: Any) -> None:
-        """Keep the last detail, for whoever queries the execution."""
-        self._state.steps[self._step_no].note = detail
-
-    def state(self, step_no: int) -> str:
-        """The state of a step."""
-        return self._state.steps[step_no].state.value
 
 
 def _describe_step(state: ExecutionState, step: PlannedStep, run: StepRun) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class StepRun:
         "note",
         "output",
         "previous",
+        "settled_version",
         "started_at",
         "state",
         "usage",
@@ -41,6 +42,7 @@ class StepRun:
         self.attempt = 0
         self.lineage = 0
         self.output: bytes | None = None
+        self.settled_version: int | None = None
         self.error: Error | None = None
         self.due_at: int | None = None
         self.started_at: int | None = None
@@ -83,6 +85,7 @@ class StepRun:
         self.attempt = 1
         self.lineage += new_lineage
         self.output = None
+        self.settled_version = None
         self.error = None
         self.due_at = None
         self.started_at = None
@@ -119,6 +122,7 @@ class StepRun:
         self.attempt = attempt.attempt
         self.lineage = attempt.lineage
         self.output = None if attempt.output is None else bytes(attempt.output)
+        self.settled_version = attempt.settled_version
         self.due_at = ms_of(attempt.due_at)
         self.started_at = ms_of(attempt.started_at)
         self.died_alone = attempt.alone

@@ -16,6 +16,7 @@ from perdure.actors.keeping import Keeping
 from perdure.actors.kernel import Reply
 from perdure.actors.messages import Answer, Command, Interrupt
 from perdure.actors.orders import Ring, StartChild, describe_refusal
+from perdure.actors.roles import told_as
 from perdure.actors.state import DEADLINE_TIMER, ExecutionState
 from perdure.store.circuits import CircuitBreakerState
 from perdure.store.errors import PerdureError
@@ -36,6 +37,7 @@ from perdure.store.writes import (
 )
 
 IN_FLIGHT: Final = frozenset({State.EXECUTING, State.AWAITING_COMPLETION})
+ENDED_STEP: Final = SETTLED_STEP - {StepState.COMPENSATED}  # when it ended stays, though it be undone later
 encode: Final = msgspec.json.Encoder().encode
 
 
@@ -154,7 +156,9 @@ class Turn(Keeping):
         command_id: str | None = None,
         data: Any = None,
     ) -> None:
-        """Write one line into the log."""
+        """Write one line into the log; of a hook or a compensation it has a name of its own."""
+        if step_no is not None and step_no >= self.state.size:
+            kind, step_no = told_as(self.state.plan.steps[step_no], kind)
         encoded = None if data is None else encode(data)
         self._events.append(
             EventWrite(kind, step_no=step_no, attempt=attempt, by=by, command_id=command_id, data=encoded)
@@ -190,7 +194,7 @@ class Turn(Keeping):
                 state,
                 is_outcome,
                 self.now if starts or begins else None,
-                self.now if state in SETTLED_STEP else None,
+                self.now if state in ENDED_STEP else None,
                 due_at,
                 output,
                 None if error is None else encode(error),
@@ -203,6 +207,7 @@ class Turn(Keeping):
         run.due_at = due_at
         run.error = error
         if is_outcome:
+            run.settled_version = self.version_before + 1
             run.output = output
             self.state.payload_bytes += len(output or b"")
 
@@ -240,6 +245,10 @@ class Turn(Keeping):
         self.state.family.paused_by = self._fields["paused_by"] = by
         self._fields["pause_reason"] = reason
 
+    def set_rollback(self, reason: str) -> None:
+        """Keep why what the execution has done is to be undone."""
+        self.state.rollback_reason = self._fields["rollback_reason"] = reason
+
     def set_context(self, context: dict[str, Any], encoded: bytes) -> None:
         """Replace the context."""
         self.state.context = context
@@ -276,7 +285,7 @@ class Turn(Keeping):
             return
         state = self.state
         self._checkpoint = CheckpointWrite(
-            label, by, is_automatic, state.completed, len(state.steps), state.payload_bytes
+            label, by, is_automatic, state.completed, state.size, state.payload_bytes
         )
         data = {"label": label, "automatic": is_automatic}
         self.note("checkpoint_created", by=by, command_id=command_id, data=data)
@@ -323,16 +332,8 @@ class Turn(Keeping):
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (
-            self._attempts
-            or self._events
-            or self._timers
-            or self._messages
-            or self._posts
-            or self._fields
-            or self._checkpoint
-            or self.state.state is not self.before
-        )
+        rows = self._attempts or self._events or self._timers or self._messages or self._posts
+        return not (rows or self._fields or self._checkpoint or self.state.state is not self.before)
 
     @property
     def events(self) -> list[EventWrite]:

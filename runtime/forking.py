@@ -15,6 +15,7 @@ from perdure.runtime.arguments import InvalidArgument
 from perdure.store.errors import NotFound
 from perdure.store.protocol import Store
 from perdure.store.records import Execution
+from perdure.store.states import StepState
 from perdure.store.writes import ForkWrite
 
 
@@ -44,7 +45,10 @@ async def look_back(store: Store, plans: Plans, wish: Fork) -> tuple[Execution, 
         version = point.version
     context = await store.context_at(source.id, version) | wish.edit
     outcomes = {outcome.step_no: outcome for outcome in await store.fold(source.id, version)}
-    found = shared(plan, outcomes, without=_without(plan, wish.step))
+    without = _without(plan, wish.step)
+    if source.rollback_reason is not None:  # what a rollback has skipped is decided anew
+        without |= {no for no, outcome in outcomes.items() if outcome.state is StepState.SKIPPED}
+    found = shared(plan, outcomes, without=without)
     past = Past(
         fork=ForkWrite(source_id=source.id, source_version=version, by=wish.by),
         outcomes=tuple(outcomes[step_no] for step_no in sorted(found)),

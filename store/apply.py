@@ -17,7 +17,7 @@ from perdure.store.errors import IllegalTransition, MailboxFull, NotFound
 from perdure.store.records import INBOX_MAX
 from perdure.store.schedule_writes import DeleteSchedule, MoveSchedule, PutSchedule
 from perdure.store.script import Cursor, Script
-from perdure.store.states import TERMINAL
+from perdure.store.states import TERMINAL, Role
 from perdure.store.writes import (
     AnswerMessage,
     Change,
@@ -108,7 +108,7 @@ def publish(write: Publish) -> Script[int]:
     cursor = yield (
         (
             "INSERT INTO workflows (name, revision, version, description, author, tags, definition, "
-            "is_active, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "steps_total, is_active, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         ),
         (
             write.name,
@@ -118,6 +118,7 @@ def publish(write: Publish) -> Script[int]:
             write.author,
             msgspec.json.encode(write.tags).decode(),
             write.definition.decode(),
+            sum(step.role is Role.GRAPH for step in write.steps),
             int(write.activates),
             write.at,
         ),
@@ -131,8 +132,8 @@ def _insert_steps(no: int, write: Publish) -> Script[None]:
     """The nodes, then the edges; an edge carries the level of the step that has the need."""
     for step in write.steps:
         yield (
-            "INSERT INTO workflow_steps (workflow_no, no, key, level, agent) VALUES (?, ?, ?, ?, ?)",
-            (no, step.no, step.key, step.level, step.agent),
+            "INSERT INTO workflow_steps (workflow_no, no, key, level, agent, role) VALUES (?, ?, ?, ?, ?, ?)",
+            (no, step.no, step.key, step.level, step.agent, step.role),
         )
     for step in write.steps:
         for need in step.needs:

@@ -13,7 +13,7 @@ import msgspec
 
 from perdure.store.asking import Approval
 from perdure.store.circuits import CircuitBreakerState
-from perdure.store.states import STATUS, TERMINAL, State, Status, StepState
+from perdure.store.states import STATUS, TERMINAL, Role, State, Status, StepState
 from perdure.store.usage import Limits, Usage
 
 PAYLOAD_BYTES_MAX: Final = 1_048_576  # one context, output or message; larger goes by reference
@@ -67,13 +67,14 @@ class WorkflowVersion(Record, frozen=True, kw_only=True):
 
 
 class Step(Record, frozen=True, kw_only=True):
-    """A node of a revision's DAG, with its level (0 has no needs)."""
+    """A node of a revision's DAG, with its level (0 has no needs), or a step beside the graph."""
 
     no: int
     key: str
     level: int
     agent: str
     needs: tuple[str, ...]
+    role: Role = Role.GRAPH
 
 
 class Execution(Record, frozen=True, kw_only=True):
@@ -112,6 +113,7 @@ class Execution(Record, frozen=True, kw_only=True):
     budget: Limits | None = None  # its own, where it is not the workflow's
     circuit_breaker_state: CircuitBreakerState | None = None  # once it has tripped
     parent_step: int | None = None  # the step of the parent that waits for it
+    rollback_reason: str | None = None  # why what it has done is undone, once somebody wanted that
 
     @property
     def status(self) -> Status:
@@ -345,6 +347,7 @@ class ExecutionSummary(Record, frozen=True, kw_only=True):
     finished_at: datetime | None
     updated_at: datetime
     duration_ms: int | None
+    rollback_reason: str | None = None
 
 
 class WorkflowStatistics(Record, frozen=True, kw_only=True):

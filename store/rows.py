@@ -25,7 +25,7 @@ from perdure.store.records import (
     Workflow,
     WorkflowStatistics,
 )
-from perdure.store.states import State, Status, StepState
+from perdure.store.states import Role, State, Status, StepState
 from perdure.store.usage import Limits, Usage
 
 Row = tuple[Any, ...]
@@ -50,7 +50,7 @@ SELECT e.no, e.id, w.name, e.workflow_no, w.revision, w.version, e.state, e.vers
        coalesce(c.patched_context, c.context), e.error, e.resume_count, e.pause_mode, e.paused_by,
        e.created_at, e.started_at, e.paused_at, e.finished_at, e.updated_at, e.deadline_at, e.remaining_ms,
        e.pause_reason, e.timeout_ms, e.cost_nanos, e.tokens, e.budget, e.parent_step,
-       e.circuit_breaker_state
+       e.circuit_breaker_state, e.rollback_reason
 FROM workflow_executions e
 JOIN workflows w ON w.no = e.workflow_no
 JOIN workflow_contexts c ON c.execution_no = e.no
@@ -103,7 +103,7 @@ FROM workflows
 """
 
 STEP: Final = """
-SELECT s.no, s.key, s.level, s.agent FROM workflow_steps s WHERE s.workflow_no = ? ORDER BY s.no
+SELECT s.no, s.key, s.level, s.agent, s.role FROM workflow_steps s WHERE s.workflow_no = ? ORDER BY s.no
 """
 
 NEED: Final = """
@@ -118,7 +118,7 @@ SELECT id, workflow, workflow_version, state, status, steps_total, steps_complet
        steps_skipped, steps_running, priority, triggered_by, trace_id, runner, error,
        created_at, started_at, paused_at, finished_at, updated_at, duration_ms,
        pause_mode, paused_by, pause_reason,
-       version, (SELECT x.parent_id FROM workflow_executions x WHERE x.no = e.no)
+       version, (SELECT x.parent_id FROM workflow_executions x WHERE x.no = e.no), rollback_reason
 FROM workflow_execution_summary e
 """
 
@@ -183,6 +183,7 @@ def execution(row: Row) -> Execution:
         budget=None if row[31] is None else msgspec.json.decode(row[31], type=Limits),
         parent_step=row[32],
         circuit_breaker_state=_breaker(row[33]),
+        rollback_reason=row[34],
     )
 
 
@@ -310,7 +311,7 @@ def workflow(row: Row) -> Workflow:
 
 def step(row: Row, needs: tuple[str, ...]) -> Step:
     """One row of `STEP` with the keys of its rows of `NEED`."""
-    return Step(no=row[0], key=row[1], level=row[2], agent=row[3], needs=needs)
+    return Step(no=row[0], key=row[1], level=row[2], agent=row[3], needs=needs, role=Role(row[4]))
 
 
 def summary(row: Row) -> ExecutionSummary:
@@ -342,6 +343,7 @@ def summary(row: Row) -> ExecutionSummary:
         pause_reason=row[23],
         version=row[24],
         parent_id=row[25],
+        rollback_reason=row[26],
     )
 
 

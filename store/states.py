@@ -52,6 +52,14 @@ class Status(StrEnum):
     ROLLED_BACK = "rolled_back"
 
 
+class Role(StrEnum):
+    """What a step is there for."""
+
+    GRAPH = "graph"  # a node of the workflow's graph
+    UNDO = "undo"  # undoes a step of the graph
+    HOOK = "hook"  # runs when the graph has come to its end
+
+
 class StepState(StrEnum):
     """What one step of an execution is doing."""
 
@@ -88,6 +96,8 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
             _S.PAUSED,
             _S.CANCELLING,
             _S.CANCELLED,
+            _S.COMPENSATING,
+            _S.ROLLED_BACK,
             _S.FAILED,
         }
     ),
@@ -102,6 +112,7 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
             _S.CANCELLING,
             _S.CANCELLED,
             _S.COMPENSATING,
+            _S.ROLLED_BACK,
             _S.FAILED,
         }
     ),
@@ -116,6 +127,7 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
             _S.CANCELLING,
             _S.CANCELLED,
             _S.COMPENSATING,
+            _S.ROLLED_BACK,
             _S.FAILED,
         }
     ),
@@ -132,18 +144,28 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
             _S.CANCELLING,
             _S.CANCELLED,
             _S.COMPENSATING,
+            _S.ROLLED_BACK,
             _S.FAILED,
         }
     ),
-    _S.CANCELLING: frozenset({_S.CANCELLED, _S.COMPENSATING, _S.FAILED}),
-    _S.COMPENSATING: frozenset({_S.ROLLED_BACK, _S.FAILED}),
+    # What leads to compensating may go straight past it, where there is nothing to undo.
+    _S.CANCELLING: frozenset({_S.CANCELLED, _S.COMPENSATING, _S.ROLLED_BACK, _S.FAILED}),
+    _S.COMPENSATING: frozenset({_S.ROLLED_BACK, _S.CANCELLING, _S.FAILED}),
     _S.PAUSED: frozenset(
-        {_S.SCHEDULING, _S.RESTORING_CHECKPOINT, _S.CANCELLING, _S.CANCELLED, _S.COMPENSATING, _S.FAILED}
+        {
+            _S.SCHEDULING,
+            _S.RESTORING_CHECKPOINT,
+            _S.CANCELLING,
+            _S.CANCELLED,
+            _S.COMPENSATING,
+            _S.ROLLED_BACK,
+            _S.FAILED,
+        }
     ),
     # Terminal is terminal: only the explicit commands retry, restore and rollback leave it.
     _S.COMPLETED: frozenset({_S.COMPENSATING}),
     _S.FAILED: frozenset({_S.SCHEDULING, _S.RESTORING_CHECKPOINT, _S.COMPENSATING}),
-    _S.CANCELLED: frozenset({_S.SCHEDULING, _S.RESTORING_CHECKPOINT}),
+    _S.CANCELLED: frozenset({_S.SCHEDULING, _S.RESTORING_CHECKPOINT, _S.COMPENSATING}),
     _S.ROLLED_BACK: frozenset(),
 }
 

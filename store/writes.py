@@ -14,7 +14,7 @@ import msgspec
 
 from perdure.store.asking import ApprovalWrite
 from perdure.store.records import LEASE_MS
-from perdure.store.states import State, StepState
+from perdure.store.states import Role, State, StepState
 from perdure.store.telling import PostWrite
 
 EXECUTION_TIMER = -1  # the `step_no` of a timer that belongs to the whole execution
@@ -32,13 +32,17 @@ class Write(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class PublishStep(msgspec.Struct, frozen=True, kw_only=True):
-    """One node of the DAG that `Publish` stores; `needs` are step numbers."""
+    """One node of the DAG that `Publish` stores; `needs` are step numbers.
+
+    Steps that are not of the graph come after all that are, and have no needs.
+    """
 
     no: int
     key: str
     level: int
     agent: str
     needs: tuple[int, ...]
+    role: Role = Role.GRAPH
 
 
 class Publish(Write, frozen=True, kw_only=True):
@@ -227,6 +231,7 @@ CHANGEABLE = frozenset(
         "pause_mode",
         "paused_by",
         "pause_reason",
+        "rollback_reason",
         "resume_count",
         "runner_no",  # None releases the execution
         "agents",

@@ -107,6 +107,7 @@ FIELD_TYPES: Final = {
     "pause_mode": "text",
     "paused_by": "text",
     "pause_reason": "text",
+    "rollback_reason": "text",
     "agents": "text",
     "budget": "text",
     "circuit_breaker_state": "text",

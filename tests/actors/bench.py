@@ -24,7 +24,7 @@ from perdure.actors.messages import (
     RestorePoint,
     StepReport,
 )
-from perdure.actors.plan import DependenciesPolicy, Plan, PlannedStep
+from perdure.actors.plan import DependenciesPolicy, Hook, Plan, PlannedStep
 from perdure.actors.state import ExecutionState
 from perdure.actors.turn import Asker, InterruptSteps, Launch, Respond, Turn
 from perdure.actors.waits import ForApproval, ForSignal
@@ -33,7 +33,15 @@ from perdure.store.circuits import CircuitBreakerState
 from perdure.store.errors import DuplicateCommand
 from perdure.store.records import PAYLOAD_BYTES_MAX, Attempt, Error, Execution, KeptSignal, Loaded
 from perdure.store.rows import usage
-from perdure.store.states import SETTLED_STEP, TERMINAL, State, StepState, can_become, step_can_become
+from perdure.store.states import (
+    SETTLED_STEP,
+    TERMINAL,
+    Role,
+    State,
+    StepState,
+    can_become,
+    step_can_become,
+)
 from perdure.store.usage import Limits, Usage
 from perdure.store.writes import CHANGEABLE, AttemptWrite, Change, Delta
 
@@ -42,9 +50,18 @@ BEGIN_MS = 1_000_000
 
 
 def make_plan(
-    needs: Sequence[Sequence[int]], *, steps: dict[int, dict[str, Any]] | None = None, **options: Any
+    needs: Sequence[Sequence[int]],
+    *,
+    steps: dict[int, dict[str, Any]] | None = None,
+    undo: dict[int, dict[str, Any]] | None = None,
+    hooks: dict[Hook, dict[str, Any]] | None = None,
+    **options: Any,
 ) -> Plan:
-    """A plan whose step `i` (key `s<i>`) needs `needs[i]`; `steps` holds options of single ones."""
+    """A plan whose step `i` (key `s<i>`) needs `needs[i]`; `steps` holds options of single ones.
+
+    `undo` holds the options of compensations by what they undo, `hooks` those of hooks; they are the
+    steps after those of the graph, in this order.
+    """
     dependents: list[list[int]] = [[] for _ in needs]
     level_of: list[int] = []
     levels: list[list[int]] = []
@@ -56,27 +73,48 @@ def make_plan(
         levels[level].append(no)
         for need in own:
             dependents[need].append(no)
-    planned = tuple(
-        PlannedStep(
-            no=no,
-            key=f"s{no}",
+    undo_of = {no: len(needs) + place for place, no in enumerate(undo or {})}
+    planned = [
+        _planned(
+            no,
+            f"s{no}",
             level=level_of[no],
             needs=tuple(own),
             dependents=tuple(dependents[no]),
-            inputs=lambda _values: None,
-            perform=lambda _context, _inputs: None,
+            undo=undo_of.get(no),
             **(steps or {}).get(no, {}),
         )
         for no, own in enumerate(needs)
-    )
+    ]
+    for no, own in (undo or {}).items():
+        step = planned[no]
+        reads = (no, *step.needs)
+        outside = {"role": Role.UNDO, "undoes": no, "needs": reads, "level": len(levels)}
+        planned.append(_planned(len(planned), f"{step.key}.compensate", **outside, **own))
+    hook_nos = {}
+    for hook, own in (hooks or {}).items():
+        hook_nos[hook] = len(planned)
+        planned.append(_planned(len(planned), f"hooks.{hook}", role=Role.HOOK, level=len(levels), **own))
     return Plan(
         workflow="w",
         workflow_no=1,
         revision="r",
-        steps=planned,
+        steps=tuple(planned),
         levels=tuple(tuple(level) for level in levels),
+        outside=len(planned) - len(needs),
+        hooks=hook_nos,
         **options,
     )
+
+
+def _planned(no: int, key: str, **options: Any) -> PlannedStep:
+    usual: dict[str, Any] = {
+        "needs": (),
+        "dependents": (),
+        "inputs": lambda _values: None,
+        "perform": lambda _context, _inputs: None,
+    }
+    return PlannedStep(no=no, key=key, **(usual | options))
 
 
 class Row(msgspec.Struct):
@@ -292,6 +330,9 @@ class Rows:
     def _check_may_run(self, new: AttemptWrite) -> None:
         step = self.plan.steps[new.step_no]
         assert new.attempt <= step.retry.max_retries + 1, "more attempts than the policy allows"
+        if step.role is not Role.GRAPH:
+            self._check_may_run_beside(step)
+            return
         assert self.state not in {State.PAUSING, State.PAUSED, State.CANCELLING, *TERMINAL}
         ends = [self.current(need) for need in step.needs]
         assert all(row is not None and row.state in SETTLED_STEP for row in ends)
@@ -305,11 +346,22 @@ class Rows:
         elif step.dependencies is DependenciesPolicy.ANY:
             assert any(met) or not met
 
+    def _check_may_run_beside(self, step: PlannedStep) -> None:
+        """A hook or a compensation runs alone, when its moment has come."""
+        assert self.state not in {State.PAUSING, State.PAUSED, *TERMINAL}
+        running = [no for no, row in self.newest.items() if row.write.state is StepState.RUNNING]
+        assert running in ([], [step.no]), "something else is in flight"
+        if step.role is Role.UNDO:
+            assert self.state is State.COMPENSATING
+            undone = self.current(step.undoes)
+            assert undone is not None
+            assert undone.state is StepState.COMPLETED
+
     def _attempt(self, row: Row) -> Attempt:
         write = row.write
         return Attempt(
             step_no=write.step_no,
-            step=f"s{write.step_no}",
+            step=self.plan.steps[write.step_no].key,
             generation=write.generation,
             attempt=write.attempt,
             lineage=write.lineage,
@@ -539,7 +591,7 @@ class Bench:
 def picture(state: ExecutionState) -> dict[str, Any]:
     """Everything about a state that a crash must not change."""
     described = state.describe()
-    for step in described["steps"].values():
+    for step in (*described["steps"].values(), *described["hooks"].values()):
         step.pop("heartbeat")
     return described | {
         "counts": (state.settled, state.completed, state.level_open, state.unmet),
@@ -549,6 +601,7 @@ def picture(state: ExecutionState) -> dict[str, Any]:
         "signals": state.signals,
         "approvals": state.approvals,
         "mishaps": state.mishaps,
+        "ends": [run.settled_version for run in state.steps],
         "runs": [
             (run.lineage, run.output, run.deaths, run.died_alone, run.is_stored, run.usage)
             for run in state.steps

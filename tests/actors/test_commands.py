@@ -26,6 +26,7 @@ from perdure.actors.messages import (
     RestorePoint,
     Resume,
     Retry,
+    Rollback,
     Signal,
     TakeCheckpoint,
     UpdateContext,
@@ -41,6 +42,7 @@ COMMANDS: dict[type, dict[str, Any]] = {
     Pause: {},
     Resume: {},
     Cancel: {},
+    Rollback: {"reason": "rain"},
     Signal: {"name": "go"},
     UpdateContext: {"patch": {"b": 2}},
     TakeCheckpoint: {"label": "here"},
@@ -58,16 +60,29 @@ WAYS: dict[State, Callable[[Any], None]] = {
     State.CANCELLING: lambda bench: (bench.start(), bench.tell(Cancel(id="w"))),
     State.COMPLETED: lambda bench: (bench.start(), bench.complete(0, 1)),
     State.FAILED: lambda bench: (bench.start(), bench.complete(0), bench.fail(1)),
-    State.CANCELLED: lambda bench: (bench.start(), bench.tell(Cancel(id="w")), bench.unwind()),
+    State.CANCELLED: lambda bench: (
+        bench.start(),
+        bench.complete(0),
+        bench.tell(Cancel(id="w")),
+        bench.unwind(),
+    ),
+    State.COMPENSATING: lambda bench: (bench.start(), bench.complete(0, 1), bench.tell(Rollback(id="w"))),
+    State.ROLLED_BACK: lambda bench: (
+        bench.start(),
+        bench.complete(0),
+        bench.tell(Rollback(id="w")),
+        bench.unwind(),
+        bench.complete(2),
+    ),
 }
 
 
 @pytest.fixture
 def bench_in(make_bench: Make) -> Callable[[State], Any]:
-    """An execution of two steps in that state."""
+    """An execution of two steps, of which one can be undone, in that state."""
 
     def make(state: State) -> Any:
-        bench = make_bench([(), (0,)], context={"a": 1}, steps={0: RETRY})
+        bench = make_bench([(), (0,)], context={"a": 1}, steps={0: RETRY}, undo={0: {}})
         WAYS[state](bench)
         assert bench.state.state is state
         return bench
@@ -127,14 +142,15 @@ def test_a_legal_command_is_written_with_its_id_and_answered(
         (Pause, State.PAUSED),
         (Pause, State.CANCELLING),
         (Cancel, State.CANCELLING),
+        (Rollback, State.COMPENSATING),
     }
     assert ids.count("c") == (not fulfilled)
     assert bench.state.version == had + (not fulfilled)
     if answer is None:
-        assert kind in (Pause, Cancel)
+        assert kind in (Pause, Cancel, Rollback)
         assert bench.waiters
-        bench.unwind() if bench.interrupts else bench.complete(0)
-        assert not bench.waiters
+        while bench.waiters:
+            bench.unwind() if bench.interrupts else bench.complete(*bench.bodies)
     else:
         assert answer == Answer(bench.state.state, bench.state.version)
 

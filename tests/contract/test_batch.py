@@ -33,7 +33,7 @@ def bad_writes(book, execution) -> dict[str, object]:
     """One write for each way in which one may be refused."""
     return {
         "stale": book.change(execution, version=9),
-        "illegal": book.change(execution, State.ROLLED_BACK),
+        "illegal": book.change(execution, State.RESTORING_CHECKPOINT),
         "missing": DeleteExecution(execution_id="nobody"),
         "naughty": book.starting("no id"),
         "constraint": book.starting("e9", workflow_no=99),

@@ -118,7 +118,7 @@ async def test_an_ordinary_id_is_taken(book, id_: str):
 async def test_an_execution_cannot_begin_in_a_state_that_idle_does_not_lead_to(book):
     """Nor with a step in a state that no pending step comes to."""
     await book.publish()
-    illegal = await refused(book, book.starting("e1", state=State.ROLLED_BACK))
+    illegal = await refused(book, book.starting("e1", state=State.RESTORING_CHECKPOINT))
     assert isinstance(illegal, IllegalTransition)
     compensated = Delta(attempts=(book.attempt(0, StepState.COMPENSATED),))
     assert isinstance(await refused(book, book.starting("e1", delta=compensated)), IllegalTransition)
@@ -171,7 +171,7 @@ async def test_a_runner_that_lost_its_lease_cannot_write(book):
 async def test_a_move_that_is_not_in_the_table_is_refused(book):
     """And the refusal says where the execution is."""
     execution = await book.start()
-    illegal = await refused(book, book.change(execution, State.ROLLED_BACK))
+    illegal = await refused(book, book.change(execution, State.RESTORING_CHECKPOINT))
     assert isinstance(illegal, IllegalTransition)
     assert (illegal.state, illegal.version) == (State.EXECUTING, 1)
 
@@ -197,7 +197,7 @@ async def test_an_illegal_move_of_a_lost_execution_says_that_it_is_lost(book):
     """What the runner must know first is that it has no business here."""
     execution = await book.start()
     await book.write(book.claim(execution, await book.register()))
-    assert isinstance(await refused(book, book.change(execution, State.ROLLED_BACK)), LeaseLost)
+    assert isinstance(await refused(book, book.change(execution, State.RESTORING_CHECKPOINT)), LeaseLost)
 
 
 @pytest.mark.parametrize("before", list(State))
@@ -237,6 +237,7 @@ async def test_every_changeable_column_comes_back_as_it_was_set(book):
         "pause_mode": "drain",
         "paused_by": "anna",
         "pause_reason": "lunch",
+        "rollback_reason": "rain",
         "resume_count": 2,
         "runner_no": runner_no,
         "agents": "module:agents",

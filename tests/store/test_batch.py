@@ -92,8 +92,8 @@ def link(path: str):
     link = Link(path, pragmas=("PRAGMA journal_mode = WAL",), lock_wait_s=0.0, factory=FailingCommit)
     migrate(link.connection, path)
     link.connection.execute(
-        "INSERT INTO workflows (no, name, revision, tags, definition, is_active, created_at) "
-        "VALUES (1, 'order', 'r1', '[]', '{}', 1, 0)"
+        "INSERT INTO workflows (no, name, revision, tags, definition, steps_total, is_active, created_at) "
+        "VALUES (1, 'order', 'r1', '[]', '{}', 3, 1, 0)"
     )
     yield link
     link.close()

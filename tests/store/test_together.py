@@ -64,7 +64,7 @@ def bad_ones(book: Any, execution: Execution) -> list[Write]:
     return [
         book.change(execution, version=77),
         book.change(execution, epoch=77),
-        book.change(execution, State.ROLLED_BACK),
+        book.change(execution, State.RESTORING_CHECKPOINT),
         book.change(execution, before=State.PAUSED),
         book.change(execution, attempts=(book.outcome(2, before=StepState.RUNNING),)),
         book.change(execution, messages=(MessageWrite(99, None),)),
