@@ -1,4 +1,4 @@
-"""The workflows that a runtime's store knows: published, looked up, counted, taken out."""
+"""The workflows that a runtime's store knows: published, looked up, taken out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from perdure.runtime.versions import Versions
 from perdure.store.errors import NotFound
 from perdure.store.protocol import Store
 from perdure.store.records import Workflow as WorkflowRecord
-from perdure.store.records import WorkflowStatistics
 from perdure.store.writes import DeleteWorkflow
 
 if TYPE_CHECKING:
@@ -66,8 +65,3 @@ class Catalogue(ABC):
         """Delete a revision that no execution uses. Raises NotFound, IllegalTransition."""
         self.check_open()
         await self.machine.services.writer.write(DeleteWorkflow(name=name, revision=revision))
-
-    async def statistics(self, *, workflow: str | None = None) -> list[WorkflowStatistics]:
-        """How the executions of each workflow have fared."""
-        self.check_open()
-        return await self.store.statistics(workflow=workflow)

@@ -16,6 +16,7 @@ import msgspec
 
 from perdure.actors.trial import CRASH_BUDGET
 from perdure.runtime.arguments import LEASE_S_MAX, LEASE_S_MIN
+from perdure.runtime.durations import RETENTION
 from perdure.store.errors import PerdureError
 from perdure.store.records import LEASE_MS
 from perdure.store.urls import without_password
@@ -26,6 +27,7 @@ FILE_BYTES_MAX: Final = 100_000  # a settings file of more than that is some oth
 SUGGESTION_CUTOFF: Final = 0.6  # difflib's own default: closer is a typo, farther is another word
 
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+Retention = Annotated[str, msgspec.Meta(pattern=r"^(off|(\d+(\.\d+)?(ms|s|m|h|d|w))+)$")]
 LeaseSeconds = Annotated[float, msgspec.Meta(ge=LEASE_S_MIN, le=LEASE_S_MAX)]
 
 
@@ -39,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_active_steps: AtLeastOne = 10_000
     lease_s: LeaseSeconds = LEASE_MS / 1000
     crash_budget: AtLeastOne = CRASH_BUDGET
+    retention: Retention = RETENTION
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     log_format: Literal["console", "json"] = "console"
 
@@ -51,6 +54,7 @@ MEANINGS: Final[dict[str, str]] = {
     "max_active_steps": "steps in flight in one process; more wait their turn",
     "lease_s": "seconds of silence after which other processes take a stopped one's executions over",
     "crash_budget": "deaths of its process, the last one alone with it, that fail a step",
+    "retention": "how long what has ended is kept: 90d, 4w, or off",
     "log_level": "the least important log line that is shown (a worker also shows info)",
     "log_format": "how log lines look",
 }

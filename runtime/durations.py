@@ -8,6 +8,10 @@ from typing import Any, Final
 
 from perdure.runtime.arguments import MILLISECONDS_MAX, InvalidArgument
 
+RETENTION: Final = "90d"  # a quarter: what nobody has looked at for so long nobody looks for
+OFF: Final = "off"
+RETENTION_MS_MIN: Final = 3_600_000  # an hour: a shorter one is a slip, and would take what people wait for
+
 UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 PART: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ms|s|m|h|d|w)", re.ASCII)
 
@@ -39,3 +43,15 @@ def duration_text(ms: int) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts)
+
+
+def retention_ms(value: str | timedelta | None) -> int | None:
+    """How long what has ended is kept; None for ever. Raises InvalidArgument."""
+    if value is None or value == OFF:
+        return None
+    found = duration_ms(value, what="retention")
+    if found < RETENTION_MS_MIN:
+        raise InvalidArgument(
+            f"retention is {value!r}: give 1h or more, such as 90d, or off to keep everything"
+        )
+    return found

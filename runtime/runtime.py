@@ -28,7 +28,9 @@ from perdure.runtime.callbacks import StepCallback
 from perdure.runtime.catalogue import Catalogue
 from perdure.runtime.config import resolve
 from perdure.runtime.deciding import Asking
+from perdure.runtime.durations import RETENTION, retention_ms
 from perdure.runtime.execution import Execution
+from perdure.runtime.keeping import Keeping
 from perdure.runtime.language import Workflow, check_context
 from perdure.runtime.language.conditions import EXTRA, ConditionsNotInstalled
 from perdure.runtime.language.inputs import filled
@@ -37,9 +39,9 @@ from perdure.runtime.plans import Revision
 from perdure.runtime.schedules import Keeper, Schedules, kept
 from perdure.runtime.seams import Seams, system_seams
 from perdure.runtime.trace import trace_of
-from perdure.store import SQLiteStore, store_at
-from perdure.store.backup import Backup
-from perdure.store.errors import NotFound, StoreError
+from perdure.runtime.upkeep import upkeep_of
+from perdure.store import store_at
+from perdure.store.errors import NotFound
 from perdure.store.protocol import Store
 from perdure.store.records import LEASE_MS, Event, ExecutionSummary
 from perdure.store.states import Status, status_named
@@ -50,7 +52,7 @@ MAX_ACTIVE_STEPS: Final = 10_000  # bodies in flight in this process
 WORKERS: Final = frozenset({"embedded", "worker"})  # kinds of runners that take up what they find
 
 
-class Runtime(Asking, Bulk, Catalogue):
+class Runtime(Asking, Bulk, Catalogue, Keeping):
     """Runs workflows durably inside an asyncio program.
 
     `location` is the path of an SQLite file (made where there is none), `:memory:`, or a
@@ -66,6 +68,8 @@ class Runtime(Asking, Bulk, Catalogue):
     `lease_s` loses its executions to the others; when it comes back it goes on as a new runner. A step
     that took its process down `crash_budget` times, the last time with nothing else in flight, fails;
     where processes are killed from outside as a matter of course, choose a large one.
+
+    What ended longer ago than `retention` is pruned while it recovers; `None` or `"off"` keeps it.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class Runtime(Asking, Bulk, Catalogue):
         max_active_steps: int = MAX_ACTIVE_STEPS,
         lease_s: float = LEASE_MS / 1000,
         crash_budget: int = CRASH_BUDGET,
+        retention: str | timedelta | None = RETENTION,
         on_step_start: StepCallback | None = None,
         on_step_complete: StepCallback | None = None,
         store: Store | None = None,
@@ -106,6 +111,7 @@ class Runtime(Asking, Bulk, Catalogue):
             on_step_start=on_step_start,
             on_step_complete=on_step_complete,
         )
+        self._keep_ms = retention_ms(retention)
         self._stack: AsyncExitStack | None = None
         self._keeper: Keeper
         self.machine: Machine
@@ -131,6 +137,7 @@ class Runtime(Asking, Bulk, Catalogue):
             max_active_steps=settings.max_active_steps,
             lease_s=settings.lease_s,
             crash_budget=settings.crash_budget,
+            retention=settings.retention,
         )
 
     async def __aenter__(self) -> Self:
@@ -140,6 +147,8 @@ class Runtime(Asking, Bulk, Catalogue):
         async with AsyncExitStack() as stack:
             self.machine = await stack.enter_async_context(assemble(self._blueprint))
             self._keeper = await stack.enter_async_context(kept(self, is_keeping=self._blueprint.recovers))
+            keep_ms = self._keep_ms if self._blueprint.recovers else None
+            self._upkeep = await stack.enter_async_context(upkeep_of(self, keep_ms=keep_ms))
             self._stack = stack.pop_all()
         return self
 
@@ -281,18 +290,6 @@ class Runtime(Asking, Bulk, Catalogue):
         self.check_open()
         self._keeper.ask()
         await self.machine.membership.ring_workers()
-
-    async def backup(self, target: str | Path, *, overwrite: bool = False) -> Backup:
-        """Copy the store, as of one moment, to a new file, while everything goes on.
-
-        When this returns the copy is checked, on disk and readable by its owner alone; whoever is
-        cancelled leaves all of it or nothing. Raises TargetExists unless told to `overwrite`, StoreError
-        for a store that is no file: its database has tools of its own.
-        """
-        self.check_open()
-        if not isinstance(self.store, SQLiteStore):
-            raise StoreError(f"{self.store.location} is no file: back it up with its database's own tools")
-        return await self.store.backup(str(target), overwrite=overwrite)
 
     async def serve(self) -> None:
         """Run until cancelled: what a worker does."""

@@ -6,11 +6,12 @@ Refusals are raised as PerdureError; whoever runs the script rolls its savepoint
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
-from perdure.store import marks, schedules, transitions, versions
+from perdure.store import marks, retention, schedules, transitions, versions
 from perdure.store.claims import ClaimFree
 from perdure.store.delta import text
 from perdure.store.errors import IllegalTransition, MailboxFull, NotFound
@@ -293,6 +294,7 @@ APPLY: Final[dict[type[Write], Callable[[Any], Script[Any]]]] = {
     Release: release,
     DeleteExecution: delete_execution,
     DeleteWorkflow: delete_workflow,
+    retention.Prune: partial(retention.prune, tables=ROWS_OF_AN_EXECUTION),
     UpdateExecution: update_execution,
     marks.PruneCheckpoints: marks.prune,
     versions.ActivateWorkflow: versions.activate,

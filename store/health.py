@@ -14,14 +14,15 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.store import migrate, rows
+from perdure.store import migrate, retention, rows
 from perdure.store.codec import decode
+from perdure.store.connection import run
 from perdure.store.errors import StoreCorrupt, StoreError
 from perdure.store.files import LOCK_WAIT_S, reading, size_of
 from perdure.store.identity import Identity, identity_of
 from perdure.store.locks import writer_of
 from perdure.store.records import PAGE_MAX, Record, Runner
-from perdure.store.rows import CLAIMABLE, moment
+from perdure.store.rows import CLAIMABLE, maybe_moment, moment
 from perdure.store.states import TERMINAL
 from perdure.store.verify import FAULTS_MAX, verify
 
@@ -61,6 +62,7 @@ class Work(Record, frozen=True, kw_only=True):
     """What is not at its end, up to PAGE_MAX of each kind, oldest first."""
 
     executions: int
+    oldest: datetime | None = None
     unfinished: int
     unattended: int  # of those: neither owned nor paused
     owned: tuple[Resting, ...]
@@ -231,6 +233,7 @@ def _work(connection: sqlite3.Connection, bounds: Bounds) -> Work:
     ).fetchone()
     return Work(
         executions=executions,
+        oldest=maybe_moment(run(connection, retention.oldest())),
         unfinished=unfinished,
         unattended=unattended,
         owned=resting(OWNED, "e.updated_at"),

@@ -17,7 +17,6 @@ from perdure.store.records import (
     Kin,
     Step,
     Workflow,
-    WorkflowStatistics,
 )
 from perdure.store.script import Script
 from perdure.store.states import STATES_OF, Status
@@ -197,12 +196,3 @@ def steps(workflow_no: int) -> Script[list[Step]]:
     for step_no, key in (yield rows.NEED, (workflow_no,)):
         needs[step_no].append(key)
     return [rows.step(row, tuple(needs[row[0]])) for row in nodes]
-
-
-def statistics(workflow_name: str | None) -> Script[list[WorkflowStatistics]]:
-    """How the executions of each workflow have fared."""
-    if workflow_name is None:
-        found = yield rows.STATISTICS + "ORDER BY workflow", ()
-    else:
-        found = yield rows.STATISTICS + "WHERE workflow = ?", (workflow_name,)
-    return list(map(rows.statistics, found))

@@ -22,6 +22,7 @@ from typing import Any, Protocol, runtime_checkable
 from perdure.store.asking import PendingApproval
 from perdure.store.claims import Claimed
 from perdure.store.errors import PerdureError
+from perdure.store.faring import ErrorStatistics, StepStatistics
 from perdure.store.records import (
     Attempt,
     Checkpoint,
@@ -43,11 +44,12 @@ from perdure.store.records import (
     WorkflowStatistics,
     WorkflowVersion,
 )
+from perdure.store.retention import Pruned
 from perdure.store.states import Status
 from perdure.store.usage import StepHistory
 from perdure.store.writes import Changed, Started, Write
 
-Answer = int | Started | Changed | Loaded | Claimed | None | PerdureError
+Answer = int | Started | Changed | Pruned | Loaded | Claimed | None | PerdureError
 
 
 class Store(Protocol):
@@ -256,6 +258,24 @@ class Store(Protocol):
 
     async def step_history(self, workflow: str) -> dict[str, StepHistory]:
         """What the steps of a workflow came to in its newest executions, by key."""
+        ...
+
+    async def prunable(self, *, before: int, keep_failed: bool = False) -> int:
+        """How many executions ended before that time (ms) and may be pruned."""
+        ...
+
+    async def oldest(self) -> int | None:
+        """When (ms) the oldest execution was created."""
+        ...
+
+    async def step_statistics(self, *, workflow: str | None = None) -> list[StepStatistics]:
+        """How the steps of each workflow have fared, those of pruned executions included."""
+        ...
+
+    async def error_statistics(
+        self, *, workflow: str | None = None, limit: int = 50
+    ) -> list[ErrorStatistics]:
+        """Which errors there were, the most frequent first, those of pruned executions included."""
         ...
 
     async def statistics(self, *, workflow: str | None = None) -> list[WorkflowStatistics]:

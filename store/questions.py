@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import Any, TypeVar
 
-from perdure.store import approvals, history, marks, pages, reads, schedules, versions
+from perdure.store import approvals, faring, history, marks, pages, reads, retention, schedules, versions
 from perdure.store.asking import PendingApproval
+from perdure.store.faring import ErrorStatistics, StepStatistics
 from perdure.store.records import (
     Attempt,
     Checkpoint,
@@ -228,6 +229,24 @@ class Questions(ABC):
         """What the steps of a workflow came to lately, by key."""
         return await self._browse(history.step_history(workflow))
 
+    async def prunable(self, *, before: int, keep_failed: bool = False) -> int:
+        """How many executions ended before that time and may be pruned."""
+        return await self._browse(retention.prunable(before, keep_failed))
+
+    async def oldest(self) -> int | None:
+        """When the oldest execution was created."""
+        return await self._browse(retention.oldest())
+
+    async def step_statistics(self, *, workflow: str | None = None) -> list[StepStatistics]:
+        """How the steps of each workflow have fared."""
+        return await self._browse(faring.steps(workflow))
+
+    async def error_statistics(
+        self, *, workflow: str | None = None, limit: int = 50
+    ) -> list[ErrorStatistics]:
+        """Which errors there were, the most frequent first."""
+        return await self._browse(faring.errors(workflow, limit))
+
     async def statistics(self, *, workflow: str | None = None) -> list[WorkflowStatistics]:
         """How the executions of each workflow have fared."""
-        return await self._browse(pages.statistics(workflow))
+        return await self._browse(faring.workflows(workflow))

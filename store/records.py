@@ -364,3 +364,7 @@ class WorkflowStatistics(Record, frozen=True, kw_only=True):
     duration_ms_min: int | None
     duration_ms_max: int | None
     last_started_at: datetime | None
+    rolled_back: int = 0
+    pruned: int = 0  # of `executions`: those that are no longer in the store
+    duration_ms_p50: int | None = None  # of those that completed and are in the store
+    duration_ms_p95: int | None = None

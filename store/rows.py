@@ -23,7 +23,6 @@ from perdure.store.records import (
     Step,
     Timer,
     Workflow,
-    WorkflowStatistics,
 )
 from perdure.store.states import Role, State, Status, StepState
 from perdure.store.usage import Limits, Usage
@@ -120,12 +119,6 @@ SELECT id, workflow, workflow_version, state, status, steps_total, steps_complet
        pause_mode, paused_by, pause_reason,
        version, (SELECT x.parent_id FROM workflow_executions x WHERE x.no = e.no), rollback_reason
 FROM workflow_execution_summary e
-"""
-
-STATISTICS: Final = """
-SELECT workflow, executions, completed, failed, cancelled, active, success_ratio,
-       duration_ms_mean, duration_ms_min, duration_ms_max, last_started_at
-FROM workflow_statistics
 """
 
 
@@ -344,23 +337,6 @@ def summary(row: Row) -> ExecutionSummary:
         version=row[24],
         parent_id=row[25],
         rollback_reason=row[26],
-    )
-
-
-def statistics(row: Row) -> WorkflowStatistics:
-    """One row of `STATISTICS`."""
-    return WorkflowStatistics(
-        workflow=row[0],
-        executions=row[1],
-        completed=row[2],
-        failed=row[3],
-        cancelled=row[4],
-        active=row[5],
-        success_ratio=row[6],
-        duration_ms_mean=row[7],
-        duration_ms_min=row[8],
-        duration_ms_max=row[9],
-        last_started_at=maybe_moment(row[10]),
     )
 
 

@@ -134,6 +134,16 @@ class SQLiteStore(Questions):
         except sqlite3.Error as error:
             raise translated(error, self.location) from error
 
+    async def vacuum(self) -> None:
+        """Write the file anew without what was deleted. Nobody else can write meanwhile. Raises StoreError.
+
+        It takes as much room again on the disk as the file has, until it is done.
+        """
+        try:
+            await self._writer.run(_vacuum)
+        except sqlite3.Error as error:
+            raise translated(error, self.location) from error
+
     def advice(self) -> list[str]:
         """What the operator of this store should know; empty when all is well."""
         return advice()
@@ -190,6 +200,11 @@ def _set_up(link: Link, path: str) -> str:
     identity = identity_of(link.connection)
     assert identity is not None
     return identity.id
+
+
+def _vacuum(link: Link) -> None:
+    link.connection.execute("VACUUM")
+    link.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # until then it is all in the log
 
 
 def _copy(link: Link, *, target: str, overwrite: bool, is_abandoned: Callable[[], bool]) -> Backup:

@@ -15,6 +15,9 @@ from perdure.store.records import PAGE_MAX, Runner
 TAKING_UP_MS: Final = 60_000  # four sweeps of a worker: what nobody has taken up by then stays
 DAY_MS: Final = 86_400_000  # a pause that somebody still remembers is shorter
 WAL_BYTES_MAX: Final = 256 * 1024 * 1024  # a log is written back every 4 MB unless something is in the way
+STORE_BYTES_MAX: Final = 10 * 1024**3  # a copy takes minutes, a vacuum as much room again
+FREE_BYTES_MAX: Final = 64 * 1024**2  # less is not worth a word
+FREE_SHARE_MAX: Final = 0.25  # of the file: less is used again soon
 IDS_MAX: Final = 5  # executions named in one finding; --format json has them all
 WORKERS: Final = frozenset({"embedded", "worker"})  # kinds of runners that take up what they find
 
@@ -92,6 +95,20 @@ def _file(health: Health) -> Iterator[Finding]:
             f"the log beside the file has grown to {size(health.wal_bytes)}",
             "end whatever keeps reading for long (a backup, a shell in a transaction); "
             "if only clients are running, start `perdure worker`",
+        )
+    if health.size_bytes > STORE_BYTES_MAX:
+        yield _attention(
+            "size",
+            f"the file has grown to {size(health.size_bytes)}",
+            "`perdure prune --older-than 30d --dry-run` tells what could go; set `retention` for a worker to "
+            "do it by itself",
+        )
+    if health.free_bytes > max(FREE_BYTES_MAX, health.size_bytes * FREE_SHARE_MAX):
+        yield Finding(
+            severity="note",
+            topic="size",
+            text=f"{size(health.free_bytes)} of the file are free, for what comes next to be written to",
+            advice="`perdure prune --vacuum` gives them back to the disk; nobody else can write meanwhile",
         )
     if health.schema_version is not None and health.schema_version < health.schema_known:
         yield Finding(

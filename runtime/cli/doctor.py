@@ -10,7 +10,7 @@ from perdure.actors.membership import is_alive
 from perdure.runtime.cli.diagnosis import IDS_MAX, Circumstances, Finding, bounds, diagnose
 from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Reading, UsageError
-from perdure.runtime.cli.render import size
+from perdure.runtime.cli.render import ago, size
 from perdure.runtime.cli.session import NoDatabase, Session, make_folder_importable, open_session
 from perdure.runtime.cli.text import Cell
 from perdure.store.errors import PerdureError
@@ -143,7 +143,11 @@ def _facts(session: Session, health: Health, alive: Sequence[Runner]) -> list[tu
         copied = health.identity.copied_from
         facts.append(("store", health.identity.id + (f", a copy of {copied}" if copied else "")))
     if health.work is not None:
-        facts.append(("executions", f"{health.work.executions:,}, {health.work.unfinished:,} unfinished"))
+        oldest = health.work.oldest
+        since = "" if oldest is None else f", the oldest {ago(oldest, now=session.now())}"
+        many = f"{health.work.executions:,}, {health.work.unfinished:,} unfinished{since}"
+        facts.append(("executions", many))
+        facts.append(("retention", session.settings.retention))
     return facts
 
 

@@ -32,6 +32,7 @@ Look
   status ID           one execution: its state, its steps
   approvals           what waits for people's approval
   history             executions of a period, with durations and errors
+  stats               how workflows, steps and retries have fared, and the most frequent errors
   events ID           its log; --follow for what comes
   checkpoints ID      its checkpoints, newest first
 
@@ -54,6 +55,7 @@ Author
 Keep
   backup FILE         copy the database while it is in use
   restore-db FILE     put a backup in its place; what was there is kept
+  prune               delete what ended long ago (a worker does it after 90 days: `retention`)
   migrate             bring the schema up to date; --dry-run tries, --print shows; with an ID and --to V:
                       let an execution go on as one of another version
   import FILE         take over the history that an earlier system has left; a FOLDER of them, too

@@ -90,6 +90,7 @@ class Session:
             max_active_steps=self.settings.max_active_steps,
             lease_s=self.settings.lease_s,
             crash_budget=self.settings.crash_budget,
+            retention=self.settings.retention,
         )
 
     def looking(self) -> AbstractAsyncContextManager[Questions | Store]:

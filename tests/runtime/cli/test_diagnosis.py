@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from perdure.runtime.cli.diagnosis import WAL_BYTES_MAX, Circumstances, Finding, bounds, diagnose
+from perdure.runtime.cli.diagnosis import (
+    STORE_BYTES_MAX,
+    WAL_BYTES_MAX,
+    Circumstances,
+    Finding,
+    bounds,
+    diagnose,
+)
 from perdure.store.health import Health, Resting, Stalled, Work
 from perdure.store.records import Runner
 
@@ -88,6 +95,7 @@ def test_of_a_database_in_order_nothing_is_said():
         ({"damage": ("execution e1 has no context",)}, "integrity", "no context", "report it"),
         ({"names": 2}, "file", "2 names", "before-restore"),
         ({"wal_bytes": WAL_BYTES_MAX + 1}, "size", "268.4 MB", "perdure worker"),
+        ({"size_bytes": STORE_BYTES_MAX + 1}, "size", "10.7 GB", "perdure prune"),
         ({"work": {"paused": (resting(),)}}, "paused", "since 3 d ago", "perdure resume ID"),
         ({"work": {"quarantined": (resting(),)}}, "quarantine", "crashes", "perdure events ID"),
         ({"work": {"unanswered": (resting(),)}}, "command", "3 d ago", "it hangs"),
@@ -219,3 +227,14 @@ def test_a_schedule_that_starts_nothing_is_told_with_the_reason(
     assert text in found.text
     assert "nightly (report)" in found.text
     assert advice in found.advice
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "free_bytes", "is_said"),
+    [(10**9, 3 * 10**8, True), (10**9, 10**8, False), (10**7, 9 * 10**6, False)],
+)
+def test_room_that_is_free_is_told_where_it_is_much(size_bytes: int, free_bytes: int, is_said: bool):  # noqa: FBT001
+    """A note: it is used again by what comes."""
+    found = findings(size_bytes=size_bytes, free_bytes=free_bytes)
+    assert [(one.severity, one.topic) for one in found] == [("note", "size")] * is_said
+    assert all("perdure prune --vacuum" in one.advice for one in found)

@@ -1,0 +1,104 @@
+"""Keeps the store from growing for ever: takes away what ended long ago, beside all other work.
+
+A pruning is many small transactions, each of which takes a few milliseconds of the write connection,
+and after each it rests for many times as long: whoever writes meanwhile waits for one of them at most.
+Several runners may prune one store: what one has taken the other does not find.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from perdure.actors.errors import RuntimeClosed
+from perdure.actors.kernel import Alarms
+from perdure.actors.log import get_logger
+from perdure.actors.writer import Writer
+from perdure.store.errors import StoreError
+from perdure.store.protocol import Store
+from perdure.store.retention import Prune, Pruned
+
+if TYPE_CHECKING:
+    from perdure.runtime.runtime import Runtime
+
+FIRST_S: Final = 5.0  # a start is for what is to be done, and not for what was
+LOOK_S: Final = 6 * 3_600.0  # a day is what people mean by a retention; four looks keep close to it
+BATCH: Final = 20  # executions of one transaction: some milliseconds
+REST_SHARE: Final = 9  # times as long as a transaction took: a tenth of the writer's time at most
+
+log = get_logger("perdure.upkeep")
+
+
+class Upkeep:
+    """Prunes a store: once on demand, or again and again (`run` is that task)."""
+
+    def __init__(self, store: Store, writer: Writer, alarms: Alarms, *, now_ms: Callable[[], int]) -> None:
+        """Prune that store through that writer."""
+        self._store = store
+        self._writer = writer
+        self._alarms = alarms
+        self.now_ms = now_ms
+
+    async def run(self, *, keep_ms: int, look_s: float) -> None:
+        """Look for what is older than that, now and then, to the end of the runtime."""
+        await self._rest(FIRST_S)
+        while True:
+            try:
+                await self.look(keep_ms=keep_ms)
+            except RuntimeClosed:
+                return
+            except StoreError as error:
+                log.warning("store_not_pruned", error=str(error))
+            await self._rest(look_s)
+
+    async def look(self, *, keep_ms: int) -> int:
+        """Prune what ended so long ago; looking costs one row where there is nothing so old."""
+        before = self.now_ms() - keep_ms
+        oldest = await self._store.oldest()
+        if oldest is None or oldest >= before:
+            return 0
+        count = await self.prune(before=before)
+        if count:
+            log.info("executions_pruned", count=count, before=before)
+        return count
+
+    async def prune(self, *, before: int, keep_failed: bool = False) -> int:
+        """Take away everything that ended before then; answers how many executions went."""
+        count, after_no = 0, 0
+        loop = asyncio.get_running_loop()
+        while True:
+            began_at = loop.time()
+            done = await self._writer.write(
+                Prune(before=before, after_no=after_no, limit=BATCH, keep_failed=keep_failed)
+            )
+            assert isinstance(done, Pruned)
+            count += done.executions
+            after_no = done.after_no
+            if done.is_done:
+                return count
+            await self._rest(REST_SHARE * (loop.time() - began_at))
+
+    async def _rest(self, seconds: float) -> None:
+        over = asyncio.Event()
+        alarm = self._alarms.add(asyncio.get_running_loop().time() + seconds, over.set)
+        try:
+            await over.wait()
+        finally:
+            alarm.cancel()
+
+
+@asynccontextmanager
+async def upkeep_of(runtime: Runtime, *, keep_ms: int | None) -> AsyncIterator[Upkeep]:
+    """Keep the store of that runtime small, where a retention is given; its machine has been assembled."""
+    services = runtime.machine.services
+    upkeep = Upkeep(services.store, services.writer, services.alarms, now_ms=services.now_ms)
+    async with anyio.create_task_group() as group:
+        if keep_ms is not None:
+            look_s = LOOK_S * runtime.seams.patience
+            group.start_soon(lambda: upkeep.run(keep_ms=keep_ms, look_s=look_s), name="upkeep")
+        yield upkeep
+        group.cancel_scope.cancel()

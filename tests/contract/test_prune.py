@@ -1,0 +1,185 @@
+"""What ended long ago goes, a few at a time; what it tells stays in the statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from perdure.store.retention import Prune
+from perdure.store.states import TERMINAL, State, StepState
+from perdure.store.writes import DeleteWorkflow
+
+pytestmark = pytest.mark.anyio
+
+EVER = 2**50
+ERROR = b'{"type":"Broken","message":"it broke","step":"b"}'
+LATE = b'{"type":"ExecutionTimeout","message":"too late"}'
+
+
+async def life(book: Any, id_: str, end: State, **fields: Any) -> None:
+    """An execution whose step b is tried twice, and that comes to that end."""
+    execution = await book.start(id_, **fields)
+    failed = book.attempt(1, StepState.FAILED, error=ERROR, started_at=5, finished_at=9)
+    execution = await book.move(execution, attempts=(book.outcome(0, started_at=10, finished_at=40), failed))
+    second = book.outcome(1, attempt=2, started_at=10, finished_at=30)
+    if end is State.FAILED:
+        second = book.attempt(1, StepState.FAILED, attempt=2, is_outcome=True, error=ERROR, finished_at=9)
+    execution = await book.move(execution, attempts=(second,))
+    before = {State.COMPLETED: State.AGGREGATING_RESULTS, State.ROLLED_BACK: State.COMPENSATING}.get(end)
+    if before is not None:
+        execution = await book.move(execution, before)
+    if end in TERMINAL:
+        now = book.tick()
+        await book.move(execution, end, fields={"started_at": now - 500, "finished_at": now})
+
+
+async def all_kinds(book: Any) -> None:
+    """One of each end, one that works, one that is paused."""
+    for end in (*sorted(TERMINAL), State.EXECUTING, State.PAUSED):
+        await life(book, str(end), end)
+    await book.move(await book.execution("paused"), State.PAUSED)
+
+
+async def pruned(book: Any, *, limit: int = 100, before: int = EVER, keep_failed: bool = False) -> list[int]:
+    """How many went with each of the prunings that it took."""
+    counts, after_no = [], 0
+    while True:
+        prune = Prune(before=before, limit=limit, after_no=after_no, keep_failed=keep_failed)
+        done = await book.write(prune)
+        counts.append(done.executions)
+        after_no = done.after_no
+        if done.is_done:
+            return counts
+
+
+async def ids(book: Any) -> set[str]:
+    """What is left."""
+    return {one.id for one in await book.store.executions()}
+
+
+async def test_only_what_has_ended_goes_and_leaves_nothing_behind(book):
+    """In any table; what works or rests keeps every row."""
+    await all_kinds(book)
+    assert await book.store.prunable(before=EVER) == 4
+    assert await pruned(book) == [4]
+    assert await ids(book) == {"executing", "paused"}
+    kept = {(await book.execution(id_)).no for id_ in await ids(book)}
+    for table, rows in (await book.facts()).items():
+        if table.startswith("workflow_") and "execution_no" in await columns(book, table):
+            at = (await columns(book, table)).index("execution_no")
+            assert {row[at] for row in rows} <= kept, table
+    assert await book.store.verify() == []
+
+
+async def columns(book: Any, table: str) -> list[str]:
+    """The names of a table's columns, in their order."""
+    sql = f"SELECT name FROM pragma_table_info('{table}')"
+    if "postgres" in book.store.location:
+        sql = (
+            f"SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass "
+            "AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+        )
+    return [row[0] for row in await book.raw(sql)]
+
+
+async def test_a_few_go_at_a_time_and_every_one_goes_in_the_end(book):
+    """Each pruning begins where the one before has stopped."""
+    for number in range(7):
+        await life(book, f"e{number}", State.COMPLETED)
+    assert await pruned(book, limit=3) == [3, 3, 1]
+    assert await ids(book) == set()
+
+
+async def test_what_ended_later_than_the_time_stays(book):
+    """However early it began: its age counts from its end."""
+    await life(book, "old", State.CANCELLED)
+    long = await book.start("long")
+    time = book.tick()
+    await book.move(long, State.CANCELLED, fields={"finished_at": book.tick()})
+    await life(book, "new", State.CANCELLED)
+    assert await book.store.prunable(before=time) == 1
+    assert await pruned(book, before=time) == [1]
+    assert await ids(book) == {"long", "new"}
+
+
+async def test_the_failed_stay_when_they_are_to_be_kept(book):
+    """Everything else that ended goes."""
+    await all_kinds(book)
+    assert await book.store.prunable(before=EVER, keep_failed=True) == 3
+    assert await pruned(book, keep_failed=True) == [3]
+    assert await ids(book) == {"executing", "paused", "failed"}
+
+
+async def test_a_child_stays_for_as_long_as_its_parent_is_not_at_its_end(book):
+    """Whatever their ages."""
+    await life(book, "parent", State.EXECUTING)
+    await life(book, "child", State.COMPLETED, parent_id="parent")
+    await life(book, "orphan", State.COMPLETED, parent_id="nobody")
+    assert await pruned(book) == [1]
+    assert await ids(book) == {"parent", "child"}
+    parent = await book.execution("parent")
+    await book.move(parent, State.CANCELLED, fields={"finished_at": book.tick()})
+    assert await pruned(book) == [2]
+
+
+async def test_statistics_are_the_same_before_and_after(book):
+    """But for how many are no longer there, and for the percentiles, which are of those that are."""
+    await all_kinds(book)
+    late = await book.start("late")
+    fields = {"error": LATE, "finished_at": book.tick()}
+    await book.move(late, State.FAILED, fields=fields)
+
+    async def told() -> list[Any]:
+        workflows = [
+            msgspec.structs.replace(one, pruned=0, duration_ms_p50=None, duration_ms_p95=None)
+            for one in await book.store.statistics()
+        ]
+        return [workflows, await book.store.step_statistics(), await book.store.error_statistics()]
+
+    before = await told()
+    [order] = await book.store.statistics()
+    assert (order.pruned, order.duration_ms_p50, order.duration_ms_p95) == (0, 500, 500)
+    step = next(one for one in await book.store.step_statistics() if one.step == "b")
+    assert (step.outcomes, step.failed, step.retried, step.retried_completed) == (6, 1, 6, 5)
+    assert step.duration_ms_mean == 20
+    errors = {(one.step, one.error): one.failures for one in await book.store.error_statistics()}
+    assert errors == {("b", "Broken"): 7, ("", "ExecutionTimeout"): 1}
+    assert await pruned(book, limit=2) == [2, 2, 1]
+    assert await told() == before
+    [order] = await book.store.statistics()
+    assert (order.pruned, order.duration_ms_p50) == (5, None)
+    await life(book, "again", State.FAILED)
+    assert await pruned(book) == [1]
+    [order] = await book.store.statistics(workflow="order")
+    assert (order.executions, order.failed, order.pruned) == (8, 3, 6)
+
+
+async def test_statistics_outlive_the_definition(book):
+    """A workflow that is gone with all its executions is still told of."""
+    await life(book, "e1", State.COMPLETED)
+    assert await pruned(book) == [1]
+    await book.write(DeleteWorkflow(name="order", revision="r1"))
+    [order] = await book.store.statistics()
+    assert (order.workflow, order.completed, order.pruned) == ("order", 1, 1)
+
+
+async def test_percentiles_are_durations_that_so_many_did_not_exceed(book):
+    """Of twenty, the tenth and the nineteenth."""
+    for number in range(20):
+        execution = await book.start(f"e{number}")
+        execution = await book.move(execution, State.AGGREGATING_RESULTS)
+        fields = {"started_at": 1_000, "finished_at": 1_001 + number}
+        await book.move(execution, State.COMPLETED, fields=fields)
+    [order] = await book.store.statistics()
+    assert (order.duration_ms_p50, order.duration_ms_p95) == (10, 19)
+
+
+async def test_the_oldest_execution_tells_how_far_back_the_store_goes(book):
+    """None where it is empty."""
+    assert await book.store.oldest() is None
+    await book.start("e1")
+    first = book.now
+    await book.start("e2")
+    assert await book.store.oldest() == first

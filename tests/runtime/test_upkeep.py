@@ -1,0 +1,124 @@
+"""A runtime takes away what ended longer ago than its retention, and nothing else, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import pytest
+
+from perdure.runtime import InvalidArgument, Runtime, Workflow
+from perdure.runtime.durations import RETENTION_MS_MIN, retention_ms
+from perdure.runtime.testing import VirtualRuntime, run_virtual
+from perdure.runtime.upkeep import BATCH, LOOK_S
+from perdure.store.retention import Prune
+
+DAY = 86_400.0
+
+
+def order() -> Workflow:
+    """A step that fails for bricks."""
+    workflow = Workflow("order")
+
+    @workflow.step
+    async def ship(item: str = "lamp") -> str:
+        if item == "brick":
+            raise ValueError("too heavy")
+        return f"{item} shipped"
+
+    return workflow
+
+
+def in_a_runtime(body: Callable[[Runtime], Awaitable[Any]], **options: Any) -> Any:
+    """Run a body in a virtual runtime that knows the workflow."""
+
+    async def main() -> Any:
+        async with VirtualRuntime(workflows=[order()], **options) as runtime:
+            return await body(runtime)
+
+    return run_virtual(main)
+
+
+async def ended(runtime: Runtime, count: int, **context: Any) -> None:
+    """So many executions that have come to their end."""
+    for _ in range(count):
+        await (await runtime.start("order", context)).result(check=False)
+
+
+def test_what_ended_longer_ago_than_the_retention_goes_by_itself():
+    """At the next look; what ended since stays."""
+
+    async def body(runtime: Runtime) -> None:
+        await ended(runtime, 3)
+        await anyio.sleep(0.5 * DAY)
+        await ended(runtime, 2)
+        assert len(await runtime.list()) == 5
+        await anyio.sleep(0.5 * DAY + LOOK_S)
+        assert len(await runtime.list()) == 2
+        [found] = await runtime.statistics()
+        assert (found.executions, found.completed, found.pruned) == (5, 5, 3)
+        assert await runtime.store.verify() == []
+
+    in_a_runtime(body, retention="1d")
+
+
+@pytest.mark.parametrize("retention", [None, "off"])
+def test_without_a_retention_everything_stays(retention: str | None):
+    """For as long as it would have gone with one."""
+
+    async def body(runtime: Runtime) -> None:
+        await ended(runtime, 1)
+        await anyio.sleep(2 * DAY)
+        assert len(await runtime.list()) == 1
+
+    in_a_runtime(body, retention=retention)
+
+
+def test_a_client_leaves_it_to_those_who_run():
+    """It comes for one command and goes."""
+
+    async def body(runtime: Runtime) -> None:
+        await runtime.start("order", {}, detach=True)
+        await anyio.sleep(2 * DAY)
+        assert len(await runtime.list()) == 1
+
+    in_a_runtime(body, retention="1h", kind="client")
+
+
+def test_many_go_in_small_transactions_with_rests_between(monkeypatch: pytest.MonkeyPatch):
+    """So nobody who writes waits for more than one of them."""
+    sizes = []
+
+    async def body(runtime: Runtime) -> None:
+        await ended(runtime, 2 * BATCH + 1)
+        await ended(runtime, 1, item="brick")
+        await anyio.sleep(60)
+        commit = runtime.store.commit
+
+        async def watched(writes: Any) -> Any:
+            sizes.extend(write.limit for write in writes if isinstance(write, Prune))
+            return await commit(writes)
+
+        monkeypatch.setattr(runtime.store, "commit", watched)
+        assert await runtime.prunable(older_than=timedelta(seconds=1)) == 2 * BATCH + 2
+        assert await runtime.prune(older_than="1s", keep_failed=True) == 2 * BATCH + 1
+        assert [one.status for one in await runtime.list()] == ["failed"]
+        assert await runtime.prune(older_than=timedelta(days=1)) == 0
+
+    in_a_runtime(body)
+    assert sizes == [BATCH] * 4
+
+
+@pytest.mark.parametrize("given", ["", "soon", "59m", timedelta(0), "1000w00", "-1d"])
+def test_a_retention_that_cannot_be_is_refused(given: Any):
+    """At once; one that is shorter than an hour is a slip."""
+    with pytest.raises(InvalidArgument, match="retention is"):
+        Runtime(":memory:", retention=given)
+
+
+def test_a_retention_is_a_text_or_a_timedelta():
+    """An hour is the shortest there is."""
+    assert retention_ms("1h") == retention_ms(timedelta(hours=1)) == RETENTION_MS_MIN
+    assert retention_ms("off") is retention_ms(None) is None
