@@ -16,7 +16,7 @@ from typing import assert_never
 
 import msgspec
 
-from perdure.actors import schedule
+from perdure.actors import overdue, schedule
 from perdure.actors.deciding import decided, refusal
 from perdure.actors.errors import ApprovalRejected, WaitTimeout
 from perdure.actors.evaluating import evaluate, unanswered
@@ -128,6 +128,7 @@ def _ask(turn: Turn, approval: Approval) -> None:
     turn.note("step_waiting", step_no=step_no, attempt=run.attempt, data=data)
     turn.keep_approval(approval)
     state.waiting.add(step_no)
+    overdue.watch(turn, step_no, due_at=approval.due_at)
     if approval.due_at is not None:
         turn.set_timer(WAIT_TIMER, step_no, approval.due_at)
 

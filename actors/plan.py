@@ -171,6 +171,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     continue_on_error: bool = False
     timeout_ms: int | None = None
     checkpoint_interval_ms: int | None = None
+    warn_after_ms: int | None = None  # tell of pauses, and of waits for signals or people, that last so long
     outputs: Outputs | None = None
     budget: Budget | None = None
     circuit_breaker: Breaker | None = None

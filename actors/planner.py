@@ -21,6 +21,7 @@ from perdure.actors import (
     failing,
     guarding,
     outside,
+    overdue,
     repeating,
     resting,
     schedule,
@@ -42,6 +43,7 @@ from perdure.actors.turn import Asker, Turn
 from perdure.store.errors import StatementFailed
 from perdure.store.records import Error
 from perdure.store.states import TERMINAL, State, StepState
+from perdure.store.writes import WARN_TIMER
 
 RESTING = frozenset({State.PAUSED, *TERMINAL})
 
@@ -125,6 +127,10 @@ def take_refusal(turn: Turn, report: StepReport, refused: StatementFailed, *, be
 def take_timer(turn: Turn, kind: str, step_no: int) -> None:
     """A moment has come; one that has been cleared meanwhile says nothing."""
     state = turn.state
+    if kind == WARN_TIMER:
+        if step_no in state.warnings:
+            overdue.take(turn, step_no)
+        return
     if kind == DEADLINE_TIMER:
         if state.deadline_at is not None and state.deadline_at <= turn.now:
             _exceed_deadline(turn)
@@ -144,6 +150,7 @@ def take_due(turn: Turn) -> None:
     if state.trial is not None:
         state.trial.heed(turn.now)
     due = [(due_at, state.timer_of(no), no) for no, due_at in _moments(state)]
+    due += [(due_at, WARN_TIMER, no) for no, due_at in state.warnings.items()]
     if state.deadline_at is not None:
         due.append((state.deadline_at, DEADLINE_TIMER, -1))
     for due_at, kind, step_no in sorted(due):
@@ -227,7 +234,7 @@ def due_times(state: ExecutionState) -> list[int]:
     times = [] if state.deadline_at is None else [state.deadline_at]
     if state.trial is not None and state.trial.until is not None:
         times.append(state.trial.until)
-    return times + [due_at for _, due_at in _moments(state)]
+    return [*times, *state.warnings.values(), *(due_at for _, due_at in _moments(state))]
 
 
 def _moments(state: ExecutionState) -> list[tuple[int, int]]:

@@ -34,6 +34,10 @@ def publish(
         _log_change(state, turn, version)
         if state.state in TERMINAL and bus.is_end_awaited(state.id):
             bus.publish_end(outcome_of(state))
+    for name, fields in turn.lines:
+        log.warning(
+            name, execution_id=state.id, trace_id=state.trace_id, workflow=state.plan.workflow, **fields
+        )
     services.on_commit(state.id)
     if faults.hit is not None:
         faults.hit("publish:after")

@@ -269,7 +269,7 @@ class Recovery:
             page = await services.store.due(before=now, limit=SWEEP_PAGE, after=last)
             found: dict[str, int] = {}
             for due in page:
-                missing = () if due.is_deadline else await self._missing(due.workflow_no)
+                missing = await self._missing(due.workflow_no) if due.needs_code else ()
                 if missing:
                     waiting[due.execution_id] = missing
                 elif len(found) < self._executions.room:

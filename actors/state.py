@@ -24,6 +24,7 @@ from perdure.store.circuits import CircuitBreakerState
 from perdure.store.records import Error, Execution, KeptSignal, Loaded
 from perdure.store.states import SETTLED_STEP, Role, State, StepState
 from perdure.store.usage import Limits
+from perdure.store.writes import WARN_TIMER
 
 RETRY_TIMER: Final = "retry"
 WAIT_TIMER: Final = "wait"
@@ -76,6 +77,7 @@ class ExecutionState:
         "usage",
         "version",
         "waiting",
+        "warnings",
     )
 
     def __init__(self, plan: Plan, *, execution_id: str, trace_id: str, context: dict[str, Any]) -> None:
@@ -108,6 +110,7 @@ class ExecutionState:
         self.mishaps: list[int] = []  # when the bad attempts ended that count towards the next trip
         self.signals: list[KeptSignal] = []  # those that nobody has taken, oldest first
         self.approvals: dict[int, Approval] = {}  # by step
+        self.warnings: dict[int, int] = {}  # when (ms) to tell that it waits for long, by step; -1: paused
         self.reindex()
 
     @classmethod
@@ -121,6 +124,8 @@ class ExecutionState:
         self.mishaps = mishaps_of(plan, loaded.attempts, breaker=self.breaker)
         self.signals = list(loaded.signals)
         self.approvals = {approval.step_no: approval for approval in loaded.approvals}
+        warnings = [timer for timer in loaded.timers if timer.kind == WARN_TIMER]
+        self.warnings = {timer.step_no: ms_of(timer.due_at) or 0 for timer in warnings}
         self.reindex()
         return self
 

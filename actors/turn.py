@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from perdure.actors import overdue
 from perdure.actors.keeping import Keeping
 from perdure.actors.kernel import Reply
 from perdure.actors.messages import Answer, Command, Interrupt
@@ -96,6 +97,7 @@ class Turn(Keeping):
         "asks_answered",
         "before",
         "chance",
+        "lines",
         "now",
         "orders",
         "releases",
@@ -114,6 +116,7 @@ class Turn(Keeping):
         self.orders: list[Order] = []
         self.asks_answered: list[str] = []  # what the parent has asked and is to hear of
         self.releases = False
+        self.lines: list[tuple[str, dict[str, Any]]] = []  # for the log, once it is durable
         self._attempts: list[AttemptWrite] = []
         self._events: list[EventWrite] = []
         self._timers: list[TimerWrite] = []
@@ -138,12 +141,15 @@ class Turn(Keeping):
             self.set_remaining(None)
             if execution.pause_mode is not None:
                 self.set_pause(None)
+            overdue.forget(self, *execution.warnings)
         elif execution.state in TERMINAL:
             self._fields["finished_at"] = None
         if state is State.PAUSED:
             self._fields["paused_at"] = self.now
+            overdue.watch(self)
         elif execution.state is State.PAUSED:
             self._fields["paused_at"] = None
+            overdue.forget(self, EXECUTION_TIMER)
         execution.state = state
 
     def note(
@@ -220,6 +226,7 @@ class Turn(Keeping):
         if self.state.steps[step_no].due_at is not None:
             self.set_timer(self.state.timer_of(step_no), step_no, None)
         self.drop_approval(step_no)
+        overdue.forget(self, step_no)
 
     def set_deadline(self, deadline_at: int | None) -> None:
         """Set or clear the execution's deadline."""

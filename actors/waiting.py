@@ -16,9 +16,10 @@ from collections import deque
 from datetime import timedelta
 from typing import Final, assert_never
 
-from perdure.actors import approving, children, schedule
+from perdure.actors import approving, children, overdue, schedule
 from perdure.actors.errors import WaitTimeout
 from perdure.actors.evaluating import evaluate, unanswered
+from perdure.actors.plan import PlannedStep
 from perdure.actors.state import WAIT_TIMER, ExecutionState
 from perdure.actors.step_run import EPOCH
 from perdure.actors.turn import Turn, encode
@@ -36,9 +37,7 @@ def begin(turn: Turn, step_no: int, wait: Wait) -> None:
     due_at: int | None = None
     match wait:
         case Sleep():
-            due_at, error = evaluate(lambda values: wait.until(values, turn.now), turn, step, what="moment")
-            if error is None and not (isinstance(due_at, int) and abs(due_at) <= MOMENT_MAX):
-                error = unanswered(step, what="moment", why=f"{due_at!r:.80} is no time")
+            due_at, error = _moment(turn, step, wait)
             if error is not None:
                 schedule.fail(turn, step_no, error, has_begun=False)
                 return
@@ -61,10 +60,21 @@ def begin(turn: Turn, step_no: int, wait: Wait) -> None:
     kept = next((each for each in state.signals if _is_for(wait, each)), None)
     if kept is not None:
         _take(turn, step_no, kept)
-    elif due_at is not None:
+        return
+    if isinstance(wait, ForSignal):
+        overdue.watch(turn, step_no, due_at=due_at)
+    if due_at is not None:
         turn.set_timer(WAIT_TIMER, step_no, due_at)
         if due_at <= turn.now:
             take_moment(turn, step_no)
+
+
+def _moment(turn: Turn, step: PlannedStep, wait: Sleep) -> tuple[int, Error | None]:
+    """When (ms) a step that sleeps wakes up, or why that cannot be told."""
+    due_at, error = evaluate(lambda values: wait.until(values, turn.now), turn, step, what="moment")
+    if error is None and not (isinstance(due_at, int) and abs(due_at) <= MOMENT_MAX):
+        error = unanswered(step, what="moment", why=f"{due_at!r:.80} is no time")
+    return due_at, error
 
 
 def receive(turn: Turn, name: str, payload: bytes) -> None:

@@ -99,7 +99,8 @@ class Store(Protocol):
     async def due(self, *, before: int, limit: int, after: Due | None = None) -> list[Due]:
         """Timers due by that time (ms) of executions nobody owns, in due order; a page, `after` its last.
 
-        All timers of those that wait, and the deadlines of those that have something to do.
+        All timers of those that wait, the deadlines of those that have something to do, and of the
+        paused those (`WARN_TIMER`) that only tell of a long wait.
         """
         ...
 

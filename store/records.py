@@ -219,13 +219,13 @@ class Timer(Record, frozen=True, kw_only=True):
 
 
 class Due(Record, frozen=True, kw_only=True):
-    """A timer that has fallen due with nobody there; `is_deadline` is that of the whole execution."""
+    """A timer that has fallen due with nobody there; `needs_code`: that of the execution's steps."""
 
     execution_no: int
     execution_id: str
     workflow_no: int
     due_at: int
-    is_deadline: bool
+    needs_code: bool
 
 
 class Runner(Record, frozen=True, kw_only=True):

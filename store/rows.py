@@ -37,10 +37,12 @@ CLAIMABLE: Final = (
     "AND e.state <> 'paused' AND e.state <> 'failed' AND e.state <> 'cancelled' AND e.state <> 'rolled_back'"
 )
 
-# What may be taken by whoever wants to go on with it: also what only waits, whose time may have come.
+# What may be taken by whoever wants to go on with it: also what only waits, whose time may have come, and
+# what is paused and has something to tell (WARN_TIMER).
 FREE: Final = (
-    "e.runner_no IS NULL AND e.state <> 'completed' AND e.state <> 'paused' AND e.state <> 'failed' "
-    "AND e.state <> 'cancelled' AND e.state <> 'rolled_back'"
+    "e.runner_no IS NULL AND e.state <> 'completed' AND e.state <> 'failed' "
+    "AND e.state <> 'cancelled' AND e.state <> 'rolled_back' AND (e.state <> 'paused' OR EXISTS "
+    "(SELECT 1 FROM workflow_timers t WHERE t.execution_no = e.no AND t.kind = 'warn'))"
 )
 
 EXECUTION: Final = """

@@ -85,6 +85,7 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
         continue_on_error=config.continue_on_error,
         timeout_ms=config.timeout,
         checkpoint_interval_ms=config.checkpoint_interval,
+        warn_after_ms=config.warn_after or None,
         outputs=None if definition.outputs is None else compile_value(definition.outputs, numbers=numbers),
         budget=compile_budget(config.budget),
         circuit_breaker=compile_breaker(config.circuit_breaker),

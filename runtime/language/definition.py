@@ -161,6 +161,7 @@ class Config(Part, frozen=True, kw_only=True):
     parallelism: Annotated[int, Meta(ge=1, le=PARALLELISM_MAX)] | None = None
     continue_on_error: bool = False
     scheduling: Literal["level", "eager"] = "level"
+    warn_after: SpanOrZero = DAY_MS
     budget: BudgetDefinition | None = None
     circuit_breaker: CircuitBreakerDefinition | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, overload
 
@@ -27,6 +28,7 @@ from perdure.runtime.language.policy import (
     Duration,
     Repeat,
     Retry,
+    milliseconds,
     optional_milliseconds,
     part_as_text,
     retry_definition,
@@ -55,6 +57,7 @@ class Workflow(WaitingSteps, FunctionSource):
         continue_on_error: bool = False,
         checkpoint_interval: Duration | None = None,
         scheduling: Literal["level", "eager"] = "level",
+        warn_after: Duration = timedelta(days=1),
         schedule: Iterable[Mapping[str, Any]] = (),
         inputs: Mapping[str, Any] | type | None = None,
         outputs: Mapping[str, Any] | None = None,
@@ -65,7 +68,8 @@ class Workflow(WaitingSteps, FunctionSource):
 
         `max_retries` is for steps without a `retry` of their own; `parallelism` is how many steps
         of one execution may run at once. With `scheduling="eager"` a step starts as soon as its own
-        needs are met, else when every step of the levels below has settled. `schedule` says when
+        needs are met, else when every step of the levels below has settled. A pause, and a wait for
+        a signal or people, that lasts for `warn_after` is told of (0: never). `schedule` says when
         the workflow starts by itself, in the words of the text form: `[{"cron": "0 2 * * *"}]`; so does
         `budget` say how much all steps may use: `{"cost": 1.5, "tokens": 100_000, "onExceeded": "pause"}`,
         and `circuit_breaker` how many attempts may go wrong: `{"errors": 5, "window": timedelta(minutes=1)}`.
@@ -80,6 +84,7 @@ class Workflow(WaitingSteps, FunctionSource):
             parallelism=parallelism,
             continue_on_error=continue_on_error,
             scheduling=scheduling,
+            warn_after=milliseconds(warn_after),
             budget=part_as_text(budget),
             circuit_breaker=part_as_text(circuit_breaker),
         )

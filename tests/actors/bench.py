@@ -31,7 +31,7 @@ from perdure.actors.waits import ForApproval, ForSignal
 from perdure.store.asking import Approval
 from perdure.store.circuits import CircuitBreakerState
 from perdure.store.errors import DuplicateCommand
-from perdure.store.records import PAYLOAD_BYTES_MAX, Attempt, Error, Execution, KeptSignal, Loaded
+from perdure.store.records import PAYLOAD_BYTES_MAX, Attempt, Error, Execution, KeptSignal, Loaded, Timer
 from perdure.store.rows import usage
 from perdure.store.states import (
     SETTLED_STEP,
@@ -43,7 +43,7 @@ from perdure.store.states import (
     step_can_become,
 )
 from perdure.store.usage import Limits, Usage
-from perdure.store.writes import CHANGEABLE, AttemptWrite, Change, Delta
+from perdure.store.writes import CHANGEABLE, WARN_TIMER, AttemptWrite, Change, Delta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BEGIN_MS = 1_000_000
@@ -234,7 +234,10 @@ class Rows:
         return Loaded(
             execution=execution,
             attempts=tuple(rows),
-            timers=(),
+            timers=tuple(
+                Timer(execution_no=7, kind=kind, step_no=step_no, due_at=_moment(due_at))
+                for (kind, step_no), due_at in sorted(self.timers.items())
+            ),
             inbox=(),
             signals=kept,
             approvals=asked,
@@ -555,7 +558,8 @@ class Bench:
         waits = self.rows.state is State.AWAITING_COMPLETION
         waits_for = [self.plan.steps[no].wait for no in self.state.waiting]
         is_open = any(isinstance(wait, ForSignal | ForApproval) for wait in waits_for)
-        has_a_waker = is_open or self.rows.timers or self.state.no == 0
+        wakes = any(kind != WARN_TIMER for kind, _ in self.rows.timers)
+        has_a_waker = is_open or wakes or self.state.no == 0
         assert not waits or has_a_waker, "asleep with nothing to wake it"
         asks = {no for no in self.state.waiting if isinstance(self.plan.steps[no].wait, ForApproval)}
         assert asks == {no for no, approval in self.state.approvals.items() if approval.asked_at is not None}
@@ -602,6 +606,7 @@ def picture(state: ExecutionState) -> dict[str, Any]:
         "approvals": state.approvals,
         "mishaps": state.mishaps,
         "ends": [run.settled_version for run in state.steps],
+        "warnings": state.warnings,
         "runs": [
             (run.lineage, run.output, run.deaths, run.died_alone, run.is_stored, run.usage)
             for run in state.steps

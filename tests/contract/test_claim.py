@@ -11,7 +11,7 @@ from perdure.store.claims import ClaimFree
 from perdure.store.errors import Conflict, LeaseLost, NotFound
 from perdure.store.records import LEASE_MS, Loaded
 from perdure.store.states import State, StepState
-from perdure.store.writes import DeleteExecution, Deregister, Renew, TimerWrite
+from perdure.store.writes import WARN_TIMER, DeleteExecution, Deregister, Renew, TimerWrite
 
 pytestmark = pytest.mark.anyio
 
@@ -123,6 +123,14 @@ async def test_of_many_those_that_are_free_are_claimed_and_the_others_passed_by(
     for id_ in ("ended", "owned", "paused"):
         assert await book.execution(id_) == made[id_]
     assert (await book.write(ClaimFree(execution_nos=nos, runner_no=mine, at=book.tick()))).epochs == {}
+
+
+async def test_a_paused_execution_that_is_to_tell_of_it_is_free(book):
+    """As long as it has the timer for that."""
+    mine = await book.register()
+    made = await book.move(await book.start(), State.PAUSED, timers=(TimerWrite(WARN_TIMER, -1, 1),))
+    claim = ClaimFree(execution_nos=(made.no,), runner_no=mine, at=book.tick())
+    assert set((await book.write(claim)).epochs) == {"e1"}
 
 
 async def test_a_runner_off_the_list_claims_nothing_of_many(book):

@@ -6,7 +6,14 @@ import pytest
 
 from perdure.store.errors import NotFound
 from perdure.store.states import TERMINAL, State, StepState, step_can_become
-from perdure.store.writes import EXECUTION_TIMER, AttemptWrite, EventWrite, TimerWrite, UpdateExecution
+from perdure.store.writes import (
+    EXECUTION_TIMER,
+    WARN_TIMER,
+    AttemptWrite,
+    EventWrite,
+    TimerWrite,
+    UpdateExecution,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -76,7 +83,7 @@ async def test_what_waits_with_nobody_is_found_when_it_falls_due(book):
     assert await due(book, before=99) == []
     assert await due(book, before=300) == ["soon", "late"]
     [first] = await book.store.due(before=300, limit=1)
-    assert (first.execution_id, first.due_at, first.is_deadline) == ("soon", 100, False)
+    assert (first.execution_id, first.due_at, first.needs_code) == ("soon", 100, True)
     assert await due(book, before=300, after=first) == ["late"]
     assert await book.store.next_due(after=0) == 100
     assert await book.store.next_due(after=300) == 400
@@ -102,9 +109,9 @@ async def test_a_deadline_falls_due_whatever_the_execution_does_but_at_rest(book
     for state in (State.SCHEDULING, State.EXECUTING, State.PAUSED, State.FAILED):
         await book.move(await book.start(state.value), state, timers=timers)
     found = await book.store.due(before=100, limit=10)
-    assert [(each.execution_id, each.is_deadline) for each in found] == [
-        ("scheduling", True),
-        ("executing", True),
+    assert [(each.execution_id, each.needs_code) for each in found] == [
+        ("scheduling", False),
+        ("executing", False),
     ]
     assert await book.store.next_due(after=0) == 100
 
@@ -118,6 +125,21 @@ async def test_paused_owned_and_running_executions_do_not_fall_due(book):
     await book.move(await book.start("owned", runner_no=runner_no), State.AWAITING_COMPLETION, timers=timers)
     assert await due(book, before=1_000) == []
     assert await book.store.next_due(after=0) is None
+
+
+async def test_what_tells_of_a_long_wait_falls_due_also_while_paused_and_needs_no_code(book):
+    """It changes nothing but the log."""
+    timers = (TimerWrite(WARN_TIMER, EXECUTION_TIMER, 100), TimerWrite(WARN_TIMER, 1, 200))
+    for state in (State.PAUSED, State.AWAITING_COMPLETION, State.SCHEDULING):
+        await book.move(await book.start(state.value), state, timers=timers[state is State.SCHEDULING :])
+    found = await book.store.due(before=200, limit=10)
+    assert [(each.execution_id, each.due_at, each.needs_code) for each in found] == [
+        ("paused", 100, False),
+        ("awaiting_completion", 100, False),
+        ("paused", 200, False),
+        ("awaiting_completion", 200, False),
+    ]
+    assert await book.store.next_due(after=100) == 200
 
 
 async def test_a_timer_is_moved_and_cleared_by_its_kind_and_step(book):

@@ -186,3 +186,38 @@ def test_what_is_not_decided_in_time_is_asked_of_others_and_fails_in_the_end():
             await execution.result()
 
     virtually(scenario)
+
+
+def test_what_waits_for_long_is_told_of_by_whoever_is_there_then(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """Also by one that has none of the code, and of what is paused; cold before and after."""
+
+    async def main() -> None:
+        path = tmp_path / "a.db"
+        workflow = release()
+        async with VirtualRuntime(path, workflows=[workflow]) as runtime:
+            await runtime.start(workflow, id="waiting")
+            paused = await runtime.start(workflow, id="paused")
+            await anyio.sleep(HOUR_S)
+            await paused.pause()
+        await anyio.sleep(48 * HOUR_S)
+        async with VirtualRuntime(path) as runtime:
+            await anyio.sleep(1)
+            assert runtime.machine.executions.is_idle
+            await anyio.sleep(48 * HOUR_S)
+            found = {}
+            for id_ in ("waiting", "paused"):
+                execution = await runtime.execution(id_)
+                events = [event async for event in execution.events() if event.type == "waiting_long"]
+                found[id_] = [(event.step, event.data["for"]) for event in events]
+            assert found == {
+                "waiting": [("ok", "approval")],
+                "paused": [("ok", "approval"), (None, "pause")],
+            }
+            assert (await execution.status()).state is State.PAUSED
+            assert await check_store(runtime.store) == []
+        lines = [record for record in caplog.records if getattr(record, "event", "") == "waiting_long"]
+        assert [line.levelname for line in lines] == ["WARNING"] * 3
+
+    run_virtual(main)
