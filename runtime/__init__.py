@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from perdure.actors.context import StepContext
     from perdure.actors.errors import (
         ApprovalRejected,
+        ChildFailed,
+        ChildNotStarted,
         CrashBudgetExceeded,
         DecisionRefused,
         ExecutionCancelled,
@@ -73,6 +75,8 @@ _HOMES = {
     "perdure.actors.context": ("StepContext",),
     "perdure.actors.errors": (
         "ApprovalRejected",
+        "ChildFailed",
+        "ChildNotStarted",
         "CrashBudgetExceeded",
         "DecisionRefused",
         "ExecutionCancelled",
@@ -138,6 +142,8 @@ __all__ = [
     "ApprovalRejected",
     "CannotMigrate",
     "Checkpoint",
+    "ChildFailed",
+    "ChildNotStarted",
     "Conflict",
     "CrashBudgetExceeded",
     "CycleError",

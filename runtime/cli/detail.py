@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from perdure.runtime.cli.checkpoints import show_list
 from perdure.runtime.cli.diagnosis import WORKERS
 from perdure.runtime.cli.doctor import lives_on
+from perdure.runtime.cli.family import descendants, show_family
 from perdure.runtime.cli.look import LIST_LIMIT
 from perdure.runtime.cli.options import Limit, Reading
 from perdure.runtime.cli.render import ago, since, size, spending, tripped, value
@@ -41,13 +42,18 @@ def status(id: str, /, *, options: Reading = DEFAULTS) -> int:
             execution_id = await find(store, id)
             summary, query = await store.summary(execution_id), await describe(store, execution_id)
             attempts, runners = await store.attempts(execution_id), await store.runners()
+            below = await descendants(store, execution_id)
         assert summary is not None
         if session.out.format != "table":
-            session.out.json({"execution": summary, "query": query, "attempts": attempts})
+            children = [each.summary for each in below.found]
+            session.out.json(
+                {"execution": summary, "query": query, "attempts": attempts, "children": children}
+            )
             return 0
         lives = lives_on(session.settings.db)
         performer = _performer(session, summary, [runner for runner in runners if lives(runner)])
         _show_status(session, summary, query, attempts, performer=performer)
+        show_family(session, below)
         return 0
 
     return run_async(main)
@@ -157,6 +163,8 @@ def _show_status(
         ("took", since(summary.started_at, summary.finished_at, now=now)),
         ("trace", summary.trace_id),
     ]
+    if summary.parent_id:
+        facts.append(("parent", summary.parent_id))
     if summary.triggered_by:
         facts.append(("triggered by", summary.triggered_by))
     if summary.paused_at and summary.finished_at is None:

@@ -30,6 +30,7 @@ def list_(
     *,
     status: str | None = None,
     workflow: str | None = None,
+    parent: str | None = None,
     limit: Limit = LIST_LIMIT,
     quiet: Quiet = False,
     options: Reading = DEFAULTS,
@@ -39,13 +40,14 @@ def list_(
     Args:
         status: Only those of one status, such as running, paused or failed.
         workflow: Only those of one workflow.
+        parent: Only those that this execution has started: its id, or a unique beginning of it.
         limit: How many at most.
         quiet: Print ids only.
     """
     session = open_session(options)
 
     async def main() -> int:
-        summaries = await _page(session, status=status, workflow=workflow, limit=limit)
+        summaries = await _page(session, status=status, workflow=workflow, parent=parent, limit=limit)
         _show(session, summaries, _LIST_HEADS, _list_row, quiet=quiet)
         return 0
 
@@ -93,16 +95,20 @@ async def _page(
     workflow: str | None,
     limit: int,
     start: datetime | None = None,
+    parent: str | None = None,
 ) -> list[ExecutionSummary]:
     """Up to `limit` executions, read a page at a time."""
     wanted = None if status is None else read_status(status)
+    from perdure.runtime.looking import find
+
     found: list[ExecutionSummary] = []
     async with session.looking() as store:
+        parent_id = None if parent is None else await find(store, parent)
         while len(found) < limit:
             count = min(PAGE, limit - len(found))
             after = found[-1].id if found else None
             page = await store.executions(
-                status=wanted, workflow=workflow, since=start, limit=count, after=after
+                status=wanted, workflow=workflow, since=start, parent=parent_id, limit=count, after=after
             )
             found += page
             if len(page) < count:

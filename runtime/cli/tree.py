@@ -114,7 +114,11 @@ def _moment(_waits: Mapping[str, Any]) -> str:
     return "a moment"
 
 
-_WHAT: Final = {"signal": _signal, "approval": _approval, "time": _moment}
+def _child(waits: Mapping[str, Any]) -> str:
+    return f"child {waits['child']} ({clean(waits['workflow'])})"
+
+
+_WHAT: Final = {"signal": _signal, "approval": _approval, "time": _moment, "child": _child}
 
 
 def moment_text(ms: int | None) -> str:

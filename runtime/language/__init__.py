@@ -1,6 +1,6 @@
 """The workflow language: YAML, JSON and Python to one canonical definition, and on to a plan."""
 
-from perdure.actors.errors import ExpressionError, OutputError, WaitTimeout
+from perdure.actors.errors import ChildFailed, ChildNotStarted, ExpressionError, OutputError, WaitTimeout
 from perdure.runtime.agents.errors import InputError, UnknownAgent
 from perdure.runtime.agents.signature import From
 from perdure.runtime.language.checking import check_agents, check_context
@@ -27,6 +27,8 @@ from perdure.runtime.language.printing import NotPrintable
 from perdure.runtime.language.workflow import Workflow
 
 __all__ = [
+    "ChildFailed",
+    "ChildNotStarted",
     "ConditionsNotInstalled",
     "Config",
     "CycleError",

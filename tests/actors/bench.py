@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from perdure.actors import commands, planner, reopening
+from perdure.actors import children, commands, planner, reopening
 from perdure.actors.messages import (
     AnyCommand,
     Completed,
@@ -24,10 +24,11 @@ from perdure.actors.messages import (
     RestorePoint,
     StepReport,
 )
+from perdure.actors.orders import Ring, StartChild
 from perdure.actors.plan import DependenciesPolicy, Hook, Plan, PlannedStep
 from perdure.actors.state import ExecutionState
 from perdure.actors.turn import Asker, InterruptSteps, Launch, Respond, Turn
-from perdure.actors.waits import ForApproval, ForSignal
+from perdure.actors.waits import ForApproval, ForChild, ForSignal
 from perdure.store.asking import Approval
 from perdure.store.circuits import CircuitBreakerState
 from perdure.store.errors import DuplicateCommand
@@ -42,6 +43,7 @@ from perdure.store.states import (
     can_become,
     step_can_become,
 )
+from perdure.store.telling import PostWrite
 from perdure.store.usage import Limits, Usage
 from perdure.store.writes import CHANGEABLE, WARN_TIMER, AttemptWrite, Change, Delta
 
@@ -148,6 +150,7 @@ class Rows:
         self.checkpoints: dict[int, str | None] = {}
         self.signals: dict[int, tuple[KeptSignal, int | None]] = {}  # with the version that took it
         self.approvals: dict[int, Approval] = {}
+        self.posts: list[PostWrite] = []  # what was left for others
 
     def insert(self, turn: Turn) -> None:
         """The `Start` of an execution: version 1, no fields but those the start itself has."""
@@ -287,6 +290,7 @@ class Rows:
             assert (taken is None) is (move.step_no is not None), "a signal taken twice"
             self.signals[move.version] = (signal, None if move.step_no is None else version)
         self._write_approvals(delta)
+        self.posts += delta.posts
         for message in delta.messages:
             self.applied[message.no] = self.applied.get(message.no) or message.answer
         if delta.checkpoint is not None:
@@ -410,6 +414,7 @@ class Bench:
         self.waiters: list[Asker] = []
         self.started: list[int] = []
         self.refused: list[Any] = []
+        self.starts: list[StartChild] = []  # children that are to be started
         self.turn: Turn | None = None
         self._ids = 0
 
@@ -456,6 +461,7 @@ class Bench:
         if launches:
             planner.proceed(turn, is_closing=self.is_closing)
         are_answered = planner.answer_waiters(turn, self.waiters)
+        children.tell(turn)
         if not turn.is_empty:
             try:
                 self.state.version = self.rows.change(turn.change())
@@ -557,7 +563,7 @@ class Bench:
             }
         waits = self.rows.state is State.AWAITING_COMPLETION
         waits_for = [self.plan.steps[no].wait for no in self.state.waiting]
-        is_open = any(isinstance(wait, ForSignal | ForApproval) for wait in waits_for)
+        is_open = any(isinstance(wait, ForSignal | ForApproval | ForChild) for wait in waits_for)
         wakes = any(kind != WARN_TIMER for kind, _ in self.rows.timers)
         has_a_waker = is_open or wakes or self.state.no == 0
         assert not waits or has_a_waker, "asleep with nothing to wake it"
@@ -588,6 +594,10 @@ class Bench:
                         self.interrupts.setdefault(step_no, reason)
                 case Respond(reply, answer):
                     reply.answers.append(answer)
+                case StartChild():
+                    self.starts.append(order)
+                case Ring():
+                    pass
                 case _:
                     self.refused.append(order)
 

@@ -20,7 +20,17 @@ from typing import Any
 import anyio
 import msgspec
 
-from perdure.runtime import Execution, Repeat, Result, Retry, Runtime, State, StepContext, Workflow
+from perdure.runtime import (
+    Execution,
+    ExecutionSummary,
+    Repeat,
+    Result,
+    Retry,
+    Runtime,
+    State,
+    StepContext,
+    Workflow,
+)
 
 ID = "life"
 WIDTH = 20
@@ -722,6 +732,85 @@ def approvals(journal: Journal) -> Life:
     return workflow, play
 
 
+def family(journal: Journal) -> Life:
+    """A child that is paused with its parent, one whose attempts fail, one that nobody waits for."""
+    billing = Workflow("billing", outputs={"total": "{{charge}}"})
+
+    @billing.step
+    async def look(context: StepContext, amount: int) -> int:
+        journal.act(context)
+        await anyio.sleep(PATIENCE_S)
+        return amount
+
+    @billing.step
+    async def charge(context: StepContext, look: int) -> int:
+        journal.act(context)
+        if look < 0:
+            raise OSError("less than nothing")
+        return look * 2
+
+    workflow = Workflow("family")
+
+    @workflow.step
+    async def price(context: StepContext) -> int:
+        journal.act(context)
+        return 21
+
+    workflow.workflow_step("bill", workflow=billing, input={"amount": "{{price}}"}, after=price)
+    again = {"retry": Retry(max_retries=1, delay=0), "optional": True, "after": "price"}
+    workflow.workflow_step("bad", workflow=billing, input={"amount": -1}, **again)
+    workflow.workflow_step("aside", workflow=billing, input={"amount": 1}, wait=False, after="price")
+
+    @workflow.step(after=["bad", "aside"])
+    async def last(context: StepContext, bill: dict[str, int]) -> int:
+        journal.act(context)
+        return bill["total"]
+
+    async def play(client: Client) -> Result:
+        await client.runtime.publish(billing)
+        await client.start(workflow, {})
+        await client.until("child_started", "bill")
+        await client.pause(client.execution)
+        await client.say("resume", client.execution.resume)
+        result = await client.end()
+        aside = await client.runtime.execution(result.steps["aside"])
+        await aside.result()
+        return _with_children(result, await client.runtime.list(parent=ID))
+
+    return workflow, play
+
+
+def family_cancel(journal: Journal) -> Life:
+    """Stopped for good with a child and a child of that one, while another is about to be started."""
+    leaf = Workflow("leaf")
+
+    @leaf.step
+    async def hangs(context: StepContext) -> None:
+        journal.act(context)
+        await anyio.sleep(FOREVER_S)
+
+    middle = Workflow("middle").workflow_step("inner", workflow=leaf)
+    workflow = Workflow("family-cancel").workflow_step("left", workflow=middle)
+    workflow.workflow_step("right", workflow=leaf)
+
+    async def play(client: Client) -> Result:
+        await client.runtime.publish(leaf)
+        await client.runtime.publish(middle)
+        await client.start(workflow, {})
+        await client.until("child_started", "left")
+        await client.say("cancel", client.execution.cancel)
+        result = await client.end()
+        return _with_children(result, [each for each in await client.runtime.list() if each.id != ID])
+
+    return workflow, play
+
+
+def _with_children(result: Result, summaries: list[ExecutionSummary]) -> Result:
+    """With how the executions below have ended, in no order: which is started first is nobody's business."""
+    ends = {summary.id: [summary.workflow, summary.status.value] for summary in summaries}
+    return msgspec.structs.replace(result, outputs={"own": result.outputs, "children": ends})
+
+
 LIVES: dict[str, Callable[[Journal], Life]] = {
     life.__name__: life
     for life in (
@@ -738,6 +827,8 @@ LIVES: dict[str, Callable[[Journal], Life]] = {
         waits,
         repeats,
         approvals,
+        family,
+        family_cancel,
         failure,
         pause,
         interrupt,

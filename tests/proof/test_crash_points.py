@@ -37,6 +37,8 @@ LIVES = (
     "waits",
     "repeats",
     "approvals",
+    "family",
+    "family_cancel",
     "failure",
     "pause",
     "interrupt",
