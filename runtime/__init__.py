@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from perdure.runtime.agents import Agents, InputError, UnknownAgent, load_agents
     from perdure.runtime.arguments import InvalidArgument
     from perdure.runtime.execution import Execution, Result
+    from perdure.runtime.keys import Keyring
     from perdure.runtime.language import (
         CycleError,
         Definition,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
         StoreUnavailable,
     )
     from perdure.store.records import Checkpoint, Error, Event, ExecutionSummary
+    from perdure.store.sealing import KeyMissing
     from perdure.store.states import State, Status, StepState
 
 _HOMES = {
@@ -100,6 +102,7 @@ _HOMES = {
     "perdure.runtime.agents": ("Agents", "InputError", "UnknownAgent", "load_agents"),
     "perdure.runtime.arguments": ("InvalidArgument",),
     "perdure.runtime.execution": ("Execution", "Result"),
+    "perdure.runtime.keys": ("Keyring",),
     "perdure.runtime.language": (
         "CycleError",
         "Definition",
@@ -113,6 +116,7 @@ _HOMES = {
     ),
     "perdure.runtime.runtime": ("Runtime",),
     "perdure.store.asking": ("PendingApproval",),
+    "perdure.store.sealing": ("KeyMissing",),
     "perdure.store.errors": (
         "Conflict",
         "IllegalTransition",
@@ -167,6 +171,8 @@ __all__ = [
     "InvalidContext",
     "InvalidId",
     "InvalidStatement",
+    "KeyMissing",
+    "Keyring",
     "LeaseLost",
     "MailboxFull",
     "MigrationError",

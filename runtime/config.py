@@ -36,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     db: str = "perdure.db"
     durability: Literal["power", "process"] = "power"
+    keys: str | None = None
     agents: str | None = None
     max_active: AtLeastOne = 10_000
     max_active_steps: AtLeastOne = 10_000
@@ -49,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 MEANINGS: Final[dict[str, str]] = {
     "db": "database file or URL",
     "durability": "what a commit survives: power loss, or the death of the process",
+    "keys": "what payloads are encrypted with: file:PATH or env:NAME",
     "agents": "where agents come from: module:registry or path/to/file.py:registry",
     "max_active": "executions in flight in one process; more wait their turn",
     "max_active_steps": "steps in flight in one process; more wait their turn",

@@ -15,12 +15,15 @@ from perdure.store.errors import NotFound
 from perdure.store.looking import SQLiteView
 from perdure.store.protocol import Store
 from perdure.store.questions import Questions
+from perdure.store.sealing import Keys
 
 
 @asynccontextmanager
-async def looking_at(location: str) -> AsyncIterator[Questions | Store]:
+async def looking_at(location: str, *, keys: Keys | None = None) -> AsyncIterator[Questions | Store]:
     """The store there, to be asked only. Raises StoreError, and MigrationError for another release's file."""
-    store = store_at(location, client=True) if "://" in location else SQLiteView(location)
+    store = (
+        store_at(location, client=True, keys=keys) if "://" in location else SQLiteView(location, keys=keys)
+    )
     await store.open()
     try:
         yield store

@@ -31,6 +31,7 @@ from perdure.runtime.deciding import Asking
 from perdure.runtime.durations import RETENTION, retention_ms
 from perdure.runtime.execution import Execution
 from perdure.runtime.keeping import Keeping
+from perdure.runtime.keys import keys_of
 from perdure.runtime.language import Workflow, check_context
 from perdure.runtime.language.conditions import EXTRA, ConditionsNotInstalled
 from perdure.runtime.language.inputs import filled
@@ -44,6 +45,7 @@ from perdure.store import store_at
 from perdure.store.errors import NotFound
 from perdure.store.protocol import Store
 from perdure.store.records import LEASE_MS, Event, ExecutionSummary
+from perdure.store.sealing import Keys
 from perdure.store.states import Status, status_named
 from perdure.store.writes import DeleteExecution
 
@@ -70,6 +72,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
     where processes are killed from outside as a matter of course, choose a large one.
 
     What ended longer ago than `retention` is pruned while it recovers; `None` or `"off"` keeps it.
+    With `keys` (a `Keyring`, `"file:PATH"` or `"env:NAME"`) payloads are encrypted.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         workflows: Iterable[Workflow] = (),
         agents: Agents | None = None,
         durability: str = "power",
+        keys: Keys | str | None = None,
         kind: str = "embedded",
         recover: bool = True,
         max_active: int = MAX_ACTIVE,
@@ -92,7 +96,9 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         seams: Seams | None = None,
     ) -> None:
         """Nothing happens before the `async with`."""
-        self.store: Store = store or store_at(str(location), durability=durability, client=kind == "client")
+        self.store: Store = store or store_at(
+            str(location), durability=durability, client=kind == "client", keys=keys_of(keys)
+        )
         self.agents = Agents() if agents is None else agents
         self.bus = Bus()
         self.seams = seams or system_seams()

@@ -16,8 +16,10 @@ from perdure.store.claims import ClaimFree
 from perdure.store.delta import text
 from perdure.store.errors import IllegalTransition, MailboxFull, NotFound
 from perdure.store.records import INBOX_MAX
+from perdure.store.resealing import reseal
 from perdure.store.schedule_writes import DeleteSchedule, MoveSchedule, PutSchedule
 from perdure.store.script import Cursor, Script
+from perdure.store.sealing import KeyedClaim, Reseal, claim_keyed
 from perdure.store.states import TERMINAL, Role
 from perdure.store.writes import (
     AnswerMessage,
@@ -285,6 +287,8 @@ APPLY: Final[dict[type[Write], Callable[[Any], Script[Any]]]] = {
     Change: transitions.change,
     Claim: transitions.claim,
     ClaimFree: transitions.claim_free,
+    KeyedClaim: claim_keyed,
+    Reseal: reseal,
     Post: post,
     AnswerMessage: answer_message,
     Publish: publish,

@@ -46,11 +46,16 @@ def encode(value: Any, *, what: str = "the value") -> bytes:
 def decode(encoded: bytes | str, *, what: str = "the value") -> Any:
     """Read back what `encode` wrote. Raises StoreCorrupt when it is not JSON."""
     try:
-        return _decoder.decode(encoded)
+        decoded = _decoder.decode(encoded)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise StoreCorrupt(
             f"{what} in the store is not readable JSON ({error}): run verify, then restore a backup"
         ) from error
+    if decoded.__class__ is str and decoded.startswith("$sealed:"):
+        raise StoreCorrupt(
+            f"{what} was encrypted since this process opened the store: start it anew with keys"
+        )
+    return decoded
 
 
 def _is_finite(value: Any) -> bool:

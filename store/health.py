@@ -93,6 +93,7 @@ class Health(Record, frozen=True, kw_only=True):
     is_locked: bool = False  # for as long as a write would wait
     locked_by: int | None = None  # the process, where it can be seen
     identity: Identity | None = None
+    keys: tuple[str, ...] = ()  # ids of those that payloads are encrypted with
 
 
 def examine(path: str, bounds: Bounds, *, lock_wait_s: float = LOCK_WAIT_S) -> Health:
@@ -159,7 +160,8 @@ def _examined(connection: sqlite3.Connection, health: Health, bounds: Bounds) ->
         return health
     connection.execute("BEGIN")  # one moment for all questions
     runners = tuple(map(rows.runner, connection.execute(rows.RUNNER)))
-    return msgspec.structs.replace(health, runners=runners, work=_work(connection, bounds))
+    keys = tuple(row[0] for row in connection.execute("SELECT id FROM workflow_keys ORDER BY id"))
+    return msgspec.structs.replace(health, runners=runners, work=_work(connection, bounds), keys=keys)
 
 
 def _tried_lock(connection: sqlite3.Connection, health: Health) -> Health:

@@ -7,20 +7,25 @@ from typing import Final
 
 from perdure.store.errors import StoreError
 from perdure.store.protocol import Store
+from perdure.store.sealing import Keys
 from perdure.store.sqlite import SQLiteStore
 
 POSTGRES: Final = ("postgresql", "postgres")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
-def store_at(location: str, *, durability: str = "power", client: bool = False) -> Store:
-    """The store there, not yet opened. Raises StoreError where no store of ours can be.
+def store_at(
+    location: str, *, durability: str = "power", client: bool = False, keys: Keys | None = None
+) -> Store:
+    """The store there, not yet opened; with `keys` its payloads are encrypted.
+
+    Raises StoreError where no store of ours can be.
 
     What a server needs is imported only when one is asked for.
     """
     url = _SCHEME.match(location)
     if url is None:
-        return SQLiteStore(location, durability=durability, client=client)
+        return SQLiteStore(location, durability=durability, client=client, keys=keys)
     if url[1] not in POSTGRES:
         raise StoreError(f"{url[1]}:// is no kind of store: give the path of a file, or postgresql://…")
     try:
@@ -29,4 +34,4 @@ def store_at(location: str, *, durability: str = "power", client: bool = False) 
         if error.name != "asyncpg":
             raise
         raise StoreError(f"{url[1]}:// needs the asyncpg library: pip install 'perdure[postgres]'") from error
-    return PostgresStore(location, durability=durability)
+    return PostgresStore(location, durability=durability, keys=keys)

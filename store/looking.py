@@ -11,6 +11,7 @@ from perdure.store.errors import MigrationError
 from perdure.store.files import LOCK_WAIT_S, address_to_read
 from perdure.store.questions import Questions
 from perdure.store.script import Script
+from perdure.store.sealing import Keys, enter, opening
 from perdure.store.translate import translated
 
 T = TypeVar("T")
@@ -19,8 +20,9 @@ T = TypeVar("T")
 class SQLiteView(Questions):
     """What one SQLite file holds. Whoever writes to it is neither waited for nor held up."""
 
-    def __init__(self, path: str, *, lock_wait_s: float = LOCK_WAIT_S) -> None:
-        """Nothing is opened yet."""
+    def __init__(self, path: str, *, lock_wait_s: float = LOCK_WAIT_S, keys: Keys | None = None) -> None:
+        """Nothing is opened yet. `keys` open what is encrypted."""
+        self._keys = keys
         self.location = path
         self._lock_wait_s = lock_wait_s
         self._connection: ThreadedConnection | None = None
@@ -35,6 +37,7 @@ class SQLiteView(Questions):
             await connection.open()
             self._connection = connection
             await connection.run(_check_schema, self.location)
+            await self._ask(enter(self._keys, may_write=False))
         except sqlite3.Error as error:
             await self.close()
             raise translated(error, self.location) from error
@@ -51,6 +54,7 @@ class SQLiteView(Questions):
     async def _ask(self, script: Script[T], *, at_one_moment: bool = False) -> T:
         assert self._connection is not None, "open it first"
         hold = run_at_one_moment if at_one_moment else run
+        script = script if self._keys is None else opening(script, self._keys)
         try:
             return await self._connection.run(lambda link: hold(link.connection, script))
         except sqlite3.Error as error:

@@ -17,6 +17,7 @@ from perdure.store.states import STATUS, TERMINAL, Role, State, Status, StepStat
 from perdure.store.usage import Limits, Usage
 
 PAYLOAD_BYTES_MAX: Final = 1_048_576  # one context, output or message; larger goes by reference
+SEALED_BYTES_MAX: Final = PAYLOAD_BYTES_MAX * 4 // 3 + 256  # the same, encrypted and as text
 SIGNALS_MAX: Final = 1_000  # signals of one execution that nobody took; past it senders get MailboxFull
 INBOX_MAX: Final = 10_000  # unanswered messages of one execution; past it senders get MailboxFull
 LEASE_MS: Final = 5_000  # silence after which a runner may be taken over; longer than a loop is ever busy

@@ -41,6 +41,7 @@ from perdure.store.identity import identity_of
 from perdure.store.protocol import Answer
 from perdure.store.questions import Questions
 from perdure.store.script import Script
+from perdure.store.sealing import Keys, enter, opening, sealed_writes
 from perdure.store.translate import translated
 from perdure.store.verify import verify
 from perdure.store.writes import Write
@@ -63,8 +64,13 @@ class SQLiteStore(Questions):
         client: bool = False,
         inline: bool = False,
         lock_wait_s: float = LOCK_WAIT_S,
+        keys: Keys | None = None,
     ) -> None:
-        """Nothing is opened yet. `client`: leave checkpoints to others. `inline`: no threads."""
+        """Nothing is opened yet. `client`: leave checkpoints to others. `inline`: no threads.
+
+        `keys`: payloads are encrypted with them; see `sealing`.
+        """
+        self._keys = keys
         if durability not in SYNCHRONOUS:
             raise StoreError(f"durability is 'power' or 'process', not {durability!r}")
         self.location = path
@@ -86,7 +92,7 @@ class SQLiteStore(Questions):
             link.forget()
         try:
             await self._writer.open()
-            identity = await self._writer.run(_set_up, self.location)
+            identity = await self._writer.run(_set_up, self.location, self._keys)
             for link in self._links:
                 link.identity = identity
             if self._reader is not self._writer:
@@ -108,6 +114,8 @@ class SQLiteStore(Questions):
 
     async def commit(self, writes: Sequence[Write]) -> list[Answer]:
         """Apply a batch in one transaction; see `protocol.Store.commit`."""
+        if self._keys is not None:
+            return await self._writer.run(_commit_sealed, writes, self._keys)
         return await self._writer.run(batch.commit, writes)
 
     async def backup(self, target: str, *, overwrite: bool = False) -> Backup:
@@ -155,10 +163,12 @@ class SQLiteStore(Questions):
     async def _ask(self, script: Script[T], *, at_one_moment: bool = False) -> T:
         """Hold the conversation on the reader's thread."""
         hold = run_at_one_moment if at_one_moment else run
+        script = script if self._keys is None else opening(script, self._keys)
         return await self._read(self._reader, lambda connection: hold(connection, script))
 
     async def _browse(self, script: Script[T]) -> T:
         """The same on a thread of its own."""
+        script = script if self._keys is None else opening(script, self._keys)
         return await self._read(self._browser, lambda connection: run(connection, script))
 
     async def _read(self, reader: Connection, function: Callable[[sqlite3.Connection], T]) -> T:
@@ -194,11 +204,16 @@ def _pragmas(durability: str, *, client: bool) -> tuple[str, ...]:
     return tuple(pragmas)
 
 
-def _set_up(link: Link, path: str) -> str:
+def _commit_sealed(link: Link, writes: Sequence[Write], keys: Keys) -> list[Answer]:
+    return batch.commit(link, sealed_writes(writes, keys))
+
+
+def _set_up(link: Link, path: str, keys: Keys | None) -> str:
     """Bring the schema up to date; which store this is."""
     migrate.migrate(link.connection, path, keep=None if path == IN_MEMORY else keep_before)
     identity = identity_of(link.connection)
     assert identity is not None
+    run(link.connection, enter(keys))
     return identity.id
 
 

@@ -59,6 +59,7 @@ COMMANDS: Final[dict[str, str]] = {
     "restore-db": "backup:restore_db",
     "migrate": "migrate:migrate",
     "import": "imports:import_",
+    "rekey": "rekey:rekey",
     "prune": "prune:prune",
     "doctor": "doctor:doctor",
     "runners": "runners:runners",

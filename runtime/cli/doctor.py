@@ -148,6 +148,7 @@ def _facts(session: Session, health: Health, alive: Sequence[Runner]) -> list[tu
         many = f"{health.work.executions:,}, {health.work.unfinished:,} unfinished{since}"
         facts.append(("executions", many))
         facts.append(("retention", session.settings.retention))
+        facts.append(("encryption", f"keys {', '.join(health.keys)}" if health.keys else "none"))
     return facts
 
 

@@ -14,7 +14,6 @@ from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell, clean
 from perdure.runtime.importing.statuses import CHOICES, spelling
 from perdure.runtime.importing.taking_over import Report, files_in, import_file, roll_back, source_of
-from perdure.store import store_at
 from perdure.store.backup import back_up
 from perdure.store.migrate import has_schema
 from perdure.store.states import State
@@ -85,7 +84,7 @@ async def _import(
     db = session.settings.db
     is_there = "://" in db or _is_database(db)
     kept = _keep(session, batch) if is_there and not is_rehearsal else None
-    store = store_at(db, client=True) if is_there or not is_rehearsal else None
+    store = session.store() if is_there or not is_rehearsal else None
     if store is not None:
         await store.open()
     try:
@@ -115,7 +114,7 @@ def _keep(session: Session, batch: str) -> str | None:
 
 async def _roll_back(session: Session, batch: str) -> int:
     session.check_database()
-    store = store_at(session.settings.db, client=True)
+    store = session.store()
     await store.open()
     try:
         deleted = await roll_back(store, batch)

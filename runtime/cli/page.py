@@ -59,6 +59,7 @@ Keep
   migrate             bring the schema up to date; --dry-run tries, --print shows; with an ID and --to V:
                       let an execution go on as one of another version
   import FILE         take over the history that an earlier system has left; a FOLDER of them, too
+  rekey               encrypt what it holds with the current key
   doctor              what is damaged or stuck, and what to do about it
   runners             the processes that share the database, and what each of them has
   completion SHELL    what bash, zsh or fish need to complete all this

@@ -14,7 +14,6 @@ from perdure.runtime.cli.options import Reading
 from perdure.runtime.cli.render import ago
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
-from perdure.store import store_at
 from perdure.store.locks import is_stopped
 from perdure.store.records import Runner
 
@@ -48,7 +47,7 @@ def runners(*, options: Reading = DEFAULTS) -> int:
     session.check_database()
 
     async def main() -> int:
-        store = store_at(session.settings.db, client=True)
+        store = session.store()
         await store.open()
         try:
             found, held = await store.runners(), await store.held()

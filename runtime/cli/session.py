@@ -18,6 +18,7 @@ from perdure.runtime.cli.options import Common, UsageError
 from perdure.runtime.cli.render import Format, Output
 from perdure.runtime.cli.text import clean
 from perdure.runtime.config import Config, resolve
+from perdure.runtime.keys import keys_of
 from perdure.store.errors import StoreError
 from perdure.store.migrate import has_schema
 
@@ -84,6 +85,7 @@ class Session:
             workflows=tuple(workflows),
             agents=agents,
             durability=self.settings.durability,
+            keys=self.settings.keys,
             kind=kind,
             recover=kind == "worker",
             max_active=self.settings.max_active,
@@ -98,7 +100,13 @@ class Session:
         from perdure.runtime.looking import looking_at
 
         self.check_database()
-        return looking_at(self.settings.db)
+        return looking_at(self.settings.db, keys=keys_of(self.settings.keys))
+
+    def store(self) -> Store:
+        """The store of the database in force, not yet opened, for what needs no runtime."""
+        from perdure.store import store_at
+
+        return store_at(self.settings.db, client=True, keys=keys_of(self.settings.keys))
 
     def check_database(self) -> None:
         """Refuse to look into a file that is missing, or is not a database of ours. Raises NoDatabase."""

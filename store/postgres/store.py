@@ -23,6 +23,7 @@ from perdure.store.postgres.translate import is_lost, translated
 from perdure.store.protocol import Answer
 from perdure.store.questions import Questions
 from perdure.store.script import Script
+from perdure.store.sealing import Keys, enter, opening, sealed_writes
 from perdure.store.verify import faults_of_executions
 from perdure.store.writes import Write
 
@@ -35,8 +36,12 @@ T = TypeVar("T")
 class PostgresStore(Questions):
     """Facts in one schema of a PostgreSQL database. See `protocol.Store` for the contract."""
 
-    def __init__(self, url: str, *, durability: str = "power") -> None:
-        """Nothing is opened yet. `url` may name the schema: `postgresql://host/db?schema=perdure`."""
+    def __init__(self, url: str, *, durability: str = "power", keys: Keys | None = None) -> None:
+        """Nothing is opened yet. `url` may name the schema: `postgresql://host/db?schema=perdure`.
+
+        `keys`: payloads are encrypted with them; see `sealing`.
+        """
+        self._keys = keys
         if durability not in SYNCHRONOUS:
             raise StoreError(f"durability is 'power' or 'process', not {durability!r}")
         self._address = Address.parse(url)
@@ -63,6 +68,7 @@ class PostgresStore(Questions):
             identity = await identity_of(connection, self._address)
             for link in (self._writer, *self._readers):
                 link.identity = identity
+            await self._writer.run(enter(self._keys))
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
             self._writer.drop()
             raise translated(error, self.location) from error
@@ -100,7 +106,8 @@ class PostgresStore(Questions):
             await asyncio.wait([before])
         if not writes:
             return []
-        answers = await batch.commit(self._writer, writes)
+        sealed = writes if self._keys is None else sealed_writes(writes, self._keys)
+        answers = await batch.commit(self._writer, sealed)
         self._bell.ring(writes, answers)
         return answers
 
@@ -121,6 +128,7 @@ class PostgresStore(Questions):
     async def _ask(self, script: Script[T], *, at_one_moment: bool = False) -> T:
         """Hold the conversation over one of the reading sessions."""
         self._check_open()
+        script = script if self._keys is None else opening(script, self._keys)
         link = await self._idle.get()
         try:
             return await self._hold(link, script, at_one_moment=at_one_moment)
