@@ -45,21 +45,28 @@ class Elsewhere:
             )
         )
         assert isinstance(message_no, int)
-        async with call(owner.doorbell) as line:
-            line.say(f"watch {execution_id}")
-            line.say(f"ring {execution_id}")
-            while True:
-                message = await services.store.message(message_no)
-                if message is not None and message.answer is not None:
-                    answer = answer_from(message.answer)
-                    if isinstance(answer, PerdureError):
-                        raise answer
-                    return answer
-                await line.wait()
-                await self._look_after(execution_id)
+        while True:
+            async with call(owner.doorbell) as line:
+                line.say(f"watch {execution_id}")
+                line.say(f"ring {execution_id}")
+                present: Runner | None = owner
+                while present is None or present.id == owner.id:
+                    message = await services.store.message(message_no)
+                    if message is not None and message.answer is not None:
+                        answer = answer_from(message.answer)
+                        if isinstance(answer, PerdureError):
+                            raise answer
+                        return answer
+                    await line.wait()
+                    present = await self._look_after(execution_id)
+            owner = present  # it has not heard of the message yet
 
-    async def _look_after(self, execution_id: str) -> None:
-        """The owner may have gone while we wait for it: then the execution, and the message, is ours."""
+    async def _look_after(self, execution_id: str) -> Runner | None:
+        """Who owns it elsewhere by now. With nobody there, the execution, and the message, is ours."""
         execution = await self._services.store.execution(execution_id)
-        if execution is not None and await self.owner(execution) is None:
+        if execution is None:
+            return None
+        owner = await self.owner(execution)
+        if owner is None:
             self._on_orphan(execution_id)
+        return owner

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from perdure.actors import children, planner
+from perdure.actors.cold import Cold
 from perdure.actors.errors import RuntimeClosed
 from perdure.actors.incidents import classify
 from perdure.actors.kernel import (
@@ -28,7 +29,7 @@ from perdure.actors.orders import Ring
 from perdure.actors.publishing import publish
 from perdure.actors.relatives import Relatives
 from perdure.actors.services import Services
-from perdure.actors.slot import Prepared, Slot
+from perdure.actors.slot import Prepared, Slot, is_left_to_others
 from perdure.actors.starting import (
     START_FIELDS,
     NewExecution,
@@ -42,6 +43,7 @@ from perdure.actors.state import ExecutionState
 from perdure.actors.turn import Turn
 from perdure.store.errors import NotFound, OutcomeUnknown
 from perdure.store.protocol import Answer as Written
+from perdure.store.states import TERMINAL
 from perdure.store.writes import Start, Started
 
 SHUTDOWN_S: Final = 10.0  # bodies have this long to unwind before their actor is cancelled
@@ -70,8 +72,8 @@ class Executions:
 
         `on_left` is called when one was given up that has something to do which cannot be done here,
         `on_lost` when another runner has taken one over, `on_quarantine` with one whose actor is not
-        to be restarted any more, `on_unsure` with one of which it cannot be told whether its start is
-        durable: if it is, it has to be taken up; `on_mail` with one for which a message was left.
+        to be restarted any more, `on_unsure` with one of which it cannot be told whether it is ours and
+        has to be taken up; `on_mail` with one for which a message was left, or may have been.
         """
         self._services = services
         self._supervisor = supervisor
@@ -83,6 +85,7 @@ class Executions:
         self._on_quarantine = on_quarantine
         self._on_unsure = on_unsure
         self._relatives = Relatives(services, start=self.start, ring=on_mail)
+        self.cold = Cold()
         self._slots: dict[str, Slot] = {}
         self._set_aside: set[str] = set()
         self._is_closed = False
@@ -199,6 +202,8 @@ class Executions:
             for order in turn.orders:
                 if isinstance(order, Ring):
                     self._relatives.ring(order.execution_id)
+            state.epoch = 0
+            self.cold.keep(state)
             self._on_room()
         else:
             self.spawn(state.id, prepared=(state, turn.orders))
@@ -233,6 +238,33 @@ class Executions:
         """Wait for what becomes of a start that is on its way to the store; False if there is none."""
         return await self._starting.wait(execution_id)
 
+    # ---- without an actor --------------------------------------------------------------------
+
+    def note_move(self, execution_id: str, written: asyncio.Future[Written]) -> None:
+        """Let others wait for a write that moves an execution nobody owns."""
+        self._starting.add(execution_id, written)
+
+    def go_on(self, turn: Turn) -> None:
+        """An execution that nobody owned has been moved in this runner's name: it goes on from there."""
+        if not self._is_closed:
+            self.spawn(turn.state.id, prepared=(turn.state, turn.orders))
+            self._relatives.ring(turn.state.id)  # nobody has looked into its inbox
+
+    def leave_cold(self, state: ExecutionState, *, has_news: bool) -> None:
+        """An execution that nobody owned has moved, and nobody owns it still.
+
+        `has_news`: there may be something to do at a moment of which no sweep has heard.
+        """
+        self.cold.keep(state)
+        if has_news:
+            self._on_room()
+        if is_left_to_others(state):
+            self._on_left()
+
+    def take_up_unsure(self, execution_id: str) -> None:
+        """It cannot be told whether an execution has been moved in this runner's name."""
+        self._on_unsure(execution_id)
+
     def hand_over(self, execution_id: str, message_no: int) -> bool:
         """Note that a message of the inbox goes into the actor's mailbox; False if it did before."""
         handed = self._slots[execution_id].handed
@@ -246,6 +278,7 @@ class Executions:
     ) -> Ref[Any]:
         """Start the actor of an execution that has none; it claims it first, if it has to."""
         slot = Slot(prepared, epoch)
+        self.cold.take(execution_id)
         self._slots[execution_id] = slot
         self._set_aside.discard(execution_id)
         factory = partial(slot.incarnate, self._services, self._relatives, execution_id)
@@ -262,10 +295,13 @@ class Executions:
             self._on_quarantine(down.name, down.error)
         if self._is_closed:
             return
+        state = None if slot is None or slot.actor is None else slot.actor.state
+        if state is not None and down.reason is Reason.FINISHED and state.state not in TERMINAL:
+            self.cold.keep(state)
         if down.reason is Reason.LOST:
             self._on_lost()
         self._on_room()
-        if slot is not None and slot.is_left_to_others:
+        if state is not None and is_left_to_others(state):
             self._on_left()
 
     def check_open(self) -> None:

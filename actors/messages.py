@@ -37,7 +37,7 @@ class Interrupt(StrEnum):
     SHUTDOWN = "shutdown"
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
     """Something asked of an execution from outside. `id` makes it one command however often it comes."""
 
     id: str

@@ -2,13 +2,14 @@
 
 It finds the execution's actor if there is one here. If there is none the execution is a row: either
 another runner's, then the message goes through the durable inbox and a bell is rung, or nobody's,
-then an actor is started here, which claims it first.
+then one commit moves it, or an actor is started here, which claims it first.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from perdure.actors.dispatcher import Dispatcher
 from perdure.actors.doorbell import call
 from perdure.actors.elsewhere import Elsewhere
 from perdure.actors.errors import DecisionRefused
@@ -54,6 +55,7 @@ class Routing:
         self._services = services
         self._executions = executions
         self._membership = membership
+        self._dispatcher = Dispatcher(services, executions, membership)
         self._elsewhere = Elsewhere(services, membership, on_orphan=executions.take_up)
 
     async def ask(self, execution_id: str, command: AnyCommand) -> Answer:
@@ -80,11 +82,12 @@ class Routing:
             self._executions.check_open()
             ref = self._executions.find(execution_id)
             if ref is None:
-                owner = await self._find_owner(execution_id, command)
-                if owner is not None:
-                    return await self._elsewhere.ask(execution_id, command, owner)
-                executions = self._executions
-                if executions.is_hot(execution_id) or await executions.wait_for_start(execution_id):
+                if await self._is_busy(execution_id):
+                    continue
+                answer = await self._ask_row(execution_id, command)
+                if answer is not None:
+                    return answer
+                if await self._is_busy(execution_id):
                     continue
                 ref = self._executions.spawn(execution_id)
             try:
@@ -100,6 +103,22 @@ class Routing:
             assert isinstance(answer, Answer)
             return answer
         raise StoreError(f"execution {execution_id} changes hands too fast to {_word(command)} it: try again")
+
+    async def _ask_row(self, execution_id: str, command: AnyCommand) -> Answer | None:
+        """Ask an execution that has no actor here; None when it takes one."""
+        answer = await self._dispatcher.recall(execution_id, command)
+        if answer is not None:
+            return answer
+        owner = await self._find_owner(execution_id, command)
+        if owner is not None:
+            return await self._elsewhere.ask(execution_id, command, owner)
+        if await self._is_busy(execution_id):
+            return None
+        return await self._dispatcher.look_up(execution_id, command)
+
+    async def _is_busy(self, execution_id: str) -> bool:
+        """Whether the execution is hot after all, or was just being moved."""
+        return self._executions.is_hot(execution_id) or await self._executions.wait_for_start(execution_id)
 
     async def query(self, execution_id: str) -> dict[str, Any]:
         """Describe the execution as it is, from its actor if it has one here, else from the store."""

@@ -41,10 +41,9 @@ class Slot:
         )
         return self.actor
 
-    @property
-    def is_left_to_others(self) -> bool:
-        """Whether the execution could go on, in a process that has what it needs."""
-        state = None if self.actor is None else self.actor.state
-        if state is None or state.plan.is_performable:
-            return False
-        return state.state is State.SCHEDULING or state.state in WINDING_UP
+
+def is_left_to_others(state: ExecutionState) -> bool:
+    """Whether the execution could go on, in a process that has what it needs."""
+    if state.plan.is_performable:
+        return False
+    return state.state is State.SCHEDULING or state.state in WINDING_UP

@@ -367,8 +367,8 @@ class Turn(Keeping):
             approvals=tuple(self._approvals),
         )
 
-    def change(self) -> Change:
-        """The compare-and-swap that makes this turn durable."""
+    def change(self, *, claimed_by: int | None = None) -> Change:
+        """The compare-and-swap that makes this turn durable, and that runner the owner of what has none."""
         state = self.state
         return Change(
             execution_no=state.no,
@@ -380,4 +380,5 @@ class Turn(Keeping):
             at=self.now,
             delta=self.delta(),
             fields=self._fields,
+            claimed_by=claimed_by,
         )

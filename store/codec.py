@@ -37,7 +37,7 @@ def encode(value: Any, *, what: str = "the value") -> bytes:
     if len(encoded) > PAYLOAD_BYTES_MAX:
         raise PayloadTooLarge(what, size=len(encoded), limit=PAYLOAD_BYTES_MAX)
     if encoded.count(b"[") + encoded.count(b"{") > DEPTH_MAX or (
-        b"null" in encoded and not _is_finite(value)
+        b"null" in encoded and value is not None and not _is_finite(value)
     ):
         _check_parts(value, what)
     return encoded

@@ -66,6 +66,8 @@ INSERT INTO workflow_events (execution_no, version, at, type, by, data)
 SELECT no, version, ?, 'forked_to', ?, ? FROM workflow_executions WHERE id = ?
 """
 
+CLAIMED: Final = ("epoch", "runner_no")  # what a change that claims sets before all else
+
 CLEAR_TIMERS: Final = "DELETE FROM workflow_timers WHERE execution_no = ?"
 
 CLAIM: Final = """
@@ -152,6 +154,8 @@ def explain(write: Write) -> Script[PerdureError | None]:
     Asked when the write has been undone.
     """
     runner_no = write.runner_no if isinstance(write, Start | Claim | ClaimFree) else None
+    if isinstance(write, Change):
+        runner_no = write.claimed_by
     if runner_no is None:
         return None
     listed = yield "SELECT 1 FROM runners WHERE no = ?", (runner_no,)
@@ -205,18 +209,22 @@ def patched_context(write: Change) -> delta.Row:
 def moved_execution(write: Change) -> tuple[tuple[str, ...], delta.Row]:
     """The columns that a move sets besides, and the values of its statement. Raises PayloadTooLarge."""
     guard = (write.execution_no, write.version, write.epoch, write.before)
-    if not write.fields:
+    if not write.fields and write.claimed_by is None:
         return (), (write.state, write.at, *guard)
     fields = {name: value for name, value in write.fields.items() if name != "context"}
     if isinstance(error := fields.get("error"), bytes):
         fields["error"] = delta.text(error, "an error")
-    return tuple(fields), (write.state, write.at, *fields.values(), *guard)
+    if write.claimed_by is None:
+        return tuple(fields), (write.state, write.at, *fields.values(), *guard)
+    claim = (write.epoch + 1, write.claimed_by)
+    return (*CLAIMED, *fields), (write.state, write.at, *claim, *fields.values(), *guard)
 
 
 @lru_cache(maxsize=256)
 def move_with(columns: tuple[str, ...]) -> str:
     """The compare-and-swap that sets these columns too. Raises StoreError for one that may not be."""
-    unknown = [column for column in columns if column not in CHANGEABLE]
+    named = columns[len(CLAIMED) :] if columns[: len(CLAIMED)] == CLAIMED else columns
+    unknown = [column for column in named if column not in CHANGEABLE]
     if unknown:
         raise StoreError(f"a change may not set {', '.join(unknown)}: only {', '.join(sorted(CHANGEABLE))}")
     return MOVE_EXECUTION.format(columns="".join(f", {column} = ?" for column in columns))

@@ -206,7 +206,8 @@ class Change(Write, frozen=True, kw_only=True):
     version is, IllegalTransition when `before → state` (or a step's) is not in the tables,
     DuplicateCommand when an event's command id is already in the log of this execution.
 
-    `fields` are further columns of the execution to set, from `CHANGEABLE`.
+    `fields` are further columns of the execution to set, from `CHANGEABLE`. With `claimed_by` the
+    change also takes an execution that nobody owns, as a Claim does: epoch + 1, owner that runner.
     """
 
     execution_no: int
@@ -218,6 +219,7 @@ class Change(Write, frozen=True, kw_only=True):
     at: int
     delta: Delta
     fields: dict[str, Any] = {}
+    claimed_by: int | None = None
 
 
 CHANGEABLE = frozenset(

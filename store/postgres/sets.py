@@ -88,6 +88,8 @@ class _Rows:
         fields = dict(write.fields)
         if not can_become(write.before, write.state) or not fields.keys() <= CHANGEABLE:
             raise _Unfit
+        if write.claimed_by is not None:
+            raise _Unfit  # rare, and not of one shape with the others
         no = write.execution_no
         self._once(no)
         if "context" in fields:

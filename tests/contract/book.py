@@ -153,6 +153,7 @@ class Book:
         usual = {"version": execution.version, "epoch": execution.epoch}
         before = parts.pop("before", execution.state)
         fields = parts.pop("fields", {})
+        claimed_by = parts.pop("claimed_by", None)
         parts.setdefault("events", (EventWrite("noted"),))
         return Change(
             execution_no=execution.no,
@@ -162,6 +163,7 @@ class Book:
             at=self.tick(),
             delta=Delta(**parts),
             fields=fields,
+            claimed_by=claimed_by,
             **(usual | guard),
         )
 

@@ -43,6 +43,28 @@ async def test_a_claim_with_an_old_epoch_conflicts(book):
     assert (await book.execution()).runner == "runner-1"
 
 
+async def test_a_change_may_claim_what_nobody_owns(book):
+    """Its owner, and the epoch that fences others, come with it; who claims by the old epoch is late."""
+    first, second = await book.register("runner-1"), await book.register("runner-2")
+    execution = await book.start()
+    taken = await book.move(execution, claimed_by=first)
+    assert (taken.runner, taken.epoch, taken.version) == ("runner-1", 1, 2)
+    with pytest.raises(Conflict):
+        await book.write(book.claim(execution, second))
+    with pytest.raises(LeaseLost):
+        await book.move(execution, claimed_by=second)
+    assert (await book.move(taken)).version == 3
+
+
+async def test_a_change_cannot_claim_for_a_runner_that_is_not_listed(book):
+    """As with every claim; nothing has changed."""
+    execution = await book.start()
+    with pytest.raises(NotFound) as missing:
+        await book.move(execution, claimed_by=99)
+    assert missing.value.kind == "runner"
+    assert await book.execution() == execution
+
+
 async def test_a_claim_of_nothing_is_not_found(book):
     """It was deleted meanwhile."""
     execution = await book.start()

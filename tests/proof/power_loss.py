@@ -129,6 +129,12 @@ class RecordedStore(StoreOnDisk):
         self.answered.append(answered)
 
 
+COMPARED: Final = {
+    "perdure_migrations": "version, checksum",
+    "perdure_identity": "one",
+}  # not when it was made
+
+
 def content_of(connection: Any) -> bytes:
     """Everything in a database, as one fingerprint."""
     tables = connection.execute(
@@ -136,8 +142,7 @@ def content_of(connection: Any) -> bytes:
     ).fetchall()
     content = hashlib.blake2b(digest_size=16)
     for (table,) in tables:
-        columns = "version, checksum" if table == "perdure_migrations" else "*"  # not when it was made
-        rows = connection.execute(f"SELECT {columns} FROM {table}").fetchall()
+        rows = connection.execute(f"SELECT {COMPARED.get(table, '*')} FROM {table}").fetchall()
         content.update(repr((table, rows)).encode())
     return content.digest()
 

@@ -75,7 +75,7 @@ def test_a_process_killed_anywhere_is_recovered_to_the_same_end(life: str) -> No
     most = () if life in EVERY_POINT else ("--most", str(int(POINTS_MAX * SCALE)))
     found = explore(life, *most, "--pairs", str(int(PAIRS * SCALE)))
     assert found["failures"] == []
-    assert found["kills"] >= found["lives"] >= min(found["points"], POINTS_MAX)
+    assert found["kills"] >= found["lives"] >= min(found["points"], int(POINTS_MAX * SCALE))
 
 
 @pytest.mark.parametrize("life", ["diamond", "pause", "interrupt", "restore", "elsewhere"])
