@@ -218,8 +218,12 @@ class Executions:
         return is_new
 
     def take_up(self, execution_id: str, *, epoch: int | None = None) -> None:
-        """Start an actor for an execution, unless it has one; it claims it first, or has it since `epoch`."""
-        if not (self._is_closed or self.is_ours(execution_id)):
+        """Start an actor for an execution, unless it has one; it claims it first, or has it since `epoch`.
+
+        A start or a move on its way may set it going, unless it has been claimed: then they come too late.
+        """
+        has_actor = execution_id in self._slots if epoch is not None else self.is_ours(execution_id)
+        if not (self._is_closed or has_actor):
             self.spawn(execution_id, epoch=epoch)
 
     def is_ours(self, execution_id: str) -> bool:
