@@ -16,7 +16,7 @@ from typing import assert_never
 
 import msgspec
 
-from perdure.actors import overdue, schedule
+from perdure.actors import overdue, schedule, undoing
 from perdure.actors.deciding import decided, refusal
 from perdure.actors.errors import ApprovalRejected, WaitTimeout
 from perdure.actors.evaluating import evaluate, unanswered
@@ -185,10 +185,12 @@ def _reject(turn: Turn, step_no: int, wait: ForApproval, *, reason: str) -> None
             _skip(turn, step_no, outcome, reason=reason)
         case OnReject.CONTINUE:
             _complete(turn, step_no, outcome)
-        case OnReject.FAIL:
+        case OnReject.FAIL | OnReject.COMPENSATE:
             error = _as_error(_rejection(turn.state, step_no))
             _leave(turn, step_no)
             schedule.fail(turn, step_no, error)
+            if wait.on_reject is OnReject.COMPENSATE:
+                undoing.undo_after(turn, error.message)
         case _:
             assert_never(wait.on_reject)
 

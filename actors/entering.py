@@ -8,7 +8,7 @@ and an execution whose code is missing leaves it to a runner that has it.
 
 from __future__ import annotations
 
-from perdure.actors import schedule, waiting
+from perdure.actors import gating, schedule, waiting
 from perdure.actors.evaluating import evaluate, unanswered
 from perdure.actors.turn import Turn
 from perdure.store.states import StepState
@@ -19,7 +19,7 @@ def decide(turn: Turn) -> None:
     state = turn.state
     if state.state not in schedule.MAY_LAUNCH or not state.plan.is_performable:
         return
-    while state.entering and not state.is_blocked:
+    while state.entering and not state.is_blocked and state.state in schedule.MAY_LAUNCH:
         _decide(turn, state.entering.popleft())
     state.entering.clear()
 
@@ -40,6 +40,9 @@ def _decide(turn: Turn, step_no: int) -> None:
             schedule.skip(turn, step_no, reason="when")
             schedule.settle(turn, step_no)
             return
+    if step.gate is not None:
+        gating.judge(turn, step_no, step.gate)
+        return
     if step.wait is not None:
         waiting.begin(turn, step_no, step.wait)
         return

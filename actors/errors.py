@@ -72,6 +72,16 @@ class RepeatExhausted(StepError):
         self.iterations = iterations
 
 
+class GateClosed(StepError):
+    """Not every criterion of a gate holds."""
+
+    def __init__(self, key: str, *, reasons: tuple[str, ...]) -> None:
+        """`reasons` are those of the criteria that do not."""
+        super().__init__(f"gate {key!r} is closed: {'; '.join(reasons)}")
+        self.key = key
+        self.reasons = reasons
+
+
 class ApprovalRejected(StepError):
     """A step that needs approval was rejected, and is to fail then."""
 

@@ -15,6 +15,7 @@ import msgspec
 from perdure.actors.breaker import Breaker
 from perdure.actors.budget import Budget
 from perdure.actors.context import StepContext
+from perdure.actors.gate import Gate
 from perdure.actors.waits import Wait
 from perdure.store.states import Role
 from perdure.store.usage import Usage
@@ -123,7 +124,8 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     `perform` is the body: a coroutine function for ASYNC, else a plain function (importable by name
     for PROCESS). `check_output` raises when the output is not what was promised. `when` is pure and
     asked once the needs have let the step in: False skips it, anything but True or False fails it.
-    A step with a `wait` never runs its body: it waits, and what it has waited for is its output.
+    A step with a `wait` never runs its body: it waits, and what it has waited for is its output. Nor
+    does one with a `gate`: it is judged, and the verdicts are its output.
     With `repeat` the output of the last iteration is the step's; each is a generation of its own.
 
     Hooks and compensations are steps, too, of another `role`: nothing in the graph needs them, and
@@ -147,11 +149,17 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     dependencies: DependenciesPolicy = DependenciesPolicy.ALL_SUCCESS
     when: Condition | None = None
     wait: Wait | None = None
+    gate: Gate | None = None
     repeat: Repeat | None = None
     estimate: Usage | None = None  # what one attempt will use, where that is known before
     role: Role = Role.GRAPH
     undo: int | None = None
     undoes: int | None = None
+
+    @property
+    def is_asked_first(self) -> bool:
+        """Whether more than its needs has a say in whether it runs."""
+        return self.when is not None or self.wait is not None or self.gate is not None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -258,8 +258,7 @@ def _enter(turn: Turn, step_nos: Iterable[int]) -> None:
         if run.state is not StepState.PENDING:
             continue
         if state.lets_in(step_no):
-            step = state.plan.steps[step_no]
-            asks = (step.when is not None or step.wait is not None) and not run.is_cut
+            asks = state.plan.steps[step_no].is_asked_first and not run.is_cut
             (state.entering if asks else state.ready).append(step_no)
             continue
         skip(turn, step_no, reason="dependencies")

@@ -50,6 +50,12 @@ def rollback(
     state.reindex()
 
 
+def undo_after(turn: Turn, reason: str) -> None:
+    """A step has failed in a way that is to undo what was done; where nothing was, it has just failed."""
+    if has_anything(turn.state):
+        rollback(turn, reason)
+
+
 def has_anything(state: ExecutionState) -> bool:
     """Whether something has been done that can be undone."""
     return any(_is_undoable(state, step) for step in state.plan.steps[: state.size])

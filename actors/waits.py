@@ -61,6 +61,7 @@ class OnReject(StrEnum):
     SKIP = "skip"
     CONTINUE = "continue"  # it completes, and says so in its output
     FAIL = "fail"
+    COMPENSATE = "compensate"  # it fails, and what was done is undone
 
 
 class ForApproval(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,11 +41,6 @@ def odd_approvals(step: StepDefinition) -> Iterator[tuple[Path, str]]:
         yield ("approval", "onTimeout"), f"step {key} escalates to nobody: say escalateTo"
     if asked.escalate_to and asked.on_timeout != "escalate":
         yield ("approval", "escalateTo"), f"step {key} has escalateTo, and its onTimeout is not escalate"
-    if asked.on_reject == "compensate":
-        yield (
-            ("approval", "onReject"),
-            f"step {key}: a rejection cannot compensate yet: use fail, skip or continue",
-        )
 
 
 def compile_approval(asked: ApprovalDefinition, *, step: str, numbers: Mapping[str, int]) -> ForApproval:

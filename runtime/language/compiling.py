@@ -23,10 +23,12 @@ from perdure.runtime.agents.registry import Agent, Agents, mode_of
 from perdure.runtime.language.budgets import compile_breaker, compile_budget, compile_usage
 from perdure.runtime.language.checks import needs_of, template_of
 from perdure.runtime.language.definition import Config, Definition, RetryDefinition, StepDefinition
+from perdure.runtime.language.findings import Path
+from perdure.runtime.language.gates import compile_gate
 from perdure.runtime.language.graph import Needs, by_level, dependents_of, level_of, order_of
 from perdure.runtime.language.loops import compile_repeat
 from perdure.runtime.language.outputs import compile_schema
-from perdure.runtime.language.questions import Answer, compile_question, questions_of
+from perdure.runtime.language.questions import Answer, compile_question, questions_of, repeat_question
 from perdure.runtime.language.templates import compile_template
 from perdure.runtime.language.values import compile_value
 from perdure.runtime.language.waits import compile_wait
@@ -67,9 +69,10 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
                 is_parallel=step.parallel,
                 check_output=_check_output(step),
                 dependencies=DependenciesPolicy(step.dependencies_policy),
-                when=answers.get("when"),
+                when=answers.get(("when",)),
                 wait=compile_wait(step, numbers=numbers),
-                repeat=compile_repeat(step.repeat, answers.get("repeat")),
+                gate=compile_gate(step, answers),
+                repeat=compile_repeat(step.repeat, _repeat_answer(step, answers)),
                 estimate=compile_usage(step.usage),
             )
         )
@@ -95,16 +98,21 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
 
 def _answers(
     step: StepDefinition, no: int, *, numbers: Mapping[str, int], needs: Needs, agents: Agents
-) -> tuple[dict[str, Answer], list[str]]:
-    """What is asked for the step as closures, by field, and what is missing here to ask it."""
-    found: dict[str, Answer] = {}
+) -> tuple[dict[Path, Answer], list[str]]:
+    """What is asked for the step as closures, by place, and what is missing here to ask it."""
+    found: dict[Path, Answer] = {}
     missing: list[str] = []
     for question in questions_of(step):
         answer, lacks = compile_question(question, step, no, numbers=numbers, needs=needs, agents=agents)
         missing += lacks
         if answer is not None:
-            found[question.path[0]] = answer
+            found[question.path] = answer
     return found, missing
+
+
+def _repeat_answer(step: StepDefinition, answers: Mapping[Path, Answer]) -> Answer | None:
+    question = repeat_question(step)
+    return None if question is None else answers.get(question.path)
 
 
 def _retry_policy(step: StepDefinition, config: Config) -> RetryPolicy:

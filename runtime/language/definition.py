@@ -31,6 +31,8 @@ SCHEDULES_MAX: Final = 100  # of one workflow; who needs more starts it from a p
 COST_MIN: Final = 0.000_001  # of a budget: less is none
 DAY_MS: Final = 86_400_000
 ITERATIONS_MAX: Final = 10_000  # of one step: the output of each is kept, and read when it is taken up
+CRITERIA_MAX: Final = 100  # of one gate; people read the verdicts
+REASON_MAX: Final = 1_000  # characters; it is shown in one line
 APPROVERS_MAX: Final = 100  # of one step; more people than that are a group, and decide elsewhere
 PARALLELISM_MAX: Final = 100_000  # more than any runtime's slots
 
@@ -43,6 +45,7 @@ Key = Annotated[str, Meta(min_length=1, max_length=KEY_MAX)]
 Label = Annotated[str, Meta(min_length=1, max_length=LABEL_MAX)]
 Text = Annotated[str, Meta(max_length=TEXT_MAX)]
 Expression = Annotated[str, Meta(min_length=1, max_length=CONDITION_MAX)]
+Reason = Annotated[str, Meta(min_length=1, max_length=REASON_MAX)]
 AgentName = Annotated[str, Meta(min_length=1, max_length=AGENT_MAX)]
 
 
@@ -128,6 +131,20 @@ class ApprovalDefinition(Part, frozen=True, kw_only=True):
     on_reject: Literal["skip", "continue", "fail", "compensate"] = "skip"
 
 
+class CriterionDefinition(Part, frozen=True, kw_only=True):
+    """One thing that must hold, and what it means if it does not."""
+
+    when: Expression
+    reason: Reason
+
+
+class GateDefinition(Part, frozen=True, kw_only=True):
+    """What must hold before an execution goes on, and what happens if it does not."""
+
+    criteria: Annotated[tuple[CriterionDefinition, ...], Meta(min_length=1, max_length=CRITERIA_MAX)]
+    on_no: Literal["fail", "pause", "compensate"] = "fail"
+
+
 class StepDefinition(Part, frozen=True, kw_only=True):
     """A node of the graph: what performs it or what it waits for, what it needs, how it may fail."""
 
@@ -137,6 +154,7 @@ class StepDefinition(Part, frozen=True, kw_only=True):
     until: Expression | None = None
     wait_for: WaitForDefinition | None = None
     approval: ApprovalDefinition | None = None
+    gate: GateDefinition | None = None
     workflow: CallDefinition | None = None
     prompt: Text | None = None
     dependencies: Annotated[tuple[str, ...], Meta(max_length=NEEDS_MAX)] = ()

@@ -7,7 +7,7 @@ asked for: then every step and every key is known.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -33,7 +33,7 @@ NAMELESS: Final = {"", "<lambda>"}  # what functions without a name are called
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """A function that is asked something for a step: where in the step it is named, and how."""
 
-    path: tuple[str, ...]
+    path: Path
     name: str
     function: Function
 
@@ -57,14 +57,25 @@ def agent_name(function: Function, *, workflow: str, key: str) -> str:
     return f"{name}#{workflow}.{key}" if "<" in name else name
 
 
-def with_questions(draft: Draft, *, workflow: str, when: When = None, repeat: Repeat | None = None) -> Draft:
-    """The draft with what is asked for it: an expression as it is, a function by its name."""
+def with_questions(
+    draft: Draft,
+    *,
+    workflow: str,
+    when: When = None,
+    repeat: Repeat | None = None,
+    criteria: Sequence[str | Function] = (),
+) -> Draft:
+    """The draft with what is asked for it: an expression as it is, a function by its name.
+
+    `criteria` are those of its gate, which has their reasons already.
+    """
     functions: list[Asked] = []
 
-    def text(question: When, *path: str) -> str | None:
+    def text(question: When, *path: str | int) -> Any:
         if not callable(question):
             return question
-        name = agent_name(question, workflow=workflow, key=f"{draft.step.key}.{path[0]}")
+        place = [str(part) for part in path if isinstance(part, int) or part == path[0]]
+        name = agent_name(question, workflow=workflow, key=".".join([draft.step.key, *place]))
         functions.append(Asked(path=path, name=name, function=question))
         return name
 
@@ -72,6 +83,11 @@ def with_questions(draft: Draft, *, workflow: str, when: When = None, repeat: Re
     if repeat is not None:
         until, while_ = text(repeat.until, "repeat", "until"), text(repeat.while_, "repeat", "while")
         step = msgspec.structs.replace(step, repeat=repeat_definition(repeat, until=until, while_=while_))
+    if step.gate is not None:
+        texts = [text(each, "gate", "criteria", no, "when") for no, each in enumerate(criteria)]
+        judged = zip(texts, step.gate.criteria, strict=True)
+        found = tuple(msgspec.structs.replace(criterion, when=when) for when, criterion in judged)
+        step = msgspec.structs.replace(step, gate=msgspec.structs.replace(step.gate, criteria=found))
     return msgspec.structs.replace(draft, step=step, asked=tuple(functions))
 
 

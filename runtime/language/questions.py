@@ -17,6 +17,7 @@ from perdure.runtime.agents.binding import bind
 from perdure.runtime.agents.registry import PYTHON, Agents
 from perdure.runtime.language.conditions import EXTRA, ConditionsNotInstalled, compile_condition
 from perdure.runtime.language.definition import StepDefinition
+from perdure.runtime.language.findings import Path
 from perdure.runtime.language.graph import Needs
 
 AFTER_AN_ITERATION: Final = (OUTPUT, ITERATION)  # what is known when it is to be decided about the next
@@ -25,7 +26,7 @@ AFTER_AN_ITERATION: Final = (OUTPUT, ITERATION)  # what is known when it is to b
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """One of them: `path` leads to it from its step, `names` are what it sees besides."""
 
-    path: tuple[str, ...]
+    path: Path
     noun: str
     text: str
     names: tuple[str, ...] = ()
@@ -45,6 +46,8 @@ def questions_of(step: StepDefinition) -> Iterator[Question]:
         yield Question(path=("when",), noun="condition", text=step.when)
     if (question := repeat_question(step)) is not None:
         yield question
+    for no, criterion in enumerate(() if step.gate is None else step.gate.criteria):
+        yield Question(path=("gate", "criteria", no, "when"), noun="criterion", text=criterion.when)
 
 
 def repeat_question(step: StepDefinition) -> Question | None:

@@ -1,4 +1,4 @@
-"""How a Python workflow declares steps that wait."""
+"""How a Python workflow declares steps that run nothing: those that wait, and gates."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Self
 
+from perdure.runtime.agents.signature import Function
 from perdure.runtime.language.definition import (
     ApprovalDefinition,
     CallDefinition,
+    CriterionDefinition,
+    GateDefinition,
     StepDefinition,
     WaitForDefinition,
 )
@@ -157,10 +160,39 @@ class WaitingSteps:
         )
         return self._wait(step, after=after, when=when)
 
-    def _wait(self, step: StepDefinition, *, after: After, when: When) -> Self:
+    def gate_step(
+        self,
+        key: str,
+        *,
+        criteria: Sequence[tuple[str | Function, str]],
+        on_no: Literal["fail", "pause", "compensate"] = "fail",
+        optional: bool = False,
+        after: After = (),
+        when: When = None,
+        dependencies_policy: Policy = "all_success",
+    ) -> Self:
+        """Add a step that goes on only if all criteria hold; its output is the table of the verdicts.
+
+        Each is a condition, as `when` is, with the reason that people are told if it does not hold.
+        With `on_no="pause"` it is judged again when the execution is resumed.
+        """
+        gate = GateDefinition(
+            criteria=tuple(CriterionDefinition(when="", reason=reason) for _, reason in criteria), on_no=on_no
+        )
+        step = StepDefinition(key=key, gate=gate, optional=optional, dependencies_policy=dependencies_policy)
+        return self._wait(step, after=after, when=when, criteria=[condition for condition, _ in criteria])
+
+    def _wait(
+        self,
+        step: StepDefinition,
+        *,
+        after: After,
+        when: When,
+        criteria: Sequence[str | Function] = (),
+    ) -> Self:
         several = (after,) if isinstance(after, str) or callable(after) else tuple(after)
-        self._add(Draft(step=step, after=several), when=when)
+        self._add(Draft(step=step, after=several), when=when, criteria=criteria)
         return self
 
-    def _add(self, draft: Draft, *, when: When = None) -> None:
+    def _add(self, draft: Draft, *, when: When = None, criteria: Sequence[str | Function] = ()) -> None:
         raise NotImplementedError

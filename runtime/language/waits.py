@@ -23,6 +23,7 @@ KINDS: Final = {  # what a step is, by its name in text
     "until": "until",
     "waitFor": "wait_for",
     "approval": "approval",
+    "gate": "gate",
     "workflow": "workflow",
 }
 FOR_BODIES: Final = {  # what only a step with a body can have, by its name in text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, overload
@@ -222,9 +222,17 @@ class Workflow(WaitingSteps, FunctionSource):
         self._add(Draft(step=step, after=_several(after)), when=when, repeat=repeat)
         return self
 
-    def _add(self, draft: Draft, *, when: When = None, repeat: Repeat | None = None) -> None:
+    def _add(
+        self,
+        draft: Draft,
+        *,
+        when: When = None,
+        repeat: Repeat | None = None,
+        criteria: Sequence[str | Function] = (),
+    ) -> None:
         """Take a step; a function that decides something for it is named like one that performs it."""
-        self._drafts.append(with_questions(draft, workflow=self.name, when=when, repeat=repeat))
+        asked = with_questions(draft, workflow=self.name, when=when, repeat=repeat, criteria=criteria)
+        self._drafts.append(asked)
         self._definition = None
         self._revision = None
 

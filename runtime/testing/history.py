@@ -191,9 +191,10 @@ class History:
             case "step_started":
                 self._check_start(step, event)
                 step.start(attempt, event.version)
-            case "step_waiting":
+            case "step_waiting" | "gate_judged":
                 self._check_start(step, event)
-                step.wait(attempt, event.version)
+                if event.type == "step_waiting" or event.data["passed"]:
+                    step.wait(attempt, event.version)
             case "step_shared":
                 step.attempt = attempt
                 step.settle(StepState(event.data["state"]), event.version)

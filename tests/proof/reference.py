@@ -732,6 +732,34 @@ def approvals(journal: Journal) -> Life:
     return workflow, play
 
 
+def gates(journal: Journal) -> Life:
+    """One that is open, and one that pauses until somebody brings what was missing."""
+    workflow = Workflow("gates")
+
+    @workflow.step
+    async def first(context: StepContext) -> int:
+        journal.act(context)
+        return 1
+
+    criteria = [("steps.first.output == 1", "not one"), (lambda first: first > 0, "none")]
+    workflow.gate_step("open", criteria=criteria)
+    criteria = [(lambda go=False: go, "nobody said go"), ("steps.open.output.passed", "it is closed")]
+    workflow.gate_step("closed", criteria=criteria, on_no="pause", after="open")
+
+    @workflow.step
+    async def last(context: StepContext, closed: dict[str, Any]) -> int:
+        journal.act(context)
+        return len(closed["criteria"])
+
+    async def play(client: Client) -> Result:
+        await client.start(workflow, {})
+        await client.until("workflow_paused")
+        await client.say("resume", client.execution.resume, data={"go": True})
+        return await client.end()
+
+    return workflow, play
+
+
 def family(journal: Journal) -> Life:
     """A child that is paused with its parent, one whose attempts fail, one that nobody waits for."""
     billing = Workflow("billing", outputs={"total": "{{charge}}"})
@@ -829,6 +857,7 @@ LIVES: dict[str, Callable[[Journal], Life]] = {
         approvals,
         family,
         family_cancel,
+        gates,
         failure,
         pause,
         interrupt,

@@ -39,6 +39,7 @@ LIVES = (
     "approvals",
     "family",
     "family_cancel",
+    "gates",
     "failure",
     "pause",
     "interrupt",

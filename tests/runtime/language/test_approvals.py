@@ -25,7 +25,6 @@ from perdure.runtime.language.waits import performer_of
         ("{onTimeout: skip}", "step 'a' has onTimeout and no timeout", "onTimeout"),
         ("{timeout: 1d, onTimeout: escalate}", "step 'a' escalates to nobody: say escalateTo", "onTimeout"),
         ("{escalateTo: [eve]}", "has escalateTo, and its onTimeout is not escalate", "escalateTo"),
-        ("{onReject: compensate}", "a rejection cannot compensate yet", "onReject"),
         ("{onReject: explode}", "'explode' does not fit here", "onReject"),
         ("{form: {type: thing}}", "not a JSON Schema", "form.type"),
     ],
