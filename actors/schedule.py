@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any
 
+from perdure.actors import ending
 from perdure.actors.errors import StepFailed
 from perdure.actors.messages import Interrupt
 from perdure.actors.state import RETRY_TIMER, ExecutionState
@@ -125,6 +126,7 @@ def stop_everything(turn: Turn, reason: Interrupt, *, until: State = State.CANCE
         if run.state is StepState.WAITING and step_no not in kept:
             turn.clear_step_timer(step_no)
             cancel(turn, step_no)
+            ending.cut(turn, step_no)
     state.waiting = kept
     state.ready.clear()
     state.entering.clear()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ExecutionCancelled,
         ExecutionError,
         ExecutionFailed,
+        ExecutionRolledBack,
         ExecutionTimeout,
         ExpressionError,
         FormMismatch,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from perdure.runtime.execution import Execution, Result
     from perdure.runtime.keys import Keyring
     from perdure.runtime.language import (
+        Action,
         CycleError,
         Definition,
         DefinitionError,
@@ -85,6 +87,7 @@ _HOMES = {
         "ExecutionCancelled",
         "ExecutionError",
         "ExecutionFailed",
+        "ExecutionRolledBack",
         "ExecutionTimeout",
         "ExpressionError",
         "FormMismatch",
@@ -106,6 +109,7 @@ _HOMES = {
     "perdure.runtime.execution": ("Execution", "Result"),
     "perdure.runtime.keys": ("Keyring",),
     "perdure.runtime.language": (
+        "Action",
         "CycleError",
         "Definition",
         "DefinitionError",
@@ -144,6 +148,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Action",
     "Agents",
     "ApprovalRejected",
     "CannotMigrate",
@@ -162,6 +167,7 @@ __all__ = [
     "ExecutionCancelled",
     "ExecutionError",
     "ExecutionFailed",
+    "ExecutionRolledBack",
     "ExecutionSummary",
     "ExecutionTimeout",
     "ExpressionError",

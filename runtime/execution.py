@@ -11,11 +11,16 @@ import msgspec
 
 from perdure.actors.bus import Outcome
 from perdure.actors.doorbell import POLL_S, call
-from perdure.actors.errors import ExecutionCancelled, ExecutionFailed, ExecutionTimeout
+from perdure.actors.errors import (
+    ExecutionCancelled,
+    ExecutionError,
+    ExecutionFailed,
+    ExecutionRolledBack,
+    ExecutionTimeout,
+)
 from perdure.actors.messages import (
     Answer,
     AnyCommand,
-    Cancel,
     Pause,
     PauseMode,
     Resume,
@@ -25,6 +30,7 @@ from perdure.actors.messages import (
 from perdure.actors.reading import read_back, stored_outcome
 from perdure.runtime import arguments
 from perdure.runtime.deciding import Deciding
+from perdure.runtime.stopping import Stopping
 from perdure.runtime.travelling import Travelling
 from perdure.store.codec import decode, encode
 from perdure.store.errors import IllegalTransition, NotFound, StoreUnavailable
@@ -43,6 +49,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     `steps` holds what completed, by step key; null where an optional step failed. `outputs` is what
     the workflow declares to give back, once it has completed; the same as `steps` where it declares nothing.
+    `rollback_reason` is why what it did was undone, if somebody wanted that. `hook_errors` are the hooks
+    that failed (`onSuccess`, …), and why: nothing else comes of that.
     """
 
     id: str
@@ -50,9 +58,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     outputs: dict[str, Any]
     error: Error | None = None
     steps: dict[str, Any] = {}
+    rollback_reason: str | None = None
+    hook_errors: dict[str, Error] = {}
 
 
-class Execution(Travelling, Deciding):
+class Execution(Travelling, Deciding, Stopping):
     """One execution, by its id. Cheap: it holds nothing but the id and the way to the runtime.
 
     Commands return when they are durable and applied. Each takes `by` (who asks), `command_id` (the
@@ -193,23 +203,6 @@ class Execution(Travelling, Deciding):
                 raise
             return overtaken
 
-    async def cancel(
-        self,
-        reason: str | None = None,
-        *,
-        by: str | None = None,
-        command_id: str | None = None,
-        expected_version: int | None = None,
-    ) -> State:
-        """Stop it for good: running steps are cancelled through their scopes. Returns the end."""
-        command = Cancel(
-            id=self._id(command_id),
-            by=by,
-            expected_version=expected_version,
-            reason=arguments.text(reason, what="the reason"),
-        )
-        return (await self._ask(command)).state
-
     async def signal(
         self, name: str, payload: Any = None, *, by: str | None = None, command_id: str | None = None
     ) -> int:
@@ -241,8 +234,8 @@ class Execution(Travelling, Deciding):
     async def result(self, *, check: bool = True, timeout: float | None = None) -> Result:
         """Wait, through pauses, for the end.
 
-        Raises ExecutionFailed, ExecutionTimeout or ExecutionCancelled unless `check` is False,
-        TimeoutError when `timeout` seconds of waiting have passed (the execution goes on), and
+        Raises ExecutionFailed, ExecutionTimeout, ExecutionRolledBack or ExecutionCancelled unless `check`
+        is False, TimeoutError when `timeout` seconds of waiting have passed (the execution goes on), and
         StoreUnavailable when the store has been down for STORE_OUTAGE_S (it goes on when it is back).
         """
         outage = self._runtime.machine.services.writer.outage
@@ -258,6 +251,8 @@ class Execution(Travelling, Deciding):
             outputs=outcome.outputs,
             error=outcome.error,
             steps=outcome.steps,
+            rollback_reason=outcome.rollback_reason,
+            hook_errors=outcome.hook_errors,
         )
 
     async def _outcome(self) -> Outcome:
@@ -322,12 +317,15 @@ class Execution(Travelling, Deciding):
 def _raise_for(outcome: Outcome) -> None:
     if outcome.state is State.COMPLETED:
         return
-    error = outcome.error
-    why = "" if error is None else f": {error.message}"
+    error, reason = outcome.error, outcome.rollback_reason
+    is_undone = outcome.state is State.ROLLED_BACK and reason is not None
+    why = f": {reason}" if is_undone else "" if error is None else f": {error.message}"
     message = f"execution {outcome.execution_id} ended {outcome.state.value}{why}"
-    kind = ExecutionFailed
+    kind: type[ExecutionError] = ExecutionFailed
     if outcome.state is State.CANCELLED:
-        raise ExecutionCancelled(message, execution_id=outcome.execution_id, error=error)
-    if error is not None and error.type == ExecutionTimeout.__name__:
+        kind = ExecutionCancelled
+    elif outcome.state is State.ROLLED_BACK:
+        kind = ExecutionRolledBack
+    elif error is not None and error.type == ExecutionTimeout.__name__:
         kind = ExecutionTimeout
     raise kind(message, execution_id=outcome.execution_id, error=error)

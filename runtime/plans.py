@@ -17,6 +17,7 @@ from perdure.actors.writer import Writer
 from perdure.runtime.agents import Agents
 from perdure.runtime.arguments import InvalidArgument, plain_values
 from perdure.runtime.language import Definition, Workflow, check_context, compile_plan, definition_from_json
+from perdure.runtime.language.beside import beside_the_graph
 from perdure.runtime.language.inputs import filled
 from perdure.runtime.language.scheduling import rules_of
 from perdure.runtime.language.waits import performer_of
@@ -25,6 +26,7 @@ from perdure.store.codec import encode
 from perdure.store.errors import NotFound
 from perdure.store.protocol import Store
 from perdure.store.schedule_writes import DeleteSchedule, PutSchedule
+from perdure.store.states import Role
 from perdure.store.writes import Publish, PublishStep
 
 PLANS_MAX: Final = 1_000  # compiled revisions kept; the least recently used goes first
@@ -187,6 +189,7 @@ def _publication(definition: Definition, revision: str, at_ms: int) -> Publish:
     """
     plan = compile_plan(definition, agents=Agents(), workflow_no=0, revision=revision)
     agents = {step.key: performer_of(step) for step in definition.steps}
+    agents |= {each.step.key: each.agent for each in beside_the_graph(definition)}
     return Publish(
         name=definition.name,
         revision=revision,
@@ -196,7 +199,14 @@ def _publication(definition: Definition, revision: str, at_ms: int) -> Publish:
         tags=tuple(definition.tags),
         definition=encode(msgspec.structs.replace(definition, schedule=())),
         steps=tuple(
-            PublishStep(no=step.no, key=step.key, level=step.level, agent=agents[step.key], needs=step.needs)
+            PublishStep(
+                no=step.no,
+                key=step.key,
+                level=step.level,
+                agent=agents[step.key],
+                needs=step.needs if step.role is Role.GRAPH else (),
+                role=step.role,
+            )
             for step in plan.steps
         ),
         at=at_ms,

@@ -3,6 +3,7 @@
 from perdure.actors.errors import ChildFailed, ChildNotStarted, ExpressionError, OutputError, WaitTimeout
 from perdure.runtime.agents.errors import InputError, UnknownAgent
 from perdure.runtime.agents.signature import From
+from perdure.runtime.language.acting import Action
 from perdure.runtime.language.checking import check_agents, check_context
 from perdure.runtime.language.compiling import compile_plan
 from perdure.runtime.language.conditions import ConditionsNotInstalled
@@ -27,6 +28,7 @@ from perdure.runtime.language.printing import NotPrintable
 from perdure.runtime.language.workflow import Workflow
 
 __all__ = [
+    "Action",
     "ChildFailed",
     "ChildNotStarted",
     "ConditionsNotInstalled",

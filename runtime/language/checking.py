@@ -10,6 +10,7 @@ from perdure.runtime.agents.binding import Needs, converter, missing_input, sort
 from perdure.runtime.agents.errors import BadSignature, InputError
 from perdure.runtime.agents.registry import Agent, Agents, mode_of
 from perdure.runtime.agents.signature import Parameter
+from perdure.runtime.language.beside import EXECUTION, beside_the_graph, looking_at, spellings
 from perdure.runtime.language.calls import lookups
 from perdure.runtime.language.checks import template_of
 from perdure.runtime.language.definition import Definition, StepDefinition
@@ -18,7 +19,7 @@ from perdure.runtime.language.findings import Findings, Locate, nowhere
 from perdure.runtime.language.inputs import problems_of
 from perdure.runtime.language.printing import to_json
 from perdure.runtime.language.questions import names_of, questions_of
-from perdure.runtime.language.templates import Path, look_up
+from perdure.runtime.language.templates import Path, look_up, parse_template
 from perdure.runtime.language.values import paths_in
 from perdure.runtime.near import nearest
 
@@ -40,6 +41,10 @@ def check_agents(definition: Definition, agents: Agents, *, locate: Locate = now
             continue
         for message in _signature_problems(step, agent, keys):
             findings.add(path, message)
+    for each in beside_the_graph(definition):
+        if agents.find(each.agent) is None:
+            message = f"{each.step.key}: {agents.unknown(each.agent)}"
+            findings.add((*each.path, "agent"), message.partition("; ")[0])
     return list(findings.problems)
 
 
@@ -73,6 +78,7 @@ def check_context(
             asked = agents.find(question.text) if question.is_python else None
             if asked is not None:
                 inputs += _values_problems(step, asked, keys, context, told=told | {*question.names})
+    inputs += _problems_beside(definition, agents, keys, context, told=told | {EXECUTION})
     unknown = [str(agents.unknown(name)) for name in missing]
     if templates:
         raise TemplateError([*clashes, *templates, *inputs, *unknown])
@@ -80,6 +86,22 @@ def check_context(
         raise InputError([*clashes, *inputs, *unknown])
     if missing:
         raise agents.unknown(*missing)
+
+
+def _problems_beside(
+    definition: Definition,
+    agents: Agents,
+    keys: Keys,
+    context: Mapping[str, Any],
+    *,
+    told: Collection[str | None],
+) -> Iterator[str]:
+    """What the context lacks for hooks and compensations."""
+    for each in beside_the_graph(definition):
+        agent = agents.find(each.agent)
+        if agent is not None:
+            step = looking_at(each, agent.parameters, keys)
+            yield from _values_problems(step, agent, keys, context, told=told)
 
 
 def misspelt_inputs(
@@ -96,6 +118,10 @@ def misspelt_inputs(
             agent = None if name is None else agents.find(name)
             if agent is not None:
                 wanted |= {parameter.wants for parameter in _needs(step, agent).inputs}
+    for each in beside_the_graph(definition):
+        agent = agents.find(each.agent)
+        if agent is not None:
+            wanted |= {parameter.wants for parameter in _needs(each.step, agent).inputs}
     mentioned = set(re.findall(r"\w+", to_json(definition)))
     for key in context:
         if key in wanted or key in mentioned:
@@ -107,8 +133,7 @@ def misspelt_inputs(
 
 def keys_of(definition: Definition) -> Keys:
     """Return the step keys by every spelling a parameter may have for them; their own comes first."""
-    keys = [step.key for step in definition.steps]
-    return {key.replace("-", "_"): key for key in keys} | {key: key for key in keys}
+    return spellings(step.key for step in definition.steps)
 
 
 def _step_taken(parameter: Parameter, step: StepDefinition, keys: Keys) -> str | None:
@@ -150,6 +175,9 @@ def _lookups(definition: Definition) -> Iterator[tuple[Sequence[Path], str, froz
             yield template.paths, step.key, names_of(step)
         if step.workflow is not None:
             yield [path for _, path in lookups(step, Findings())], step.key, frozenset()
+    for each in beside_the_graph(definition):
+        if each.step.prompt is not None:
+            yield parse_template(each.step.prompt).paths, each.step.key, frozenset({EXECUTION})
     if definition.outputs:
         yield [path for _, path in paths_in(definition.outputs, (), Findings())], "", frozenset()
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from perdure.runtime.language import names
+from perdure.runtime.language.beside import check_beside
 from perdure.runtime.language.budgets import check_budget
 from perdure.runtime.language.calls import lookups, odd_calls
 from perdure.runtime.language.conditions import (
@@ -34,6 +35,7 @@ def check(definition: Definition, findings: Findings) -> None:
     numbers = _check_keys(definition, findings)
     looks = list(_check_steps(definition, findings))
     looks += _check_questions(definition, numbers, findings)
+    reads_beside = check_beside(definition, findings)
     if definition.inputs is not None or definition.outputs is not None:
         from perdure.runtime.language.contract import check_contract
 
@@ -42,7 +44,7 @@ def check(definition: Definition, findings: Findings) -> None:
             for look in looks
             if look.key not in names_of(definition.steps[look.no])
         ]
-        check_contract(definition, keys=numbers, reads=reads, findings=findings)
+        check_contract(definition, keys=numbers, reads=[*reads, *reads_beside], findings=findings)
     if definition.schedule:  # few have any, and calendars are not read for the others
         from perdure.runtime.language.scheduling import check_schedules
 

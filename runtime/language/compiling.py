@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from perdure.actors.context import StepContext
 from perdure.actors.plan import (
     DependenciesPolicy,
+    Hook,
     Inputs,
     Mode,
+    OnFailure,
     Perform,
     Plan,
     PlannedStep,
@@ -20,6 +24,7 @@ from perdure.runtime.agents.binding import bind
 from perdure.runtime.agents.errors import BadSignature
 from perdure.runtime.agents.process import ProcessCall
 from perdure.runtime.agents.registry import Agent, Agents, mode_of
+from perdure.runtime.language.beside import beside_the_graph, looking_at, spellings, told
 from perdure.runtime.language.budgets import compile_breaker, compile_budget, compile_usage
 from perdure.runtime.language.checks import needs_of, template_of
 from perdure.runtime.language.definition import Config, Definition, RetryDefinition, StepDefinition
@@ -76,12 +81,18 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
                 estimate=compile_usage(step.usage),
             )
         )
+    beside = _beside(definition, level=max(level) + 1, needs=needs, agents=agents)
+    for each in beside:
+        missing |= dict.fromkeys(each.lacks)
+        if each.step.undoes is not None:
+            undone = steps[each.step.undoes]
+            steps[undone.no] = msgspec.structs.replace(undone, undo=each.step.no)
     config = definition.config
     return Plan(
         workflow=definition.name,
         workflow_no=workflow_no,
         revision=revision,
-        steps=tuple(steps),
+        steps=(*steps, *(each.step for each in beside)),
         levels=tuple(tuple(each) for each in by_level(level)),
         scheduling=Scheduling(config.scheduling),
         parallelism=config.parallelism,
@@ -93,7 +104,45 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
         budget=compile_budget(config.budget),
         circuit_breaker=compile_breaker(config.circuit_breaker),
         missing=tuple(missing),
+        outside=len(beside),
+        hooks={each.hook: each.step.no for each in beside if each.hook is not None},
+        on_failure=OnFailure(config.on_failure),
     )
+
+
+class _Compiled(msgspec.Struct, frozen=True):
+    """A hook or a compensation as a step of the plan."""
+
+    step: PlannedStep
+    hook: Hook | None
+    lacks: tuple[str, ...]
+
+
+def _beside(definition: Definition, *, level: int, needs: Needs, agents: Agents) -> list[_Compiled]:
+    """Hooks and compensations, numbered after the steps of the graph."""
+    numbers = {step.key: no for no, step in enumerate(definition.steps)}
+    keys = spellings(numbers)
+    found = []
+    for no, each in enumerate(beside_the_graph(definition), start=len(numbers)):
+        agent = agents.find(each.agent)
+        step = each.step if agent is None else looking_at(each, agent.parameters, keys)
+        inputs, perform, mode = _closures(step, agent, numbers, agents, or_null=True)
+        planned = PlannedStep(
+            no=no,
+            key=step.key,
+            level=level,
+            needs=() if each.undoes is None else (each.undoes, *needs[each.undoes]),
+            dependents=(),
+            inputs=told(inputs),
+            perform=perform,
+            mode=mode,
+            timeout_ms=step.timeout_ms,
+            retry=_retry_policy(step, definition.config),
+            role=each.role,
+            undoes=each.undoes,
+        )
+        found.append(_Compiled(planned, each.hook, (each.agent,) if agent is None else ()))
+    return found
 
 
 def _answers(
@@ -134,17 +183,25 @@ def _check_output(step: StepDefinition) -> Callable[[Any], None] | None:
 
 
 def _closures(
-    step: StepDefinition, agent: Agent | None, numbers: Mapping[str, int], agents: Agents
+    step: StepDefinition,
+    agent: Agent | None,
+    numbers: Mapping[str, int],
+    agents: Agents,
+    *,
+    or_null: bool = False,
 ) -> tuple[Inputs, Perform, Mode]:
     """How the step's arguments are picked up, what is called with them, and where."""
     if agent is None:
         return _no_inputs, _refuse(agents, step.agent or ""), Mode.ASYNC
     template = template_of(step)
+    render = None
+    if template is not None:
+        render = compile_template(template, step=step.key, numbers=numbers, or_null=or_null)
     inputs = bind(
         agent.parameters,
         step=step.key,
         dependencies={key: numbers[key] for key in step.dependencies},
-        render=None if template is None else compile_template(template, step=step.key, numbers=numbers),
+        render=render,
     )
     if not step.process and agent.mode is not Mode.PROCESS:
         return inputs, _call(agent), agent.mode

@@ -90,6 +90,24 @@ class CircuitBreakerDefinition(Part, frozen=True, kw_only=True):
     on_trip: Literal["fail", "pause"] = "fail"
 
 
+class ActionDefinition(Part, frozen=True, kw_only=True):
+    """What is done beside the graph: by whom, with what, how patiently."""
+
+    agent: AgentName
+    prompt: Text | None = None
+    timeout_ms: Positive | None = None
+    retry_policy: RetryDefinition | None = None
+
+
+class HooksDefinition(Part, frozen=True, kw_only=True):
+    """What is done when the graph has come to its end."""
+
+    on_success: ActionDefinition | None = None
+    on_failure: ActionDefinition | None = None
+    on_cancel: ActionDefinition | None = None
+    finally_: ActionDefinition | None = msgspec.field(default=None, name="finally")
+
+
 class WaitForDefinition(Part, frozen=True, kw_only=True):
     """The signal a step waits for, and how long."""
 
@@ -168,6 +186,7 @@ class StepDefinition(Part, frozen=True, kw_only=True):
     output_schema: dict[str, Any] | None = None
     process: bool = False
     usage: UsageDefinition | None = None
+    compensate: ActionDefinition | None = None
 
 
 class Config(Part, frozen=True, kw_only=True):
@@ -182,6 +201,7 @@ class Config(Part, frozen=True, kw_only=True):
     warn_after: SpanOrZero = DAY_MS
     budget: BudgetDefinition | None = None
     circuit_breaker: CircuitBreakerDefinition | None = None
+    on_failure: Literal["fail", "compensate"] = "fail"
 
 
 class ScheduleDefinition(Part, frozen=True, kw_only=True):
@@ -210,6 +230,7 @@ class Definition(Part, frozen=True, kw_only=True):
     inputs: dict[str, Any] | None = None
     outputs: dict[str, Any] | None = None
     schedule: Annotated[tuple[ScheduleDefinition, ...], Meta(max_length=SCHEDULES_MAX)] = ()
+    hooks: HooksDefinition | None = None
     steps: Annotated[tuple[StepDefinition, ...], Meta(min_length=1, max_length=STEPS_MAX)]
 
 

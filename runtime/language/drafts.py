@@ -44,6 +44,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     step: StepDefinition
     function: Function | None = None
     asked: tuple[Asked, ...] = ()
+    acting: tuple[Asked, ...] = ()
     after: tuple[str | Function, ...] = ()
 
 

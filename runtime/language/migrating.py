@@ -17,7 +17,7 @@ from perdure.runtime.changes import Change, changes
 from perdure.runtime.language.definition import Definition, StepDefinition, plain
 from perdure.store.states import StepState
 
-POLICIES: Final = frozenset({"timeoutMs", "retryPolicy", "parallel", "usage", "process"})
+POLICIES: Final = frozenset({"timeoutMs", "retryPolicy", "parallel", "usage", "process", "compensate"})
 CUT: Final = frozenset({StepState.PENDING, StepState.RUNNING})  # begun and cut off: it will run again
 
 

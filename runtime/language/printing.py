@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from perdure.runtime.agents.registry import PYTHON
+from perdure.runtime.language.beside import beside_the_graph
 from perdure.runtime.language.definition import Definition, StepDefinition, plain
 from perdure.runtime.language.questions import questions_of
 from perdure.store.errors import PerdureError
@@ -39,6 +40,7 @@ def to_yaml(definition: Definition) -> str:
 def _printable(definition: Definition) -> Any:
     """Return the definition as plain values, if every function has a name."""
     local = [step.key for step in definition.steps if any(map(_is_local, _names(step)))]
+    local += [each.step.key for each in beside_the_graph(definition) if _is_local(each.agent)]
     if local:
         raise NotPrintable(local)
     return plain(definition)

@@ -101,13 +101,19 @@ def _excerpt(text: str, start: int, *, characters_max: int = 40) -> str:
 Look = Callable[[Values], Any]
 
 
-def compile_template(template: Template, *, step: str, numbers: Mapping[str, int]) -> Look:
+def compile_template(
+    template: Template, *, step: str, numbers: Mapping[str, int], or_null: bool = False
+) -> Look:
     """Return the closure that renders a template for `step`; `numbers` maps step keys to numbers.
 
     A template that is one path keeps the value's type; inside text, what is not a string becomes
-    compact JSON. The closure raises TemplateError.
+    compact JSON. The closure raises TemplateError. `or_null`: what is looked up in the output of a step
+    that has none is null.
     """
-    looks = [part if isinstance(part, str) else _compile_path(part, step, numbers) for part in template.parts]
+    looks = [
+        part if isinstance(part, str) else _compile_path(part, step, numbers, or_null=or_null)
+        for part in template.parts
+    ]
     if len(looks) == 1 and not isinstance(looks[0], str):
         return looks[0]
 
@@ -123,7 +129,7 @@ def compile_template(template: Template, *, step: str, numbers: Mapping[str, int
     return render
 
 
-def _compile_path(path: Path, step: str, numbers: Mapping[str, int]) -> Look:
+def _compile_path(path: Path, step: str, numbers: Mapping[str, int], *, or_null: bool) -> Look:
     """Return the closure that looks one path up."""
     first, *rest = path.segments
     no = numbers.get(first)
@@ -132,6 +138,8 @@ def _compile_path(path: Path, step: str, numbers: Mapping[str, int]) -> Look:
 
     def look(values: Values) -> Any:
         output = values.output(no)
+        if output is None and or_null:
+            return None
         if rest and rest[0] == WHOLE and not (isinstance(output, Mapping) and WHOLE in output):
             return look_up(output, rest[1:], path=path, step=step)
         return look_up(output, rest, path=path, step=step)

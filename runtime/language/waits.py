@@ -35,8 +35,11 @@ FOR_BODIES: Final = {  # what only a step with a body can have, by its name in t
     "parallel": "parallel",
     "repeat": "repeat",
     "usage": "usage",
+    "compensate": "compensate",
 }
-FOR_CALLS: Final = frozenset({"timeout_ms", "retry_policy", "output_schema"})  # a child is much like a body
+FOR_CALLS: Final = frozenset(  # a child is much like a body
+    {"timeout_ms", "retry_policy", "output_schema", "compensate"}
+)
 
 
 class BadMoment(PerdureError):

@@ -9,10 +9,12 @@ from typing import Any, Literal, Self, TypeVar, overload
 
 from perdure.runtime.agents.registry import FunctionSource
 from perdure.runtime.agents.signature import Function
+from perdure.runtime.language.acting import Acting, Hooks, check_functions, with_compensation
 from perdure.runtime.language.checks import needs_of
 from perdure.runtime.language.definition import Config, Definition, StepDefinition, revision_of
 from perdure.runtime.language.drafts import (
     After,
+    Asked,
     Draft,
     DraftPlaces,
     When,
@@ -21,6 +23,7 @@ from perdure.runtime.language.drafts import (
     with_questions,
 )
 from perdure.runtime.language.findings import Findings
+from perdure.runtime.language.findings import Path as Parts
 from perdure.runtime.language.graph import by_level, level_of, order_of
 from perdure.runtime.language.inputs import schema_of
 from perdure.runtime.language.parsing import Format, check_values, parse, read
@@ -40,7 +43,7 @@ from perdure.runtime.language.waiting_steps import Policy, WaitingSteps
 F = TypeVar("F", bound=Function)
 
 
-class Workflow(WaitingSteps, FunctionSource):
+class Workflow(WaitingSteps, Hooks, FunctionSource):
     """A named graph of steps. Nothing is checked before `definition` is asked for."""
 
     def __init__(
@@ -63,6 +66,7 @@ class Workflow(WaitingSteps, FunctionSource):
         outputs: Mapping[str, Any] | None = None,
         budget: Mapping[str, Any] | None = None,
         circuit_breaker: Mapping[str, Any] | None = None,
+        on_failure: Literal["fail", "compensate"] = "fail",
     ) -> None:
         """Begin a workflow without steps; times in seconds or as timedelta.
 
@@ -73,6 +77,7 @@ class Workflow(WaitingSteps, FunctionSource):
         the workflow starts by itself, in the words of the text form: `[{"cron": "0 2 * * *"}]`; so does
         `budget` say how much all steps may use: `{"cost": 1.5, "tokens": 100_000, "onExceeded": "pause"}`,
         and `circuit_breaker` how many attempts may go wrong: `{"errors": 5, "window": timedelta(minutes=1)}`.
+        With `on_failure="compensate"` what was done is undone when the execution fails.
 
         `inputs` says what a context has to be: a JSON Schema, or a type with fields (struct, dataclass,
         typed dict). `outputs` maps names to templates: what the workflow gives back.
@@ -87,6 +92,7 @@ class Workflow(WaitingSteps, FunctionSource):
             warn_after=milliseconds(warn_after),
             budget=part_as_text(budget),
             circuit_breaker=part_as_text(circuit_breaker),
+            on_failure=on_failure,
         )
         self._head: dict[str, Any] = {
             "name": name,
@@ -98,7 +104,9 @@ class Workflow(WaitingSteps, FunctionSource):
             "inputs": schema_of(inputs),
             "outputs": None if outputs is None else dict(outputs),
             "schedule": schedules_as_text(schedule),
+            "hooks": None,
         }
+        self._hooks = {}
         self._drafts: list[Draft] = []
         self._definition: Definition | None = None
         self._revision: str | None = None
@@ -133,6 +141,7 @@ class Workflow(WaitingSteps, FunctionSource):
         repeat: Repeat | None = None,
         dependencies_policy: Policy = "all_success",
         usage: Mapping[str, float] | None = None,
+        compensate: Acting | None = None,
     ) -> Callable[[F], F]: ...
 
     def step(
@@ -152,6 +161,7 @@ class Workflow(WaitingSteps, FunctionSource):
         repeat: Repeat | None = None,
         dependencies_policy: Policy = "all_success",
         usage: Mapping[str, float] | None = None,
+        compensate: Acting | None = None,
     ) -> F | Callable[[F], F]:
         """Make the decorated function a step, and return it unchanged.
 
@@ -163,6 +173,7 @@ class Workflow(WaitingSteps, FunctionSource):
         an expression in CEL. `dependencies_policy` says which ends of its dependencies let it run.
         `repeat` performs it again and again; its output is then that of the last iteration.
         `usage` is what one attempt will use of the budget: `{"cost": 0.02, "tokens": 3_000}`.
+        `compensate` undoes it in a rollback: a function, the name of an agent, or an `Action`.
         """
 
         def declare(declared: F) -> F:
@@ -179,7 +190,8 @@ class Workflow(WaitingSteps, FunctionSource):
                 dependencies_policy=dependencies_policy,
                 usage=part_as_text(usage),
             )
-            self._add(Draft(step=step, function=declared, after=_several(after)), when=when, repeat=repeat)
+            draft = Draft(step=step, function=declared, after=_several(after))
+            self._add(draft, when=when, repeat=repeat, compensate=compensate)
             return declared
 
         return declare if function is None else declare(function)
@@ -201,6 +213,7 @@ class Workflow(WaitingSteps, FunctionSource):
         repeat: Repeat | None = None,
         dependencies_policy: Policy = "all_success",
         usage: Mapping[str, float] | None = None,
+        compensate: Acting | None = None,
     ) -> Self:
         """Add a step that a named agent performs, as a YAML step does, and return the workflow.
 
@@ -219,7 +232,8 @@ class Workflow(WaitingSteps, FunctionSource):
             dependencies_policy=dependencies_policy,
             usage=part_as_text(usage),
         )
-        self._add(Draft(step=step, after=_several(after)), when=when, repeat=repeat)
+        draft = Draft(step=step, after=_several(after))
+        self._add(draft, when=when, repeat=repeat, compensate=compensate)
         return self
 
     def _add(
@@ -229,8 +243,11 @@ class Workflow(WaitingSteps, FunctionSource):
         when: When = None,
         repeat: Repeat | None = None,
         criteria: Sequence[str | Function] = (),
+        compensate: Acting | None = None,
     ) -> None:
         """Take a step; a function that decides something for it is named like one that performs it."""
+        if compensate is not None:
+            draft = with_compensation(draft, compensate, workflow=self.name)
         asked = with_questions(draft, workflow=self.name, when=when, repeat=repeat, criteria=criteria)
         self._drafts.append(asked)
         self._definition = None
@@ -266,6 +283,7 @@ class Workflow(WaitingSteps, FunctionSource):
             drafts = self._drafts
             findings = Findings(DraftPlaces(drafts))
             steps = settle(drafts, findings)
+            check_functions(self._acting(), findings)
             definition = Definition(**self._head, steps=steps)
             self._definition = check_values(definition, findings)
         return self._definition
@@ -285,7 +303,15 @@ class Workflow(WaitingSteps, FunctionSource):
             for draft in self._drafts
             if draft.function is not None and draft.step.agent is not None
         }
-        return functions | {asked.name: asked.function for draft in self._drafts for asked in draft.asked}
+        functions |= {asked.name: asked.function for draft in self._drafts for asked in draft.asked}
+        return functions | {asked.name: asked.function for _, asked in self._acting()}
+
+    def _acting(self) -> list[tuple[Parts, Asked]]:
+        """The functions of hooks and compensations, and where in the definition they belong."""
+        found: list[tuple[Parts, Asked]] = [
+            (("steps", no), asked) for no, draft in enumerate(self._drafts) for asked in draft.acting
+        ]
+        return found + [(("hooks",), asked) for functions in self._hooks.values() for asked in functions]
 
     def levels(self) -> list[list[str]]:
         """Return the keys of the steps of each level, lowest first."""

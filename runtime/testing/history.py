@@ -16,19 +16,27 @@ from typing import Any, Final
 
 import msgspec
 
+from perdure.runtime.testing.beside import Beside
 from perdure.store.records import Event, Step
-from perdure.store.states import SETTLED_STEP, State, StepState
+from perdure.store.states import SETTLED_STEP, Role, State, StepState
 
 ENDS: Final = {
     "workflow_completed": State.COMPLETED,
     "workflow_failed": State.FAILED,
     "workflow_cancelled": State.CANCELLED,
+    "workflow_rolled_back": State.ROLLED_BACK,
 }
-REOPENING: Final = frozenset({"workflow_retried", "checkpoint_restored"})
+REOPENING: Final = frozenset({"workflow_retried", "checkpoint_restored", "rollback_requested"})
 BEFORE_REOPENING: Final = REOPENING | {"context_updated"}  # a restore tells of its context first
 AFTER_AN_END: Final = REOPENING | {"workflow_migrated"}
 STOPPING: Final = frozenset(
-    {"pause_requested", "cancel_requested", "deadline_exceeded", "checkpoint_restored"}
+    {
+        "pause_requested",
+        "cancel_requested",
+        "rollback_requested",
+        "deadline_exceeded",
+        "checkpoint_restored",
+    }
 )
 GOING_ON: Final = frozenset({"workflow_resumed", "workflow_retried"})
 UNSETTLED: Final = frozenset({StepState.RUNNING, StepState.WAITING})
@@ -49,6 +57,7 @@ class StepHistory:
     def __init__(self, step: Step, *, is_optional: bool, policy: str) -> None:
         """Nothing has been said yet."""
         self.key = step.key
+        self.role = step.role
         self.needs = step.needs
         self.is_optional = is_optional
         self.policy = policy
@@ -75,12 +84,22 @@ class StepHistory:
         self.state = state
         self.outcomes.append(Outcome(version, self.generation, self.attempt, state))
 
+    def undo(self) -> None:
+        """What it did was undone; its outcome stays the one it was."""
+        self.state = StepState.COMPENSATED
+        self.outcomes[-1] = msgspec.structs.replace(self.outcomes[-1], state=StepState.COMPENSATED)
+
     def wait(self, attempt: int, version: int) -> None:
         """A wait has begun: the step is neither pending nor between two attempts."""
         self._touch(version)
         self.state = StepState.WAITING
         self.attempt = attempt
         self._waits = (self.generation, attempt)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it has begun and was interrupted."""
+        return self.state is StepState.PENDING and self.starts[self.generation, self.attempt] > 0
 
     @property
     def is_waiting(self) -> bool:
@@ -148,6 +167,7 @@ class History:
         }
         self.gone: dict[str, StepHistory] = {}  # steps that a version it has moved to does not have
         self.versions: dict[str, History] = {}  # by revision: histories in which nothing has happened
+        self.beside = Beside(self.steps, self._complain)
         self.end: State | None = None
         self.is_stopping = False
         self.commands: Counter[str] = Counter()
@@ -166,6 +186,8 @@ class History:
                     event.type != "forked_to"
                 ):  # somebody else goes on from here: nothing happens to this one
                     self._take(event)
+            if any(event.type in {"rollback_requested", "workflow_retried"} for event in together):
+                self.beside.open(version)
 
     def _take(self, event: Event) -> None:
         if self.end is not None and event.type not in BEFORE_REOPENING:
@@ -176,8 +198,12 @@ class History:
             self.is_stopping = True
         elif event.type in GOING_ON:
             self.is_stopping = False
+        was_undoing = self.beside.is_undoing
+        self.beside.take(event)
         if event.type in ENDS:
             self._end(event)
+        elif event.type == "rollback_requested":
+            self._roll_back(event.version, again=was_undoing)
         elif event.type == "workflow_retried":
             self._retry(event.version, event.data or {})
         elif event.type == "checkpoint_restored":
@@ -203,7 +229,7 @@ class History:
             case "step_failed":
                 self._fail(step, event)
             case "step_cancelled":
-                if step.state not in UNSETTLED:
+                if step.state not in UNSETTLED and not (self.beside.is_undoing and step.is_cut):
                     self._complain(event, f"it is {step.state.value}")
                 step.settle(StepState.CANCELLED, event.version)
             case "step_skipped":
@@ -223,6 +249,11 @@ class History:
 
     def _skip(self, step: StepHistory, event: Event) -> None:
         """It is not to run: its needs have ended otherwise, its condition, or its patience."""
+        if event.data["reason"] == "rollback":
+            if step.state is not StepState.PENDING or not self.beside.is_undoing:
+                self._complain(event, f"it is {step.state.value}")
+            step.settle(StepState.SKIPPED, event.version)
+            return
         is_choice = event.data["reason"] != "dependencies"
         is_over = step.is_waiting and event.data["reason"] in {"timeout", "rejected"}
         may_choose = step.state is StepState.PENDING and self._may_run(step) is is_choice
@@ -277,10 +308,20 @@ class History:
         if running:
             self._complain(event, f"step {running[0]!r} is running")
 
+    def _roll_back(self, version: int, *, again: bool) -> None:
+        """What was done is to be undone, or what is left of that."""
+        self.end = None
+        if again:
+            self.beside.go_on(version)
+
     def _retry(self, version: int, asked: Mapping[str, Any]) -> None:
         """What did not succeed runs again under its keys, what is to be done anew under new ones."""
         self.end = None
-        settled = [step for step in self.steps.values() if step.state in SETTLED_STEP]
+        if self.beside.is_undoing:
+            self.beside.go_on(version)
+            return
+        graph = [step for step in self.steps.values() if step.role is Role.GRAPH]
+        settled = [step for step in graph if step.state in SETTLED_STEP]
         undone = {step.key for step in settled if not (step.state is StepState.COMPLETED or step.is_met)}
         first = asked.get("from")
         anew: set[str] = set()
@@ -311,7 +352,7 @@ class History:
         """From now on it is one of another version: what a step has come to stays with its key."""
         self.gone |= {key: step for key, step in self.steps.items() if key not in version.steps}
         before = self.steps
-        self.steps = version.steps
+        self.steps = self.beside.steps = version.steps
         for key, step in self.steps.items():
             if key in before:
                 before[key].needs, before[key].policy = step.needs, step.policy

@@ -1,0 +1,380 @@
+"""Hooks and compensations through the whole runtime, in virtual time, with the store checked after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from perdure.runtime import (
+    Action,
+    Agents,
+    Execution,
+    ExecutionRolledBack,
+    IllegalTransition,
+    Retry,
+    Runtime,
+    State,
+    Status,
+    StepContext,
+    Workflow,
+)
+from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
+
+Scenario = Callable[[Runtime], Coroutine[Any, Any, None]]
+FOREVER_S = 3_600.0
+
+
+def virtually(scenario: Scenario, **options: Any) -> None:
+    """Run a scenario, and check the store after it."""
+
+    async def main() -> None:
+        async with VirtualRuntime(**options) as runtime:
+            await scenario(runtime)
+            assert await check_store(runtime.store) == []
+
+    run_virtual(main)
+
+
+class World:
+    """What bodies have done, in order."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.acts: list[str] = []
+        self.is_broken = False  # compensations fail
+
+
+def order(world: World, *, pays: bool = True, **options: Any) -> Workflow:
+    """Reserve, charge, ship: each can be undone."""
+    workflow = Workflow("order", **options)
+
+    async def release(reserve: str, item: str) -> None:
+        world.acts.append(f"release {reserve} of {item}")
+
+    async def refund(charge: dict[str, int], execution: dict[str, Any]) -> str:
+        if world.is_broken:
+            raise OSError("the bank is closed")
+        world.acts.append(f"refund {charge['amount']} because {execution['reason']}")
+        return "refunded"
+
+    @workflow.step(compensate=release)
+    async def reserve(item: str) -> str:
+        world.acts.append(f"reserve {item}")
+        return f"1 {item}"
+
+    @workflow.step(compensate=Action(refund, retry=Retry(max_retries=1, delay=60)))
+    async def charge(reserve: str) -> dict[str, int]:
+        world.acts.append("charge")
+        return {"amount": 40}
+
+    @workflow.step
+    async def ship(charge: dict[str, int]) -> str:
+        if not pays:
+            raise OSError("no truck")
+        world.acts.append("ship")
+        await anyio.sleep(1)
+        return "shipped"
+
+    return workflow
+
+
+async def told(execution: Execution) -> list[str]:
+    """The log, a word for each line."""
+    return [
+        event.type if event.step is None else f"{event.type} {event.step}"
+        async for event in execution.events()
+    ]
+
+
+@pytest.mark.parametrize("scheduling", ["level", "eager"])
+def test_a_failure_is_undone_last_things_first_and_says_why(scheduling: Any):
+    """The compensations see what the steps have given, and why they are asked."""
+    world = World()
+
+    async def scenario(runtime: Runtime) -> None:
+        workflow = order(world, pays=False, on_failure="compensate", scheduling=scheduling)
+        execution = await runtime.start(workflow, {"item": "lamp"})
+        with pytest.raises(
+            ExecutionRolledBack, match="rolled_back: step 'ship' failed"
+        ):
+            await execution.result()
+        assert world.acts[2:] == [
+            "refund 40 because step 'ship' failed after 1 attempt: OSError: no truck",
+            "release 1 lamp of lamp",
+        ]
+        result = await execution.result(check=False)
+        assert (result.status, result.steps) == (Status.ROLLED_BACK, {})
+        summary = await execution.status()
+        assert (summary.steps_total, summary.steps_failed, summary.steps_running) == (3, 1, 0)
+        assert (await told(execution))[-5:] == [
+            "step_compensating charge",
+            "step_compensated charge",
+            "step_compensating reserve",
+            "step_compensated reserve",
+            "workflow_rolled_back",
+        ]
+
+    virtually(scenario)
+
+
+def test_a_running_execution_is_stopped_and_undone():
+    """The step in flight is told why it is cancelled."""
+    world = World()
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(order(world), {"item": "lamp"})
+        await anyio.sleep(0.5)
+        assert await execution.rollback("second thoughts", by="ann") is State.ROLLED_BACK
+        described = await execution.query()
+        states = {key: step["state"] for key, step in described["steps"].items()}
+        assert states == {"reserve": "compensated", "charge": "compensated", "ship": "cancelled"}
+        assert described["rollback_reason"] == "second thoughts"
+        assert described["compensations"]["charge.compensate"]["state"] == "completed"
+        with pytest.raises(IllegalTransition, match="start it again"):
+            await execution.retry()
+
+    virtually(scenario)
+
+
+def test_the_past_of_a_completed_execution_is_undone_long_after():
+    """By another runtime, that finds it in the store."""
+    world = World()
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(order(world), {"item": "lamp"})
+        await execution.result()
+        await anyio.sleep(FOREVER_S)
+        assert await execution.rollback("recalled") is State.ROLLED_BACK
+        assert world.acts[-2:] == ["refund 40 because recalled", "release 1 lamp of lamp"]
+
+    virtually(scenario)
+
+
+def test_what_could_not_be_undone_is_named_and_a_retry_goes_on_with_it():
+    """Under the same idempotency keys."""
+    world = World()
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(order(world), {"item": "lamp"})
+        await execution.result()
+        world.is_broken = True
+        assert await execution.rollback("recalled") is State.FAILED
+        error = (await execution.result(check=False)).error
+        assert error is not None
+        assert error.type == "RollbackFailed"
+        assert (
+            "could not be undone: charge (OSError: the bank is closed); left as they are: reserve"
+            in error.message
+        )
+        world.is_broken = False
+        await execution.retry()
+        assert (await execution.result(check=False)).status is Status.ROLLED_BACK
+        assert world.acts[-2:] == ["refund 40 because recalled", "release 1 lamp of lamp"]
+
+    virtually(scenario)
+
+
+def test_a_cancel_undoes_where_it_says_so():
+    """The same as a rollback, in one word."""
+    world = World()
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(order(world), {"item": "lamp"})
+        await anyio.sleep(0.5)
+        assert await execution.cancel("enough", compensate=True) is State.ROLLED_BACK
+        assert "refund 40 because enough" in world.acts
+
+    virtually(scenario)
+
+
+def test_who_has_no_code_leaves_the_undoing_to_whoever_has(tmp_path: Path):
+    """A client is told where it stands; the next runner goes on."""
+    world = World()
+    path = tmp_path / "r.db"
+
+    async def main() -> None:
+        async with VirtualRuntime(path, workflows=[order(world)]) as runtime:
+            await (await runtime.start(order(world), {"item": "lamp"}, id="x")).result()
+        async with VirtualRuntime(path, kind="client") as client:
+            assert await (await client.execution("x")).rollback("recalled") is State.COMPENSATING
+        async with VirtualRuntime(path, workflows=[order(world)]) as runtime:
+            execution = await runtime.execution("x")
+            assert (await execution.result(check=False)).status is Status.ROLLED_BACK
+            assert await check_store(runtime.store) == []
+
+    run_virtual(main)
+
+
+def test_the_statements_of_a_compensation_are_executed_with_its_outcome(tmp_path: Path):
+    """Exactly once."""
+    workflow = Workflow("ledger")
+
+    async def unbook(context: StepContext) -> None:
+        with context.transaction() as tx:
+            tx.execute("DELETE FROM entries WHERE id = ?", (1,), rows=1)
+
+    @workflow.step(compensate=unbook)
+    async def book(context: StepContext) -> None:
+        with context.transaction() as tx:
+            tx.execute("CREATE TABLE IF NOT EXISTS entries (id INTEGER)")
+            tx.execute("INSERT INTO entries VALUES (?)", (1,))
+
+    async def main() -> None:
+        async with VirtualRuntime(tmp_path / "l.db") as runtime:
+            execution = await runtime.start(workflow)
+            await execution.result()
+            assert await execution.rollback() is State.ROLLED_BACK
+            assert await check_store(runtime.store) == []
+
+    run_virtual(main)
+
+
+# ---- hooks -------------------------------------------------------------------------------------
+
+
+def hooked(heard: list[Any], *, fails: bool = False) -> Workflow:
+    """One step and every hook."""
+    workflow = Workflow("hooked")
+
+    @workflow.step
+    async def work() -> int:
+        if fails:
+            raise OSError("no")
+        return 7
+
+    for moment in ("onSuccess", "onFailure", "onCancel", "finally"):
+
+        def declare(moment: Any = moment) -> None:
+            @workflow.hook(moment)
+            async def hear(work: int | None, execution: dict[str, Any], context: StepContext) -> None:
+                heard.append((moment, work, execution["state"], context.step))
+
+        declare()
+    return workflow
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_hooks_hear_of_the_end_they_are_for(fails: bool):  # noqa: FBT001
+    """With what the steps gave, null where one gave nothing."""
+    heard: list[Any] = []
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(hooked(heard, fails=fails))
+        result = await execution.result(check=False)
+        work, end = (None, "failed") if fails else (7, "completed")
+        moment = "onFailure" if fails else "onSuccess"
+        assert heard == [
+            (moment, work, end, f"hooks.{moment}"),
+            ("finally", work, end, "hooks.finally"),
+        ]
+        assert result.steps == ({} if fails else {"work": 7})
+        summary = await execution.status()
+        assert (summary.steps_total, summary.steps_completed) == (1, int(not fails))
+
+    virtually(scenario)
+
+
+def test_a_hook_that_fails_is_told_and_the_execution_has_completed():
+    """Its error is in the result and in the log."""
+    workflow = Workflow("w")
+    workflow.agent_step("work", agent="echo", prompt="fine")
+    workflow.hook("onSuccess", Action("mail", prompt="{{work}} for {{who}} ({{execution.state}})"))
+    agents = Agents()
+    sent: list[str] = []
+
+    @agents.agent("echo")
+    async def echo(prompt: str) -> str:
+        return prompt
+
+    @agents.agent("mail")
+    async def mail(prompt: str) -> None:
+        sent.append(prompt)
+        raise OSError("no post today")
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(workflow, {"who": "ann"})
+        result = await execution.result()
+        assert result.hook_errors["onSuccess"].message == "no post today"
+        assert "hook_failed hooks.onSuccess" in await told(execution)
+        assert sent == ["fine for ann (completed)"]
+
+    virtually(scenario, agents=agents)
+
+
+def test_an_execution_is_paused_and_goes_on_while_a_hook_runs():
+    """It has not ended yet."""
+    workflow = Workflow("w")
+    gate = anyio.Event()
+
+    @workflow.step
+    async def work() -> int:
+        return 1
+
+    @workflow.hook("onSuccess")
+    async def slow(context: StepContext) -> None:
+        if context.attempt == 1 and not gate.is_set():
+            await anyio.sleep(FOREVER_S)
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(workflow)
+        await anyio.sleep(1)
+        assert await execution.pause(mode="interrupt") is State.PAUSED
+        gate.set()
+        await execution.resume()
+        assert (await execution.result()).status is Status.COMPLETED
+
+    virtually(scenario)
+
+
+def test_an_execution_that_waits_for_the_next_attempt_of_a_hook_is_cold():
+    """A row and a timer."""
+    workflow = Workflow("w")
+
+    @workflow.step
+    async def work() -> int:
+        return 1
+
+    @workflow.hook("finally", retry=Retry(max_retries=1, delay=600, max_delay=600, jitter=False))
+    async def again(context: StepContext) -> None:
+        if context.attempt == 1:
+            raise OSError("later")
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(workflow)
+        await anyio.sleep(60)
+        assert runtime.machine.executions.is_idle
+        assert (await execution.result()).hook_errors == {}
+
+    virtually(scenario)
+
+
+def test_a_lambda_and_a_local_function_can_undo_and_print_as_what_they_are():
+    """Both forms are one workflow: what names can be printed reads back equal."""
+    text = """
+name: sale
+config: {onFailure: compensate}
+hooks:
+  onFailure: {agent: mail, prompt: '{{execution.error.message}}', timeoutMs: 5000}
+  finally: {agent: clean}
+steps:
+  - key: charge
+    agent: bank
+    prompt: '{{card}}'
+    compensate: {agent: refund, prompt: '{{charge.id}}', retryPolicy: {maxRetries: 3}}
+"""
+    read = Workflow.parse(text)
+    made = Workflow("sale", on_failure="compensate")
+    made.agent_step(
+        "charge",
+        agent="bank",
+        prompt="{{card}}",
+        compensate=Action("refund", prompt="{{charge.id}}", retry=Retry(max_retries=3)),
+    )
+    made.hook("onFailure", Action("mail", prompt="{{execution.error.message}}", timeout=5.0))
+    made.hook("finally", "clean")
+    assert made.revision == read.revision == Workflow.parse(made.to_json()).revision
+    assert Workflow.parse(made.to_yaml()).definition == read.definition
