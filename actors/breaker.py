@@ -13,6 +13,7 @@ class OnTrip(StrEnum):
 
     FAIL = "fail"  # what is in flight is cancelled
     PAUSE = "pause"  # what is in flight finishes
+    COMPENSATE = "compensate"  # what is in flight is cancelled, what was done is undone
 
 
 class Breaker(msgspec.Struct, frozen=True, kw_only=True):

@@ -271,7 +271,7 @@ def _take_report(turn: Turn, report: StepReport) -> None:
         case Interrupted(reason):
             _take_interruption(turn, report.step_no, reason.value)
     if state.plan.circuit_breaker is not None:
-        tripping.watch(turn, report, began_at=began_at, stop=schedule.stop_everything)
+        tripping.watch(turn, report, began_at=began_at)
 
 
 def _take_failure(turn: Turn, report: StepReport, failed: Failed) -> None:

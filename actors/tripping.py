@@ -7,11 +7,9 @@ one before it knew. Resuming or retrying a tripped execution begins the count an
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 
-from perdure.actors import schedule
+from perdure.actors import schedule, undoing
 from perdure.actors.breaker import OnTrip
 from perdure.actors.errors import CircuitBreakerTripped
 from perdure.actors.messages import Failed, Interrupt, Interrupted, PauseMode, StepReport
@@ -20,10 +18,8 @@ from perdure.store.circuits import CircuitBreakerState
 from perdure.store.records import Error
 from perdure.store.states import State, StepState
 
-Stop = Callable[[Turn, Interrupt], None]
 
-
-def watch(turn: Turn, report: StepReport, *, began_at: int | None, stop: Stop) -> None:
+def watch(turn: Turn, report: StepReport, *, began_at: int | None) -> None:
     """Look at an attempt that has just been taken, and trip where it was one too many."""
     state = turn.state
     policy = state.plan.circuit_breaker
@@ -36,7 +32,7 @@ def watch(turn: Turn, report: StepReport, *, began_at: int | None, stop: Stop) -
         return
     state.mishaps = policy.recent([*state.mishaps, turn.now], now=turn.now)
     if len(state.mishaps) >= policy.errors and _may_trip(turn):
-        _trip(turn, stop)
+        _trip(turn)
 
 
 def reset(turn: Turn) -> None:
@@ -53,7 +49,7 @@ def _may_trip(turn: Turn) -> bool:
     return state.state in schedule.MAY_LAUNCH and not state.is_blocked and not state.is_everything_settled
 
 
-def _trip(turn: Turn, stop: Stop) -> None:
+def _trip(turn: Turn) -> None:
     state = turn.state
     policy = state.plan.circuit_breaker
     assert policy is not None
@@ -65,7 +61,10 @@ def _trip(turn: Turn, stop: Stop) -> None:
         case OnTrip.PAUSE:
             turn.set_pause(PauseMode.DRAIN.value, by="circuit breaker", reason=reason)
             turn.become(State.PAUSING)
-        case OnTrip.FAIL:
+        case OnTrip.FAIL | OnTrip.COMPENSATE:
             error = CircuitBreakerTripped(reason)
             turn.set_error(Error(type=type(error).__name__, message=str(error)))
-            stop(turn, Interrupt.CIRCUIT_BREAKER)
+            if policy.on_trip is OnTrip.COMPENSATE:
+                undoing.rollback(turn, reason)
+            else:
+                schedule.stop_everything(turn, Interrupt.CIRCUIT_BREAKER)

@@ -23,6 +23,7 @@ from perdure.store.records import Error
 from perdure.store.states import SETTLED_STEP, State, StepState
 
 NO_REASON = "no reason was given"
+UNDOABLE_YET = frozenset({StepState.COMPLETED, StepState.RUNNING, StepState.WAITING})
 
 
 def rollback(
@@ -52,7 +53,9 @@ def rollback(
 
 def undo_after(turn: Turn, reason: str) -> None:
     """A step has failed in a way that is to undo what was done; where nothing was, it has just failed."""
-    if has_anything(turn.state):
+    state = turn.state
+    steps = state.plan.steps[: state.size]
+    if any(step.undo is not None and state.steps[step.no].state in UNDOABLE_YET for step in steps):
         rollback(turn, reason)
 
 

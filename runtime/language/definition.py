@@ -87,7 +87,7 @@ class CircuitBreakerDefinition(Part, frozen=True, kw_only=True):
     errors: Annotated[int, Meta(ge=1, le=RETRIES_MAX)]
     window: Span = 60_000
     latency: Span | None = None
-    on_trip: Literal["fail", "pause"] = "fail"
+    on_trip: Literal["fail", "pause", "compensate"] = "fail"
 
 
 class ActionDefinition(Part, frozen=True, kw_only=True):

@@ -55,17 +55,21 @@ class Beside:
         step = self.steps.get(key if is_hook else f"{key}{UNDO}")
         if kind is None or step is None:
             return
-        if kind not in {"started", "cancelled"} and step.state is not StepState.RUNNING:
+        if kind == "started":
+            self._check_start(step, event)
+            self._begun_stopped[step.key] = self._is_stopped
+            step.start(event.attempt or 0, event.version)
+            return
+        if kind != "cancelled" and step.state is not StepState.RUNNING:
             self._complain(event, f"it is {step.state.value}")
+        self._end_attempt(step, event, kind)
+        if kind == "completed" and not is_hook:
+            self.steps[key].undo()
+
+    def _end_attempt(self, step: StepHistory, event: Event, kind: str) -> None:
         match kind:
-            case "started":
-                self._check_start(step, event)
-                self._begun_stopped[step.key] = self._is_stopped
-                step.start(event.attempt or 0, event.version)
             case "completed":
                 step.settle(StepState.COMPLETED, event.version)
-                if not is_hook:
-                    self.steps[key].undo()
             case "failed" if event.data["will_retry"]:
                 step.state = StepState.WAITING
                 step.attempt += 1

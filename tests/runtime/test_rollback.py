@@ -98,9 +98,7 @@ def test_a_failure_is_undone_last_things_first_and_says_why(scheduling: Any):
     async def scenario(runtime: Runtime) -> None:
         workflow = order(world, pays=False, on_failure="compensate", scheduling=scheduling)
         execution = await runtime.start(workflow, {"item": "lamp"})
-        with pytest.raises(
-            ExecutionRolledBack, match="rolled_back: step 'ship' failed"
-        ):
+        with pytest.raises(ExecutionRolledBack, match="rolled_back: step 'ship' failed"):
             await execution.result()
         assert world.acts[2:] == [
             "refund 40 because step 'ship' failed after 1 attempt: OSError: no truck",

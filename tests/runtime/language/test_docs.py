@@ -12,7 +12,7 @@ import pytest
 
 from perdure.runtime import agents, language
 from perdure.runtime.language import parse
-from perdure.runtime.language.definition import Definition, Part
+from perdure.runtime.language.definition import ActionDefinition, Definition, Part
 from perdure.runtime.language.schema import fields_of
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "language.md"
@@ -31,7 +31,7 @@ def all_fields(kind: type[Part], prefix: str = "") -> dict[str, object]:
         path = f"{prefix}{name}"
         found[path] = "required" if field.required else field.default
         inner = shape.of if shape.kind is tuple else shape.kind
-        if isinstance(inner, type) and issubclass(inner, Part):
+        if isinstance(inner, type) and issubclass(inner, Part) and inner is not ActionDefinition:
             found |= all_fields(inner, f"{path}[]." if shape.kind is tuple else f"{path}.")
     return found
 
@@ -45,6 +45,12 @@ def test_the_table_has_every_field_with_its_default():
     for path, default in fields.items():
         if documented[path] not in DEFAULTS:
             assert msgspec.json.encode(default).decode() in {documented[path], f'"{documented[path]}"'}
+
+
+def test_the_fields_of_an_action_have_a_table_of_their_own():
+    """They are the same wherever one stands."""
+    table = PAGE.read_text().partition("| field of an action |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(fields_of(ActionDefinition))
 
 
 def test_the_file_on_the_page_is_sound():
