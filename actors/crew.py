@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Callable
 
 from perdure.actors.context import StepContext
+from perdure.actors.guards import Entrance
+from perdure.actors.held import Pass
 from perdure.actors.log import get_logger
-from perdure.actors.messages import Interrupt, Interrupted, StepEnded, StepReport
+from perdure.actors.messages import Interrupt, Interrupted, Nudge, StepEnded, StepReport
 from perdure.actors.names import iteration_values
 from perdure.actors.plan import Values
 from perdure.actors.services import Services
@@ -73,8 +75,20 @@ class Crew:
             report=self._report,
             alarms=services.alarms,
             slots=services.slots,
+            entrance=self._entrance(state, step_no),
         )
         self._launches.append(attempt)
+
+    def _entrance(self, state: ExecutionState, step_no: int) -> Entrance | None:
+        """What the current attempt of a step has to pass, if its agent is guarded."""
+        guard = state.plan.steps[step_no].guard
+        guards = self._services.guards
+        if guard is None or guards is None:
+            return None
+        run = state.steps[step_no]
+        nudge = Nudge(step_no, run.generation, run.attempt)
+        holder = f"{state.id}:{step_no}:{run.generation}:{run.attempt}"
+        return Entrance(guards, Pass(guard=guard, holder=holder, execution_id=state.id, nudge=nudge))
 
     def start(self, level: asyncio.TaskGroup) -> None:
         """Start what was ordered, in this level."""

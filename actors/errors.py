@@ -164,6 +164,15 @@ class CrashBudgetExceeded(StepError):
         self.deaths = deaths
 
 
+class AgentUnavailable(StepError):
+    """The circuit of a step's agent is open: too many of its steps have failed, in whatever execution."""
+
+    def __init__(self, agent: str, *, why: str) -> None:
+        """`why` is what opened it."""
+        super().__init__(f"the circuit of agent {agent!r} is open ({why}): it is tried again after a while")
+        self.agent = agent
+
+
 class CircuitBreakerTripped(PerdureError):
     """Too many attempts of an execution went wrong within a short time."""
 

@@ -33,6 +33,7 @@ from perdure.actors.messages import (
     ExecutionMessage,
     Interrupt,
     LeaseDoubted,
+    Nudge,
     Posted,
     PutAside,
     Query,
@@ -216,8 +217,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
                 children.take_started(turn, message)
             case ChildRefused():
                 children.take_refused(turn, message)
-            case TimersDue():
-                planner.take_due(turn)
+            case TimersDue() | Nudge():
+                planner.take_wakeup(turn, message)
             case CheckpointDue():
                 self._wakeups.set_checkpoint(turn.state.plan.checkpoint_interval_ms)
                 if turn.state.state is State.EXECUTING and turn.state.version > self._checkpointed:

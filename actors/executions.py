@@ -24,7 +24,7 @@ from perdure.actors.kernel import (
 )
 from perdure.actors.log import get_logger
 from perdure.actors.membership import Membership
-from perdure.actors.messages import LeaseDoubted
+from perdure.actors.messages import LeaseDoubted, Nudge
 from perdure.actors.orders import Ring
 from perdure.actors.publishing import publish
 from perdure.actors.relatives import Relatives
@@ -225,6 +225,15 @@ class Executions:
         has_actor = execution_id in self._slots if epoch is not None else self.is_ours(execution_id)
         if not (self._is_closed or has_actor):
             self.spawn(execution_id, epoch=epoch)
+
+    def nudge(self, execution_id: str, message: Nudge) -> None:
+        """Tell an execution that a step of it which was held may go on; one that is cold is taken up."""
+        if self.has_room or self.is_hot(execution_id):
+            self.take_up(execution_id)
+        ref = self._supervisor.find(execution_id)
+        if ref is not None:
+            with suppress(ActorStopped):
+                ref.post(message)
 
     def is_ours(self, execution_id: str) -> bool:
         """Whether the execution has an actor here, or is about to."""

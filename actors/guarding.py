@@ -11,8 +11,8 @@ import msgspec
 
 from perdure.actors import schedule
 from perdure.actors.budget import NOTHING, Budget, BudgetExceeded, OnExceeded, Room, room_for, shown
-from perdure.actors.messages import PauseMode
-from perdure.actors.state import ExecutionState
+from perdure.actors.messages import Held, Nudge, PauseMode
+from perdure.actors.state import RETRY_TIMER, ExecutionState
 from perdure.actors.turn import Turn
 from perdure.store.records import Error
 from perdure.store.states import State, StepState
@@ -31,6 +31,28 @@ def admit(turn: Turn, step_no: int) -> schedule.Admission:
         _exceed(turn, step_no, budget)
         return schedule.Admission.DENIED
     return schedule.Admission.GRANTED if room is Room.ENOUGH else schedule.Admission.HELD
+
+
+def hold(turn: Turn, step_no: int, held: Held) -> None:
+    """A guard did not let the body through: it waits, no attempt used up, and asks again."""
+    state = turn.state
+    if state.state is State.CANCELLING:
+        schedule.cancel(turn, step_no)
+        return
+    turn.move_step(step_no, StepState.WAITING, due_at=held.until)
+    data = {"agent": held.agent, "why": held.why, "until_ms": held.until}
+    turn.note("step_held", step_no=step_no, attempt=state.steps[step_no].attempt, data=data)
+    state.waiting.add(step_no)
+    turn.set_timer(RETRY_TIMER, step_no, held.until)
+
+
+def take_nudge(turn: Turn, nudge: Nudge) -> None:
+    """A guard may let a step through that it has held; one that waits for something else says nothing."""
+    state, run = turn.state, turn.state.steps[nudge.step_no]
+    is_meant = (run.generation, run.attempt) == (nudge.generation, nudge.attempt)
+    if is_meant and nudge.step_no in state.waiting and state.state in schedule.MAY_LAUNCH:
+        state.waiting.discard(nudge.step_no)
+        state.ready.append(nudge.step_no)
 
 
 def budget_of(state: ExecutionState) -> Budget | None:

@@ -219,9 +219,25 @@ class StepReport(msgspec.Struct, frozen=True):
     step_no: int
     generation: int
     attempt: int
-    outcome: Completed | Failed | Interrupted
+    outcome: Completed | Failed | Interrupted | Held
     lingers: bool = False
     usage: Usage | None = None
+
+
+class Held(msgspec.Struct, frozen=True):
+    """The body did not begin: the guard of its agent did not let it through, and may at `until` (ms)."""
+
+    why: str
+    agent: str
+    until: int
+
+
+class Nudge(msgspec.Struct, frozen=True):
+    """The guard that held this attempt may let it through now."""
+
+    step_no: int
+    generation: int
+    attempt: int
 
 
 class StepEnded(msgspec.Struct, frozen=True):
@@ -305,6 +321,7 @@ ExecutionMessage = (
     | StepEnded
     | ChildStarted
     | ChildRefused
+    | Nudge
     | TimersDue
     | CheckpointDue
     | Shutdown

@@ -16,6 +16,7 @@ from perdure.actors.breaker import Breaker
 from perdure.actors.budget import Budget
 from perdure.actors.context import StepContext
 from perdure.actors.gate import Gate
+from perdure.actors.guard import Guard
 from perdure.actors.waits import Wait
 from perdure.store.states import Role
 from perdure.store.usage import Usage
@@ -151,6 +152,7 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     wait: Wait | None = None
     gate: Gate | None = None
     repeat: Repeat | None = None
+    guard: Guard | None = None  # of its agent
     estimate: Usage | None = None  # what one attempt will use, where that is known before
     role: Role = Role.GRAPH
     undo: int | None = None

@@ -33,9 +33,12 @@ from perdure.actors.errors import CrashBudgetExceeded, ExecutionTimeout
 from perdure.actors.messages import (
     Completed,
     Failed,
+    Held,
     Interrupt,
     Interrupted,
+    Nudge,
     StepReport,
+    TimersDue,
 )
 from perdure.actors.state import DEADLINE_TIMER, RETRY_TIMER, WAIT_TIMER, ExecutionState
 from perdure.actors.trial import CRASH_BUDGET, is_convicted
@@ -142,6 +145,14 @@ def take_timer(turn: Turn, kind: str, step_no: int) -> None:
     else:
         state.waiting.discard(step_no)
         state.ready.append(step_no)
+
+
+def take_wakeup(turn: Turn, message: TimersDue | Nudge) -> None:
+    """A moment may have come, or there may be room for a step that was held."""
+    if isinstance(message, Nudge):
+        guarding.take_nudge(turn, message)
+    else:
+        take_due(turn)
 
 
 def take_due(turn: Turn) -> None:
@@ -270,6 +281,8 @@ def _take_report(turn: Turn, report: StepReport) -> None:
             _take_failure(turn, report, report.outcome)
         case Interrupted(reason):
             _take_interruption(turn, report.step_no, reason.value)
+        case Held():
+            guarding.hold(turn, report.step_no, report.outcome)
     if state.plan.circuit_breaker is not None:
         tripping.watch(turn, report, began_at=began_at)
 

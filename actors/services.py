@@ -9,6 +9,7 @@ import msgspec
 
 from perdure.actors.admission import StepSlots
 from perdure.actors.bus import Bus
+from perdure.actors.guards import Guards
 from perdure.actors.kernel import Alarms, Clock
 from perdure.actors.membership import Membership
 from perdure.actors.plan import Plan
@@ -50,6 +51,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     membership: Membership
     on_commit: Callable[[str], None]
     crash_budget: int = CRASH_BUDGET  # deaths that fail a step, see `trial`
+    guards: Guards | None = None
     linger_ms: int | None = LINGER_MS  # None: an execution taken up here stays here to its end
 
     def now_ms(self) -> int:

@@ -25,12 +25,15 @@ from structlog.contextvars import bind_contextvars
 from perdure.actors.admission import StepSlots
 from perdure.actors.context import StepContext
 from perdure.actors.errors import StepCancelledItself, StepTimeout, WorkerProcessDied
+from perdure.actors.guards import Entrance
+from perdure.actors.held import Refused
 from perdure.actors.kernel import Alarm, Alarms, faults, outside
 from perdure.actors.kernel.stacks import format_stack
 from perdure.actors.log import get_logger
 from perdure.actors.messages import (
     Completed,
     Failed,
+    Held,
     Interrupt,
     Interrupted,
     StepEnded,
@@ -47,6 +50,7 @@ MESSAGE_CHARS_MAX: Final = 2_000  # of an error's text
 
 log = get_logger("perdure.step")
 
+Outcome = Completed | Failed | Interrupted | Held
 Report = Callable[[StepReport | StepEnded], None]
 
 
@@ -56,6 +60,7 @@ class Attempt:
     __slots__ = (
         "_alarm",
         "_alarms",
+        "_entrance",
         "_grace",
         "_is_reported",
         "_loop",
@@ -84,8 +89,12 @@ class Attempt:
         report: Report,
         alarms: Alarms,
         slots: StepSlots,
+        entrance: Entrance | None = None,
     ) -> None:
-        """`report` is called once with the outcome and, after a lingering thread, once with its end."""
+        """`report` is called once with the outcome and, after a lingering thread, once with its end.
+
+        `entrance` is what the body has to pass where its agent is guarded.
+        """
         self.step = step
         self.generation = generation
         self.attempt = attempt
@@ -96,6 +105,7 @@ class Attempt:
         self._report = report
         self._alarms = alarms
         self._slots = slots
+        self._entrance = entrance
         self._scope = anyio.CancelScope()
         self._alarm: Alarm | None = None
         self._grace: Alarm | None = None
@@ -135,14 +145,18 @@ class Attempt:
             for alarm in (self._alarm, self._grace):
                 if alarm is not None:
                     alarm.cancel()
+        if self._entrance is not None:
+            self._entrance.leave(outcome, has_begun=self._runs, has_timed_out=self._is_reported)
         if self._is_reported:
             self._report(StepEnded(self.step.no))
         else:
             self._tell(outcome)
 
-    async def _outcome(self, task: asyncio.Task[Any]) -> Completed | Failed | Interrupted:
+    async def _outcome(self, task: asyncio.Task[Any]) -> Outcome:
         try:
             result = await self._perform()
+        except Refused as refused:
+            return Held(refused.why, refused.agent, refused.until)
         except asyncio.CancelledError:
             if task.cancelling() and self.is_unwinding:
                 raise
@@ -156,6 +170,8 @@ class Attempt:
     async def _perform(self) -> Any:
         """Wait for a slot, then bind the inputs and run the body, all under its scope."""
         with self._scope:
+            if self._entrance is not None:
+                await self._entrance.enter()
             await self._slots.acquire()
             try:
                 if faults.hit is not None:
@@ -226,7 +242,7 @@ class Attempt:
     def _timed_out(self) -> Failed:
         return _failed(StepTimeout(self.step.key, timeout_ms=self.step.timeout_ms or 0))
 
-    def _tell(self, outcome: Completed | Failed | Interrupted, *, lingers: bool = False) -> None:
+    def _tell(self, outcome: Outcome, *, lingers: bool = False) -> None:
         self._is_reported = True
         used = self.context.used
         self._report(StepReport(self.step.no, self.generation, self.attempt, outcome, lingers, used))

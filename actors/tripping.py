@@ -12,7 +12,7 @@ import msgspec
 from perdure.actors import schedule, undoing
 from perdure.actors.breaker import OnTrip
 from perdure.actors.errors import CircuitBreakerTripped
-from perdure.actors.messages import Failed, Interrupt, Interrupted, PauseMode, StepReport
+from perdure.actors.messages import Failed, Held, Interrupt, Interrupted, PauseMode, StepReport
 from perdure.actors.turn import Turn
 from perdure.store.circuits import CircuitBreakerState
 from perdure.store.records import Error
@@ -24,7 +24,12 @@ def watch(turn: Turn, report: StepReport, *, began_at: int | None) -> None:
     state = turn.state
     policy = state.plan.circuit_breaker
     since = 0 if state.breaker is None else state.breaker.counts_since
-    if policy is None or began_at is None or began_at < since or isinstance(report.outcome, Interrupted):
+    if (
+        policy is None
+        or began_at is None
+        or began_at < since
+        or isinstance(report.outcome, Interrupted | Held)
+    ):
         return
     took_ms = turn.now - began_at
     has_failed = isinstance(report.outcome, Failed) or state.steps[report.step_no].state is StepState.FAILED

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     )
     from perdure.actors.messages import PauseMode
     from perdure.actors.trace import trace_id
-    from perdure.runtime.agents import Agents, InputError, UnknownAgent, load_agents
+    from perdure.runtime.agents import Agents, CircuitBreaker, InputError, UnknownAgent, load_agents
     from perdure.runtime.arguments import InvalidArgument
     from perdure.runtime.execution import Execution, Result
     from perdure.runtime.keys import Keyring
@@ -104,7 +104,7 @@ _HOMES = {
     ),
     "perdure.actors.messages": ("PauseMode",),
     "perdure.actors.trace": ("trace_id",),
-    "perdure.runtime.agents": ("Agents", "InputError", "UnknownAgent", "load_agents"),
+    "perdure.runtime.agents": ("Agents", "CircuitBreaker", "InputError", "UnknownAgent", "load_agents"),
     "perdure.runtime.arguments": ("InvalidArgument",),
     "perdure.runtime.execution": ("Execution", "Result"),
     "perdure.runtime.keys": ("Keyring",),
@@ -155,6 +155,7 @@ __all__ = [
     "Checkpoint",
     "ChildFailed",
     "ChildNotStarted",
+    "CircuitBreaker",
     "Conflict",
     "CrashBudgetExceeded",
     "CycleError",

@@ -19,6 +19,7 @@ from perdure.actors.admission import StepSlots
 from perdure.actors.bus import Bus
 from perdure.actors.doorbell import Doorbell
 from perdure.actors.executions import Executions
+from perdure.actors.guards import Guards
 from perdure.actors.incidents import mark_quarantined, put_aside, tell_exit, tell_stuck
 from perdure.actors.kernel import Alarms, Supervisor, Teardown, see_through
 from perdure.actors.kernel.clock import HoldableLoop
@@ -139,6 +140,9 @@ async def _joined(blueprint: Blueprint, writer: Writer) -> AsyncIterator[Machine
                 membership=membership,
                 on_commit=doorbell.announce,
                 crash_budget=blueprint.crash_budget,
+                guards=Guards(
+                    blueprint.store, writer, membership, now_ms=lambda: int(seams.clock.now() * 1000)
+                ),
                 linger_ms=LINGER_MS if blueprint.recovers or not blueprint.performs else None,
             )
             for workflow in blueprint.workflows:
@@ -213,6 +217,9 @@ async def _at_work(
         routing = Routing(services, executions, membership)
         sweep_s = SWEEP_S * blueprint.seams.patience
         recovery = Recovery(services, executions, routing, membership, sweep_s=sweep_s)
+        if services.guards is not None:
+            services.guards.connect(spawn=helpers.start_soon, nudge=executions.nudge)
+            stack.callback(services.guards.disconnect)
         stack.callback(helpers.cancel_scope.cancel)
         stack.callback(executions.close)
         lease = Lease(

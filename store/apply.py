@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.store import marks, retention, schedules, transitions, versions
+from perdure.store import guards, marks, retention, schedules, transitions, versions
 from perdure.store.claims import ClaimFree
 from perdure.store.delta import text
 from perdure.store.errors import IllegalTransition, MailboxFull, NotFound
@@ -300,6 +300,9 @@ APPLY: Final[dict[type[Write], Callable[[Any], Script[Any]]]] = {
     DeleteWorkflow: delete_workflow,
     retention.Prune: partial(retention.prune, tables=ROWS_OF_AN_EXECUTION),
     UpdateExecution: update_execution,
+    guards.PassGuard: guards.enter,
+    guards.LeaveGuard: guards.leave,
+    guards.MoveCircuit: guards.move_circuit,
     marks.PruneCheckpoints: marks.prune,
     versions.ActivateWorkflow: versions.activate,
     versions.DeactivateWorkflow: versions.deactivate,

@@ -23,6 +23,7 @@ from perdure.store.asking import PendingApproval
 from perdure.store.claims import Claimed
 from perdure.store.errors import PerdureError
 from perdure.store.faring import ErrorStatistics, StepStatistics
+from perdure.store.guards import Entered
 from perdure.store.records import (
     Attempt,
     Checkpoint,
@@ -38,6 +39,7 @@ from perdure.store.records import (
     Message,
     Runner,
     Schedule,
+    SharedGuard,
     Step,
     Suspect,
     Workflow,
@@ -49,7 +51,7 @@ from perdure.store.states import Status
 from perdure.store.usage import StepHistory
 from perdure.store.writes import Changed, Started, Write
 
-Answer = int | Started | Changed | Pruned | Loaded | Claimed | None | PerdureError
+Answer = int | Started | Changed | Pruned | Loaded | Claimed | Entered | None | PerdureError
 
 
 class Store(Protocol):
@@ -156,6 +158,10 @@ class Store(Protocol):
         """When (ms) the next schedule that is not paused has something to decide."""
         ...
 
+    async def guard(self, scope: str) -> SharedGuard | None:
+        """What runners share about an agent, or None where nothing is known of it yet."""
+        ...
+
     # ---- what people read -------------------------------------------------------------------
     async def execution(self, execution_id: str) -> Execution | None:
         """One execution, or None."""
@@ -255,6 +261,10 @@ class Store(Protocol):
 
     async def firings(self, id: str, *, limit: int = 50) -> list[Firing]:
         """What became of a schedule's moments, newest first."""
+        ...
+
+    async def guards(self) -> list[SharedGuard]:
+        """All that runners share about agents, by scope."""
         ...
 
     async def step_history(self, workflow: str) -> dict[str, StepHistory]:

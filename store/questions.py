@@ -6,7 +6,18 @@ from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import Any, TypeVar
 
-from perdure.store import approvals, faring, history, marks, pages, reads, retention, schedules, versions
+from perdure.store import (
+    approvals,
+    faring,
+    guards,
+    history,
+    marks,
+    pages,
+    reads,
+    retention,
+    schedules,
+    versions,
+)
 from perdure.store.asking import PendingApproval
 from perdure.store.faring import ErrorStatistics, StepStatistics
 from perdure.store.records import (
@@ -24,6 +35,7 @@ from perdure.store.records import (
     Message,
     Runner,
     Schedule,
+    SharedGuard,
     Step,
     Suspect,
     Workflow,
@@ -120,6 +132,10 @@ class Questions(ABC):
     async def next_schedule_due(self) -> int | None:
         """When the next of them has something to decide."""
         return await self._ask(schedules.next_due())
+
+    async def guard(self, scope: str) -> SharedGuard | None:
+        """What runners share about an agent, or None where nothing is known of it yet."""
+        return await self._ask(guards.guard(scope))
 
     # ---- what people read ----------------------------------------------------------------------
 
@@ -224,6 +240,10 @@ class Questions(ABC):
     async def firings(self, id: str, *, limit: int = 50) -> list[Firing]:
         """What became of a schedule's moments, newest first."""
         return await self._ask(schedules.firings(id, limit))
+
+    async def guards(self) -> list[SharedGuard]:
+        """All that runners share about agents, by scope."""
+        return await self._browse(guards.guards())
 
     async def step_history(self, workflow: str) -> dict[str, StepHistory]:
         """What the steps of a workflow came to lately, by key."""

@@ -292,6 +292,16 @@ class KeptSignal(Record, frozen=True, kw_only=True):
     payload: msgspec.Raw
 
 
+class SharedGuard(Record, frozen=True, kw_only=True):
+    """What all runners share about an agent, as it is now; what its circuit means is the machine's."""
+
+    scope: str
+    ready_at_us: int
+    circuit_version: int
+    circuit: dict[str, Any] | None
+    slots_taken: int
+
+
 class Suspect(Record, frozen=True, kw_only=True):
     """An execution that may be killing its process: so many of its steps have seen the most deaths of it."""
 

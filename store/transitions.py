@@ -22,6 +22,7 @@ from perdure.store.errors import (
     PerdureError,
     StoreError,
 )
+from perdure.store.guards import PassGuard
 from perdure.store.reads import load_by_no
 from perdure.store.records import Loaded
 from perdure.store.rows import FREE
@@ -153,7 +154,7 @@ def explain(write: Write) -> Script[PerdureError | None]:
 
     Asked when the write has been undone.
     """
-    runner_no = write.runner_no if isinstance(write, Start | Claim | ClaimFree) else None
+    runner_no = write.runner_no if isinstance(write, Start | Claim | ClaimFree | PassGuard) else None
     if isinstance(write, Change):
         runner_no = write.claimed_by
     if runner_no is None:

@@ -8,6 +8,7 @@ from perdure.runtime.agents.errors import (
     InputError,
     UnknownAgent,
 )
+from perdure.runtime.agents.guards import CircuitBreaker, InvalidGuard
 from perdure.runtime.agents.loading import load_agents
 from perdure.runtime.agents.registry import Agent, Agents, FunctionSource
 from perdure.runtime.agents.signature import From, Parameter, parameters_of
@@ -17,10 +18,12 @@ __all__ = [
     "Agents",
     "AgentsNotLoaded",
     "BadSignature",
+    "CircuitBreaker",
     "DuplicateAgent",
     "From",
     "FunctionSource",
     "InputError",
+    "InvalidGuard",
     "Parameter",
     "UnknownAgent",
     "bind",

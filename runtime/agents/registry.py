@@ -8,8 +8,10 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from perdure.actors.guard import Guard
 from perdure.actors.plan import Mode
 from perdure.runtime.agents.errors import BadSignature, DuplicateAgent, UnknownAgent
+from perdure.runtime.agents.guards import CircuitBreaker, guard_of
 from perdure.runtime.agents.reading import why_not_to_import
 from perdure.runtime.agents.signature import (
     Function,
@@ -43,6 +45,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode
     capabilities: frozenset[str] = frozenset()
     where: str = ""
+    guard: Guard | None = None
 
 
 class Agents:
@@ -54,16 +57,27 @@ class Agents:
         self._why_not: dict[str, str] = {}
 
     def agent(
-        self, name: str, *, capabilities: Iterable[str] = (), process: bool = False, replace: bool = False
+        self,
+        name: str,
+        *,
+        capabilities: Iterable[str] = (),
+        process: bool = False,
+        replace: bool = False,
+        max_concurrency: int | None = None,
+        rate: str | None = None,
+        circuit_breaker: CircuitBreaker | None = None,
     ) -> Callable[[F], F]:
         """Register the decorated function, and return it unchanged.
 
         `async def` runs on the loop, a plain `def` in a worker thread, with `process` in a worker
-        process that can be killed. Raises DuplicateAgent, BadSignature.
+        process that can be killed. At most `max_concurrency` of its steps run at a time and `rate`
+        (`10/s`) of them begin, in all runners together; `circuit_breaker` stops calling it while it
+        fails. Raises DuplicateAgent, BadSignature, InvalidGuard.
         """
+        guard = guard_of(name, max_concurrency=max_concurrency, rate=rate, circuit_breaker=circuit_breaker)
 
         def register(function: F) -> F:
-            self.add(name, function, capabilities=capabilities, process=process, replace=replace)
+            self.add(name, function, capabilities=capabilities, process=process, replace=replace, guard=guard)
             return function
 
         return register
@@ -76,6 +90,7 @@ class Agents:
         capabilities: Iterable[str] = (),
         process: bool = False,
         replace: bool = False,
+        guard: Guard | None = None,
     ) -> Agent:
         """Register a function under a name; a second time with the same function changes nothing.
 
@@ -85,7 +100,7 @@ class Agents:
         known = self._agents.get(name)
         if known is not None and known.function is not function and not replace:
             raise DuplicateAgent(name, where=known.where)
-        agent = make_agent(name, function, capabilities=capabilities, process=process)
+        agent = make_agent(name, function, capabilities=capabilities, process=process, guard=guard)
         self._agents[name] = agent
         self._why_not.pop(name, None)
         return agent
@@ -151,7 +166,12 @@ class Agents:
 
 
 def make_agent(
-    name: str, function: Function, *, capabilities: Iterable[str] = (), process: bool = False
+    name: str,
+    function: Function,
+    *,
+    capabilities: Iterable[str] = (),
+    process: bool = False,
+    guard: Guard | None = None,
 ) -> Agent:
     """Read a function and say how it is to be run. Raises BadSignature."""
     if not callable(function):
@@ -166,6 +186,7 @@ def make_agent(
         mode=mode_of(function, process=process),
         capabilities=frozenset(capabilities),
         where=qualified_name(function) + (f" line {place[1]}" if place else ""),
+        guard=guard,
     )
 
 

@@ -61,22 +61,28 @@ def graph(file: str, /, *, as_: Literal["ascii", "mermaid"] = "ascii", options: 
 
 
 def agents(*, agents: str | None = None, options: Reading = READING) -> int:
-    """List the agents that a registry brings, with where they run and what they can do.
+    """List the agents that a registry brings: where they run, what they can do, what limits them.
+
+    Where there is a database it is told how their circuits stand there, and how many steps run.
 
     Args:
         agents: module:registry or path/to/file.py:registry (PERDURE_AGENTS).
     """
+    from perdure.runtime.cli.guarded import guards_of, shown_guard, stands
+
     session = open_session(options, agents=agents)
     registry = session.agents()
     if registry is None:
         session.note("no agents named: use --agents module:registry, PERDURE_AGENTS or perdure.toml")
         return Exit.USAGE
+    known = stands(session)
     rows: list[dict[str, Any]] = [
         {
             "name": name,
             "mode": str(found.mode),
             "capabilities": sorted(found.capabilities),
             "where": found.where,
+            "guard": guards_of(found.guard, known.get(name)),
         }
         for name in sorted(registry.names())
         if (found := registry.find(name)) is not None
@@ -85,9 +91,15 @@ def agents(*, agents: str | None = None, options: Reading = READING) -> int:
         session.out.records(rows)
         return Exit.DONE
     session.out.table(
-        ("AGENT", "RUNS", "CAPABILITIES", "WHERE"),
+        ("AGENT", "RUNS", "CAPABILITIES", "LIMITS", "WHERE"),
         [
-            (row["name"], row["mode"], ", ".join(row["capabilities"]) or "–", str(row["where"]))
+            (
+                row["name"],
+                row["mode"],
+                ", ".join(row["capabilities"]) or "–",
+                shown_guard(row["guard"], now=session.now()),
+                str(row["where"]),
+            )
             for row in rows
         ],
     )

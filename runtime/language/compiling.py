@@ -78,6 +78,7 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
                 wait=compile_wait(step, numbers=numbers),
                 gate=compile_gate(step, answers),
                 repeat=compile_repeat(step.repeat, _repeat_answer(step, answers)),
+                guard=None if agent is None else agent.guard,
                 estimate=compile_usage(step.usage),
             )
         )

@@ -224,7 +224,7 @@ class History:
             case "step_shared":
                 step.attempt = attempt
                 step.settle(StepState(event.data["state"]), event.version)
-            case "step_completed" | "step_repeated" | "step_interrupted":
+            case "step_completed" | "step_repeated" | "step_interrupted" | "step_held":
                 self._end_attempt(step, event)
             case "step_failed":
                 self._fail(step, event)
@@ -245,7 +245,7 @@ class History:
         elif event.type == "step_repeated":
             step.repeat(event.version)
         else:
-            step.state = StepState.PENDING
+            step.state = StepState.WAITING if event.type == "step_held" else StepState.PENDING
 
     def _skip(self, step: StepHistory, event: Event) -> None:
         """It is not to run: its needs have ended otherwise, its condition, or its patience."""

@@ -33,6 +33,8 @@ from perdure.store.writes import (
 
 NOON = 1_750_000_000_000  # when the tests begin, in milliseconds
 TABLES = (
+    "workflow_slots",
+    "workflow_guards",
     "runners",
     "workflows",
     "workflow_steps",
