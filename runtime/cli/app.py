@@ -15,6 +15,7 @@ from perdure.runtime.cli.exit_codes import Exit, code_of_error, explain
 # command → where it is; imported when it is used. Two words: a command of a group.
 COMMANDS: Final[dict[str, str]] = {
     "run": "run:run",
+    "pick": "pick:pick",
     "worker": "worker:worker",
     "pause": "control:pause",
     "resume": "perform:resume",

@@ -14,6 +14,7 @@ perdure – durable workflows that survive a crash
 
 Run
   run FILE            run a workflow file, here and now; Ctrl-C pauses it durably
+  pick                choose at the terminal what to start, or to go on with; no ids needed
   worker              run everything in the database that can be performed here, until stopped
 
 Control
