@@ -15,6 +15,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure.actors.plan import Condition, Values
+from perdure.runtime.language.cel_errors import explained
 from perdure.runtime.language.graph import Needs
 from perdure.store.errors import PerdureError
 
@@ -120,7 +121,8 @@ def _compile(text: str, names: tuple[str, ...]) -> cel.Expression:
     try:
         return _environment(names).compile(text)
     except RuntimeError as error:
-        raise BadCondition(_cleaned(str(error).splitlines())) from None
+        told = explained(str(error), text, names=("inputs", "steps", *names))
+        raise BadCondition(told or _cleaned(str(error).splitlines())) from None
 
 
 @cache

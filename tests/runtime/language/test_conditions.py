@@ -99,8 +99,8 @@ def test_only_the_outputs_that_are_named_are_looked_at(seen: Callable[..., Any])
 @pytest.mark.parametrize(
     ("when", "told"),
     [
-        ('"foo == 1"', "undeclared reference to 'foo'"),
-        ('"inputs.a +"', "Syntax error"),
+        ('"foo == 1"', "`foo` is not known (character 1, at `foo == 1`)"),
+        ('"inputs.a +"', "it ends too early after `+`"),
         ('"size(inputs)"', "it gives INT, not true or false"),
         ('"steps.parze.output == 1"', "step 'parze', which does not exist"),
         ("\"steps.scan.state == 'x'\"", "is the output of step 'scan' itself"),

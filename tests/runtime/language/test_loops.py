@@ -27,9 +27,9 @@ def problems(text: str) -> list[str]:
         ('{until: "true", while: "true"}', "has both until and while"),
         (
             '{until: "outputs == 1"}',
-            "5: steps[0].repeat.until: not a condition: 1:1: undeclared reference to 'outputs'",
+            "5: steps[0].repeat.until: not a condition: `outputs` is not known (character 1",
         ),
-        ('{while: "output + "}', "steps[0].repeat.while: not a condition: 1:10: Syntax error"),
+        ('{while: "output + "}', "steps[0].repeat.while: not a condition: it ends too early after `+`"),
         ('{until: "size(output)"}', "it gives INT, not true or false"),
         ('{until: "steps.pol.output"}', "the repeat condition looks at step 'pol', which does not exist"),
         ('{until: "steps.poll.output"}', "is the output of step 'poll' itself"),
