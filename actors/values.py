@@ -53,7 +53,7 @@ class StepValues:
         return {
             "id": state.id,
             "workflow": state.plan.workflow,
-            "state": None if state.end is None else state.end.value,
+            "state": (state.end or state.state).value,
             "error": None if state.error is None else msgspec.to_builtins(state.error),
             "reason": state.rollback_reason,
         }

@@ -143,6 +143,8 @@ def show_result(result: Any, *, session: Session) -> None:
     rows = [(key, value(output, limit=200)) for key, output in (result.outputs or {}).items()]
     if rows:
         session.out.table(("STEP", "OUTPUT") if result.outputs == result.steps else ("OUTPUT", "VALUE"), rows)
+    for hook, error in result.hook_errors.items():
+        session.note(f"{hook} failed: {error.type}: {error.message}")
     if result.error is not None:
         where = f" in step {result.error.step}" if result.error.step else ""
         session.note(f"{result.error.type}{where}: {result.error.message}")

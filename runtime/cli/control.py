@@ -57,34 +57,6 @@ def pause(
     return to_all(session, choosing, ask, command=Pause, timeout=timeout)
 
 
-def cancel(
-    id: str | None = None,
-    /,
-    *,
-    reason: str | None = None,
-    timeout: Seconds = None,
-    choosing: Choosing = CHOOSING,
-    options: Reading = DEFAULTS,
-) -> int:
-    """Stop an execution for good.
-
-    Args:
-        id: Execution: its id, a unique beginning of it, @last or NAME@last; or --where.
-        reason: Why; kept in the log.
-        timeout: Stop waiting after that many seconds (code 124); the request stands.
-    """
-    session = open_session(options)
-
-    async def ask(execution: Execution) -> Any:
-        return await execution.cancel(reason=reason)
-
-    if is_one(id, choosing):
-        return _command(session, id or "", ask, timeout=timeout)
-    from perdure.actors.messages import Cancel
-
-    return to_all(session, choosing, ask, command=Cancel, timeout=timeout)
-
-
 def signal(
     id: str,
     name: str,

@@ -169,6 +169,8 @@ def _show_status(
         facts.append(("triggered by", summary.triggered_by))
     if summary.paused_at and summary.finished_at is None:
         facts.append(("paused", _pause(summary, now=now)))
+    if summary.rollback_reason is not None:
+        facts.append(("undone because", summary.rollback_reason))
     if breaker := query["circuit_breaker_state"]:
         facts.append(("breaker", tripped(breaker, now=now)))
     if spent := spending(query):
@@ -188,6 +190,15 @@ def _show_status(
             for key in level
         ],
     )
+    beside = {**query["compensations"], **query["hooks"]}
+    rows = [
+        _step_row(session, 0, key, step, latest.get(key), now=now)[1:]
+        for key, step in beside.items()
+        if step["state"] != "pending"
+    ]
+    if rows:
+        out.write("\n")
+        out.table(("BESIDE THE GRAPH", "STATE", "ATTEMPT", "STARTED", "TOOK", "NOTE"), rows)
 
 
 def _pause(summary: ExecutionSummary, *, now: datetime) -> str:
@@ -207,7 +218,8 @@ def _performer(session: Session, summary: ExecutionSummary, alive: Sequence[Runn
     worker = next((runner for runner in alive if runner.kind in WORKERS), None)
     if worker is not None:
         return f"nobody yet; {worker.kind} {worker.pid} on {worker.host} takes up what it can perform"
-    return Cell(f"nobody; go on with: {session.command('resume', summary.id)}", "yellow")
+    word = {State.CANCELLING: "cancel", State.COMPENSATING: "rollback"}.get(summary.state, "resume")
+    return Cell(f"nobody; go on with: {session.command(word, summary.id)}", "yellow")
 
 
 def _age(attempt: Attempt) -> tuple[int, int]:

@@ -174,7 +174,7 @@ def describe(event: Event) -> str:
     """One event as a sentence without its time."""
     words = event.type.replace("_", " ")
     if event.step is not None:
-        words = f"{event.step}: {words.removeprefix('step ')}"
+        words = f"{event.step}: {words.removeprefix('step ').removeprefix('hook ')}"
     if event.attempt is not None and event.attempt > 1:
         words += f" (attempt {event.attempt})"
     error = event.data.get("error") if isinstance(event.data, Mapping) else None

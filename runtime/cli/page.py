@@ -21,6 +21,7 @@ Control
   pause ID            come to rest: steps in flight finish (or --interrupt them), nothing new starts
   resume ID           go on from the log; recorded steps never run again
   cancel ID           stop for good
+  rollback ID         stop, and undo what it has done, last things first
   retry ID            reopen a failed or cancelled execution: what failed runs again
   fork ID             start a new execution that shares its past; --from a step or checkpoint
   signal ID NAME      send a named message to an execution

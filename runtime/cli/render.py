@@ -31,6 +31,7 @@ LOOKS: Final[dict[str, tuple[str, str, str]]] = {
     "failed": ("✘", "x", "red"),
     "cancelled": ("⊘", "/", "magenta"),
     "skipped": ("↷", ">", "dim"),
+    "compensating": ("↶", "<", "magenta"),
     "compensated": ("↶", "<", "magenta"),
     "rolled_back": ("↶", "<", "magenta"),
 }
