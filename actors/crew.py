@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from perdure.actors.context import StepContext
 from perdure.actors.guards import Entrance
 from perdure.actors.held import Pass
 from perdure.actors.log import get_logger
 from perdure.actors.messages import Interrupt, Interrupted, Nudge, StepEnded, StepReport
 from perdure.actors.names import iteration_values
-from perdure.actors.plan import Values
+from perdure.actors.plan import Candidate, PlannedStep, Values
 from perdure.actors.services import Services
 from perdure.actors.state import ExecutionState
 from perdure.actors.step import Attempt
+from perdure.actors.turn import Launch
 from perdure.actors.values import StepValues
 
 log = get_logger("perdure.step")
@@ -46,9 +49,10 @@ class Crew:
         """Whether a body runs, or a thread lingers, in the open level."""
         return bool(self._attempts)
 
-    def launch(self, state: ExecutionState, step_no: int) -> None:
+    def launch(self, state: ExecutionState, order: Launch) -> None:
         """Order the current attempt of a step to be started."""
-        step = state.plan.steps[step_no]
+        step_no = order.step_no
+        step = _of(order.chosen, state.plan.steps[step_no])
         run = state.steps[step_no]
         inside = StepValues(state, step_no)
         values: Values = inside if step.repeat is None else iteration_values(inside, run)
@@ -75,13 +79,14 @@ class Crew:
             report=self._report,
             alarms=services.alarms,
             slots=services.slots,
-            entrance=self._entrance(state, step_no),
+            entrance=self._entrance(state, step),
+            ticket=order.ticket,
         )
         self._launches.append(attempt)
 
-    def _entrance(self, state: ExecutionState, step_no: int) -> Entrance | None:
+    def _entrance(self, state: ExecutionState, step: PlannedStep) -> Entrance | None:
         """What the current attempt of a step has to pass, if its agent is guarded."""
-        guard = state.plan.steps[step_no].guard
+        step_no, guard = step.no, step.guard
         guards = self._services.guards
         if guard is None or guards is None:
             return None
@@ -115,3 +120,12 @@ class Crew:
         """Note that a body has ended (or, while its thread lingers, has not)."""
         if isinstance(report, StepEnded) or not report.lingers:
             self._attempts.pop(report.step_no, None)
+
+
+def _of(chosen: Candidate | None, step: PlannedStep) -> PlannedStep:
+    """The step as the agent performs it that was chosen."""
+    if chosen is None:
+        return step
+    return msgspec.structs.replace(
+        step, inputs=chosen.inputs, perform=chosen.perform, mode=chosen.mode, guard=chosen.guard
+    )

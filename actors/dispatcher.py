@@ -73,7 +73,8 @@ class Dispatcher:
             return None
         if state.family.under_way or state.family.parent_step is not None:
             return None  # a change of it is to be told to others
-        turn = Turn(state, now=self._services.now_ms(), chance=self._services.chance())
+        services = self._services
+        turn = Turn(state, now=services.now_ms(), chance=services.chance(), workload=services.workload)
         reply = Reply()
         try:
             refused = self._decide(turn, command, Asker(reply=reply))

@@ -282,7 +282,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
     def _new_turn(self) -> Turn:
         assert self.state is not None
         services = self._services
-        return Turn(self.state, now=services.now_ms(), chance=services.chance())
+        return Turn(self.state, now=services.now_ms(), chance=services.chance(), workload=services.workload)
 
     async def _commit(
         self, turn: Turn, *, launches: bool = True, is_last: bool = True, in_hand: int = 0
@@ -350,8 +350,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
         assert self.state is not None
         for order in orders:
             match order:
-                case Launch(step_no):
-                    self._crew.launch(self.state, step_no)
+                case Launch():
+                    self._crew.launch(self.state, order)
                 case StartChild():
                     self.cell.mailbox.post(await self._relatives.start(self.state, order))
                 case Ring(execution_id):

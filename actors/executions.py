@@ -156,7 +156,7 @@ class Executions:
         is_owed = new.parent_step is not None and self._services.linger_ms is None  # nobody here sweeps
         if new.is_detached or not (self.has_room or is_owed):
             return await self._enqueue(new)
-        turn = opened(new, at=self._services.now_ms())
+        turn = opened(new, at=self._services.now_ms(), workload=self._services.workload)
         state = turn.state
         planner.begin(turn)
         planner.proceed(turn)

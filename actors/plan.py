@@ -6,7 +6,7 @@ whatever a step needs is a closure in it. Plans are immutable and shared by all 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -118,6 +118,16 @@ class Repeat(msgspec.Struct, frozen=True, kw_only=True):
     fails_when_exhausted: bool = True
 
 
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent that may perform a step: how its arguments are picked up, what is called, and where."""
+
+    agent: str
+    inputs: Inputs
+    perform: Perform
+    mode: Mode
+    guard: Guard | None = None
+
+
 class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     """One step, ready to run.
 
@@ -128,6 +138,9 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     A step with a `wait` never runs its body: it waits, and what it has waited for is its output. Nor
     does one with a `gate`: it is judged, and the verdicts are its output.
     With `repeat` the output of the last iteration is the step's; each is a generation of its own.
+
+    Where it has `candidates` one of them performs it instead, chosen when an attempt starts (see
+    `choosing`). `agent` is who performs it, where others may choose that one, too.
 
     Hooks and compensations are steps, too, of another `role`: nothing in the graph needs them, and
     they start when their moment has come. `undo` is the step that undoes this one, `undoes` the
@@ -157,6 +170,9 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     role: Role = Role.GRAPH
     undo: int | None = None
     undoes: int | None = None
+    agent: str | None = None
+    capabilities: tuple[str, ...] = ()
+    candidates: Callable[[], Sequence[Candidate]] | None = None
 
     @property
     def is_asked_first(self) -> bool:

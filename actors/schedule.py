@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any
 
-from perdure.actors import ending
+from perdure.actors import choosing, ending
 from perdure.actors.errors import StepFailed
 from perdure.actors.messages import Interrupt
 from perdure.actors.state import RETRY_TIMER, ExecutionState
@@ -210,10 +210,12 @@ def start(turn: Turn, step_no: int) -> None:
     if run.attempt == 0:
         run.attempt = 1
     turn.move_step(step_no, StepState.RUNNING)
+    step = state.plan.steps[step_no]
     state.running.add(step_no)
-    state.is_exclusive = not state.plan.steps[step_no].is_parallel
+    state.is_exclusive = not step.is_parallel
     turn.note("step_started", step_no=step_no, attempt=run.attempt)
-    turn.orders.append(Launch(step_no))
+    is_chosen = step.candidates is not None or step.agent is not None
+    turn.orders.append(Launch(step_no, *choosing.choose(turn, step)) if is_chosen else Launch(step_no))
 
 
 def stop_running(state: ExecutionState, step_no: int) -> None:

@@ -14,6 +14,7 @@ from perdure.actors.kernel import Alarms, Clock
 from perdure.actors.membership import Membership
 from perdure.actors.plan import Plan
 from perdure.actors.trial import CRASH_BUDGET
+from perdure.actors.workload import Workload
 from perdure.actors.writer import Writer
 from perdure.store.protocol import Store
 
@@ -52,6 +53,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     on_commit: Callable[[str], None]
     crash_budget: int = CRASH_BUDGET  # deaths that fail a step, see `trial`
     guards: Guards | None = None
+    workload: Workload = msgspec.field(default_factory=Workload)
     linger_ms: int | None = LINGER_MS  # None: an execution taken up here stays here to its end
 
     def now_ms(self) -> int:

@@ -11,6 +11,7 @@ from perdure.actors.plan import Plan
 from perdure.actors.sharing import Past, share
 from perdure.actors.state import ExecutionState
 from perdure.actors.turn import Turn, encode
+from perdure.actors.workload import Workload
 from perdure.store.errors import PerdureError
 from perdure.store.protocol import Answer
 from perdure.store.states import State
@@ -37,13 +38,13 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     past: Past | None = None
 
 
-def opened(new: NewExecution, *, at: int) -> Turn:
+def opened(new: NewExecution, *, at: int, workload: Workload | None = None) -> Turn:
     """The first turn of an execution: nothing has begun, and what it shares with another one is there."""
     state = ExecutionState(new.plan, execution_id=new.id, trace_id=new.trace_id, context=new.context)
     if new.timeout_ms is not None:
         state.timeout_ms = new.timeout_ms
     state.family.parent_id, state.family.parent_step = new.parent_id, new.parent_step
-    turn = Turn(state, now=at)
+    turn = Turn(state, now=at, workload=workload)
     if new.past is not None:
         share(turn, new.past)
     return turn

@@ -40,6 +40,7 @@ from perdure.actors.messages import (
     StepReport,
 )
 from perdure.actors.plan import Mode, PlannedStep, Values
+from perdure.actors.workload import Ticket
 from perdure.store.codec import encode
 from perdure.store.errors import NotSerializable, PayloadTooLarge
 from perdure.store.records import Error
@@ -69,6 +70,7 @@ class Attempt:
         "_scope",
         "_slots",
         "_task",
+        "_ticket",
         "attempt",
         "context",
         "generation",
@@ -90,6 +92,7 @@ class Attempt:
         alarms: Alarms,
         slots: StepSlots,
         entrance: Entrance | None = None,
+        ticket: Ticket | None = None,
     ) -> None:
         """`report` is called once with the outcome and, after a lingering thread, once with its end.
 
@@ -106,6 +109,7 @@ class Attempt:
         self._alarms = alarms
         self._slots = slots
         self._entrance = entrance
+        self._ticket = ticket
         self._scope = anyio.CancelScope()
         self._alarm: Alarm | None = None
         self._grace: Alarm | None = None
@@ -145,6 +149,8 @@ class Attempt:
             for alarm in (self._alarm, self._grace):
                 if alarm is not None:
                     alarm.cancel()
+            if self._ticket is not None:
+                self._ticket.give_back()
         if self._entrance is not None:
             self._entrance.leave(outcome, has_begun=self._runs, has_timed_out=self._is_reported)
         if self._is_reported:

@@ -13,17 +13,18 @@ from typing import Any, Final
 import msgspec
 
 from perdure.actors import overdue
-from perdure.actors.keeping import Keeping
 from perdure.actors.kernel import Reply
-from perdure.actors.messages import Answer, Command, Interrupt
+from perdure.actors.messages import Answer, Interrupt
 from perdure.actors.orders import Ring, StartChild, describe_refusal
+from perdure.actors.plan import Candidate
 from perdure.actors.roles import told_as
 from perdure.actors.state import DEADLINE_TIMER, ExecutionState
+from perdure.actors.telling import Telling
+from perdure.actors.workload import Ticket, Workload
 from perdure.store.circuits import CircuitBreakerState
 from perdure.store.errors import PerdureError
 from perdure.store.records import Error
 from perdure.store.states import SETTLED_STEP, TERMINAL, State, StepState
-from perdure.store.telling import PostWrite
 from perdure.store.usage import Limits, Usage
 from perdure.store.writes import (
     EXECUTION_TIMER,
@@ -43,9 +44,11 @@ encode: Final = msgspec.json.Encoder().encode
 
 
 class Launch(msgspec.Struct, frozen=True):
-    """Start the body of that step's current attempt."""
+    """Start the body of that step's current attempt: of the agent that was chosen, where one was."""
 
     step_no: int
+    chosen: Candidate | None = None
+    ticket: Ticket | None = None
 
 
 class InterruptSteps(msgspec.Struct, frozen=True):
@@ -82,7 +85,7 @@ class Asker(msgspec.Struct, frozen=True):
     ask: str | None = None
 
 
-class Turn(Keeping):
+class Turn(Telling):
     """What one transition of `state` adds up to. `now` is wall time in ms, `chance` is in [0, 1)."""
 
     __slots__ = (
@@ -91,10 +94,8 @@ class Turn(Keeping):
         "_events",
         "_fields",
         "_messages",
-        "_posts",
         "_statements",
         "_timers",
-        "asks_answered",
         "before",
         "chance",
         "lines",
@@ -103,9 +104,12 @@ class Turn(Keeping):
         "releases",
         "state",
         "version_before",
+        "workload",
     )
 
-    def __init__(self, state: ExecutionState, *, now: int, chance: float = 0.0) -> None:
+    def __init__(
+        self, state: ExecutionState, *, now: int, chance: float = 0.0, workload: Workload | None = None
+    ) -> None:
         """Nothing has been decided yet."""
         super().__init__()
         self.state = state
@@ -114,14 +118,13 @@ class Turn(Keeping):
         self.before = state.state
         self.version_before = state.version
         self.orders: list[Order] = []
-        self.asks_answered: list[str] = []  # what the parent has asked and is to hear of
+        self.workload = workload or Workload()
         self.releases = False
         self.lines: list[tuple[str, dict[str, Any]]] = []  # for the log, once it is durable
         self._attempts: list[AttemptWrite] = []
         self._events: list[EventWrite] = []
         self._timers: list[TimerWrite] = []
         self._messages: list[MessageWrite] = []
-        self._posts: list[PostWrite] = []
         self._statements: list[Statement] = []
         self._checkpoint: CheckpointWrite | None = None
         self._fields: dict[str, Any] = {}
@@ -309,12 +312,6 @@ class Turn(Keeping):
     def mark_applied(self, message_no: int, answer: bytes | None = None) -> None:
         """Mark an inbox message applied, and answered where `answer` is given."""
         self._messages.append(MessageWrite(message_no, answer))
-
-    def post(self, execution_id: str, command: Command) -> None:
-        """Leave a message in the inbox of another execution."""
-        kind, sender = type(command).__name__, self.state.id
-        self._posts.append(PostWrite(execution_id, command.id, kind, encode(command), sender))
-        self.orders.append(Ring(execution_id))
 
     def respond(self, asker: Asker, answer: Answer | PerdureError | dict[str, Any]) -> None:
         """Answer once this turn is durable; an answer to an inbox row is part of the turn."""

@@ -17,15 +17,16 @@ PROBLEMS_SHOWN_MAX: Final = 100  # sentences in one message
 class UnknownAgent(PerdureError):
     """No agent of that name is registered here."""
 
-    def __init__(self, name: str, *, known: Collection[str] = (), why: str = "") -> None:
-        """`known` are the names there are; `why` says more where the name could have been imported."""
+    def __init__(self, name: str, *, known: Collection[str] = (), why: str = "", what: str = "") -> None:
+        """`known` are the names there are; `why` says more; `what` is asked for, if no name is."""
         near = nearest(name, known)
-        parts = [f"no agent {name!r} is registered"]
+        parts = [f"no {what} is registered" if what else f"no agent {name!r} is registered"]
         if why:
             parts.append(f": {why}")
         if near is not None:
             parts.append(f" (did you mean {near!r}?)")
-        parts.append(f"; {_listed(known)}; register it with Agents().add(…) or --agents module:registry")
+        listed = "" if what else f"; {_listed(known)}"
+        parts.append(f"{listed}; register it with Agents().add(…) or --agents module:registry")
         super().__init__("".join(parts))
         self.name = name
         self.near = near

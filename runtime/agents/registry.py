@@ -10,7 +10,7 @@ import msgspec
 
 from perdure.actors.guard import Guard
 from perdure.actors.plan import Mode
-from perdure.runtime.agents.errors import BadSignature, DuplicateAgent, UnknownAgent
+from perdure.runtime.agents.errors import NAMES_SHOWN_MAX, BadSignature, DuplicateAgent, UnknownAgent
 from perdure.runtime.agents.guards import CircuitBreaker, guard_of
 from perdure.runtime.agents.reading import why_not_to_import
 from perdure.runtime.agents.signature import (
@@ -23,6 +23,8 @@ from perdure.runtime.agents.signature import (
 )
 
 PYTHON: Final = "python:"  # the prefix of agents that are named by where they are defined
+JOINT: Final = ", "  # between capabilities in messages
+CAPABLE: Final = "any agent capable of "  # the prefix of what is missing where nobody can perform a step
 
 F = TypeVar("F", bound=Function)
 
@@ -131,8 +133,22 @@ class Agents:
 
     def unknown(self, name: str, *others: str) -> UnknownAgent:
         """Return the error that says why there are no such agents, and which ones may be meant."""
-        error = UnknownAgent(name, known=self._agents, why=self._why_not.get(name, ""))
+        if name.startswith(CAPABLE):
+            wanted = name.removeprefix(CAPABLE)
+            error = UnknownAgent(name, what=f"agent capable of {wanted}", why=self._who_can(wanted))
+        else:
+            error = UnknownAgent(name, known=self._agents, why=self._why_not.get(name, ""))
         return error.beside([self.unknown(other) for other in others])
+
+    def _who_can(self, wanted: str) -> str:
+        """Which agents can do some of what is wanted."""
+        capabilities = frozenset(wanted.split(JOINT))
+        some = [
+            f"{agent.name} ({JOINT.join(sorted(agent.capabilities & capabilities))})"
+            for agent in self._agents.values()
+            if agent.capabilities & capabilities
+        ]
+        return f"in part are {', '.join(sorted(some)[:NAMES_SHOWN_MAX])}" if some else ""
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all agents, in the order of their registration."""
@@ -163,6 +179,11 @@ class Agents:
     def __contains__(self, name: object) -> bool:
         """Tell whether an agent of that name is registered."""
         return name in self._agents
+
+
+def capable_of(capabilities: Iterable[str]) -> str:
+    """What is missing where nobody has all of these, as it is called in messages."""
+    return CAPABLE + JOINT.join(sorted(capabilities))
 
 
 def make_agent(

@@ -12,6 +12,7 @@ from perdure.runtime.agents.registry import Agent, Agents, mode_of
 from perdure.runtime.agents.signature import Parameter
 from perdure.runtime.language.beside import EXECUTION, beside_the_graph, looking_at, spellings
 from perdure.runtime.language.calls import lookups
+from perdure.runtime.language.capable import missing_performer, performers_of
 from perdure.runtime.language.checks import template_of
 from perdure.runtime.language.definition import Definition, StepDefinition
 from perdure.runtime.language.errors import Problem, TemplateError
@@ -31,16 +32,14 @@ def check_agents(definition: Definition, agents: Agents, *, locate: Locate = now
     findings = Findings(locate)
     keys = keys_of(definition)
     for no, step in enumerate(definition.steps):
-        path = ("steps", no, "agent")
-        agent = None if step.agent is None else agents.find(step.agent)
-        if step.agent is None:
-            continue
-        if agent is None:
-            message = f"step {step.key!r}: {agents.unknown(step.agent)}"
+        path = ("steps", no, "agent" if step.capabilities is None else "capabilities")
+        lack = missing_performer(step, agents)
+        if lack is not None:
+            message = f"step {step.key!r}: {agents.unknown(lack)}"
             findings.add(path, message.partition("; ")[0])
-            continue
-        for message in _signature_problems(step, agent, keys):
-            findings.add(path, message)
+        for agent in performers_of(step, agents):
+            for message in _signature_problems(step, agent, keys):
+                findings.add(path, message)
     for each in beside_the_graph(definition):
         if agents.find(each.agent) is None:
             message = f"{each.step.key}: {agents.unknown(each.agent)}"
@@ -70,8 +69,7 @@ def check_context(
     for paths, step_key, known in _lookups(definition):
         templates += _template_problems(paths, step_key, keys, context, told=told | known)
     for step in definition.steps:
-        agent = None if step.agent is None else agents.find(step.agent)
-        if agent is not None:
+        for agent in performers_of(step, agents):
             inputs += _signature_problems(step, agent, keys)
             inputs += _values_problems(step, agent, keys, context, told=told | names_of(step))
         for question in questions_of(step):
@@ -114,8 +112,8 @@ def misspelt_inputs(
     """
     keys, wanted = keys_of(definition), set[str]()
     for step in definition.steps:
-        for name in (step.agent, *(question.text for question in questions_of(step))):
-            agent = None if name is None else agents.find(name)
+        asked = (agents.find(question.text) for question in questions_of(step))
+        for agent in (*performers_of(step, agents), *asked):
             if agent is not None:
                 wanted |= {parameter.wants for parameter in _needs(step, agent).inputs}
     for each in beside_the_graph(definition):

@@ -9,6 +9,7 @@ from perdure.runtime.language import names
 from perdure.runtime.language.beside import check_beside
 from perdure.runtime.language.budgets import check_budget
 from perdure.runtime.language.calls import lookups, odd_calls
+from perdure.runtime.language.capable import odd_performers
 from perdure.runtime.language.conditions import (
     BadCondition,
     ConditionsNotInstalled,
@@ -111,12 +112,9 @@ def _check_kind(no: int, step: StepDefinition, findings: Findings) -> None:
     """Refuse a step of no kind, of several, or with what its kind cannot have."""
     if not kinds_of(step):
         findings.add(("steps", no), "'agent' is missing", expected=f"one of {', '.join(KINDS)}")
-    for path, sentence in (*misfits(step), *odd_loops(step), *odd_calls(step)):
+    odd = (misfits, odd_performers, odd_loops, odd_calls)
+    for path, sentence in [found for look in odd for found in look(step)]:
         findings.add(("steps", no, *path), sentence)
-    if step.agent is not None and not names.is_label(step.agent):
-        findings.add(
-            ("steps", no, "agent"), f"{quoted(step.agent)} is not an agent name", expected="visible text"
-        )
 
 
 def _check_questions(definition: Definition, numbers: dict[str, int], findings: Findings) -> Iterator[Look]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ from perdure.runtime.agents.process import ProcessCall
 from perdure.runtime.agents.registry import Agent, Agents, mode_of
 from perdure.runtime.language.beside import beside_the_graph, looking_at, spellings, told
 from perdure.runtime.language.budgets import compile_breaker, compile_budget, compile_usage
+from perdure.runtime.language.capable import compile_candidates, missing_performer
 from perdure.runtime.language.checks import needs_of, template_of
 from perdure.runtime.language.definition import Config, Definition, RetryDefinition, StepDefinition
 from perdure.runtime.language.findings import Path
@@ -36,7 +38,7 @@ from perdure.runtime.language.outputs import compile_schema
 from perdure.runtime.language.questions import Answer, compile_question, questions_of, repeat_question
 from perdure.runtime.language.templates import compile_template
 from perdure.runtime.language.values import compile_value
-from perdure.runtime.language.waits import compile_wait
+from perdure.runtime.language.waits import compile_wait, performer_of
 
 
 def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, revision: str) -> Plan:
@@ -52,10 +54,8 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
     missing: dict[str, None] = {}
     steps = []
     for no, step in enumerate(definition.steps):
-        agent = None if step.agent is None else agents.find(step.agent)
-        if agent is None and step.agent is not None:
-            missing[step.agent] = None
-        inputs, perform, mode = _closures(step, agent, numbers, agents)
+        if (lack := missing_performer(step, agents)) is not None:
+            missing[lack] = None
         answers, lacks = _answers(step, no, numbers=numbers, needs=needs, agents=agents)
         missing |= dict.fromkeys(lacks)
         steps.append(
@@ -65,9 +65,6 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
                 level=level[no],
                 needs=tuple(needs[no]),
                 dependents=tuple(dependents[no]),
-                inputs=inputs,
-                perform=perform,
-                mode=mode,
                 timeout_ms=step.timeout_ms,
                 retry=_retry_policy(step, definition.config),
                 is_optional=step.optional,
@@ -78,8 +75,8 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
                 wait=compile_wait(step, numbers=numbers),
                 gate=compile_gate(step, answers),
                 repeat=compile_repeat(step.repeat, _repeat_answer(step, answers)),
-                guard=None if agent is None else agent.guard,
                 estimate=compile_usage(step.usage),
+                **_performed(step, numbers, agents),
             )
         )
     beside = _beside(definition, level=max(level) + 1, needs=needs, agents=agents)
@@ -183,6 +180,22 @@ def _check_output(step: StepDefinition) -> Callable[[Any], None] | None:
     return None if step.output_schema is None else compile_schema(step.output_schema, step=step.key)
 
 
+def _performed(step: StepDefinition, numbers: Mapping[str, int], agents: Agents) -> dict[str, Any]:
+    """The fields of a planned step that say who performs it, and how."""
+    agent = None if step.agent is None else agents.find(step.agent)
+    inputs, perform, mode = _closures(step, agent, numbers, agents)
+    closures = partial(_closures, step, numbers=numbers, agents=agents)
+    return {
+        "inputs": inputs,
+        "perform": perform,
+        "mode": mode,
+        "guard": None if agent is None else agent.guard,
+        "agent": agent.name if agent is not None and agent.capabilities else None,
+        "capabilities": step.capabilities or (),
+        "candidates": compile_candidates(step, agents, closures=closures),
+    }
+
+
 def _closures(
     step: StepDefinition,
     agent: Agent | None,
@@ -193,7 +206,7 @@ def _closures(
 ) -> tuple[Inputs, Perform, Mode]:
     """How the step's arguments are picked up, what is called with them, and where."""
     if agent is None:
-        return _no_inputs, _refuse(agents, step.agent or ""), Mode.ASYNC
+        return _no_inputs, _refuse(agents, performer_of(step)), Mode.ASYNC
     template = template_of(step)
     render = None
     if template is not None:

@@ -26,6 +26,7 @@ TAGS_MAX: Final = 100  # people read them
 LABEL_MAX: Final = 256  # characters of versions, authors, tags: they are shown in one line
 TEXT_MAX: Final = 1_000_000  # characters of a prompt or description; a whole file has no more
 AGENT_MAX: Final = 512  # characters; qualified Python names are long
+CAPABILITIES_MAX: Final = 20  # asked for by one step; nobody has so many that count
 CONDITION_MAX: Final = 10_000  # characters; what is longer belongs into a step
 SCHEDULES_MAX: Final = 100  # of one workflow; who needs more starts it from a program
 COST_MIN: Final = 0.000_001  # of a budget: less is none
@@ -168,6 +169,7 @@ class StepDefinition(Part, frozen=True, kw_only=True):
 
     key: Key
     agent: AgentName | None = None
+    capabilities: Annotated[tuple[Label, ...], Meta(min_length=1, max_length=CAPABILITIES_MAX)] | None = None
     sleep: Span | None = None
     until: Expression | None = None
     wait_for: WaitForDefinition | None = None

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from perdure.actors.plan import Values
 from perdure.actors.waits import ForSignal, OnTimeout, Sleep, Wait
+from perdure.runtime.agents.registry import capable_of
 from perdure.runtime.language.approvals import compile_approval, odd_approvals
 from perdure.runtime.language.calls import compile_call
 from perdure.runtime.language.definition import StepDefinition
@@ -19,6 +20,7 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MOMENT: Final = "a time with its offset, such as 2030-01-31T09:00:00Z, or milliseconds since 1970"
 KINDS: Final = {  # what a step is, by its name in text
     "agent": "agent",
+    "capabilities": "capabilities",
     "sleep": "sleep",
     "until": "until",
     "waitFor": "wait_for",
@@ -26,6 +28,7 @@ KINDS: Final = {  # what a step is, by its name in text
     "gate": "gate",
     "workflow": "workflow",
 }
+PERFORMED: Final = frozenset({"agent", "capabilities"})  # the kinds with a body
 FOR_BODIES: Final = {  # what only a step with a body can have, by its name in text
     "prompt": "prompt",
     "timeout_ms": "timeoutMs",
@@ -52,7 +55,9 @@ def kinds_of(step: StepDefinition) -> list[str]:
 
 
 def performer_of(step: StepDefinition) -> str:
-    """What performs the step, in one word: its agent, or what it waits for."""
+    """What performs the step, in a few words: its agent, what one is to be capable of, what it waits for."""
+    if step.capabilities is not None:
+        return capable_of(step.capabilities)
     return step.agent if step.agent is not None else (kinds_of(step) or [""])[0]
 
 
@@ -61,7 +66,7 @@ def misfits(step: StepDefinition) -> Iterator[tuple[Path, str]]:
     kinds = kinds_of(step)
     if len(kinds) > 1:
         yield (kinds[1],), f"step {step.key!r} has {' and '.join(kinds)}: a step is one of them"
-    if kinds and "agent" not in kinds:
+    if kinds and not PERFORMED.intersection(kinds):
         defaults = {field.name: field.default for field in _fields()}
         for name, written in FOR_BODIES.items():
             if step.workflow is not None and name in FOR_CALLS:

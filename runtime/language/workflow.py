@@ -200,7 +200,8 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
         self,
         key: str,
         *,
-        agent: str,
+        agent: str | None = None,
+        capabilities: Iterable[str] = (),
         prompt: str | None = None,
         after: After = (),
         timeout: Duration | None = None,
@@ -217,11 +218,13 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
     ) -> Self:
         """Add a step that a named agent performs, as a YAML step does, and return the workflow.
 
+        With `capabilities` instead of `agent` it is one that has them all, chosen when the step starts.
         `after` names its dependencies; `prompt` is a template.
         """
         step = StepDefinition(
             key=key,
             agent=agent,
+            capabilities=tuple(capabilities) or None,
             prompt=prompt,
             parallel=parallel,
             optional=optional,

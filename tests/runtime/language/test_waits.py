@@ -27,10 +27,7 @@ def test_a_length_of_time_is_text_or_milliseconds_and_one_canonical_number(
 @pytest.mark.parametrize(
     ("step", "told"),
     [
-        (
-            "{key: a}",
-            "'agent' is missing, expected one of agent, sleep, until, waitFor, approval, gate, workflow",
-        ),
+        ("{key: a}", "'agent' is missing, expected one of agent, capabilities, sleep, "),
         ("{key: a, agent: x, sleep: 3d}", "has agent and sleep: a step is one of them"),
         ("{key: a, sleep: soon}", "expected a length of time such as 90s, 1h30m or 3d, or milliseconds"),
         ("{key: a, sleep: 0}", "expected a length of time"),
