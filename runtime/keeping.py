@@ -14,6 +14,7 @@ from perdure.store.errors import StoreError
 from perdure.store.faring import ErrorStatistics, StepStatistics
 from perdure.store.protocol import Store
 from perdure.store.records import WorkflowStatistics
+from perdure.store.search import SearchResult
 
 
 class Keeping(ABC):
@@ -42,6 +43,16 @@ class Keeping(ABC):
         """Which errors there were, the most frequent first."""
         self.check_open()
         return await self.store.error_statistics(workflow=workflow, limit=limit)
+
+    async def search(self, words: str, *, limit: int = 20) -> SearchResult:
+        """Workflows and ended executions that have all these words, newest first.
+
+        Words of ids, names, inputs, errors and definitions, in whatever case; `lam*` for a beginning.
+        What has ended until now is put into the index first. Raises NotFound for no word at all.
+        """
+        self.check_open()
+        await self._upkeep.index(share=0.0)
+        return await self.store.search(words, limit=limit)
 
     async def prune(self, *, older_than: str | timedelta, keep_failed: bool = False) -> int:
         """Delete executions that ended so long ago (`90d`), with their logs; answers how many.

@@ -153,8 +153,8 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         async with AsyncExitStack() as stack:
             self.machine = await stack.enter_async_context(assemble(self._blueprint))
             self._keeper = await stack.enter_async_context(kept(self, is_keeping=self._blueprint.recovers))
-            keep_ms = self._keep_ms if self._blueprint.recovers else None
-            self._upkeep = await stack.enter_async_context(upkeep_of(self, keep_ms=keep_ms))
+            upkeep = upkeep_of(self, keep_ms=self._keep_ms, is_keeping=self._blueprint.recovers)
+            self._upkeep = await stack.enter_async_context(upkeep)
             self._stack = stack.pop_all()
         return self
 

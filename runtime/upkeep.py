@@ -1,4 +1,4 @@
-"""Keeps the store from growing for ever: takes away what ended long ago, beside all other work.
+"""Keeps the store beside all other work: takes away what ended long ago, and indexes what ended just now.
 
 A pruning is many small transactions, each of which takes a few milliseconds of the write connection,
 and after each it rests for many times as long: whoever writes meanwhile waits for one of them at most.
@@ -8,6 +8,7 @@ Several runners may prune one store: what one has taken the other does not find.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
@@ -18,23 +19,27 @@ from perdure.actors.errors import RuntimeClosed
 from perdure.actors.kernel import Alarms
 from perdure.actors.log import get_logger
 from perdure.actors.writer import Writer
-from perdure.store.errors import StoreError
+from perdure.store.errors import StoreClosed, StoreError
 from perdure.store.protocol import Store
 from perdure.store.retention import Prune, Pruned
+from perdure.store.search import Index
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
 
 FIRST_S: Final = 5.0  # a start is for what is to be done, and not for what was
+INDEX_S: Final = 10.0  # how soon what has ended can be found
+INDEX_EVENTS: Final = 500  # lines of the log that one transaction looks at: some milliseconds
 LOOK_S: Final = 6 * 3_600.0  # a day is what people mean by a retention; four looks keep close to it
 BATCH: Final = 20  # executions of one transaction: some milliseconds
+INDEX_REST_SHARE: Final = 19  # the same of an indexing, which is not as urgent: a twentieth
 REST_SHARE: Final = 9  # times as long as a transaction took: a tenth of the writer's time at most
 
 log = get_logger("perdure.upkeep")
 
 
 class Upkeep:
-    """Prunes a store: once on demand, or again and again (`run` is that task)."""
+    """Prunes and indexes a store: on demand, or again and again (`run` is that task)."""
 
     def __init__(self, store: Store, writer: Writer, alarms: Alarms, *, now_ms: Callable[[], int]) -> None:
         """Prune that store through that writer."""
@@ -43,17 +48,30 @@ class Upkeep:
         self._alarms = alarms
         self.now_ms = now_ms
 
-    async def run(self, *, keep_ms: int, look_s: float) -> None:
-        """Look for what is older than that, now and then, to the end of the runtime."""
+    async def run(self, *, keep_ms: int | None, patience: float) -> None:
+        """Prune and index, now and then, to the end of the runtime."""
         await self._rest(FIRST_S)
+        looked_at = -math.inf
         while True:
+            now = asyncio.get_running_loop().time()
             try:
-                await self.look(keep_ms=keep_ms)
-            except RuntimeClosed:
+                if keep_ms is not None and now - looked_at >= LOOK_S * patience:
+                    await self.look(keep_ms=keep_ms)
+                    looked_at = now
+                await self.index()
+            except (RuntimeClosed, StoreClosed):
                 return
             except StoreError as error:
-                log.warning("store_not_pruned", error=str(error))
-            await self._rest(look_s)
+                log.warning("store_not_kept", error=str(error))
+            await self._rest(INDEX_S * patience)
+
+    async def index(self, *, share: float = INDEX_REST_SHARE) -> None:
+        """Let all that has ended by now be found, resting for `share` times as long as each step took."""
+        loop = asyncio.get_running_loop()
+        while await self._store.is_search_behind():
+            began_at = loop.time()
+            await self._writer.write(Index(events=INDEX_EVENTS))
+            await self._rest(share * (loop.time() - began_at))
 
     async def look(self, *, keep_ms: int) -> int:
         """Prune what ended so long ago; looking costs one row where there is nothing so old."""
@@ -92,13 +110,13 @@ class Upkeep:
 
 
 @asynccontextmanager
-async def upkeep_of(runtime: Runtime, *, keep_ms: int | None) -> AsyncIterator[Upkeep]:
-    """Keep the store of that runtime small, where a retention is given; its machine has been assembled."""
+async def upkeep_of(runtime: Runtime, *, keep_ms: int | None, is_keeping: bool) -> AsyncIterator[Upkeep]:
+    """Keep the store of that runtime, where `is_keeping`; its machine has been assembled."""
     services = runtime.machine.services
     upkeep = Upkeep(services.store, services.writer, services.alarms, now_ms=services.now_ms)
     async with anyio.create_task_group() as group:
-        if keep_ms is not None:
-            look_s = LOOK_S * runtime.seams.patience
-            group.start_soon(lambda: upkeep.run(keep_ms=keep_ms, look_s=look_s), name="upkeep")
+        if is_keeping:
+            patience = runtime.seams.patience
+            group.start_soon(lambda: upkeep.run(keep_ms=keep_ms, patience=patience), name="upkeep")
         yield upkeep
         group.cancel_scope.cancel()

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.store import guards, marks, retention, schedules, transitions, versions
+from perdure.store import guards, marks, retention, schedules, search, transitions, versions
 from perdure.store.claims import ClaimFree
 from perdure.store.delta import text
 from perdure.store.errors import IllegalTransition, MailboxFull, NotFound
@@ -240,6 +240,7 @@ def delete_execution(write: DeleteExecution) -> Script[None]:
     yield "INSERT INTO workflow_deletions (execution_no) VALUES (?)", (no,)
     for table in ROWS_OF_AN_EXECUTION:
         (yield f"DELETE FROM {table} WHERE execution_no = ?", (no,))  # noqa: S608  our own names
+    yield from search.forget(no)
     yield "DELETE FROM workflow_executions WHERE no = ?", (no,)
 
 
@@ -261,6 +262,7 @@ def delete_workflow(write: DeleteWorkflow) -> Script[None]:
         raise IllegalTransition(name, kind="workflow", state=state, command="delete", hint=hint)
     yield "DELETE FROM workflow_dependencies WHERE workflow_no = ?", row
     yield "DELETE FROM workflow_steps WHERE workflow_no = ?", row
+    yield from search.forget(-row[0])
     yield "DELETE FROM workflows WHERE no = ?", row
 
 
@@ -298,6 +300,7 @@ APPLY: Final[dict[type[Write], Callable[[Any], Script[Any]]]] = {
     Release: release,
     DeleteExecution: delete_execution,
     DeleteWorkflow: delete_workflow,
+    search.Index: search.index,
     retention.Prune: partial(retention.prune, tables=ROWS_OF_AN_EXECUTION),
     UpdateExecution: update_execution,
     guards.PassGuard: guards.enter,

@@ -47,11 +47,12 @@ from perdure.store.records import (
     WorkflowVersion,
 )
 from perdure.store.retention import Pruned
+from perdure.store.search import Indexed, SearchResult
 from perdure.store.states import Status
 from perdure.store.usage import StepHistory
 from perdure.store.writes import Changed, Started, Write
 
-Answer = int | Started | Changed | Pruned | Loaded | Claimed | Entered | None | PerdureError
+Answer = int | Started | Changed | Pruned | Indexed | Loaded | Claimed | Entered | None | PerdureError
 
 
 class Store(Protocol):
@@ -269,6 +270,17 @@ class Store(Protocol):
 
     async def step_history(self, workflow: str) -> dict[str, StepHistory]:
         """What the steps of a workflow came to in its newest executions, by key."""
+        ...
+
+    async def search(self, words: str, *, limit: int = 20) -> SearchResult:
+        """Workflows and ended executions that have all these words, newest first.
+
+        What has ended since the last `Index` is not among them. Raises NotFound for no word at all.
+        """
+        ...
+
+    async def is_search_behind(self) -> bool:
+        """Whether something that has ended cannot be found yet."""
         ...
 
     async def prunable(self, *, before: int, keep_failed: bool = False) -> int:

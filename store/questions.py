@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from perdure.store import (
     approvals,
@@ -16,6 +16,7 @@ from perdure.store import (
     reads,
     retention,
     schedules,
+    search,
     versions,
 )
 from perdure.store.asking import PendingApproval
@@ -51,6 +52,8 @@ T = TypeVar("T")
 
 class Questions(ABC):
     """The reading half of a store."""
+
+    engine: ClassVar[search.Engine] = search.SQLITE
 
     @abstractmethod
     async def _ask(self, script: Script[T], *, at_one_moment: bool = False) -> T:
@@ -248,6 +251,14 @@ class Questions(ABC):
     async def step_history(self, workflow: str) -> dict[str, StepHistory]:
         """What the steps of a workflow came to lately, by key."""
         return await self._browse(history.step_history(workflow))
+
+    async def search(self, words: str, *, limit: int = 20) -> search.SearchResult:
+        """Workflows and ended executions that have all these words, newest first. Raises NotFound."""
+        return await self._browse(search.search(self.engine, words, pages.bounded(limit)))
+
+    async def is_search_behind(self) -> bool:
+        """Whether something that has ended cannot be found yet."""
+        return await self._browse(search.is_behind())
 
     async def prunable(self, *, before: int, keep_failed: bool = False) -> int:
         """How many executions ended before that time and may be pruned."""

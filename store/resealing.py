@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from perdure.store.script import Script
 from perdure.store.sealing import MARK, Keys, Reseal, opened, seal, sealed_error
+from perdure.store.search import begin_anew
 
 # Where payloads are: each table with its key and the columns that hold some.
 COLUMNS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
@@ -20,10 +21,14 @@ COLUMNS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
 
 def reseal(write: Reseal) -> Script[int]:
     """At most `limit` rows; what changes meanwhile is left for the next time."""
-    done = 0
+    done = plain = 0
     for table, (key, columns) in COLUMNS.items():
         for column in columns:
-            done += yield from _reseal_column(write, table, key, column, limit=write.limit - done)
+            left = write.limit - done
+            count, unsealed = yield from _reseal_column(write, table, key, column, limit=left)
+            done, plain = done + count, plain + unsealed
+    if plain:
+        yield from begin_anew()  # the index must not go on telling what is sealed from now on
     if done == 0:
         yield "DELETE FROM workflow_keys WHERE id <> ?", (write.keys.current,)
     return done
@@ -31,9 +36,10 @@ def reseal(write: Reseal) -> Script[int]:
 
 def _reseal_column(
     write: Reseal, table: str, key: tuple[str, ...], column: str, *, limit: int
-) -> Script[int]:
+) -> Script[tuple[int, int]]:
+    """How many rows it was, and how many of them were not sealed at all."""
     if limit <= 0:
-        return 0
+        return 0, 0
     mine = f'%"{MARK}{write.keys.current}:%'
     names, where = ", ".join(key), " AND ".join(f"{name} = ?" for name in key)
     found = yield (
@@ -45,7 +51,7 @@ def _reseal_column(
         *place, text = row
         fresh = _resealed(text, column, write.keys)
         yield f"UPDATE {table} SET {column} = ? WHERE {where} AND {column} = ?", (fresh, *place, text)
-    return len(rows)
+    return len(rows), sum(MARK not in row[-1] for row in rows)
 
 
 def _resealed(text: str, column: str, keys: Keys) -> Any:

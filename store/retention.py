@@ -19,7 +19,7 @@ from perdure.store.script import Many, Script
 from perdure.store.states import TERMINAL, State
 from perdure.store.writes import Write
 
-PAGE: Final = 500  # executions looked at for one transaction, however few of them may go
+PAGE: Final = 100  # executions looked at for one transaction, however few of them may go
 FIRINGS_MAX: Final = 1_000  # lines of schedules' histories that go with one pruning
 
 ENDED: Final = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
@@ -40,9 +40,9 @@ INSERT INTO workflow_rollups (workflow, state, executions, timed, duration_ms_su
 SELECT w.name, e.state, count(*), count(e.duration_ms), coalesce(sum(e.duration_ms), 0),
        min(e.duration_ms), max(e.duration_ms), max(coalesce(e.started_at, e.created_at))
 FROM workflow_deletions d
-JOIN workflow_executions e ON e.no = d.execution_no
+CROSS JOIN workflow_executions e ON e.no = d.execution_no
 JOIN workflows w ON w.no = e.workflow_no
-WHERE d.execution_no > 0
+WHERE true
 GROUP BY w.name, e.state ORDER BY w.name, e.state
 ON CONFLICT (workflow, state) DO UPDATE SET
     executions = workflow_rollups.executions + excluded.executions,
@@ -72,11 +72,11 @@ SELECT w.name, s.key, sum(CASE WHEN a.attempt > 0 THEN 1 ELSE 0 END), sum(a.is_o
        sum(CASE WHEN {DONE} AND a.duration_ms IS NOT NULL THEN 1 ELSE 0 END),
        coalesce(sum(CASE WHEN {DONE} THEN a.duration_ms END), 0)
 FROM workflow_deletions d
-JOIN workflow_executions e ON e.no = d.execution_no
-JOIN workflow_step_executions a ON a.execution_no = e.no
+CROSS JOIN workflow_executions e ON e.no = d.execution_no
+CROSS JOIN workflow_step_executions a ON a.execution_no = e.no
 JOIN workflows w ON w.no = e.workflow_no
 JOIN workflow_steps s ON s.workflow_no = e.workflow_no AND s.no = a.step_no
-WHERE d.execution_no > 0
+WHERE true
 GROUP BY w.name, s.key ORDER BY w.name, s.key
 ON CONFLICT (workflow, step) DO UPDATE SET
     attempts = workflow_step_rollups.attempts + excluded.attempts,
@@ -93,9 +93,8 @@ ON CONFLICT (workflow, step) DO UPDATE SET
 FOLD_FAILURES: Final = """
 INSERT INTO workflow_error_rollups (workflow, step, error, failures, last_at)
 SELECT f.workflow, {step}, coalesce(f.error, ''), count(*), max(f.at)
-FROM workflow_deletions d
-JOIN {failures} f ON f.execution_no = d.execution_no
-WHERE d.execution_no > 0
+FROM {failures} f
+WHERE f.execution_no IN (SELECT execution_no FROM workflow_deletions)
 GROUP BY f.workflow, 2, 3 ORDER BY f.workflow, 2, 3
 ON CONFLICT (workflow, step, error) DO UPDATE SET
     failures = workflow_error_rollups.failures + excluded.failures,
@@ -176,5 +175,6 @@ def _fold_and_delete(chosen: Sequence[int], tables: Sequence[str]) -> Script[Non
     for table in tables:
         if table != "workflow_deletions":
             yield f"DELETE FROM {table} WHERE execution_no IN ({LISTED})", ()
+    yield f"DELETE FROM workflow_search WHERE rowid IN ({LISTED})", ()
     yield Many("DELETE FROM workflow_deletions WHERE execution_no = ?", rows)
     yield Many("DELETE FROM workflow_executions WHERE no = ?", rows)

@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, str]] = {
     "approvals": "approvals:approvals",
     "history": "look:history",
     "stats": "stats:stats",
+    "search": "search:search",
     "events": "detail:events",
     "checkpoints": "detail:checkpoints",
     "schedule add": "schedule:add",

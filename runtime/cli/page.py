@@ -34,6 +34,7 @@ Look
   status ID           one execution: its state, its steps
   approvals           what waits for people's approval
   history             executions of a period, with durations and errors
+  search WORD…        workflows and ended executions that have all these words
   stats               how workflows, steps and retries have fared, and the most frequent errors
   events ID           its log; --follow for what comes
   checkpoints ID      its checkpoints, newest first

@@ -24,6 +24,7 @@ from perdure.store.protocol import Answer
 from perdure.store.questions import Questions
 from perdure.store.script import Script
 from perdure.store.sealing import Keys, enter, opening, sealed_writes
+from perdure.store.search import POSTGRES
 from perdure.store.verify import faults_of_executions
 from perdure.store.writes import Write
 
@@ -35,6 +36,8 @@ T = TypeVar("T")
 
 class PostgresStore(Questions):
     """Facts in one schema of a PostgreSQL database. See `protocol.Store` for the contract."""
+
+    engine = POSTGRES
 
     def __init__(self, url: str, *, durability: str = "power", keys: Keys | None = None) -> None:
         """Nothing is opened yet. `url` may name the schema: `postgresql://host/db?schema=perdure`.

@@ -17,6 +17,7 @@ from perdure.store.errors import PayloadTooLarge
 from perdure.store.records import PAYLOAD_BYTES_MAX, Error, Loaded
 from perdure.store.resealing import COLUMNS
 from perdure.store.sealing import MARK, PAYLOADS, KeyMissing, Reseal
+from perdure.store.search import Index
 from perdure.store.states import State, StepState
 from perdure.store.writes import AnswerMessage, EventWrite, MessageWrite, SignalWrite
 
@@ -222,3 +223,26 @@ def test_every_payload_of_every_write_is_either_sealed_or_meant_to_be_read():
     for write in APPLY:
         walk(write)
     assert found == PAYLOADS | READABLE | {"error"}
+
+
+async def test_what_is_sealed_cannot_be_searched_for(with_keys):
+    """Nor, once it is sealed, what was not when it was indexed."""
+    async with with_keys(None) as book:
+        execution = await book.start("plain", context=quoted(SECRET))
+        await book.move(execution, State.CANCELLED, fields={"finished_at": book.tick()})
+        await book.write(Index(events=100))
+        assert len((await book.store.search(SECRET)).executions) == 1
+    keys = Keyring("k1", OLD)
+    async with with_keys(keys) as book:
+        book.workflow_no = 1
+        error = msgspec.json.encode(Error(type="ValueError", message=SECRET))
+        sealed = await book.start("sealed", context=quoted(SECRET))
+        await book.move(sealed, State.FAILED, fields={"finished_at": book.tick(), "error": error})
+        await book.write(Index(events=100))
+        assert [one.id for one in (await book.store.search(SECRET)).executions] == ["plain"]
+        while await book.write(Reseal(keys=keys, limit=100)):
+            pass
+        await book.write(Index(events=100))
+        assert (await book.store.search(SECRET)).executions == ()
+        assert [one.id for one in (await book.store.search("sealed")).executions] == ["sealed"]
+        assert not [row for row in await book.raw("SELECT text FROM workflow_search") if SECRET in row[0]]

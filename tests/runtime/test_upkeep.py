@@ -12,7 +12,7 @@ import pytest
 from perdure.runtime import InvalidArgument, Runtime, Workflow
 from perdure.runtime.durations import RETENTION_MS_MIN, retention_ms
 from perdure.runtime.testing import VirtualRuntime, run_virtual
-from perdure.runtime.upkeep import BATCH, LOOK_S
+from perdure.runtime.upkeep import BATCH, INDEX_S, LOOK_S
 from perdure.store.retention import Prune
 
 DAY = 86_400.0
@@ -122,3 +122,18 @@ def test_a_retention_is_a_text_or_a_timedelta():
     """An hour is the shortest there is."""
     assert retention_ms("1h") == retention_ms(timedelta(hours=1)) == RETENTION_MS_MIN
     assert retention_ms("off") is retention_ms(None) is None
+
+
+def test_what_has_ended_can_be_found_soon_without_anybody_asking_for_it():
+    """A runtime that takes up work keeps the index; who searches has nothing to wait for."""
+
+    async def body(runtime: Runtime) -> None:
+        await ended(runtime, 3)
+        assert await runtime.store.is_search_behind()
+        await anyio.sleep(2 * INDEX_S)
+        assert not await runtime.store.is_search_behind()
+        assert len((await runtime.search("lamp")).executions) == 0
+        await ended(runtime, 1, item="lamp")
+        assert len((await runtime.search("lamp")).executions) == 1
+
+    in_a_runtime(body)

@@ -91,7 +91,12 @@ async def test_both_kinds_of_store_have_the_same_tables_with_the_same_columns(po
         migrate_file(file, ":memory:")
         wanted = file.execute(
             "SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_xinfo(m.name) c "
-            "WHERE m.type IN ('table', 'view') AND m.name <> 'sqlite_sequence'"
+            "WHERE m.type IN ('table', 'view') AND m.name <> 'sqlite_sequence' AND c.hidden <> 1 "
+            "AND m.name NOT GLOB 'workflow_search_[cdi]*'"
         ).fetchall()
-    assert {tuple(row) for row in rows} - set(wanted) == {("workflow_log", "last")}
+    assert {tuple(row) for row in rows} - set(wanted) == {
+        ("workflow_log", "last"),
+        ("workflow_search", "rowid"),  # which a table of SQLite's has anyhow
+        ("workflow_search", "words"),
+    }
     assert set(wanted) - {tuple(row) for row in rows} == set()
