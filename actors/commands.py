@@ -11,12 +11,11 @@ from typing import Final
 from perdure.actors import (
     approving,
     children,
-    guarding,
     planner,
     reopening,
+    resuming,
     schedule,
     stopping,
-    tripping,
     waiting,
 )
 from perdure.actors.inbox import Refused
@@ -30,6 +29,7 @@ from perdure.actors.messages import (
     Interrupt,
     Pause,
     PauseMode,
+    PlanResume,
     Posted,
     PutAside,
     Reject,
@@ -64,6 +64,7 @@ _ALIVE: Final = _ACTIVE | {State.PAUSED, State.CANCELLING, State.COMPENSATING}
 MEANING: Final[dict[type, frozenset[State]]] = {
     Pause: _ACTIVE | {State.PAUSED, State.CANCELLING},
     Resume: frozenset({State.PAUSING, State.PAUSED}),
+    PlanResume: frozenset({State.PAUSING, State.PAUSED}),
     Cancel: _ALIVE,
     Rollback: _ALIVE | {State.COMPLETED, State.FAILED, State.CANCELLED},
     Signal: _ALIVE,
@@ -79,6 +80,7 @@ MEANING: Final[dict[type, frozenset[State]]] = {
 
 HINTS: Final[dict[type, str]] = {
     Resume: "only a paused execution can be resumed",
+    PlanResume: "only a paused execution can be resumed",
     Retry: "only a failed or cancelled execution can be retried",
     RestorePoint: "pause it first, or wait until it has failed or was cancelled",
 }
@@ -121,6 +123,7 @@ def apply(
     if problem is not None:
         turn.respond(asker, problem)
         return
+    resuming.consider(turn, command if isinstance(command, Signal) else None)
     planner.proceed(turn, is_closing=is_closing)
     if asker not in waiters:
         turn.respond_here(asker)
@@ -146,7 +149,7 @@ def adopt(turn: Turn, command: Resume, asker: Asker) -> None:
     if problem is not None:
         turn.respond(asker, problem)
         return
-    _note_resumed(turn, command)
+    resuming.note_resumed(turn, command)
     turn.count_resume()
     planner.proceed(turn)
     turn.respond_here(asker)
@@ -184,8 +187,8 @@ def _take(turn: Turn, command: AnyCommand, asker: Asker, waiters: list[Asker]) -
             _pause(turn, command, asker, waiters)
         case Cancel() | Rollback():
             return stopping.stop(turn, command, asker, waiters)
-        case Resume():
-            return _resume(turn, command)
+        case Resume() | PlanResume():
+            return resuming.take(turn, command)
         case Signal():
             return _signal(turn, command)
         case Approve() | Reject():
@@ -219,6 +222,8 @@ def _pause(turn: Turn, command: Pause, asker: Asker, waiters: list[Asker]) -> No
     """Write the wish and stop what runs if it is to be interrupted; answered when at rest."""
     state = turn.state
     if state.state is State.PAUSED:
+        if state.resume_plan is not None:  # whoever pauses it now wants it to stay
+            resuming.plan(turn, PlanResume(id=command.id, by=command.by))
         return
     waiters.append(asker)
     if asker.message_no is not None:
@@ -237,35 +242,6 @@ def _is_theirs(turn: Turn, command: Pause | Resume) -> bool:
     state, family = turn.state, turn.state.family
     is_pausing = state.state in (State.PAUSING, State.PAUSED)
     return is_pausing and family.is_by_parent(command) and not family.is_paused_by_parent
-
-
-def _resume(turn: Turn, command: Resume) -> PerdureError | None:
-    """Call a pending pause off, or set a resting execution going again."""
-    state = turn.state
-    if command.data:
-        problem = merge(turn, command.data, by=command.by)
-        if problem is not None:
-            return problem
-    was_paused = state.state is State.PAUSED
-    _note_resumed(turn, command)
-    turn.set_pause(None)
-    turn.count_resume()
-    turn.become(State.SCHEDULING)
-    if was_paused and state.remaining_ms is not None:
-        turn.set_deadline(turn.now + state.remaining_ms)
-        turn.set_remaining(None)
-    state.reindex()
-    schedule.enter_first(turn)
-    approving.take_kept(turn)
-    planner.take_due(turn)
-    return None
-
-
-def _note_resumed(turn: Turn, command: Resume) -> None:
-    """Write down who lets it go on, and with which budget."""
-    data = None if command.budget is None else guarding.raise_budget(turn, command.budget)
-    tripping.reset(turn)
-    turn.note("workflow_resumed", by=command.by, command_id=command.id, data=data)
 
 
 def _stale(turn: Turn, command: AnyCommand) -> PerdureError | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from perdure.actors import commands, planner
+from perdure.actors import commands, planner, resuming
 from perdure.actors.executions import Executions
 from perdure.actors.kernel import Reply
 from perdure.actors.membership import Membership
@@ -97,7 +97,7 @@ class Dispatcher:
         """What the command means, once what fell due has had its say; or why it is refused."""
         waiters: list[Asker] = []
         planner.take_up(turn, crash_budget=self._services.crash_budget)
-        planner.take_due(turn)
+        resuming.take_due(turn)
         if isinstance(command, Resume) and commands.may_adopt(turn, command, was_taken_up=False):
             commands.adopt(turn, command, asker)
             return None

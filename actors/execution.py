@@ -17,7 +17,7 @@ from typing import TypeGuard
 
 from structlog.contextvars import bind_contextvars
 
-from perdure.actors import children, commands, planner, reopening
+from perdure.actors import children, commands, planner, reopening, resuming
 from perdure.actors.claiming import check_lease, claim, read_again, read_claimed
 from perdure.actors.crew import Crew
 from perdure.actors.inbox import Refused, posted
@@ -153,7 +153,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
                 self.cell.mailbox.post(posted(message))
         turn = self._new_turn()
         planner.take_up(turn, crash_budget=self._services.crash_budget)
-        planner.take_due(turn)
+        resuming.take_due(turn)
         await self._commit(turn, launches=not len(self.cell.mailbox))
 
     def _bind_trace(self) -> ExecutionState:
@@ -218,7 +218,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
             case ChildRefused():
                 children.take_refused(turn, message)
             case TimersDue() | Nudge():
-                planner.take_wakeup(turn, message)
+                resuming.take_wakeup(turn, message)
             case CheckpointDue():
                 self._wakeups.set_checkpoint(turn.state.plan.checkpoint_interval_ms)
                 if turn.state.state is State.EXECUTING and turn.state.version > self._checkpointed:

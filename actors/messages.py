@@ -59,6 +59,17 @@ class Resume(Command, frozen=True, kw_only=True):
     budget: Limits | None = None
 
 
+class PlanResume(Command, frozen=True, kw_only=True):
+    """Go on by itself at a moment (ms), or on a rule (CEL); with neither an earlier plan is off.
+
+    `data` is merged into the context now.
+    """
+
+    at_ms: int | None = None
+    when: str | None = None
+    data: dict[str, Any] | None = None
+
+
 class Cancel(Command, frozen=True, kw_only=True):
     """Stop for good; answered when every step has ended. `compensate`: undo what was done, too."""
 
@@ -152,6 +163,7 @@ class ChildEnded(Command, frozen=True, kw_only=True):
 AnyCommand = (
     Pause
     | Resume
+    | PlanResume
     | Cancel
     | Rollback
     | Signal
@@ -168,6 +180,7 @@ AnyCommand = (
 COMMAND_WORDS = {
     Pause: "pause",
     Resume: "resume",
+    PlanResume: "plan the resume of",
     Cancel: "cancel",
     Rollback: "roll back",
     Signal: "signal",
@@ -330,10 +343,11 @@ ExecutionMessage = (
     | LeaseDoubted
     | PutAside
 )
-CONTROL = (Pause, Resume, Cancel, Rollback, Restore, Retry, Shutdown)
+CONTROL = (Pause, Resume, PlanResume, Cancel, Rollback, Restore, Retry, Shutdown)
 COMMANDS = (
     Pause,
     Resume,
+    PlanResume,
     Cancel,
     Rollback,
     Signal,

@@ -201,6 +201,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     outputs: Outputs | None = None
     budget: Budget | None = None
     circuit_breaker: Breaker | None = None
+    rule: Callable[[str], Callable[[Mapping[str, Any]], Any]] | None = None  # compiles a rule to resume on
     missing: tuple[str, ...] = ()  # functions and agents that are not registered here
     outside: int = 0
     hooks: dict[Hook, int] = {}

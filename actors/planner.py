@@ -36,9 +36,7 @@ from perdure.actors.messages import (
     Held,
     Interrupt,
     Interrupted,
-    Nudge,
     StepReport,
-    TimersDue,
 )
 from perdure.actors.state import DEADLINE_TIMER, RETRY_TIMER, WAIT_TIMER, ExecutionState
 from perdure.actors.trial import CRASH_BUDGET, is_convicted
@@ -147,14 +145,6 @@ def take_timer(turn: Turn, kind: str, step_no: int) -> None:
         state.ready.append(step_no)
 
 
-def take_wakeup(turn: Turn, message: TimersDue | Nudge) -> None:
-    """A moment may have come, or there may be room for a step that was held."""
-    if isinstance(message, Nudge):
-        guarding.take_nudge(turn, message)
-    else:
-        take_due(turn)
-
-
 def take_due(turn: Turn) -> None:
     """Fire whatever fell due while nobody was looking, in due order."""
     state = turn.state
@@ -245,6 +235,8 @@ def due_times(state: ExecutionState) -> list[int]:
     times = [] if state.deadline_at is None else [state.deadline_at]
     if state.trial is not None and state.trial.until is not None:
         times.append(state.trial.until)
+    if state.resume_plan is not None and state.resume_plan.at_ms is not None:
+        times.append(state.resume_plan.at_ms)
     return [*times, *state.warnings.values(), *(due_at for _, due_at in _moments(state))]
 
 

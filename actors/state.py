@@ -21,7 +21,7 @@ from perdure.actors.trial import Trial
 from perdure.actors.waits import ForChild, child_id
 from perdure.store.asking import Approval
 from perdure.store.circuits import CircuitBreakerState
-from perdure.store.records import Error, Execution, KeptSignal, Loaded
+from perdure.store.records import Error, Execution, KeptSignal, Loaded, ResumePlan
 from perdure.store.states import SETTLED_STEP, Role, State, StepState
 from perdure.store.usage import Limits
 from perdure.store.writes import WARN_TIMER
@@ -61,6 +61,7 @@ class ExecutionState:
         "ready",
         "remaining_ms",
         "resume_count",
+        "resume_plan",
         "rollback_reason",
         "running",
         "settled",
@@ -99,6 +100,7 @@ class ExecutionState:
         self.family = Family()
         self.resume_count = 0
         self.rollback_reason: str | None = None  # once what was done is to be undone
+        self.resume_plan: ResumePlan | None = None
         self.started_at: int | None = None
         self.size = plan.size
         self.steps = [StepRun() for _ in plan.steps]
@@ -149,6 +151,7 @@ class ExecutionState:
         self.breaker = execution.circuit_breaker_state
         self.resume_count = execution.resume_count
         self.rollback_reason = execution.rollback_reason
+        self.resume_plan = execution.resume_plan
         self.started_at = ms_of(execution.started_at)
 
     def reindex(self) -> None:
@@ -275,6 +278,7 @@ class ExecutionState:
             "error": None if self.error is None else msgspec.to_builtins(self.error),
             "rollback_reason": self.rollback_reason,
             "deadline_at_ms": self.deadline_at,
+            "resume_plan": None if self.resume_plan is None else msgspec.to_builtins(self.resume_plan),
             "usage": msgspec.to_builtins(self.usage),
             "budget": self._describe_budget(),
             "circuit_breaker_state": None if self.breaker is None else msgspec.to_builtins(self.breaker),

@@ -18,8 +18,9 @@ from perdure.actors.messages import Answer, Interrupt
 from perdure.actors.orders import Ring, StartChild, describe_refusal
 from perdure.actors.plan import Candidate
 from perdure.actors.roles import told_as
-from perdure.actors.state import DEADLINE_TIMER, ExecutionState
+from perdure.actors.state import ExecutionState
 from perdure.actors.telling import Telling
+from perdure.actors.timing import Timing
 from perdure.actors.workload import Ticket, Workload
 from perdure.store.circuits import CircuitBreakerState
 from perdure.store.errors import PerdureError
@@ -85,7 +86,7 @@ class Asker(msgspec.Struct, frozen=True):
     ask: str | None = None
 
 
-class Turn(Telling):
+class Turn(Telling, Timing):
     """What one transition of `state` adds up to. `now` is wall time in ms, `chance` is in [0, 1)."""
 
     __slots__ = (
@@ -153,6 +154,8 @@ class Turn(Telling):
         elif execution.state is State.PAUSED:
             self._fields["paused_at"] = None
             overdue.forget(self, EXECUTION_TIMER)
+        if execution.resume_plan is not None and state not in (State.PAUSING, State.PAUSED):
+            self.plan_resume(None)
         execution.state = state
 
     def note(
@@ -220,29 +223,12 @@ class Turn(Telling):
             run.output = output
             self.state.payload_bytes += len(output or b"")
 
-    def set_timer(self, kind: str, step_no: int, due_at: int | None) -> None:
-        """Set or clear one durable timer."""
-        self._timers.append(TimerWrite(kind, step_no, due_at))
-
     def clear_step_timer(self, step_no: int) -> None:
         """Clear what a waiting step may have beside its row: its timer, what it asks people."""
         if self.state.steps[step_no].due_at is not None:
             self.set_timer(self.state.timer_of(step_no), step_no, None)
         self.drop_approval(step_no)
         overdue.forget(self, step_no)
-
-    def set_deadline(self, deadline_at: int | None) -> None:
-        """Set or clear the execution's deadline."""
-        if deadline_at == self.state.deadline_at:
-            return
-        self.state.deadline_at = deadline_at
-        self._fields["deadline_at"] = deadline_at
-        self.set_timer(DEADLINE_TIMER, EXECUTION_TIMER, deadline_at)
-
-    def set_remaining(self, remaining_ms: int | None) -> None:
-        """Keep what is left of the deadline while it does not run."""
-        if remaining_ms != self.state.remaining_ms:
-            self.state.remaining_ms = self._fields["remaining_ms"] = remaining_ms
 
     def set_error(self, error: Error | None) -> None:
         """Keep why the execution fails, or clear it."""

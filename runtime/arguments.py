@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -38,6 +38,22 @@ def milliseconds(value: Any, *, what: str) -> int | None:
     if not 0 < seconds * 1000 <= MILLISECONDS_MAX:
         raise InvalidArgument(f"{what} is {value!r}: give more than 0 seconds and less than a century")
     return max(1, int(seconds * 1000))
+
+
+def moment_ms(value: Any, *, now_ms: int) -> int | None:
+    """A moment as milliseconds since 1970: a time with its zone, or so many seconds from now."""
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        ahead = milliseconds(value, what="the moment")
+        assert ahead is not None
+        return now_ms + ahead
+    if value.tzinfo is None:
+        raise InvalidArgument(f"the moment {value} has no time zone: give one, such as UTC")
+    found = (value - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    if found > now_ms + MILLISECONDS_MAX:
+        raise InvalidArgument(f"the moment {value} is more than a century away")
+    return found
 
 
 def priority(value: Any) -> int:

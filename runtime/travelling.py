@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from perdure.actors.messages import Answer, AnyCommand, Restore, Retry, TakeCheckpoint
+from perdure.actors.messages import Answer, AnyCommand, PlanResume, Restore, Retry, TakeCheckpoint
 from perdure.actors.starting import NewExecution
 from perdure.runtime import arguments
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.changes import Change
 from perdure.runtime.forking import Fork, look_back
+from perdure.runtime.language.conditions import BadCondition, check_rule
 from perdure.runtime.language.migrating import Verdict
 from perdure.runtime.lookback import CheckpointState, differences, prunable, state_at
+from perdure.runtime.near import quoted
 from perdure.runtime.trace import trace_of
 from perdure.store.errors import NotFound
 from perdure.store.marks import PruneCheckpoints
@@ -160,6 +162,36 @@ class Travelling(ABC):
             ),
         )
 
+    async def resume_later(
+        self,
+        *,
+        at: datetime | timedelta | float | None = None,
+        when: str | None = None,
+        data: Mapping[str, Any] | None = None,
+        by: str | None = None,
+        command_id: str | None = None,
+        expected_version: int | None = None,
+    ) -> State:
+        """Let it, while it rests, go on by itself: at a moment (or in so many seconds), or on a rule.
+
+        `when` is CEL over `inputs`, `steps`, `execution` and `signal`; it is asked whenever a signal comes
+        or the context changes, and now. What comes first counts; with neither an earlier plan is off, and
+        so it is by `pause`. `data` is merged into the context now. Raises IllegalTransition,
+        InvalidArgument.
+        """
+        services = self._runtime.machine.services
+        command = PlanResume(
+            id=self._id(command_id),
+            by=by,
+            expected_version=expected_version,
+            at_ms=arguments.moment_ms(at, now_ms=services.now_ms()),
+            when=None if when is None else _rule(when),
+            data=None if data is None else arguments.plain_values(data, "the resume data"),
+        )
+        state = (await self._ask(command)).state
+        await self._runtime.ring_workers()
+        return state
+
     async def migrate(
         self, to: str, *, by: str | None = None, command_id: str | None = None, dry_run: bool = False
     ) -> Verdict:
@@ -204,3 +236,12 @@ class Travelling(ABC):
 def _named(checkpoint: Checkpoint | str | int) -> str | int:
     """A checkpoint as the log finds it."""
     return checkpoint.version if isinstance(checkpoint, Checkpoint) else checkpoint
+
+
+def _rule(text: str) -> str:
+    """A rule that can be asked. Raises InvalidArgument, ConditionsNotInstalled."""
+    try:
+        check_rule(text)
+    except BadCondition as error:
+        raise InvalidArgument(f"when {quoted(text)}: {error}") from None
+    return text

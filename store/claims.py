@@ -14,10 +14,9 @@ CLAIM_MAX: Final = 200  # executions of one ClaimFree: their rows are locked for
 class ClaimFree(Write, frozen=True, kw_only=True):
     """Take over those of these executions that are free, epoch + 1, and pass by those that are not.
 
-    Nobody owns one that is free, and it has neither ended nor, unless it is to tell of that, been
-    paused. What another runner is just
-    taking is passed by without waiting for it. Refused with NotFound when the runner is not on the
-    list (any more). Answers `Claimed`.
+    Nobody owns one that is free, and it has neither ended nor been paused, unless it is to tell of that
+    or to go on by itself. What another runner is just taking is passed by without waiting for it.
+    Refused with NotFound when the runner is not on the list (any more). Answers `Claimed`.
     """
 
     execution_nos: tuple[int, ...]  # at most CLAIM_MAX

@@ -23,7 +23,7 @@ from perdure.store.records import (
 )
 from perdure.store.rows import CLAIMABLE
 from perdure.store.script import Script
-from perdure.store.writes import EXECUTION_TIMER, WARN_TIMER
+from perdure.store.writes import EXECUTION_TIMER, RESUME_TIMER, WARN_TIMER
 
 NEVER: Final = -(2**62)  # a time (ms) before any other
 
@@ -120,15 +120,16 @@ _DUE = (
     "FROM workflow_timers t INDEXED BY workflow_timers_due "
     "CROSS JOIN workflow_executions e ON e.no = t.execution_no "
     "WHERE e.runner_no IS NULL AND (e.state = 'awaiting_completion' "
-    f"OR e.state = 'paused' AND t.kind = '{WARN_TIMER}' OR t.step_no = ? AND {CLAIMABLE}) "
+    f"OR e.state = 'paused' AND t.kind IN ('{WARN_TIMER}', '{RESUME_TIMER}') "
+    f"OR t.step_no = ? AND {CLAIMABLE}) "
 )
 
 
 def due(before: int, limit: int, after: Due | None) -> Script[list[Due]]:
     """Timers due by then of executions nobody owns: all of those that wait, the deadlines of others.
 
-    A paused execution's timers stay out but for those that tell of a long wait: what else falls due
-    meanwhile fires when it is resumed.
+    A paused execution's timers stay out but for those that tell of a long wait or end it: what else
+    falls due meanwhile fires when it is resumed.
     """
     start = (NEVER, 0) if after is None else (after.due_at, after.execution_no)
     found = yield (
@@ -143,7 +144,7 @@ def due(before: int, limit: int, after: Due | None) -> Script[list[Due]]:
             execution_id=row[0],
             execution_no=row[1],
             workflow_no=row[2],
-            needs_code=row[3] != EXECUTION_TIMER and row[5] != WARN_TIMER,
+            needs_code=row[5] == RESUME_TIMER or (row[3] != EXECUTION_TIMER and row[5] != WARN_TIMER),
             due_at=row[4],
         )
         for row in found

@@ -78,6 +78,13 @@ class Step(Record, frozen=True, kw_only=True):
     role: Role = Role.GRAPH
 
 
+class ResumePlan(Record, frozen=True, kw_only=True):
+    """When (ms) a resting execution is to go on by itself, or the rule (CEL) on which it is."""
+
+    at_ms: int | None = None
+    when: str | None = None
+
+
 class Execution(Record, frozen=True, kw_only=True):
     """One run of one revision."""
 
@@ -113,6 +120,7 @@ class Execution(Record, frozen=True, kw_only=True):
     usage: Usage | None = None  # of all its attempts together
     budget: Limits | None = None  # its own, where it is not the workflow's
     circuit_breaker_state: CircuitBreakerState | None = None  # once it has tripped
+    resume_plan: ResumePlan | None = None  # while it rests
     parent_step: int | None = None  # the step of the parent that waits for it
     rollback_reason: str | None = None  # why what it has done is undone, once somebody wanted that
 

@@ -19,6 +19,7 @@ from perdure.store.records import (
     ExecutionSummary,
     KeptSignal,
     Message,
+    ResumePlan,
     Runner,
     Step,
     Timer,
@@ -38,11 +39,11 @@ CLAIMABLE: Final = (
 )
 
 # What may be taken by whoever wants to go on with it: also what only waits, whose time may have come, and
-# what is paused and has something to tell (WARN_TIMER).
+# what is paused and has something to tell (WARN_TIMER) or is to go on (RESUME_TIMER).
 FREE: Final = (
     "e.runner_no IS NULL AND e.state <> 'completed' AND e.state <> 'failed' "
     "AND e.state <> 'cancelled' AND e.state <> 'rolled_back' AND (e.state <> 'paused' OR EXISTS "
-    "(SELECT 1 FROM workflow_timers t WHERE t.execution_no = e.no AND t.kind = 'warn'))"
+    "(SELECT 1 FROM workflow_timers t WHERE t.execution_no = e.no AND t.kind IN ('warn', 'resume')))"
 )
 
 EXECUTION: Final = """
@@ -51,7 +52,7 @@ SELECT e.no, e.id, w.name, e.workflow_no, w.revision, w.version, e.state, e.vers
        coalesce(c.patched_context, c.context), e.error, e.resume_count, e.pause_mode, e.paused_by,
        e.created_at, e.started_at, e.paused_at, e.finished_at, e.updated_at, e.deadline_at, e.remaining_ms,
        e.pause_reason, e.timeout_ms, e.cost_nanos, e.tokens, e.budget, e.parent_step,
-       e.circuit_breaker_state, e.rollback_reason
+       e.circuit_breaker_state, e.rollback_reason, e.resume_plan
 FROM workflow_executions e
 JOIN workflows w ON w.no = e.workflow_no
 JOIN workflow_contexts c ON c.execution_no = e.no
@@ -179,6 +180,7 @@ def execution(row: Row) -> Execution:
         parent_step=row[32],
         circuit_breaker_state=_breaker(row[33]),
         rollback_reason=row[34],
+        resume_plan=None if row[35] is None else msgspec.json.decode(row[35], type=ResumePlan),
     )
 
 

@@ -18,6 +18,7 @@ from perdure.store.states import Role, State, StepState
 from perdure.store.telling import PostWrite
 
 EXECUTION_TIMER = -1  # the `step_no` of a timer that belongs to the whole execution
+RESUME_TIMER = "resume"  # the kind of timer with which a paused execution goes on by itself
 WARN_TIMER = "warn"  # the kind of timer that only tells of a long wait: also of a paused execution
 
 ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)  # safe in paths and URLs
@@ -242,6 +243,7 @@ CHANGEABLE = frozenset(
         "tokens",
         "budget",  # encoded Limits or None
         "circuit_breaker_state",  # encoded or None
+        "resume_plan",  # encoded or None
     }
 )
 

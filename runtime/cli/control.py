@@ -51,7 +51,7 @@ def pause(
         return await execution.pause(mode=mode, reason=reason, by=by)
 
     if is_one(id, choosing):
-        return _command(session, id or "", ask, timeout=timeout)
+        return give(session, id or "", ask, timeout=timeout)
     from perdure.actors.messages import Pause
 
     return to_all(session, choosing, ask, command=Pause, timeout=timeout)
@@ -76,7 +76,7 @@ def signal(
     """
     session = open_session(options)
     payload = None if data is None else read_json(data, what="--data")
-    return _command(session, id, lambda execution: execution.signal(name, payload), timeout=timeout)
+    return give(session, id, lambda execution: execution.signal(name, payload), timeout=timeout)
 
 
 def checkpoint(
@@ -97,17 +97,17 @@ def checkpoint(
         timeout: Stop waiting after that many seconds (code 124); the request stands.
     """
     session = open_session(options)
-    return _command(session, id, lambda execution: execution.checkpoint(label=label, by=by), timeout=timeout)
+    return give(session, id, lambda execution: execution.checkpoint(label=label, by=by), timeout=timeout)
 
 
-def _command(
+def give(
     session: Session,
     prefix: str,
     ask: Callable[[Execution], Awaitable[Any]],
     *,
     timeout: float | None,
 ) -> int:
-    """Find the execution, ask it, print how it stands then."""
+    """Find the execution, give it a command, print how it stands then."""
 
     async def main() -> int:
         async with session.runtime("client") as runtime:

@@ -17,7 +17,7 @@ from perdure.runtime.cli.options import Limit, Reading
 from perdure.runtime.cli.render import ago, since, size, spending, tripped, value
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
-from perdure.runtime.cli.tree import OPEN_STATES, waits_for
+from perdure.runtime.cli.tree import OPEN_STATES, moment_text, waits_for
 from perdure.store.states import TERMINAL, State
 
 if TYPE_CHECKING:
@@ -153,30 +153,7 @@ def _show_status(
     performer: Cell | str | None,
 ) -> None:
     now, out = session.now(), session.out
-    facts: list[tuple[str, Cell | str]] = [
-        ("execution", summary.id),
-        ("workflow", f"{summary.workflow} {summary.workflow_version or ''}".rstrip()),
-        ("state", out.word(str(summary.state))),
-        *([] if performer is None else [("performed by", performer)]),
-        ("version", str(summary.version)),
-        ("created", ago(summary.created_at, now=now)),
-        ("took", since(summary.started_at, summary.finished_at, now=now)),
-        ("trace", summary.trace_id),
-    ]
-    if summary.parent_id:
-        facts.append(("parent", summary.parent_id))
-    if summary.triggered_by:
-        facts.append(("triggered by", summary.triggered_by))
-    if summary.paused_at and summary.finished_at is None:
-        facts.append(("paused", _pause(summary, now=now)))
-    if summary.rollback_reason is not None:
-        facts.append(("undone because", summary.rollback_reason))
-    if breaker := query["circuit_breaker_state"]:
-        facts.append(("breaker", tripped(breaker, now=now)))
-    if spent := spending(query):
-        facts.append(("used", spent))
-    if summary.error is not None:
-        facts.append(("error", Cell(f"{summary.error.type}: {summary.error.message}", "red")))
+    facts = _facts(session, summary, query, performer=performer)
     for name, fact in facts:
         cell = fact if isinstance(fact, Cell) else Cell(fact)
         out.write(f"{out.paint(Cell(name.ljust(13), 'dim'))} {out.paint(cell)}\n")
@@ -220,6 +197,47 @@ def _performer(session: Session, summary: ExecutionSummary, alive: Sequence[Runn
         return f"nobody yet; {worker.kind} {worker.pid} on {worker.host} takes up what it can perform"
     word = {State.CANCELLING: "cancel", State.COMPENSATING: "rollback"}.get(summary.state, "resume")
     return Cell(f"nobody; go on with: {session.command(word, summary.id)}", "yellow")
+
+
+def _facts(
+    session: Session, summary: ExecutionSummary, query: Mapping[str, Any], *, performer: Cell | str | None
+) -> list[tuple[str, Cell | str]]:
+    """What is to be said of the whole, by name; what does not apply is left out."""
+    now = session.now()
+    facts: list[tuple[str, Cell | str]] = [
+        ("execution", summary.id),
+        ("workflow", f"{summary.workflow} {summary.workflow_version or ''}".rstrip()),
+        ("state", session.out.word(str(summary.state))),
+        *([] if performer is None else [("performed by", performer)]),
+        ("version", str(summary.version)),
+        ("created", ago(summary.created_at, now=now)),
+        ("took", since(summary.started_at, summary.finished_at, now=now)),
+        ("trace", summary.trace_id),
+    ]
+    if summary.parent_id:
+        facts.append(("parent", summary.parent_id))
+    if summary.triggered_by:
+        facts.append(("triggered by", summary.triggered_by))
+    if summary.paused_at and summary.finished_at is None:
+        facts.append(("paused", _pause(summary, now=now)))
+    if summary.rollback_reason is not None:
+        facts.append(("undone because", summary.rollback_reason))
+    if breaker := query["circuit_breaker_state"]:
+        facts.append(("breaker", tripped(breaker, now=now)))
+    if spent := spending(query):
+        facts.append(("used", spent))
+    if query["resume_plan"]:
+        facts.append(("goes on", _resume_plan(query["resume_plan"])))
+    if summary.error is not None:
+        facts.append(("error", Cell(f"{summary.error.type}: {summary.error.message}", "red")))
+    return facts
+
+
+def _resume_plan(plan: Mapping[str, Any]) -> str:
+    """When, or on which rule, a resting execution is to go on by itself."""
+    at, when = plan.get("at_ms"), plan.get("when")
+    moments = [] if at is None else [f"at {moment_text(at)}"]
+    return " or ".join(moments + ([] if when is None else [f"when {when}"]))
 
 
 def _age(attempt: Attempt) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -182,6 +182,22 @@ def read_period(text: str, *, what: str) -> timedelta:
     except OverflowError:
         pass
     raise UsageError(f"{what} {text}: must be a length of time such as 30s, 15m, 2h, 7d or 4w")
+
+
+def read_moment(text: str, *, what: str) -> datetime | timedelta:
+    """A time with its zone (ISO 8601), or a length of time from now. Raises UsageError."""
+    if _PERIOD.match(text):
+        return read_period(text, what=what)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise UsageError(
+            f"{what} {text}: must be a time with its zone such as 2026-03-01T09:00+01:00, "
+            "or in so long, such as 2h"
+        )
+    return found
 
 
 def _value(text: str) -> Any:

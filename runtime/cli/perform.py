@@ -7,7 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from perdure.runtime.cli.control import show_standing
+from perdure.runtime.cli.control import give, show_standing
 from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.many import is_one, to_all
 from perdure.runtime.cli.options import (
@@ -19,6 +19,7 @@ from perdure.runtime.cli.options import (
     read_budget,
     read_inputs,
     read_json,
+    read_moment,
 )
 from perdure.runtime.cli.session import Session, open_session, run_async
 
@@ -39,6 +40,8 @@ def resume(
     data: str | None = None,
     from_: str | None = None,
     version: str | None = None,
+    at: str | None = None,
+    when: str | None = None,
     budget: str | None = None,
     choosing: Choosing = CHOOSING,
     options: Performing = DEFAULTS,
@@ -51,10 +54,12 @@ def resume(
         id: Execution: its id, a unique beginning of it, @last or NAME@last; or --where.
         data: Merged into the context first: a JSON object, or @FILE, or - for stdin.
         from_: Go back to a checkpoint first: its label or version.
+        at: Only then: a time such as 2026-03-01T09:00+01:00, or in so long, such as 2h.
+        when: Only when that CEL rule holds, asked as signals come: 'signal.name == "go"'.
         version: Go on as an execution of that version of its workflow, if what is done fits into it.
         budget: What it may use in all from now on: cost=NUMBER, tokens=NUMBER or both with a comma.
     """
-    limits = read_budget(budget)
+    limits, moment = read_budget(budget), None if at is None else read_moment(at, what="--at")
     patch = None if data is None else read_json(data, what="--data")
     if patch is not None and not isinstance(patch, dict):
         raise UsageError("--data: must be a JSON object: it is merged into the context")
@@ -64,10 +69,14 @@ def resume(
             await execution.restore(int(from_) if from_.isdigit() else from_)
         if version is not None:
             await execution.migrate(version)
+        if moment is not None or when is not None:
+            return await execution.resume_later(at=moment, when=when, data=patch)
         return await execution.resume(data=patch, budget=limits)
 
     session = open_session(options)
     if is_one(id, choosing):
+        if moment is not None or when is not None:
+            return give(session, id or "", go_on, timeout=options.timeout)
         return _perform(session, id or "", go_on, timeout=options.timeout)
     from perdure.actors.messages import Resume
 

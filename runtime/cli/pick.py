@@ -118,7 +118,7 @@ def _show(session: Session, name: str, id_: str) -> None:
 
 
 def _command(name: str, id_: str, options: Performing) -> int:
-    from perdure.runtime.cli import control, perform
+    from perdure.runtime.cli import control, perform, stop
 
     match name:
         case "resume":
@@ -128,7 +128,7 @@ def _command(name: str, id_: str, options: Performing) -> int:
         case "pause":
             return control.pause(id_, options=options)
         case _:
-            return control.cancel(id_, options=options)
+            return stop.cancel(id_, options=options)
 
 
 def _start(

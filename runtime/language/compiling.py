@@ -29,6 +29,7 @@ from perdure.runtime.language.beside import beside_the_graph, looking_at, spelli
 from perdure.runtime.language.budgets import compile_breaker, compile_budget, compile_usage
 from perdure.runtime.language.capable import compile_candidates, missing_performer
 from perdure.runtime.language.checks import needs_of, template_of
+from perdure.runtime.language.conditions import compile_rule
 from perdure.runtime.language.definition import Config, Definition, RetryDefinition, StepDefinition
 from perdure.runtime.language.findings import Path
 from perdure.runtime.language.gates import compile_gate
@@ -85,27 +86,34 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
         if each.step.undoes is not None:
             undone = steps[each.step.undoes]
             steps[undone.no] = msgspec.structs.replace(undone, undo=each.step.no)
-    config = definition.config
     return Plan(
         workflow=definition.name,
         workflow_no=workflow_no,
         revision=revision,
         steps=(*steps, *(each.step for each in beside)),
         levels=tuple(tuple(each) for each in by_level(level)),
-        scheduling=Scheduling(config.scheduling),
-        parallelism=config.parallelism,
-        continue_on_error=config.continue_on_error,
-        timeout_ms=config.timeout,
-        checkpoint_interval_ms=config.checkpoint_interval,
-        warn_after_ms=config.warn_after or None,
         outputs=None if definition.outputs is None else compile_value(definition.outputs, numbers=numbers),
-        budget=compile_budget(config.budget),
-        circuit_breaker=compile_breaker(config.circuit_breaker),
+        rule=compile_rule,
         missing=tuple(missing),
         outside=len(beside),
         hooks={each.hook: each.step.no for each in beside if each.hook is not None},
-        on_failure=OnFailure(config.on_failure),
+        **_policy(definition.config),
     )
+
+
+def _policy(config: Config) -> dict[str, Any]:
+    """What the plan has of the policy of the whole workflow."""
+    return {
+        "scheduling": Scheduling(config.scheduling),
+        "parallelism": config.parallelism,
+        "continue_on_error": config.continue_on_error,
+        "timeout_ms": config.timeout,
+        "checkpoint_interval_ms": config.checkpoint_interval,
+        "warn_after_ms": config.warn_after or None,
+        "budget": compile_budget(config.budget),
+        "circuit_breaker": compile_breaker(config.circuit_breaker),
+        "on_failure": OnFailure(config.on_failure),
+    }
 
 
 class _Compiled(msgspec.Struct, frozen=True):

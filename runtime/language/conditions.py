@@ -10,7 +10,7 @@ workflow needs it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +22,7 @@ from perdure.store.errors import PerdureError
 if TYPE_CHECKING:
     from cel_expr_python import cel
 
+RULE_NAMES: Final = ("execution", "signal")  # what a rule to resume on sees
 EXTRA: Final = "perdure[conditions]"
 COMPILED_MAX: Final = 10_000  # compiled expressions kept: a workflow is compiled more than once
 
@@ -73,6 +74,20 @@ def compile_condition(
         return _evaluate(expression, data | {name: values.context[name] for name in names})
 
     return condition
+
+
+def compile_rule(text: str) -> Callable[[Mapping[str, Any]], Any]:
+    """Return what evaluates a rule over `RULE_NAMES` beside `inputs` and `steps`, all of them given.
+
+    Raises BadCondition, ConditionsNotInstalled; so does what is returned.
+    """
+    expression = _compile(text, RULE_NAMES)
+    return lambda data: _evaluate(expression, dict(data))
+
+
+def check_rule(text: str) -> None:
+    """Refuse a rule that can never be true or false. Raises BadCondition, ConditionsNotInstalled."""
+    check_condition(text, names=RULE_NAMES)
 
 
 def check_condition(text: str, *, names: tuple[str, ...] = ()) -> None:

@@ -111,6 +111,7 @@ FIELD_TYPES: Final = {
     "agents": "text",
     "budget": "text",
     "circuit_breaker_state": "text",
+    "resume_plan": "text",
 }  # every other field of a change is a number
 
 

@@ -32,7 +32,16 @@ from perdure.actors.waits import ForApproval, ForChild, ForSignal
 from perdure.store.asking import Approval
 from perdure.store.circuits import CircuitBreakerState
 from perdure.store.errors import DuplicateCommand
-from perdure.store.records import PAYLOAD_BYTES_MAX, Attempt, Error, Execution, KeptSignal, Loaded, Timer
+from perdure.store.records import (
+    PAYLOAD_BYTES_MAX,
+    Attempt,
+    Error,
+    Execution,
+    KeptSignal,
+    Loaded,
+    ResumePlan,
+    Timer,
+)
 from perdure.store.rows import usage
 from perdure.store.states import (
     SETTLED_STEP,
@@ -208,6 +217,8 @@ class Rows:
         fields = {name: value for name, value in self.fields.items() if name != "runner_no"}
         context, error = fields.pop("context", None), fields.pop("error", None)
         limits, breaker = fields.pop("budget", None), fields.pop("circuit_breaker_state", None)
+        planned = fields.pop("resume_plan", None)
+        fields["resume_plan"] = None if planned is None else msgspec.json.decode(planned, type=ResumePlan)
         fields["circuit_breaker_state"] = _breaker(breaker)
         fields["usage"] = usage(fields.pop("cost_nanos", None), fields.pop("tokens", None))
         fields["budget"] = None if limits is None else msgspec.json.decode(limits, type=Limits)

@@ -21,6 +21,7 @@ from perdure.actors.messages import (
     Interrupt,
     Pause,
     PauseMode,
+    PlanResume,
     Reject,
     Restore,
     RestorePoint,
@@ -41,6 +42,7 @@ RETRY = {"retry": RetryPolicy(max_retries=1, delay_ms=100, jitter=False)}
 COMMANDS: dict[type, dict[str, Any]] = {
     Pause: {},
     Resume: {},
+    PlanResume: {"at_ms": 10**13},
     Cancel: {},
     Rollback: {"reason": "rain"},
     Signal: {"name": "go"},

@@ -1,0 +1,63 @@
+"""Resuming later, from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import anyio
+import pytest
+
+from perdure.runtime import Runtime, Workflow
+from perdure.runtime.cli import run_command
+
+pytestmark = pytest.mark.integration
+
+
+def nap() -> Workflow:
+    """A step that would take an hour."""
+    workflow = Workflow("nap")
+
+    @workflow.step
+    async def sleep() -> None:
+        await anyio.sleep(3600)
+
+    return workflow
+
+
+async def run() -> None:
+    """An execution that rests."""
+    async with Runtime("perdure.db") as runtime:
+        await (await runtime.start(nap(), {}, id="nap-1")).pause(mode="interrupt")
+
+
+@pytest.fixture(autouse=True)
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That database, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("PERDURE_DB", "PERDURE_AGENTS", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    asyncio.run(run())
+
+
+def test_a_resume_is_planned_shown_and_taken_back(capsys: pytest.CaptureFixture[str]):
+    """`status` says when; a pause says that it is to stay."""
+    assert run_command(["resume", "nap-1", "--at", "2100-01-01T09:00+01:00", "--when", "false"]) == 0
+    assert capsys.readouterr().out == "‖ paused  nap-1\n"
+    assert run_command(["status", "nap-1"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert "goes on       at 2100-01-01 08:00:00Z or when false" in shown
+    assert run_command(["pause", "nap-1"]) == 0
+    capsys.readouterr()
+    assert run_command(["status", "nap-1"]) == 0
+    assert "goes on" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [(["--at", "tomorrow"], "with its zone"), (["--at", "2100-01-01"], "zone"), (["--when", "1 +"], "when")],
+)
+def test_a_plan_nobody_can_keep_is_refused(tokens: list[str], said: str, capsys: pytest.CaptureFixture[str]):
+    """Before anything is written."""
+    assert run_command(["resume", "nap-1", *tokens]) == 2
+    assert said in capsys.readouterr().err
