@@ -233,8 +233,7 @@ async def _at_work(
         membership.on_lost = executions.doubt
         rung.connect(helpers, routing, recovery, lease)
         stack.callback(rung.disconnect)
-        if isinstance(blueprint.store, Audible):
-            blueprint.store.hear(on_mail=rung.mail, on_work=rung.work, on_doubt=rung.doubt)
+        _listen(blueprint.store, rung)
         beating.start_soon(lease.run, name="lease")
         if blueprint.recovers:
             helpers.start_soon(recovery.run, name="recovery")
@@ -250,6 +249,14 @@ async def _at_work(
             lease=lease,
             listen=rung.listen,
         )
+
+
+def _listen(store: Store, rung: _Rung) -> None:
+    """Hear of what other processes leave, where the store tells."""
+    if isinstance(store, Audible):
+        store.hear(on_mail=rung.mail, on_work=rung.work, on_doubt=rung.doubt)
+        if store.cannot_hear:
+            log.warning("bell_not_heard", location=store.location, why=store.cannot_hear)
 
 
 class _Rung:

@@ -314,6 +314,11 @@ class Store(Protocol):
 class Audible(Protocol):
     """A store that tells each process what others have left for it."""
 
+    @property
+    def cannot_hear(self) -> str | None:
+        """Why nothing is heard here, so that all is found late; None when all is well."""
+        ...
+
     def hear(
         self, *, on_mail: Callable[[str], None], on_work: Callable[[], None], on_doubt: Callable[[], None]
     ) -> None:

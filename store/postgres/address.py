@@ -13,6 +13,7 @@ from perdure.store.urls import without_password
 
 SCHEMA: Final = "perdure"  # ours alone, so that no table of the user's is ever in the way
 NAME_MAX: Final = 63  # bytes of an identifier; PostgreSQL would cut a longer one in silence
+POOLERS: Final = {"auto": None, "transaction": True, "session": False}  # `?pooler=`: what is in between
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +22,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     dsn: str  # what the driver gets
     schema: str
     shown: str  # what people may see: without the password
+    is_pooled: bool | None = None  # a pooler hands sessions out transaction by transaction; None: find out
 
     @classmethod
     def parse(cls, url: str) -> Address:
@@ -30,6 +32,9 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
             raise StoreError(f"{parts.scheme or url!r} is no address of PostgreSQL: write postgresql://…")
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         schema = options.pop("schema", SCHEMA)
+        pooler = options.pop("pooler", "auto")
+        if pooler not in POOLERS:
+            raise StoreError(f"?pooler={pooler}: say transaction, session or auto")
         if not 0 < len(schema.encode()) <= NAME_MAX or "\0" in schema or schema.startswith("pg_"):
             raise StoreError(
                 f"?schema={schema!r} cannot be: use a name of at most {NAME_MAX} bytes, not pg_…"
@@ -38,4 +43,5 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
             dsn=urlunsplit(parts._replace(query=urlencode(options, safe="/,:"))),
             schema=schema,
             shown=without_password(url),
+            is_pooled=POOLERS[pooler],
         )

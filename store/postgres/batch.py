@@ -61,15 +61,14 @@ async def commit(link: Link, writes: Sequence[Write]) -> list[Answer]:
 
 async def _try(link: Link, writes: Sequence[Write]) -> list[Answer]:
     """One try, over a new session if the last one is found to be gone before anything was sent."""
-    pid: int | None = None
     try:
         await link.open()
-        pid = link.pid
         return await _commit(link, writes)
     except AGAIN:
         await link.simply("ROLLBACK")
         raise
     except _Unsure as lost:
+        pid = link.pid
         link.drop()
         await _bury(link, pid)
         raise OutcomeUnknown(
@@ -86,9 +85,13 @@ async def _try(link: Link, writes: Sequence[Write]) -> list[Answer]:
 
 async def _commit(link: Link, writes: Sequence[Write]) -> list[Answer]:
     runs = list(_runs(writes))
-    if len(runs) == 1 and (answers := await _commit_at_once(link, runs[0])) is not None:
+    if (
+        not link.is_pooled
+        and len(runs) == 1
+        and (answers := await _commit_at_once(link, runs[0])) is not None
+    ):
         return answers
-    await link.simply("BEGIN")
+    await link.begin()
     answers = []
     for run in runs:
         answers += await _apply(link, run)

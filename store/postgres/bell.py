@@ -48,6 +48,7 @@ class Bell:
         """Nothing is opened yet."""
         self._link = Link(address, lambda sql: sql)
         self._channel = "perdure_" + hashlib.sha256(address.schema.encode()).hexdigest()[:16]
+        self.is_deaf = False  # behind a pooler that would give what is heard to others
         self._pending: dict[str, None] = {}
         self._listener: Listener | None = None
         self._ringing: asyncio.Task[None] | None = None
@@ -81,8 +82,9 @@ class Bell:
             words, self._pending = list(self._pending), {}
             with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                 connection = await self._open()
-                for text in _texts(words):
-                    await connection.execute("SELECT pg_notify($1, $2)", self._channel, text)
+                async with connection.transaction():
+                    for text in _texts(words):
+                        await connection.execute("SELECT pg_notify($1, $2)", self._channel, text)
             await anyio.sleep(RING_EVERY_S)  # noqa: TID251 - for a server, whose time is real
 
     def _look(self) -> None:
@@ -101,8 +103,9 @@ class Bell:
 
     async def _open(self) -> asyncpg.Connection[Any]:
         if not self._link.is_open:
+            self._link.is_pooled = self.is_deaf
             connection = await self._link.open()
-            if self._listener is not None:
+            if self._listener is not None and not self.is_deaf:
                 await connection.add_listener(self._channel, self._on_notice)
         return await self._link.open()
 

@@ -1,8 +1,8 @@
 """One session with the server: made when it is needed, made anew when it is gone.
 
 A script's statements are carried over it one after another. A statement is prepared once and kept,
-which saves a third of the way and the planning; a pooler in between must therefore know prepared
-statements (PgBouncer from 1.21 on does).
+which saves a third of the way and the planning. Behind a pooler that hands sessions out transaction by
+transaction nothing outlives one: there each conversation is a transaction, and nothing is prepared.
 """
 
 from __future__ import annotations
@@ -32,10 +32,14 @@ SETTINGS: Final = {
     "idle_in_transaction_session_timeout": "5000",  # one that is stopped keeps its locks no longer
 }
 
+PLAIN: Final = {"application_name": "perdure"}  # what every pooler lets pass
+
 
 async def identity_of(connection: asyncpg.Connection[Any], address: Address) -> str:
     """Which store is in the schema. Raises asyncpg's errors."""
-    found: str = await connection.fetchval(f"SELECT id FROM {quoted(address.schema)}.perdure_identity")  # noqa: S608
+    async with connection.transaction():  # one question is two messages, which a pooler may part
+        question = f"SELECT id FROM {quoted(address.schema)}.perdure_identity"  # noqa: S608
+        found: str = await connection.fetchval(question)
     return found
 
 
@@ -75,11 +79,15 @@ class Link:
         self._settings = SETTINGS | settings
         self._connection: asyncpg.Connection[Any] | None = None
         self._prepared: dict[str, PreparedStatement[Any]] = {}
+        self._pid: int | None = None
+        self.is_pooled = address.is_pooled
         self.identity: str | None = None  # of the store that has to be there, once that is known
 
     @property
     def pid(self) -> int | None:
-        """The server's process for this session."""
+        """The server's process for this session; behind a pooler, for its last transaction."""
+        if self.is_pooled:
+            return self._pid
         return None if self._connection is None else int(self._connection.get_server_pid())
 
     @property
@@ -91,14 +99,45 @@ class Link:
         """The live session; opened if there is none. Raises StoreReplaced, asyncpg's errors, OSError."""
         if self._connection is None or self._connection.is_closed():
             self.drop()
-            self._connection = await asyncpg.connect(
-                self.address.dsn,
-                timeout=CONNECT_S,
-                statement_cache_size=0,
-                server_settings=self._settings,
-            )
+            self._connection = await self._connected()
             await self._check_identity(self._connection)
         return self._connection
+
+    async def _connected(self) -> asyncpg.Connection[Any]:
+        """A new session; the first time, find out whether there is a pooler in between.
+
+        One betrays itself by refusing our settings, or by telling a process that is not the server's.
+        """
+        if self.is_pooled:
+            return await self._connect(PLAIN)
+        try:
+            connection = await self._connect(self._settings)
+        except asyncpg.ProtocolViolationError:
+            if self.is_pooled is False:
+                raise
+            self.is_pooled = True
+            return await self._connect(PLAIN)
+        if self.is_pooled is None:
+            async with connection.transaction():
+                pid = await connection.fetchval("SELECT pg_backend_pid()")
+            self.is_pooled = pid != connection.get_server_pid()
+        return connection
+
+    async def _connect(self, settings: dict[str, str]) -> asyncpg.Connection[Any]:
+        return await asyncpg.connect(
+            self.address.dsn, timeout=CONNECT_S, statement_cache_size=0, server_settings=settings
+        )
+
+    async def begin(self, mode: str = "") -> None:
+        """Begin a transaction; behind a pooler it has settings of its own, and is asked where it is."""
+        connection = await self.open()
+        if not self.is_pooled:
+            await connection.execute(f"BEGIN {mode}")
+            return
+        own = {name: value for name, value in self._settings.items() if name not in PLAIN}
+        settings = "".join(f"; SET LOCAL {name} TO '{value}'" for name, value in own.items())
+        await connection.execute(f"BEGIN {mode}{settings}")
+        self._pid = await connection.fetchval("SELECT pg_backend_pid()")
 
     async def _check_identity(self, connection: asyncpg.Connection[Any]) -> None:
         """Raise StoreReplaced when another store is in the schema, or none."""
@@ -121,6 +160,8 @@ class Link:
     async def prepare(self, sql: str) -> PreparedStatement[Any]:
         """The statement, prepared in this session."""
         connection = await self.open()
+        if self.is_pooled:
+            return await connection.prepare(sql, name="")
         statement = self._prepared.get(sql)
         if statement is None:
             if len(self._prepared) >= PREPARED_MAX:
@@ -145,6 +186,20 @@ class Link:
         except StopIteration as done:
             answer: T = done.value
             return answer
+
+    async def converse(self, script: Script[T]) -> T:
+        """The same outside of a transaction, where it needs one only behind a pooler."""
+        await self.open()
+        if not self.is_pooled:
+            return await self.run(script)
+        await self.begin()
+        try:
+            answer = await self.run(script)
+        except BaseException:
+            self.drop()
+            raise
+        await self.simply("COMMIT")
+        return answer
 
     def drop(self) -> None:
         """Let go of a session that has failed, without a word."""

@@ -92,8 +92,9 @@ async def applied_to(connection: asyncpg.Connection[Any], address: Address) -> d
 
     The catalogue is asked as any table is; `to_regclass` would answer from what this session once knew.
     """
-    if not await connection.fetchval(f"{TABLES} AND relname = 'perdure_migrations'", address.schema):
-        return {}
     table = f"{quoted(address.schema)}.perdure_migrations"
-    rows = await connection.fetch(f"SELECT version, checksum FROM {table} ORDER BY version")
+    async with connection.transaction():  # or a pooler may part what belongs together
+        if not await connection.fetchval(f"{TABLES} AND relname = 'perdure_migrations'", address.schema):
+            return {}
+        rows = await connection.fetch(f"SELECT version, checksum FROM {table} ORDER BY version")
     return {row[0]: row[1] for row in rows}

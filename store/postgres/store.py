@@ -30,6 +30,11 @@ from perdure.store.writes import Write
 
 SYNCHRONOUS: Final = {"power": "on", "process": "off"}
 READERS: Final = 4  # sessions for questions: pages wait for each other rather than crowd the server
+DEAF: Final = (
+    "a pooler hands sessions out transaction by transaction, so nothing can be listened for: work and mail "
+    "of other processes are found within 5 s. Connect to the server itself, or say ?pooler=session if the "
+    "pooler is in session mode"
+)
 
 T = TypeVar("T")
 
@@ -71,7 +76,9 @@ class PostgresStore(Questions):
             identity = await identity_of(connection, self._address)
             for link in (self._writer, *self._readers):
                 link.identity = identity
-            await self._writer.run(enter(self._keys))
+                link.is_pooled = self._writer.is_pooled
+            self._bell.is_deaf = bool(self._writer.is_pooled)
+            await self._writer.converse(enter(self._keys))
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
             self._writer.drop()
             raise translated(error, self.location) from error
@@ -120,9 +127,10 @@ class PostgresStore(Questions):
         """Listen for what other processes have left; see `protocol.Audible`."""
         self._bell.hear(Listener(on_mail=on_mail, on_work=on_work, on_doubt=on_doubt))
 
-    def advice(self) -> list[str]:
-        """What the operator of this store should know; empty when all is well."""
-        return []
+    @property
+    def cannot_hear(self) -> str | None:
+        """Why no bell of another process is heard; None when they are."""
+        return DEAF if self._bell.is_deaf else None
 
     async def verify(self, execution_id: str | None = None) -> list[str]:
         """Check the store (and one execution) for damage; a sentence for each thing found."""
@@ -141,8 +149,8 @@ class PostgresStore(Questions):
     async def _hold(self, link: Link, script: Script[T], *, at_one_moment: bool) -> T:
         try:
             if not at_one_moment:
-                return await link.run(script)
-            await link.simply("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                return await link.converse(script)
+            await link.begin("ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
                 return await link.run(script)
             finally:

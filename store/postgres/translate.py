@@ -45,6 +45,13 @@ WHAT_TO_DO: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (asyncpg.InvalidCatalogNameError, "make the database first (createdb), or name another"),
     (asyncpg.InsufficientPrivilegeError, "grant the user what it lacks, or connect as another"),
     (asyncpg.TooManyConnectionsError, "raise max_connections, or put a pooler in between"),
+    (
+        asyncpg.ProtocolViolationError,
+        (
+            "a pooler in between refuses a setting of the address: leave it out, or have the pooler "
+            "ignore it (ignore_startup_parameters)"
+        ),
+    ),
     (asyncpg.DiskFullError, "the server's disk is full: make room, the work goes on by itself"),
     (asyncpg.ReadOnlySQLTransactionError, "this is a standby: connect to the primary"),
     (asyncpg.UndefinedTableError, "the schema was dropped or is another version's: open the store anew"),
@@ -66,7 +73,7 @@ def is_lost(error: BaseException) -> bool:
         # Our own calls are serial, so this is always a connection that has been closed under us; but
         # what it says about the arguments of a statement is not.
         return not isinstance(error, ValueError)
-    return isinstance(error, LOST)
+    return isinstance(error, LOST) and not isinstance(error, asyncpg.ProtocolViolationError)
 
 
 def refused(error: Exception, write: str) -> StoreError:
