@@ -13,15 +13,19 @@ import argparse
 import asyncio
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
 from perdure.runtime import Runtime, Workflow
+from perdure.store import SQLiteStore
+from perdure.store.search import Index
 
 MODELS: Final = 10  # executions that are really run
 COPIES: Final = 500  # of each model in one transaction
+INDEXED: Final = 50_000  # events of one transaction: nobody waits for it here
+SAID: Final = 50_000  # executions after which something is said
 SPAN_DAYS: Final = 80  # over which they are spread: less than retention takes away
 DAY_MS: Final = 86_400_000
 TABLES: Final = (
@@ -123,14 +127,25 @@ def _times(connection: sqlite3.Connection, table: str) -> list[str]:
     return [name for name in columns if name == "at" or name.endswith("_at")]
 
 
-def make(path: str, executions: int) -> None:
+async def index(path: str) -> None:
+    """Let all of them be found by their words, as a runtime would have done by and by."""
+    store = SQLiteStore(path)
+    await store.open()
+    while await store.is_search_behind():
+        await store.commit([Index(events=INDEXED)])
+    await store.close()
+
+
+def make(path: str, executions: int, *, say: Callable[[str], object] = print) -> None:
     """Make the store, saying how far it is."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     asyncio.run(run_models(path))
     began = time.monotonic()
     for count in grow(path, executions):
-        print(f"\r{count:,} executions, {time.monotonic() - began:.0f} s", end="", flush=True)
-    print(f"\n{path}: {Path(path).stat().st_size / 1e6:,.0f} MB")
+        if count % SAID < COPIES * MODELS:
+            say(f"{count:,} executions, {time.monotonic() - began:.0f} s")
+    asyncio.run(index(path))
+    say(f"{path}: {Path(path).stat().st_size / 1e6:,.0f} MB, {time.monotonic() - began:.0f} s")
 
 
 def main() -> None:

@@ -1,0 +1,45 @@
+"""The store that is made for W12 is a store in every respect, and the questions get their answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import w12_years, years
+from perdure.runtime import Runtime
+from perdure.store import SQLiteStore
+
+pytestmark = pytest.mark.anyio
+SIZE = 230
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store that looks as if it had been used for long."""
+    path = str(tmp_path_factory.mktemp("years") / "years.db")
+    years.make(path, SIZE, say=lambda _: None)
+    return path
+
+
+async def test_copies_are_whole_executions_spread_over_the_time(used: str):
+    """Nothing is wrong with them; the first are as old as they are said to be, the last are of today."""
+    store = SQLiteStore(used, inline=True)
+    await store.open()
+    assert await store.verify() == []
+    [order] = await store.statistics()
+    assert (order.executions, order.completed, order.failed, order.cancelled) == (SIZE, 184, 23, 23)
+    executions = await store.executions(limit=SIZE)
+    days = (executions[0].created_at - executions[-1].created_at).days
+    assert years.SPAN_DAYS - 5 < days <= years.SPAN_DAYS
+    assert [one.id for one in (await store.search("order-lamp-7")).executions] == ["order-lamp-7"]
+    assert len((await store.search("brick refused", limit=SIZE)).executions) == 23
+    await store.close()
+
+
+async def test_every_question_is_answered(used: str):
+    """With a figure each."""
+    async with Runtime(used) as runtime:
+        found = await w12_years.answers(runtime, SIZE // years.MODELS)
+        found["prune_ms"] = await w12_years.pruning(runtime)
+    asked = {figure.name for figure in w12_years.QUESTION.figures}
+    assert asked - set(found) == {"start_ms", "bytes_per_execution"}
+    assert all(value > 0 for value in found.values())
