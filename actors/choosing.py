@@ -8,8 +8,16 @@ chosen may not be registered there.
 from __future__ import annotations
 
 from perdure.actors.plan import Candidate, PlannedStep
-from perdure.actors.turn import Turn
+from perdure.actors.turn import Launch, Turn
 from perdure.actors.workload import Ticket
+
+
+def launch(turn: Turn, step: PlannedStep, *, item: int | None = None) -> Launch:
+    """The order to start an attempt of a step, or of one of its items, with whoever is to perform it."""
+    if step.candidates is None and step.agent is None:
+        return Launch(step.no, item=item)
+    chosen, ticket = choose(turn, step)
+    return Launch(step.no, chosen, ticket, item)
 
 
 def choose(turn: Turn, step: PlannedStep) -> tuple[Candidate | None, Ticket | None]:

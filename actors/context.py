@@ -36,7 +36,8 @@ class StepContext:
 
     `idempotency_key` is stable over attempts, recovery and a plain retry: give it to every outside
     effect, so that an effect repeated after a crash is recognised as the same one. Each `iteration`
-    (1, 2, …) of a step that repeats has a key of its own.
+    (1, 2, …) of a step that repeats has a key of its own, and so has each item of one that is performed
+    for several: `index` is its number from 0, and `step` is then `key[index]`.
     """
 
     __slots__ = (
@@ -48,6 +49,7 @@ class StepContext:
         "execution_id",
         "generation",
         "idempotency_key",
+        "index",
         "iteration",
         "log",
         "step",
@@ -68,6 +70,7 @@ class StepContext:
         log: FilteringBoundLogger,
         inside: Inside,
         iteration: int = 1,
+        index: int | None = None,
     ) -> None:
         """Made by the machine, once per attempt."""
         self.execution_id = execution_id
@@ -78,6 +81,7 @@ class StepContext:
         self.idempotency_key = idempotency_key
         self.trace_id = trace_id
         self.iteration = iteration
+        self.index = index
         self.log = log
         self._collected: Collected | None = None
         self._inside = inside

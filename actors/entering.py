@@ -8,7 +8,7 @@ and an execution whose code is missing leaves it to a runner that has it.
 
 from __future__ import annotations
 
-from perdure.actors import gating, schedule, waiting
+from perdure.actors import gating, looping, schedule, waiting
 from perdure.actors.evaluating import evaluate, unanswered
 from perdure.actors.turn import Turn
 from perdure.store.states import StepState
@@ -45,5 +45,8 @@ def _decide(turn: Turn, step_no: int) -> None:
         return
     if step.wait is not None:
         waiting.begin(turn, step_no, step.wait)
+        return
+    if step.for_each is not None:
+        looping.begin(turn, step_no, step.for_each)
         return
     state.ready.append(step_no)

@@ -95,6 +95,21 @@ class ApprovalRejected(StepError):
         self.comment = comment
 
 
+class ItemFailed(StepError):
+    """One of the items that a step was performed for has used up its attempts."""
+
+    def __init__(self, key: str, *, item: int, attempts: int, error: Error) -> None:
+        """`item` is its number from 0, `error` that of its last attempt."""
+        super().__init__(
+            f"item {item} of step {key!r} failed after {attempts} attempt{'s' * (attempts != 1)}: "
+            f"{error.type}: {error.message}"
+        )
+        self.key = key
+        self.item = item
+        self.attempts = attempts
+        self.error = error
+
+
 class WorkerProcessDied(StepError):
     """The worker process that performed a step has died under it."""
 

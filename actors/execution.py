@@ -17,7 +17,7 @@ from typing import TypeGuard
 
 from structlog.contextvars import bind_contextvars
 
-from perdure.actors import children, commands, planner, reopening, resuming
+from perdure.actors import children, commands, looping, planner, reopening, resuming
 from perdure.actors.claiming import check_lease, claim, read_again, read_claimed
 from perdure.actors.crew import Crew
 from perdure.actors.inbox import Refused, posted
@@ -210,9 +210,9 @@ class ExecutionActor(Actor[ExecutionMessage]):
             case StepReport():
                 self._crew.take(message)
                 planner.take_report(turn, message)
-            case StepEnded(step_no):
+            case StepEnded():
                 self._crew.take(message)
-                turn.state.lingering.discard(step_no)
+                looping.take_end(turn, message)
             case ChildStarted():
                 children.take_started(turn, message)
             case ChildRefused():

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from perdure.actors import schedule
+from perdure.actors import looping, schedule
 from perdure.actors.budget import NOTHING, Budget, BudgetExceeded, OnExceeded, Room, room_for, shown
 from perdure.actors.messages import Held, Nudge, PauseMode
 from perdure.actors.state import RETRY_TIMER, ExecutionState
@@ -48,6 +48,9 @@ def hold(turn: Turn, step_no: int, held: Held) -> None:
 
 def take_nudge(turn: Turn, nudge: Nudge) -> None:
     """A guard may let a step through that it has held; one that waits for something else says nothing."""
+    if nudge.item is not None:
+        looping.take_nudge(turn, nudge, nudge.item)
+        return
     state, run = turn.state, turn.state.steps[nudge.step_no]
     is_meant = (run.generation, run.attempt) == (nudge.generation, nudge.attempt)
     if is_meant and nudge.step_no in state.waiting and state.state in schedule.MAY_LAUNCH:

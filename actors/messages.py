@@ -235,6 +235,7 @@ class StepReport(msgspec.Struct, frozen=True):
     outcome: Completed | Failed | Interrupted | Held
     lingers: bool = False
     usage: Usage | None = None
+    item: int | None = None
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -251,12 +252,14 @@ class Nudge(msgspec.Struct, frozen=True):
     step_no: int
     generation: int
     attempt: int
+    item: int | None = None
 
 
 class StepEnded(msgspec.Struct, frozen=True):
     """The worker thread of a timed-out attempt has come to its end."""
 
     step_no: int
+    item: int | None = None
 
 
 class ChildStarted(msgspec.Struct, frozen=True, kw_only=True):

@@ -128,6 +128,21 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     guard: Guard | None = None
 
 
+class ForEach(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step is performed for: `items` is pure and gives a list, or a count.
+
+    `as_name` and `index_name` are what the body and its inputs know an item and its number by. Of those
+    that are open at most `max_concurrency` are in flight. An item that fails for good fails the step,
+    unless it is to `continue_on_error`.
+    """
+
+    items: Callable[[Values], Any]
+    as_name: str = "item"
+    index_name: str = "index"
+    max_concurrency: int = 100
+    continue_on_error: bool = False
+
+
 class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     """One step, ready to run.
 
@@ -138,6 +153,7 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     A step with a `wait` never runs its body: it waits, and what it has waited for is its output. Nor
     does one with a `gate`: it is judged, and the verdicts are its output.
     With `repeat` the output of the last iteration is the step's; each is a generation of its own.
+    With `for_each` the body is run for each item, and the list of what they give is the step's output.
 
     Where it has `candidates` one of them performs it instead, chosen when an attempt starts (see
     `choosing`). `agent` is who performs it, where others may choose that one, too.
@@ -173,11 +189,13 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     agent: str | None = None
     capabilities: tuple[str, ...] = ()
     candidates: Callable[[], Sequence[Candidate]] | None = None
+    for_each: ForEach | None = None
 
     @property
     def is_asked_first(self) -> bool:
         """Whether more than its needs has a say in whether it runs."""
-        return self.when is not None or self.wait is not None or self.gate is not None
+        plain = self.when is None and self.wait is None and self.gate is None and self.for_each is None
+        return not plain
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from perdure.actors import (
     entering,
     failing,
     guarding,
+    looping,
     outside,
     overdue,
     repeating,
@@ -74,6 +75,8 @@ def take_up(turn: Turn, *, crash_budget: int = CRASH_BUDGET) -> None:
         return
     for step_no in sorted(state.running):
         run = state.steps[step_no]
+        if run.loop is not None:
+            looping.take_up(turn, step_no, crash_budget=crash_budget)
         if is_convicted(deaths=run.deaths, died_alone=run.died_alone, budget=crash_budget):
             error = CrashBudgetExceeded(state.plan.steps[step_no].key, deaths=run.deaths)
             failed = Failed(_as_error(error), may_retry=False)
@@ -94,6 +97,7 @@ def take_over(turn: Turn, before: ExecutionState) -> None:
     state.end = before.end
     for run, run_before in zip(state.steps, before.steps, strict=True):
         run.note = run_before.note
+    looping.take_over(state, before)
     if state.state not in RESTING and state.state not in schedule.WINDING_UP:
         schedule.enter_first(turn)
         state.trial = before.trial
@@ -105,6 +109,9 @@ def take_over(turn: Turn, before: ExecutionState) -> None:
 
 def take_report(turn: Turn, report: StepReport) -> None:
     """An attempt has ended; a report about one that no longer counts says nothing."""
+    if report.item is not None:
+        looping.take_report(turn, report, report.item)
+        return
     run = turn.state.steps[report.step_no]
     if run.state is not StepState.RUNNING or (run.generation, run.attempt) != (
         report.generation,
@@ -169,6 +176,7 @@ def proceed(turn: Turn, *, is_closing: bool = False) -> None:
     if state.state in RESTING:
         return
     if is_closing:
+        looping.go_on(turn, is_closing=True)
         if not state.running and (state.is_everything_settled or state.state in schedule.STOPPING):
             resting.come_to_rest(turn, is_closing=True)
         elif state.state is State.AWAITING_COMPLETION and (state.ready or state.entering):
@@ -176,7 +184,7 @@ def proceed(turn: Turn, *, is_closing: bool = False) -> None:
         return
     _go_on(turn)
     while state.entering and state.state in schedule.MAY_LAUNCH and state.plan.is_performable:
-        _go_on(turn)  # a step that was refused has let others in
+        _go_on(turn)  # a step that was refused, or that has no items, has let others in
     if state.running:
         if state.state not in schedule.STOPPING:
             turn.become(State.EXECUTING)
@@ -191,6 +199,8 @@ def _go_on(turn: Turn) -> None:
         entering.decide(turn)
     _give_up_waits(turn)
     schedule.launch(turn, guarding.admit)
+    while looping.go_on(turn):
+        schedule.launch(turn, guarding.admit)
     _give_up_waits(turn)
 
 
@@ -237,6 +247,7 @@ def due_times(state: ExecutionState) -> list[int]:
         times.append(state.trial.until)
     if state.resume_plan is not None and state.resume_plan.at_ms is not None:
         times.append(state.resume_plan.at_ms)
+    times += looping.due_times(state)
     return [*times, *state.warnings.values(), *(due_at for _, due_at in _moments(state))]
 
 

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any
 
-from perdure.actors import choosing, ending
+from perdure.actors import choosing, ending, moves
 from perdure.actors.errors import StepFailed
 from perdure.actors.messages import Interrupt
 from perdure.actors.state import RETRY_TIMER, ExecutionState
 from perdure.actors.trial import Trial, worst
-from perdure.actors.turn import InterruptSteps, Launch, Turn
+from perdure.actors.turn import InterruptSteps, Turn
 from perdure.store.records import Error
 from perdure.store.states import State, StepState
 
@@ -57,10 +57,10 @@ def enter_first(turn: Turn) -> None:
 def _put_on_trial(state: ExecutionState) -> None:
     """Let those steps be tried, before any other starts, that may be killing the process."""
     steps = state.steps
-    suspects = worst((no for no in state.ready if steps[no].is_suspect), lambda no: steps[no].deaths)
+    suspects = worst((no for no in state.ready if steps[no].is_suspect), lambda no: steps[no].worst_deaths)
     if suspects:
         suspects.sort(key=lambda no: steps[no].started_at or 0, reverse=True)
-        state.trial = Trial(suspects, deaths=steps[suspects[0]].deaths)
+        state.trial = Trial(suspects, deaths=steps[suspects[0]].worst_deaths)
 
 
 def settle(turn: Turn, step_no: int) -> None:
@@ -78,10 +78,10 @@ def settle(turn: Turn, step_no: int) -> None:
         _enter_level(turn)
 
 
-def complete(turn: Turn, step_no: int, output: bytes) -> None:
+def complete(turn: Turn, step_no: int, output: bytes, *, data: dict[str, Any] | None = None) -> None:
     """Record that a step has completed."""
     turn.move_step(step_no, StepState.COMPLETED, is_outcome=True, output=output)
-    turn.note("step_completed", step_no=step_no, attempt=turn.state.steps[step_no].attempt)
+    turn.note("step_completed", step_no=step_no, attempt=turn.state.steps[step_no].attempt, data=data)
     settle(turn, step_no)
 
 
@@ -107,8 +107,10 @@ def skip(turn: Turn, step_no: int, *, reason: str, output: bytes | None = None) 
 
 
 def cancel(turn: Turn, step_no: int) -> None:
-    """Record that a step was called off; whoever calls it off says what that lets in."""
+    """Record that a step was called off, with its items; whoever calls it off says what that lets in."""
     run = turn.state.steps[step_no]
+    if run.loop is not None:
+        moves.call_off(turn, run.loop)
     turn.move_step(step_no, StepState.CANCELLED, is_outcome=True)
     turn.note("step_cancelled", step_no=step_no, attempt=run.attempt)
     turn.state.count_settled(step_no)
@@ -213,14 +215,18 @@ def start(turn: Turn, step_no: int) -> None:
     step = state.plan.steps[step_no]
     state.running.add(step_no)
     state.is_exclusive = not step.is_parallel
+    if run.loop is not None:
+        state.looping.add(step_no)
+        turn.note("step_started", step_no=step_no, attempt=run.attempt, data={"items": run.loop.total})
+        return
     turn.note("step_started", step_no=step_no, attempt=run.attempt)
-    is_chosen = step.candidates is not None or step.agent is not None
-    turn.orders.append(Launch(step_no, *choosing.choose(turn, step)) if is_chosen else Launch(step_no))
+    turn.orders.append(choosing.launch(turn, step))
 
 
 def stop_running(state: ExecutionState, step_no: int) -> None:
     """Take a step whose body has ended out of the counts of what is in flight."""
     state.running.discard(step_no)
+    state.looping.discard(step_no)
     if not state.running:
         state.is_exclusive = False
 

@@ -14,6 +14,7 @@ import msgspec
 
 from perdure.actors.budget import NOTHING
 from perdure.actors.family import Family
+from perdure.actors.loop import Loop
 from perdure.actors.mishaps import mishaps_of
 from perdure.actors.plan import DependenciesPolicy, Plan, PlannedStep, Scheduling
 from perdure.actors.step_run import StepRun, ms_of
@@ -53,6 +54,7 @@ class ExecutionState:
         "level_open",
         "limits",
         "lingering",
+        "looping",
         "mishaps",
         "no",
         "pause_mode",
@@ -124,6 +126,9 @@ class ExecutionState:
         for attempt in loaded.attempts:
             self.steps[attempt.step_no].take(attempt)
         self.mishaps = mishaps_of(plan, loaded.attempts, breaker=self.breaker)
+        for kept in loaded.loops:
+            run = self.steps[kept.step_no]
+            run.loop = Loop.fold(kept, generation=run.generation)
         self.signals = list(loaded.signals)
         self.approvals = {approval.step_no: approval for approval in loaded.approvals}
         warnings = [timer for timer in loaded.timers if timer.kind == WARN_TIMER]
@@ -165,6 +170,7 @@ class ExecutionState:
         self.running: set[int] = set()
         self.waiting: set[int] = set()
         self.end: State | None = None  # which it comes to, while its hooks run
+        self.looping: set[int] = set()  # those of `running` that go over items
         self.trial: Trial | None = None  # while steps that may be killing the process are tried
         self.undoing: list[int] | None = None  # what is left to undo, the next at the end; None is unknown
         self.settled = 0
@@ -177,6 +183,8 @@ class ExecutionState:
         for step, run in zip(plan.steps, self.steps, strict=True):
             if run.state is StepState.RUNNING:
                 self.running.add(step.no)
+                if step.for_each is not None:
+                    self.looping.add(step.no)
                 self.is_exclusive = not step.is_parallel
             elif run.state is StepState.WAITING:
                 self.waiting.add(step.no)
@@ -322,4 +330,6 @@ def _describe_step(state: ExecutionState, step: PlannedStep, run: StepRun) -> di
         "heartbeat": run.note,
         "error": None if run.error is None else msgspec.to_builtins(run.error),
     }
+    if run.loop is not None:
+        described["items"] = run.loop.describe()
     return described if step.repeat is None else described | {"iteration": run.iteration}

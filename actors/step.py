@@ -75,6 +75,7 @@ class Attempt:
         "context",
         "generation",
         "is_unwinding",
+        "item",
         "reason",
         "step",
         "values",
@@ -86,6 +87,7 @@ class Attempt:
         *,
         generation: int,
         attempt: int,
+        item: int | None = None,
         context: StepContext,
         values: Values,
         report: Report,
@@ -101,6 +103,7 @@ class Attempt:
         self.step = step
         self.generation = generation
         self.attempt = attempt
+        self.item = item
         self.context = context
         self.values = values
         self.reason: Interrupt | None = None
@@ -154,7 +157,7 @@ class Attempt:
         if self._entrance is not None:
             self._entrance.leave(outcome, has_begun=self._runs, has_timed_out=self._is_reported)
         if self._is_reported:
-            self._report(StepEnded(self.step.no))
+            self._report(StepEnded(self.step.no, self.item))
         else:
             self._tell(outcome)
 
@@ -224,7 +227,7 @@ class Attempt:
 
     def _completed(self, result: Any) -> Completed | Failed:
         """Encode the output and check it against what was promised."""
-        what = f"the output of step {self.step.key!r}"
+        what = f"the output of step {self.context.step!r}"
         try:
             output = encode(result, what=what)
             if self.step.check_output is not None:
@@ -250,8 +253,12 @@ class Attempt:
 
     def _tell(self, outcome: Outcome, *, lingers: bool = False) -> None:
         self._is_reported = True
+        self._report(self.reported(outcome, lingers=lingers))
+
+    def reported(self, outcome: Outcome, *, lingers: bool = False) -> StepReport:
+        """That it has ended, for its execution."""
         used = self.context.used
-        self._report(StepReport(self.step.no, self.generation, self.attempt, outcome, lingers, used))
+        return StepReport(self.step.no, self.generation, self.attempt, outcome, lingers, used, self.item)
 
     def _complain(self) -> None:
         """Say, with the stack, that a body goes on long after it was interrupted; and again."""

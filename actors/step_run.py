@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from perdure.actors.loop import Loop
 from perdure.actors.trial import SUSPECT_DEATHS
 from perdure.store.records import Attempt, Error
 from perdure.store.states import StepState
@@ -26,6 +27,7 @@ class StepRun:
         "is_stored",
         "iteration",
         "lineage",
+        "loop",
         "note",
         "output",
         "previous",
@@ -50,6 +52,7 @@ class StepRun:
         self.died_alone = False  # at the last of the deaths nothing else was in flight in its process
         self.is_stored = False  # whether the store has a row for (generation, attempt)
         self.note: Any = None  # the last heartbeat's detail
+        self.loop: Loop | None = None  # of a step that goes over items, until it has completed
         self.iteration = 1  # of a step that repeats: it counts the generations of this lineage that completed
         self.previous: bytes | None = None  # the output of the iteration before
         self.usage: Usage | None = None  # what this attempt has reported, over all its interruptions
@@ -66,9 +69,19 @@ class StepRun:
         return self.state is StepState.WAITING and self.attempt == 1 and self.iteration > 1
 
     @property
+    def is_between_parts(self) -> bool:
+        """Whether it waits for its next iteration, or for the next attempt of an item."""
+        return self.is_between_iterations or (self.state is StepState.WAITING and self.loop is not None)
+
+    @property
     def is_suspect(self) -> bool:
         """Whether the process has died so often while it ran that it is tried before anything else runs."""
-        return self.deaths >= SUSPECT_DEATHS
+        return self.worst_deaths >= SUSPECT_DEATHS
+
+    @property
+    def worst_deaths(self) -> int:
+        """How often the process has died while it ran, or the worst of its items."""
+        return self.deaths if self.loop is None else self.loop.deaths
 
     def next_attempt(self) -> None:
         """Begin another attempt of the same generation; it has no row yet."""
@@ -95,6 +108,7 @@ class StepRun:
         self.note = None
         self.usage = None
         if new_lineage:
+            self.loop = None
             self.iteration = 1
             self.previous = None
 

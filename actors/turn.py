@@ -45,11 +45,12 @@ encode: Final = msgspec.json.Encoder().encode
 
 
 class Launch(msgspec.Struct, frozen=True):
-    """Start the body of that step's current attempt: of the agent that was chosen, where one was."""
+    """Start the body of that step's current attempt, or of an item's: of the agent chosen, where one was."""
 
     step_no: int
     chosen: Candidate | None = None
     ticket: Ticket | None = None
+    item: int | None = None
 
 
 class InterruptSteps(msgspec.Struct, frozen=True):
@@ -322,7 +323,7 @@ class Turn(Telling, Timing):
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        rows = self._attempts or self._events or self._timers or self._messages or self._posts
+        rows = self._attempts or self._events or self._timers or self._messages or self._posts or self._loops
         return not (rows or self._fields or self._checkpoint or self.state.state is not self.before)
 
     @property
@@ -345,9 +346,7 @@ class Turn(Telling, Timing):
             posts=tuple(self._posts),
             checkpoint=self._checkpoint,
             statements=tuple(self._statements),
-            signals=tuple(self._signals),
-            taken=tuple(self._taken),
-            approvals=tuple(self._approvals),
+            **self.kept(),
         )
 
     def change(self, *, claimed_by: int | None = None) -> Change:

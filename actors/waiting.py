@@ -118,10 +118,11 @@ def take_moment(turn: Turn, step_no: int) -> None:
 def abandon(turn: Turn) -> None:
     """A required step has failed: nobody is to wait any longer before the execution fails.
 
-    Nor is a step to be repeated, whether it waits for its next iteration or could begin it.
+    Nor is a step to be repeated, whether it waits for its next iteration or could begin it, or to go on
+    with its items.
     """
     state = turn.state
-    again = [no for no in (*state.waiting, *state.ready) if state.steps[no].is_between_iterations]
+    again = [no for no in (*state.waiting, *state.ready) if state.steps[no].is_between_parts]
     for step_no in sorted([*waits_of(state), *again]):
         _end(turn, step_no)
         schedule.cancel(turn, step_no)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         GateClosed,
         InvalidContext,
         InvalidStatement,
+        ItemFailed,
         NotAnApprover,
         OutputError,
         RepeatExhausted,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         CycleError,
         Definition,
         DefinitionError,
+        ForEach,
         From,
         Problem,
         Repeat,
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
         StoreLocked,
         StoreUnavailable,
     )
+    from perdure.store.items import Item
     from perdure.store.records import Checkpoint, Error, Event, ExecutionSummary
     from perdure.store.sealing import KeyMissing
     from perdure.store.states import State, Status, StepState
@@ -94,6 +97,7 @@ _HOMES = {
         "GateClosed",
         "InvalidContext",
         "InvalidStatement",
+        "ItemFailed",
         "NotAnApprover",
         "OutputError",
         "RepeatExhausted",
@@ -113,6 +117,7 @@ _HOMES = {
         "CycleError",
         "Definition",
         "DefinitionError",
+        "ForEach",
         "From",
         "Problem",
         "Repeat",
@@ -142,6 +147,7 @@ _HOMES = {
         "StoreLocked",
         "StoreUnavailable",
     ),
+    "perdure.store.items": ("Item",),
     "perdure.store.records": ("Checkpoint", "Error", "Event", "ExecutionSummary"),
     "perdure.runtime.versions": ("CannotMigrate",),
     "perdure.store.states": ("State", "Status", "StepState"),
@@ -172,6 +178,7 @@ __all__ = [
     "ExecutionSummary",
     "ExecutionTimeout",
     "ExpressionError",
+    "ForEach",
     "FormMismatch",
     "From",
     "GateClosed",
@@ -181,6 +188,8 @@ __all__ = [
     "InvalidContext",
     "InvalidId",
     "InvalidStatement",
+    "Item",
+    "ItemFailed",
     "KeyMissing",
     "Keyring",
     "LeaseLost",

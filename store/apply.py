@@ -186,21 +186,35 @@ def deregister(write: Deregister) -> Script[int]:
     if row is None or write.heard_at not in (None, row[0]):
         return 0
     if write.died:
-        yield COUNT_DEATHS, (write.runner_no, write.runner_no)
+        yield COUNT_DEATHS, (write.runner_no,) * 3
+        yield COUNT_DEATHS_OF_ITEMS, (write.runner_no,) * 3
     yield FREE, (int(write.died), write.runner_no)
     yield "DELETE FROM runners WHERE no = ?", (write.runner_no,)
     return 1
 
 
 FREE: Final = "UPDATE workflow_executions SET runner_no = NULL, epoch = epoch + ? WHERE runner_no = ?"
-COUNT_DEATHS: Final = """
-UPDATE workflow_step_executions
-SET deaths = deaths + 1,
-    alone = CASE (SELECT count(*) FROM workflow_step_executions a
-                  JOIN workflow_executions e ON e.no = a.execution_no
-                  WHERE a.state = 'running' AND e.runner_no = ?) WHEN 1 THEN 1 ELSE 0 END
-WHERE state = 'running' AND execution_no IN (SELECT no FROM workflow_executions WHERE runner_no = ?)
+# A step that goes over items runs nothing itself; its items do, and theirs are the deaths.
+RUNNING: Final = """
+(SELECT count(*) FROM workflow_step_executions a
+ JOIN workflow_executions e ON e.no = a.execution_no
+ WHERE a.state = 'running' AND e.runner_no = ?
+   AND NOT EXISTS (SELECT 1 FROM workflow_loops l
+                   WHERE l.execution_no = a.execution_no AND l.step_no = a.step_no))
++ (SELECT count(*) FROM workflow_executions e JOIN workflow_items i ON i.execution_no = e.no
+   WHERE e.runner_no = ? AND i.is_open = 1 AND i.state = 'running')
 """
+COUNT_DEATHS: Final = f"""
+UPDATE workflow_step_executions SET deaths = deaths + 1, alone = CASE {RUNNING} WHEN 1 THEN 1 ELSE 0 END
+WHERE state = 'running' AND execution_no IN (SELECT no FROM workflow_executions WHERE runner_no = ?)
+  AND NOT EXISTS (SELECT 1 FROM workflow_loops l WHERE l.execution_no = workflow_step_executions.execution_no
+                  AND l.step_no = workflow_step_executions.step_no)
+"""  # noqa: S608  our own text
+COUNT_DEATHS_OF_ITEMS: Final = f"""
+UPDATE workflow_items SET deaths = deaths + 1, alone = CASE {RUNNING} WHEN 1 THEN 1 ELSE 0 END
+WHERE is_open = 1 AND state = 'running'
+  AND execution_no IN (SELECT no FROM workflow_executions WHERE runner_no = ?)
+"""  # noqa: S608  our own text
 
 
 def release(write: Release) -> Script[None]:
@@ -219,6 +233,9 @@ ROWS_OF_AN_EXECUTION: Final = (
     "workflow_timers",
     "workflow_signals",
     "workflow_approvals",
+    "workflow_items",
+    "workflow_loop_pages",
+    "workflow_loops",
     "workflow_forks",
     "workflow_execution_moves",
     "workflow_events",

@@ -25,7 +25,7 @@ _strict = json.JSONEncoder(allow_nan=False, check_circular=False)
 _decoder = msgspec.json.Decoder()
 
 
-def encode(value: Any, *, what: str = "the value") -> bytes:
+def encode(value: Any, *, what: str = "the value", bytes_max: int = PAYLOAD_BYTES_MAX) -> bytes:
     """Return `value` as JSON. `what` names it in errors ("the output of step 'charge'").
 
     Raises NotSerializable with the path to the offending part, and PayloadTooLarge.
@@ -34,8 +34,8 @@ def encode(value: Any, *, what: str = "the value") -> bytes:
         encoded = _encoder.encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise _refusal(value, what, str(error)) from None
-    if len(encoded) > PAYLOAD_BYTES_MAX:
-        raise PayloadTooLarge(what, size=len(encoded), limit=PAYLOAD_BYTES_MAX)
+    if len(encoded) > bytes_max:
+        raise PayloadTooLarge(what, size=len(encoded), limit=bytes_max)
     if encoded.count(b"[") + encoded.count(b"{") > DEPTH_MAX or (
         b"null" in encoded and value is not None and not _is_finite(value)
     ):

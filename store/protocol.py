@@ -22,8 +22,10 @@ from typing import Any, Protocol, runtime_checkable
 from perdure.store.asking import PendingApproval
 from perdure.store.claims import Claimed
 from perdure.store.errors import PerdureError
+from perdure.store.fanout import Loop
 from perdure.store.faring import ErrorStatistics, StepStatistics
 from perdure.store.guards import Entered
+from perdure.store.items import Item
 from perdure.store.records import (
     Attempt,
     Checkpoint,
@@ -198,6 +200,23 @@ class Store(Protocol):
 
         Raises NotFound when that execution has been deleted meanwhile: the list would end too early.
         """
+        ...
+
+    async def loops(self, execution_id: str) -> list[Loop]:
+        """The steps that are performed for each of many items, of each step the newest."""
+        ...
+
+    async def items(
+        self,
+        execution_id: str,
+        step: str,
+        *,
+        lineage: int = 0,
+        after: int = -1,
+        limit: int = 1_000,
+        failed: bool = False,
+    ) -> list[Item]:
+        """The items of a step that have begun, after that one, in order; or only those that `failed`."""
         ...
 
     async def attempts(self, execution_id: str) -> list[Attempt]:

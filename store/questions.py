@@ -11,6 +11,7 @@ from perdure.store import (
     faring,
     guards,
     history,
+    items,
     marks,
     pages,
     reads,
@@ -20,7 +21,9 @@ from perdure.store import (
     versions,
 )
 from perdure.store.asking import PendingApproval
+from perdure.store.fanout import Loop
 from perdure.store.faring import ErrorStatistics, StepStatistics
+from perdure.store.items import Item
 from perdure.store.records import (
     Attempt,
     Checkpoint,
@@ -177,6 +180,24 @@ class Questions(ABC):
         page = pages.executions(
             status=status, workflow=workflow, since=since_ms, parent=parent, limit=limit, after=after
         )
+        return await self._browse(page)
+
+    async def loops(self, execution_id: str) -> list[Loop]:
+        """The steps that are performed for each of many items, of each step the newest."""
+        return await self._browse(items.loops(execution_id))
+
+    async def items(
+        self,
+        execution_id: str,
+        step: str,
+        *,
+        lineage: int = 0,
+        after: int = -1,
+        limit: int = 1_000,
+        failed: bool = False,
+    ) -> list[Item]:
+        """The items of a step that have begun, after that one, in order; or only those that `failed`."""
+        page = items.items(execution_id, step, lineage=lineage, after=after, limit=limit, failed=failed)
         return await self._browse(page)
 
     async def attempts(self, execution_id: str) -> list[Attempt]:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.store import approvals, rows
+from perdure.store import approvals, items, rows
 from perdure.store.codec import decode
 from perdure.store.errors import NotFound
 from perdure.store.pages import bounded
@@ -43,19 +43,22 @@ def load_by_no(execution_no: int) -> Script[Loaded]:
 def _complete(execution: Execution) -> Script[Loaded]:
     """Add what hangs on the execution."""
     no = (execution.no,)
-    attempts = yield rows.ATTEMPT + "WHERE a.execution_no = ? ORDER BY a.step_no, a.generation, a.attempt", no
+    found = yield rows.ATTEMPT + "WHERE a.execution_no = ? ORDER BY a.step_no, a.generation, a.attempt", no
+    attempts = tuple(map(rows.attempt, found))
     timers = yield rows.TIMER + "WHERE t.execution_no = ? ORDER BY t.due_at, t.step_no", no
     inbox = yield rows.MESSAGE + "WHERE m.execution_no = ? AND m.answer IS NULL ORDER BY m.no", no
     kept = "WHERE s.execution_no = ? AND s.taken_version IS NULL ORDER BY s.version"
     signals = yield rows.SIGNAL + kept, no
     asked = yield from approvals.kept(execution.no)
+    loops = yield from items.kept(execution.no, attempts)
     return Loaded(
         execution=execution,
-        attempts=tuple(map(rows.attempt, attempts)),
+        attempts=attempts,
         timers=tuple(map(rows.timer, timers)),
         inbox=tuple(map(rows.message, inbox)),
         signals=tuple(map(rows.signal, signals)),
         approvals=asked,
+        loops=loops,
     )
 
 
@@ -88,7 +91,7 @@ def _priority_of(execution_no: int) -> Script[int | None]:
 
 # Deaths count over all attempts of the newest generation, until that has its outcome.
 _SUSPECTS: Final = f"""
-SELECT e.id, e.workflow_no, sum(a.deaths), max(a.started_at)
+SELECT e.id, e.workflow_no, sum(a.deaths), max(a.started_at), e.no, a.step_no, 0
 FROM workflow_executions e
 JOIN workflow_step_executions a ON a.execution_no = e.no
 WHERE {CLAIMABLE} AND a.deaths > 0
@@ -99,15 +102,20 @@ WHERE {CLAIMABLE} AND a.deaths > 0
                     AND o.generation = a.generation AND o.is_outcome = 1)
 GROUP BY e.no, e.id, e.workflow_no, a.step_no
 HAVING sum(a.deaths) >= ?
-ORDER BY sum(a.deaths) DESC, max(a.started_at) DESC, e.no, a.step_no
+UNION ALL
+SELECT e.id, e.workflow_no, i.deaths, i.started_at, e.no, i.step_no, i.item
+FROM workflow_executions e
+JOIN workflow_items i ON i.execution_no = e.no
+WHERE {CLAIMABLE} AND i.is_open = 1 AND i.deaths >= ?
+ORDER BY 3 DESC, 4 DESC, 5, 6, 7
 LIMIT ?
 """
 
 
 def suspects(deaths: int, limit: int) -> Script[list[Suspect]]:
-    """Claimable executions with steps while which ran the process died so often: see the protocol."""
+    """Claimable executions with steps (or items of them) during which the process died: see the protocol."""
     found: dict[str, Suspect] = {}
-    for id_, workflow_no, died, _ in (yield _SUSPECTS, (deaths, limit)):
+    for id_, workflow_no, died, *_ in (yield _SUSPECTS, (deaths, deaths, limit)):
         known = found.get(id_)
         if known is None:
             found[id_] = Suspect(execution_id=id_, workflow_no=workflow_no, deaths=int(died), steps=1)

@@ -13,6 +13,7 @@ import msgspec
 
 from perdure.store.asking import Approval
 from perdure.store.circuits import CircuitBreakerState
+from perdure.store.fanout import KeptLoop
 from perdure.store.states import STATUS, TERMINAL, Role, State, Status, StepState
 from perdure.store.usage import Limits, Usage
 
@@ -328,6 +329,7 @@ class Loaded(Record, frozen=True, kw_only=True):
     inbox: tuple[Message, ...]
     signals: tuple[KeptSignal, ...] = ()  # those that nobody has taken, in the order of their arrival
     approvals: tuple[Approval, ...] = ()
+    loops: tuple[KeptLoop, ...] = ()
 
 
 class Kin(Record, frozen=True, kw_only=True):

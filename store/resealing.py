@@ -13,6 +13,8 @@ COLUMNS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "workflow_contexts": (("execution_no",), ("context", "patched_context")),
     "workflow_executions": (("no",), ("error",)),
     "workflow_step_executions": (("execution_no", "step_no", "generation", "attempt"), ("error", "output")),
+    "workflow_items": (("execution_no", "step_no", "lineage", "item"), ("error", "output")),
+    "workflow_loop_pages": (("execution_no", "step_no", "lineage", "page"), ("items",)),
     "workflow_events": (("id",), ("data",)),
     "workflow_messages": (("no",), ("payload", "answer")),
     "workflow_signals": (("execution_no", "version"), ("payload",)),

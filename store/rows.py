@@ -162,7 +162,7 @@ def execution(row: Row) -> Execution:
         trace_id=row[13],
         agents=row[14],
         context=decode(row[15], what=f"the context of execution {row[1]}"),
-        error=_error(row[16]),
+        error=error_of(row[16]),
         resume_count=row[17],
         pause_mode=row[18],
         paused_by=row[19],
@@ -204,7 +204,7 @@ def attempt(row: Row) -> Attempt:
         due_at=maybe_moment(row[10]),
         deaths=row[11],
         output=None if row[12] is None else msgspec.Raw(row[12].encode()),
-        error=_error(row[13]),
+        error=error_of(row[13]),
         alone=row[14] == 1,
         usage=usage(row[15], row[16]),
     )
@@ -328,7 +328,7 @@ def summary(row: Row) -> ExecutionSummary:
         triggered_by=row[11],
         trace_id=row[12],
         runner=row[13],
-        error=_error(row[14]),
+        error=error_of(row[14]),
         created_at=moment(row[15]),
         started_at=maybe_moment(row[16]),
         paused_at=maybe_moment(row[17]),
@@ -344,7 +344,7 @@ def summary(row: Row) -> ExecutionSummary:
     )
 
 
-def _error(text: str | None) -> Error | None:
+def error_of(text: str | None) -> Error | None:
     """A stored error. Raises StoreCorrupt when it cannot be read back."""
     if text is None:
         return None

@@ -51,10 +51,9 @@ def is_move(write: Write) -> TypeGuard[Start | Change]:
     """Whether a write may be applied together with others: a move of one execution, all of it ours."""
     if not isinstance(write, Start | Change):
         return False
-    delta = write.delta
     if isinstance(write, Start) and (write.fork is not None or write.parent_epoch is not None):
         return False
-    return not (delta.statements or delta.signals or delta.taken or delta.approvals or delta.posts)
+    return write.delta.is_plain
 
 
 def together(writes: Sequence[Start | Change]) -> Script[list[Answer]]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from perdure.store.asking import ApprovalWrite
+from perdure.store.fanout import ItemWrite, LoopWrite
 from perdure.store.records import LEASE_MS
 from perdure.store.states import Role, State, StepState
 from perdure.store.telling import PostWrite
@@ -159,6 +160,14 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     taken: tuple[SignalMove, ...] = ()
     approvals: tuple[ApprovalWrite, ...] = ()
     posts: tuple[PostWrite, ...] = ()
+    loops: tuple[LoopWrite, ...] = ()
+    items: tuple[ItemWrite, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it may be written together with those of others, a statement for each kind of row."""
+        rare = self.statements or self.signals or self.taken or self.approvals
+        return not (rare or self.posts or self.loops or self.items)
 
 
 class ForkWrite(msgspec.Struct, frozen=True, kw_only=True):

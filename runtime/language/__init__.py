@@ -23,7 +23,7 @@ from perdure.runtime.language.errors import (
     TemplateError,
 )
 from perdure.runtime.language.parsing import parse
-from perdure.runtime.language.policy import Repeat, Retry
+from perdure.runtime.language.policy import ForEach, Repeat, Retry
 from perdure.runtime.language.printing import NotPrintable
 from perdure.runtime.language.workflow import Workflow
 
@@ -37,6 +37,7 @@ __all__ = [
     "Definition",
     "DefinitionError",
     "ExpressionError",
+    "ForEach",
     "From",
     "InputError",
     "NotPrintable",

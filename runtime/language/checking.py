@@ -13,13 +13,12 @@ from perdure.runtime.agents.signature import Parameter
 from perdure.runtime.language.beside import EXECUTION, beside_the_graph, looking_at, spellings
 from perdure.runtime.language.calls import lookups
 from perdure.runtime.language.capable import missing_performer, performers_of
-from perdure.runtime.language.checks import template_of
 from perdure.runtime.language.definition import Definition, StepDefinition
 from perdure.runtime.language.errors import Problem, TemplateError
 from perdure.runtime.language.findings import Findings, Locate, nowhere
 from perdure.runtime.language.inputs import problems_of
 from perdure.runtime.language.printing import to_json
-from perdure.runtime.language.questions import names_of, questions_of
+from perdure.runtime.language.questions import names_of, questions_of, templates_of
 from perdure.runtime.language.templates import Path, look_up, parse_template
 from perdure.runtime.language.values import paths_in
 from perdure.runtime.near import nearest
@@ -168,9 +167,8 @@ def _lookups(definition: Definition) -> Iterator[tuple[Sequence[Path], str, froz
     The workflow's own are of none.
     """
     for step in definition.steps:
-        template = template_of(step)
-        if template is not None:
-            yield template.paths, step.key, names_of(step)
+        for _, _, text, known in templates_of(step):
+            yield parse_template(text).paths, step.key, known
         if step.workflow is not None:
             yield [path for _, path in lookups(step, Findings())], step.key, frozenset()
     for each in beside_the_graph(definition):

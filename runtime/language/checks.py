@@ -11,6 +11,7 @@ from perdure.runtime.language.budgets import check_budget
 from perdure.runtime.language.calls import lookups, odd_calls
 from perdure.runtime.language.capable import odd_performers
 from perdure.runtime.language.conditions import (
+    TRUTH,
     BadCondition,
     ConditionsNotInstalled,
     check_condition,
@@ -21,12 +22,11 @@ from perdure.runtime.language.findings import Findings, Path
 from perdure.runtime.language.graph import cycles_of, not_ancestors, order_of
 from perdure.runtime.language.loops import odd_loops
 from perdure.runtime.language.outputs import BadSchema, check_schema
-from perdure.runtime.language.questions import names_of, questions_of
+from perdure.runtime.language.questions import names_of, questions_of, templates_of
 from perdure.runtime.language.templates import BadTemplate, Template, parse_template
 from perdure.runtime.language.waits import KINDS, kinds_of, misfits
 from perdure.runtime.near import quoted
 
-NOUNS: Final = {"prompt": "prompt", "until": "moment", "approval": "message"}
 CYCLE_STEPS_SHOWN_MAX: Final = 128  # steps of a circle named in a message; the rest is counted
 
 
@@ -34,6 +34,9 @@ def check(definition: Definition, findings: Findings) -> None:
     """Add everything that is wrong with a definition whose types are right."""
     _check_labels(definition, findings)
     numbers = _check_keys(definition, findings)
+    for no, step in enumerate(definition.steps):
+        for path, sentence in odd_loops(step, numbers):
+            findings.add(("steps", no, *path), sentence)
     looks = list(_check_steps(definition, findings))
     looks += _check_questions(definition, numbers, findings)
     reads_beside = check_beside(definition, findings)
@@ -43,7 +46,7 @@ def check(definition: Definition, findings: Findings) -> None:
         reads: list[tuple[Path, str, str]] = [
             (("steps", look.no, *look.path), look.key, look.written)
             for look in looks
-            if look.key not in names_of(definition.steps[look.no])
+            if look.path != ("prompt",) or look.key not in names_of(definition.steps[look.no])
         ]
         check_contract(definition, keys=numbers, reads=[*reads, *reads_beside], findings=findings)
     if definition.schedule:  # few have any, and calendars are not read for the others
@@ -96,23 +99,23 @@ def _check_steps(definition: Definition, findings: Findings) -> Iterator[Look]:
                 check_schema(schema)
             except BadSchema as error:
                 findings.add(("steps", no, *path, *error.path), f"not a JSON Schema: {error}")
-        for field, text in _texts_of(step):
+        for place, noun, text, _ in templates_of(step):
             try:
                 template = parse_template(text)
             except BadTemplate as error:
-                findings.add(("steps", no, field), str(error))
+                findings.add(("steps", no, *place), str(error))
             else:
                 for look in template.paths:
-                    yield Look(no, (field,), NOUNS[field], look.segments[0], str(look))
-        for place, look in lookups(step, findings, at=("steps", no)):
-            yield Look(no, place[2:], "input", look.segments[0], str(look))
+                    yield Look(no, place, noun, look.segments[0], str(look))
+        for at, look in lookups(step, findings, at=("steps", no)):
+            yield Look(no, at[2:], "input", look.segments[0], str(look))
 
 
 def _check_kind(no: int, step: StepDefinition, findings: Findings) -> None:
     """Refuse a step of no kind, of several, or with what its kind cannot have."""
     if not kinds_of(step):
         findings.add(("steps", no), "'agent' is missing", expected=f"one of {', '.join(KINDS)}")
-    odd = (misfits, odd_performers, odd_loops, odd_calls)
+    odd = (misfits, odd_performers, odd_calls)
     for path, sentence in [found for look in odd for found in look(step)]:
         findings.add(("steps", no, *path), sentence)
 
@@ -125,13 +128,14 @@ def _check_questions(definition: Definition, numbers: dict[str, int], findings: 
                 continue
             path: Path = ("steps", no, *question.path)
             try:
-                check_condition(question.text, names=question.names)
+                check_condition(question.text, names=question.names, gives=question.gives)
             except ConditionsNotInstalled as error:
                 findings.add(path, str(error))
                 return
             except BadCondition as error:
                 seen = ", ".join(f"`{name}`" for name in (*question.names, "inputs"))
-                findings.add(path, f"not a condition: {error}", expected=f"CEL over {seen} and `steps`")
+                what = "a condition" if question.gives is TRUTH else question.gives.words
+                findings.add(path, f"not {what}: {error}", expected=f"CEL over {seen} and `steps`")
                 continue
             for key in sorted(references(question.text)[0]):
                 if key in numbers:
@@ -226,16 +230,9 @@ def needs_of(definition: Definition) -> list[list[int]]:
 
 
 def template_of(step: StepDefinition) -> Template | None:
-    """Return the template of a sound step: its prompt, the moment it waits for, or what it asks people."""
-    text = next((text for _, text in _texts_of(step)), None)
+    """Return the template of a sound step that is filled in for it: its prompt, message or moment."""
+    text = next((text for place, _, text, _ in templates_of(step) if place[0] != "forEach"), None)
     return None if text is None else parse_template(text)
-
-
-def _texts_of(step: StepDefinition) -> list[tuple[str, str]]:
-    """The templates of a step with their fields; one that is sound has one at most."""
-    message = None if step.approval is None else step.approval.message
-    texts = (("prompt", step.prompt), ("until", step.until), ("approval", message))
-    return [(field, text) for field, text in texts if text is not None]
 
 
 def _schemas_of(step: StepDefinition) -> Iterator[tuple[Path, dict[str, Any]]]:

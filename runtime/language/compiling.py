@@ -34,9 +34,9 @@ from perdure.runtime.language.definition import Config, Definition, RetryDefinit
 from perdure.runtime.language.findings import Path
 from perdure.runtime.language.gates import compile_gate
 from perdure.runtime.language.graph import Needs, by_level, dependents_of, level_of, order_of
-from perdure.runtime.language.loops import compile_repeat
+from perdure.runtime.language.loops import compile_loops
 from perdure.runtime.language.outputs import compile_schema
-from perdure.runtime.language.questions import Answer, compile_question, questions_of, repeat_question
+from perdure.runtime.language.questions import Answer, compile_question, questions_of
 from perdure.runtime.language.templates import compile_template
 from perdure.runtime.language.values import compile_value
 from perdure.runtime.language.waits import compile_wait, performer_of
@@ -75,7 +75,7 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
                 when=answers.get(("when",)),
                 wait=compile_wait(step, numbers=numbers),
                 gate=compile_gate(step, answers),
-                repeat=compile_repeat(step.repeat, _repeat_answer(step, answers)),
+                **compile_loops(step, answers, numbers=numbers),
                 estimate=compile_usage(step.usage),
                 **_performed(step, numbers, agents),
             )
@@ -163,11 +163,6 @@ def _answers(
         if answer is not None:
             found[question.path] = answer
     return found, missing
-
-
-def _repeat_answer(step: StepDefinition, answers: Mapping[Path, Answer]) -> Answer | None:
-    question = repeat_question(step)
-    return None if question is None else answers.get(question.path)
 
 
 def _retry_policy(step: StepDefinition, config: Config) -> RetryPolicy:

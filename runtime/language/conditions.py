@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from perdure.actors.plan import Condition, Values
 from perdure.runtime.language.cel_errors import explained
 from perdure.runtime.language.graph import Needs
@@ -34,6 +36,17 @@ _REFERENCES: Final = re.compile(
     r"""|[rR]?(?:'''(?:\\.|[^\\])*?'''|\"\"\"(?:\\.|[^\\])*?\"\"\"|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""",
     re.DOTALL,
 )
+
+
+class Gives(msgspec.Struct, frozen=True):
+    """What an expression may give: the names of its types in CEL, and in words."""
+
+    kinds: frozenset[str]
+    words: str
+
+
+TRUTH: Final = Gives(frozenset({"BOOL", "DYN"}), "true or false")
+ITEMS: Final = Gives(frozenset({"LIST", "INT", "UINT", "DYN"}), "a list or a count")
 
 
 class ConditionsNotInstalled(PerdureError):
@@ -90,11 +103,11 @@ def check_rule(text: str) -> None:
     check_condition(text, names=RULE_NAMES)
 
 
-def check_condition(text: str, *, names: tuple[str, ...] = ()) -> None:
-    """Refuse what is no CEL or can never be true or false. Raises BadCondition, ConditionsNotInstalled."""
+def check_condition(text: str, *, names: tuple[str, ...] = (), gives: Gives = TRUTH) -> None:
+    """Refuse what is no CEL or can never give what is wanted. Raises BadCondition, ConditionsNotInstalled."""
     kind = _compile(text, names).return_type().name()
-    if kind not in {"BOOL", "DYN"}:
-        raise BadCondition(f"it gives {kind}, not true or false")
+    if kind.partition("<")[0] not in gives.kinds:
+        raise BadCondition(f"it gives {kind}, not {gives.words}")
 
 
 def references(text: str) -> tuple[set[str], bool]:

@@ -31,6 +31,7 @@ CONDITION_MAX: Final = 10_000  # characters; what is longer belongs into a step
 SCHEDULES_MAX: Final = 100  # of one workflow; who needs more starts it from a program
 COST_MIN: Final = 0.000_001  # of a budget: less is none
 DAY_MS: Final = 86_400_000
+CONCURRENCY_MAX: Final = 10_000  # items of one step in flight, all of them held in memory
 ITERATIONS_MAX: Final = 10_000  # of one step: the output of each is kept, and read when it is taken up
 CRITERIA_MAX: Final = 100  # of one gate; people read the verdicts
 REASON_MAX: Final = 1_000  # characters; it is shown in one line
@@ -47,6 +48,7 @@ Label = Annotated[str, Meta(min_length=1, max_length=LABEL_MAX)]
 Text = Annotated[str, Meta(max_length=TEXT_MAX)]
 Expression = Annotated[str, Meta(min_length=1, max_length=CONDITION_MAX)]
 Reason = Annotated[str, Meta(min_length=1, max_length=REASON_MAX)]
+Items = Annotated[Any, Meta(extra={"is_items": True})]  # a list, a count, or an expression of one
 AgentName = Annotated[str, Meta(min_length=1, max_length=AGENT_MAX)]
 
 
@@ -164,6 +166,16 @@ class GateDefinition(Part, frozen=True, kw_only=True):
     on_no: Literal["fail", "pause", "compensate"] = "fail"
 
 
+class ForEachDefinition(Part, frozen=True, kw_only=True):
+    """What a step is performed for: a list, a count, or text that gives one when the step is reached."""
+
+    items: Items
+    as_: Label = msgspec.field(default="item", name="as")
+    index: Label = "index"
+    max_concurrency: Annotated[int, Meta(ge=1, le=CONCURRENCY_MAX)] = 100
+    continue_on_error: bool = False
+
+
 class StepDefinition(Part, frozen=True, kw_only=True):
     """A node of the graph: what performs it or what it waits for, what it needs, how it may fail."""
 
@@ -183,6 +195,7 @@ class StepDefinition(Part, frozen=True, kw_only=True):
     parallel: bool = True
     optional: bool = False
     repeat: RepeatDefinition | None = None
+    for_each: ForEachDefinition | None = None
     timeout_ms: Positive | None = None
     retry_policy: RetryDefinition | None = None
     output_schema: dict[str, Any] | None = None

@@ -23,7 +23,7 @@ from perdure.runtime.agents.signature import (
 )
 from perdure.runtime.language.definition import StepDefinition
 from perdure.runtime.language.findings import Findings, Path, Place, nowhere
-from perdure.runtime.language.policy import Repeat, repeat_definition
+from perdure.runtime.language.policy import ForEach, Repeat, for_each_definition, repeat_definition
 
 When = str | Function | None
 After = Sequence[str | Function]
@@ -64,6 +64,7 @@ def with_questions(
     workflow: str,
     when: When = None,
     repeat: Repeat | None = None,
+    for_each: ForEach | None = None,
     criteria: Sequence[str | Function] = (),
 ) -> Draft:
     """The draft with what is asked for it: an expression as it is, a function by its name.
@@ -72,7 +73,7 @@ def with_questions(
     """
     functions: list[Asked] = []
 
-    def text(question: When, *path: str | int) -> Any:
+    def text(question: Any, *path: str | int) -> Any:
         if not callable(question):
             return question
         place = [str(part) for part in path if isinstance(part, int) or part == path[0]]
@@ -89,6 +90,9 @@ def with_questions(
         judged = zip(texts, step.gate.criteria, strict=True)
         found = tuple(msgspec.structs.replace(criterion, when=when) for when, criterion in judged)
         step = msgspec.structs.replace(step, gate=msgspec.structs.replace(step.gate, criteria=found))
+    if for_each is not None:
+        items = text(for_each.items, "forEach", "items")
+        step = msgspec.structs.replace(step, for_each=for_each_definition(for_each, items=items))
     return msgspec.structs.replace(draft, step=step, asked=tuple(functions))
 
 
@@ -175,8 +179,9 @@ def _asked(
     try:
         parameters = parameters_of(asked.function)
         if is_async(asked.function) or any(parameter.is_context for parameter in parameters):
+            what = "what gives items" if asked.path[0] == "forEach" else "a condition"
             raise BadSignature(  # noqa: TRY301 - reported with those of its parameters
-                qualified_name(asked.function), why="a condition is a plain def without a StepContext"
+                qualified_name(asked.function), why=f"{what} is a plain def without a StepContext"
             )
     except BadSignature as error:
         findings.add(("steps", no, *asked.path), f"step {draft.step.key!r}: {error}")

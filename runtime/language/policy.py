@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from perdure.runtime.agents.signature import Function
-from perdure.runtime.language.definition import RepeatDefinition, RetryDefinition
+from perdure.runtime.language.definition import ForEachDefinition, RepeatDefinition, RetryDefinition
 
 Duration = float | timedelta
 
@@ -43,6 +43,22 @@ class Repeat(msgspec.Struct, frozen=True, kw_only=True):
     max_iterations: int = 100
     delay: Duration = 0.0
     on_exhausted: Literal["fail", "continue"] = "fail"
+
+
+class ForEach(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step is performed for.
+
+    `items` is a list, a count, a template or an expression in CEL that gives one, or a plain function
+    that does. The step's function takes an item as its parameter `as_`, its number (from 0) as `index`;
+    the list of what it gives is the output. At most `max_concurrency` items are in flight. An item that
+    fails for good fails the step, or with `continue_on_error` gives None.
+    """
+
+    items: Any
+    as_: str = "item"
+    index: str = "index"
+    max_concurrency: int = 100
+    continue_on_error: bool = False
 
 
 def milliseconds(duration: Duration) -> int:
@@ -80,6 +96,17 @@ def repeat_definition(repeat: Repeat, *, until: str | None, while_: str | None) 
         max_iterations=repeat.max_iterations,
         delay=milliseconds(repeat.delay),
         on_exhausted=repeat.on_exhausted,
+    )
+
+
+def for_each_definition(for_each: ForEach, *, items: Any) -> ForEachDefinition:
+    """Return the canonical form of a loop over items that are written so."""
+    return ForEachDefinition(
+        items=list(items) if isinstance(items, tuple | range) else items,
+        as_=for_each.as_,
+        index=for_each.index,
+        max_concurrency=for_each.max_concurrency,
+        continue_on_error=for_each.continue_on_error,
     )
 
 

@@ -15,7 +15,14 @@ from perdure.actors.names import ITERATION, OUTPUT, PREVIOUS
 from perdure.actors.plan import Values
 from perdure.runtime.agents.binding import bind
 from perdure.runtime.agents.registry import PYTHON, Agents
-from perdure.runtime.language.conditions import EXTRA, ConditionsNotInstalled, compile_condition
+from perdure.runtime.language.conditions import (
+    EXTRA,
+    ITEMS,
+    TRUTH,
+    ConditionsNotInstalled,
+    Gives,
+    compile_condition,
+)
 from perdure.runtime.language.definition import StepDefinition
 from perdure.runtime.language.findings import Path
 from perdure.runtime.language.graph import Needs
@@ -30,6 +37,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     noun: str
     text: str
     names: tuple[str, ...] = ()
+    gives: Gives = TRUTH
 
     @property
     def is_python(self) -> bool:
@@ -48,6 +56,9 @@ def questions_of(step: StepDefinition) -> Iterator[Question]:
         yield question
     for no, criterion in enumerate(() if step.gate is None else step.gate.criteria):
         yield Question(path=("gate", "criteria", no, "when"), noun="criterion", text=criterion.when)
+    items = None if step.for_each is None else step.for_each.items
+    if isinstance(items, str) and "{{" not in items:
+        yield Question(path=("forEach", "items"), noun="list of items", text=items, gives=ITEMS)
 
 
 def repeat_question(step: StepDefinition) -> Question | None:
@@ -63,7 +74,22 @@ def repeat_question(step: StepDefinition) -> Question | None:
 
 def names_of(step: StepDefinition) -> frozenset[str]:
     """What the body of a step, and its prompt, see beside the inputs."""
+    if step.for_each is not None:
+        return frozenset({step.for_each.as_, step.for_each.index})
     return frozenset() if step.repeat is None else frozenset({ITERATION, PREVIOUS})
+
+
+def templates_of(step: StepDefinition) -> Iterator[tuple[tuple[str, ...], str, str, frozenset[str]]]:
+    """The templates of a step: where they stand, what they are, their text, and what they see besides."""
+    if step.prompt is not None:
+        yield ("prompt",), "prompt", step.prompt, names_of(step)
+    if step.until is not None:
+        yield ("until",), "moment", step.until, frozenset()
+    if step.approval is not None and step.approval.message is not None:
+        yield ("approval",), "message", step.approval.message, frozenset()
+    items = None if step.for_each is None else step.for_each.items
+    if isinstance(items, str) and "{{" in items:
+        yield ("forEach", "items"), "list of items", items, frozenset()
 
 
 def compile_question(

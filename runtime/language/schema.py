@@ -14,9 +14,10 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import FieldInfo, fields
 
+from perdure.actors.items import ITEMS_MAX
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.durations import duration_ms
-from perdure.runtime.language.definition import Part
+from perdure.runtime.language.definition import Expression, Part
 from perdure.runtime.language.findings import Findings, Path
 from perdure.runtime.near import quoted
 
@@ -35,6 +36,7 @@ class Shape(msgspec.Struct, frozen=True):
     high: float | None = None
     or_null: bool = False
     is_span: bool = False
+    is_items: bool = False
 
 
 def decode(document: Any, kind: type[P], findings: Findings) -> P:
@@ -59,8 +61,8 @@ def shape_of(annotation: Any) -> Shape:
             assert isinstance(meta, Meta)
             low = meta.ge if meta.ge is not None else meta.min_length
             high = meta.le if meta.le is not None else meta.max_length
-            is_span = bool((meta.extra or {}).get("is_span"))
-            shape = msgspec.structs.replace(shape, low=low, high=high, is_span=is_span)
+            flags = meta.extra or {}
+            shape = msgspec.structs.replace(shape, low=low, high=high, **flags)
         return shape
     if isinstance(annotation, UnionType) or (origin is not None and NoneType in get_args(annotation)):
         (inner,) = [each for each in get_args(annotation) if each is not NoneType]
@@ -109,6 +111,8 @@ def _value(value: Any, shape: Shape, path: Path, findings: Findings) -> Any:
         if value not in shape.of or isinstance(value, bool):
             return _wrong(value, shape, path, findings)
         return value
+    if shape.is_items:
+        return _items(value, shape, path, findings)
     if kind is dict:
         return value if isinstance(value, dict) else _wrong(value, shape, path, findings)
     return _scalar(value, shape, path, findings)
@@ -124,6 +128,17 @@ def _list(value: Any, shape: Shape, path: Path, findings: Findings) -> Any:
     inner = shape_of(shape.of)
     items = [_value(item, inner, (*path, no), findings) for no, item in enumerate(value)]
     return tuple(item for item in items if item is not msgspec.UNSET)
+
+
+def _items(value: Any, shape: Shape, path: Path, findings: Findings) -> Any:
+    """Read what a step is performed for."""
+    if isinstance(value, bool) or not isinstance(value, int | str | list | tuple):
+        return _wrong(value, shape, path, findings)
+    if isinstance(value, str):
+        return _value(value, shape_of(Expression), path, findings)
+    if not 0 <= (value if isinstance(value, int) else len(value)) <= ITEMS_MAX:
+        return _wrong(value, shape, path, findings)
+    return value if isinstance(value, int) else list(value)
 
 
 def _scalar(value: Any, shape: Shape, path: Path, findings: Findings) -> Any:
@@ -170,6 +185,8 @@ def describe(shape: Shape) -> str:
         return "a list"
     if kind is dict or (isinstance(kind, type) and issubclass(kind, Part)):
         return "a mapping"
+    if shape.is_items:
+        return f"a list, a count up to {ITEMS_MAX:,}, or text that gives one"
     if shape.is_span:
         return "a length of time such as 90s, 1h30m or 3d, or milliseconds"
     text = _WORDS[kind]

@@ -39,6 +39,7 @@ FOR_BODIES: Final = {  # what only a step with a body can have, by its name in t
     "repeat": "repeat",
     "usage": "usage",
     "compensate": "compensate",
+    "for_each": "forEach",
 }
 FOR_CALLS: Final = frozenset(  # a child is much like a body
     {"timeout_ms", "retry_policy", "output_schema", "compensate"}

@@ -29,6 +29,7 @@ from perdure.runtime.language.inputs import schema_of
 from perdure.runtime.language.parsing import Format, check_values, parse, read
 from perdure.runtime.language.policy import (
     Duration,
+    ForEach,
     Repeat,
     Retry,
     milliseconds,
@@ -139,6 +140,7 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
         output_schema: Mapping[str, Any] | None = None,
         when: When = None,
         repeat: Repeat | None = None,
+        for_each: ForEach | None = None,
         dependencies_policy: Policy = "all_success",
         usage: Mapping[str, float] | None = None,
         compensate: Acting | None = None,
@@ -159,6 +161,7 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
         output_schema: Mapping[str, Any] | None = None,
         when: When = None,
         repeat: Repeat | None = None,
+        for_each: ForEach | None = None,
         dependencies_policy: Policy = "all_success",
         usage: Mapping[str, float] | None = None,
         compensate: Acting | None = None,
@@ -171,9 +174,10 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
 
         `when` decides whether the step runs: a function whose parameters are filled like a step's, or
         an expression in CEL. `dependencies_policy` says which ends of its dependencies let it run.
-        `repeat` performs it again and again; its output is then that of the last iteration.
-        `usage` is what one attempt will use of the budget: `{"cost": 0.02, "tokens": 3_000}`.
-        `compensate` undoes it in a rollback: a function, the name of an agent, or an `Action`.
+        `repeat` performs it again and again; its output is then that of the last iteration. `for_each`
+        performs it for each item of a list; its output is then a list. `usage` is what one attempt will
+        use of the budget: `{"cost": 0.02, "tokens": 3_000}`. `compensate` undoes it in a rollback: a
+        function, the name of an agent, or an `Action`.
         """
 
         def declare(declared: F) -> F:
@@ -191,7 +195,7 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
                 usage=part_as_text(usage),
             )
             draft = Draft(step=step, function=declared, after=_several(after))
-            self._add(draft, when=when, repeat=repeat, compensate=compensate)
+            self._add(draft, when=when, repeat=repeat, for_each=for_each, compensate=compensate)
             return declared
 
         return declare if function is None else declare(function)
@@ -212,6 +216,7 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
         output_schema: Mapping[str, Any] | None = None,
         when: When = None,
         repeat: Repeat | None = None,
+        for_each: ForEach | None = None,
         dependencies_policy: Policy = "all_success",
         usage: Mapping[str, float] | None = None,
         compensate: Acting | None = None,
@@ -236,7 +241,7 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
             usage=part_as_text(usage),
         )
         draft = Draft(step=step, after=_several(after))
-        self._add(draft, when=when, repeat=repeat, compensate=compensate)
+        self._add(draft, when=when, repeat=repeat, for_each=for_each, compensate=compensate)
         return self
 
     def _add(
@@ -245,13 +250,16 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
         *,
         when: When = None,
         repeat: Repeat | None = None,
+        for_each: ForEach | None = None,
         criteria: Sequence[str | Function] = (),
         compensate: Acting | None = None,
     ) -> None:
         """Take a step; a function that decides something for it is named like one that performs it."""
         if compensate is not None:
             draft = with_compensation(draft, compensate, workflow=self.name)
-        asked = with_questions(draft, workflow=self.name, when=when, repeat=repeat, criteria=criteria)
+        asked = with_questions(
+            draft, workflow=self.name, when=when, repeat=repeat, for_each=for_each, criteria=criteria
+        )
         self._drafts.append(asked)
         self._definition = None
         self._revision = None

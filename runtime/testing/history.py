@@ -70,6 +70,7 @@ class StepHistory:
         self.outcomes: list[Outcome] = []
         self.starts: Counter[tuple[int, int]] = Counter()  # by (generation, attempt)
         self._waits: tuple[int, int] | None = None  # (generation, attempt)
+        self.interruptions = 0
         self.iteration = 1
         self.lineage_of: dict[int, tuple[int, int]] = {0: (0, 1)}  # with the iteration, by generation
 
@@ -218,9 +219,7 @@ class History:
                 self._check_start(step, event)
                 step.start(attempt, event.version)
             case "step_waiting" | "gate_judged":
-                self._check_start(step, event)
-                if event.type == "step_waiting" or event.data["passed"]:
-                    step.wait(attempt, event.version)
+                self._wait(step, event)
             case "step_shared":
                 step.attempt = attempt
                 step.settle(StepState(event.data["state"]), event.version)
@@ -237,6 +236,16 @@ class History:
             case _:
                 pass  # a line about the step that does not move it
 
+    def _wait(self, step: StepHistory, event: Event) -> None:
+        """It has begun to wait, or its items wait for their next attempts and none is in flight."""
+        if event.data.get("for") == "retry":
+            self._expect_running(step, event)
+            step.state = StepState.WAITING
+            return
+        self._check_start(step, event)
+        if event.type == "step_waiting" or event.data["passed"]:
+            step.wait(event.attempt or 0, event.version)
+
     def _end_attempt(self, step: StepHistory, event: Event) -> None:
         """An attempt has ended without a failure: for good, for the next iteration, or to begin again."""
         self._expect_running(step, event)
@@ -246,6 +255,7 @@ class History:
             step.repeat(event.version)
         else:
             step.state = StepState.WAITING if event.type == "step_held" else StepState.PENDING
+            step.interruptions += event.type == "step_interrupted"
 
     def _skip(self, step: StepHistory, event: Event) -> None:
         """It is not to run: its needs have ended otherwise, its condition, or its patience."""

@@ -16,6 +16,7 @@ import msgspec
 
 from perdure.runtime.language import definition_from_json
 from perdure.runtime.testing.history import History, StepHistory
+from perdure.runtime.testing.items import check_items, is_of_an_item
 from perdure.store.protocol import Store
 from perdure.store.records import PAGE_MAX, Attempt, Event, Execution, Loaded
 from perdure.store.states import SETTLED_STEP, TERMINAL, State, StepState
@@ -87,12 +88,15 @@ async def _check_execution(
     execution = loaded.execution
     history = await _history(store, execution)
     attempts = await store.attempts(execution_id)
+    of_items = [effect for effect in effects if is_of_an_item(effect, history)]
+    effects = [effect for effect in effects if effect not in of_items]
     found = [
         *history.problems,
         *_end_and_log(execution, history),
         *_rows_and_log(attempts, history),
         *_acknowledgements(loaded, history, commands),
         *_effects(effects, history),
+        *await check_items(store, execution_id, history, of_items),
     ]
     return [f"execution {execution_id}: {sentence}" for sentence in found]
 

@@ -157,6 +157,12 @@ class Link:
         rows = await statement.fetch(*parameters)
         return Answered(rows, statement.get_statusmsg())
 
+    async def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> Answered:
+        """Carry one statement there with many rows, waiting for none alone; what came of each is not told."""
+        statement = await self.prepare(self._translate(sql))
+        await statement.executemany(rows)
+        return Answered([], "")
+
     async def prepare(self, sql: str) -> PreparedStatement[Any]:
         """The statement, prepared in this session."""
         connection = await self.open()
@@ -179,8 +185,7 @@ class Link:
             statement = next(script)
             while True:
                 if isinstance(statement, Many):
-                    cursors = [await self.execute(statement.sql, row) for row in statement.rows]
-                    statement = script.send(cursors[-1])
+                    statement = script.send(await self.execute_many(statement.sql, statement.rows))
                 else:
                     statement = script.send(await self.execute(*statement))
         except StopIteration as done:

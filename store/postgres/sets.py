@@ -106,9 +106,7 @@ class _Rows:
         self._add_delta(ord_, no, write.version + 1, write.at, write.delta)
 
     def _add_delta(self, ord_: int, no: int, version: int, at: int, delta: Delta) -> None:
-        if delta.statements or delta.signals or delta.taken or delta.approvals or delta.posts:
-            raise _Unfit
-        if illegal_attempt(delta.attempts) is not None:
+        if not delta.is_plain or illegal_attempt(delta.attempts) is not None:
             raise _Unfit
         parts = self.parts
         for attempt in delta.attempts:

@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from bench_items import ItemRows
 
-from perdure.actors import children, commands, planner, reopening
+from perdure.actors import children, commands, looping, planner, reopening
 from perdure.actors.messages import (
     AnyCommand,
     Completed,
@@ -22,6 +23,7 @@ from perdure.actors.messages import (
     Interrupted,
     Restore,
     RestorePoint,
+    StepEnded,
     StepReport,
 )
 from perdure.actors.orders import Ring, StartChild
@@ -58,6 +60,8 @@ from perdure.store.writes import CHANGEABLE, WARN_TIMER, AttemptWrite, Change, D
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BEGIN_MS = 1_000_000
+
+Part = int | tuple[int, int]  # a step, or an item of one
 
 
 def make_plan(
@@ -160,6 +164,7 @@ class Rows:
         self.signals: dict[int, tuple[KeptSignal, int | None]] = {}  # with the version that took it
         self.approvals: dict[int, Approval] = {}
         self.posts: list[PostWrite] = []  # what was left for others
+        self.items = ItemRows()
 
     def insert(self, turn: Turn) -> None:
         """The `Start` of an execution: version 1, no fields but those the start itself has."""
@@ -205,7 +210,9 @@ class Rows:
         `is_alone`: nothing of any other execution ran in that process.
         """
         self.epoch += 1
-        running = [row for row in self.attempts.values() if row.write.state is StepState.RUNNING]
+        attempts = [row for row in self.attempts.values() if row.write.state is StepState.RUNNING]
+        bodies = [row for row in attempts if not self.items.has_loop(row.write.step_no)]
+        running = [*bodies, *self.items.running()]
         for row in running if died else ():
             row.deaths += 1
             row.alone = is_alone and len(running) == 1
@@ -255,6 +262,7 @@ class Rows:
             inbox=(),
             signals=kept,
             approvals=asked,
+            loops=self.items.loaded(self.newest),
         )
 
     def point(self, version: int) -> RestorePoint:
@@ -285,8 +293,7 @@ class Rows:
     def _write(self, delta: Delta, version: int) -> None:
         assert version == self.version + 1
         self.version = version
-        for attempt in delta.attempts:
-            self._put(attempt, version)
+        self._write_attempts(delta, version)
         for timer in delta.timers:
             if timer.due_at is None:
                 self.timers.pop((timer.kind, timer.step_no), None)
@@ -302,6 +309,7 @@ class Rows:
             self.signals[move.version] = (signal, None if move.step_no is None else version)
         self._write_approvals(delta)
         self.posts += delta.posts
+        self.items.write(delta)
         for message in delta.messages:
             self.applied[message.no] = self.applied.get(message.no) or message.answer
         if delta.checkpoint is not None:
@@ -309,6 +317,15 @@ class Rows:
         for event in delta.events:
             assert len(event.data or b"") <= PAYLOAD_BYTES_MAX
             self.events.append((version, event))
+
+    def _write_attempts(self, delta: Delta, version: int) -> None:
+        """What a step passes through within a change says nothing of where bodies run."""
+        last = {(write.step_no, write.generation, write.attempt): write for write in delta.attempts}
+        for attempt in delta.attempts:
+            self._put(attempt, version)
+        for attempt in last.values():
+            if attempt.state is StepState.RUNNING:
+                self._check_may_run(attempt)
 
     def _write_approvals(self, delta: Delta) -> None:
         for write in delta.approvals:
@@ -319,8 +336,6 @@ class Rows:
 
     def _put(self, new: AttemptWrite, version: int) -> None:
         key = (new.step_no, new.generation, new.attempt)
-        if new.state is StepState.RUNNING:
-            self._check_may_run(new)
         if new.is_outcome:
             assert new.state in SETTLED_STEP
             assert key[:2] not in self.outcomes, f"two outcomes of {key}"
@@ -419,11 +434,11 @@ class Bench:
         self._turns = 0
         self.rows = Rows(plan, context or {})
         self.state = ExecutionState(plan, execution_id="x", trace_id="t", context=context or {})
-        self.bodies: dict[int, tuple[int, int]] = {}
-        self.interrupts: dict[int, Interrupt] = {}
-        self.threads: set[int] = set()
+        self.bodies: dict[Any, tuple[int, int]] = {}
+        self.interrupts: dict[Any, Interrupt] = {}
+        self.threads: set[Any] = set()
         self.waiters: list[Asker] = []
-        self.started: list[int] = []
+        self.started: list[Any] = []
         self.refused: list[Any] = []
         self.starts: list[StartChild] = []  # children that are to be started
         self.turn: Turn | None = None
@@ -511,34 +526,36 @@ class Bench:
         self.do(decide)
         return told.answers[0] if told.answers else None
 
-    def report(self, step_no: int, outcome: Any, *, lingers: bool = False, used: Usage | None = None) -> Turn:
+    def report(self, part: Part, outcome: Any, *, lingers: bool = False, used: Usage | None = None) -> Turn:
         """The body of a step ends, having used that."""
-        generation, attempt = self.bodies.pop(step_no)
-        self.interrupts.pop(step_no, None)
-        report = StepReport(step_no, generation, attempt, outcome, lingers, used)
+        generation, attempt = self.bodies.pop(part)
+        self.interrupts.pop(part, None)
+        step_no, item = part if isinstance(part, tuple) else (part, None)
+        report = StepReport(step_no, generation, attempt, outcome, lingers, used, item)
         if lingers:
-            self.threads.add(step_no)
+            self.threads.add(part)
         return self.do(lambda turn: planner.take_report(turn, report))
 
-    def complete(self, *step_nos: int, output: bytes = b'"done"', used: Usage | None = None) -> None:
+    def complete(self, *parts: Part, output: bytes = b'"done"', used: Usage | None = None) -> None:
         """Bodies return."""
-        for step_no in step_nos:
-            self.report(step_no, Completed(output), used=used)
+        for part in parts:
+            self.report(part, Completed(output), used=used)
 
-    def fail(self, step_no: int, *, lingers: bool = False, used: Usage | None = None) -> Turn:
+    def fail(self, part: Part, *, lingers: bool = False, used: Usage | None = None) -> Turn:
         """A body raises, or is timed out while its thread `lingers`."""
         failed = Failed(Error(type="ValueError", message="no"), ("ValueError", "Exception"))
-        return self.report(step_no, failed, lingers=lingers, used=used)
+        return self.report(part, failed, lingers=lingers, used=used)
 
-    def unwind(self, *step_nos: int) -> None:
+    def unwind(self, *parts: Part) -> None:
         """Bodies that were interrupted end so."""
-        for step_no in step_nos or sorted(self.interrupts):
-            self.report(step_no, Interrupted(self.interrupts[step_no]))
+        for part in parts or sorted(self.interrupts):
+            self.report(part, Interrupted(self.interrupts[part]))
 
-    def end_thread(self, step_no: int) -> None:
+    def end_thread(self, part: Part) -> None:
         """The thread of a timed-out attempt comes to its end."""
-        self.threads.discard(step_no)
-        self.do(lambda turn: turn.state.lingering.discard(step_no))
+        self.threads.discard(part)
+        ended = StepEnded(*part) if isinstance(part, tuple) else StepEnded(part)
+        self.do(lambda turn: looping.take_end(turn, ended))
 
     def advance(self, ms: int) -> None:
         """Time passes, and what is due fires."""
@@ -594,15 +611,17 @@ class Bench:
     def _carry_out(self, turn: Turn) -> None:
         for order in turn.orders:
             match order:
-                case Launch(step_no):
-                    assert step_no not in self.bodies
-                    assert step_no not in self.threads
+                case Launch(step_no, item=item):
+                    part = step_no if item is None else (step_no, item)
+                    assert part not in self.bodies
+                    assert part not in self.threads
                     run = self.state.steps[step_no]
-                    self.bodies[step_no] = (run.generation, run.attempt)
-                    self.started.append(step_no)
+                    attempt = run.attempt if item is None else run.loop.open[item].attempt
+                    self.bodies[part] = (run.generation, attempt)
+                    self.started.append(part)
                 case InterruptSteps(reason):
-                    for step_no in self.bodies:
-                        self.interrupts.setdefault(step_no, reason)
+                    for part in self.bodies:
+                        self.interrupts.setdefault(part, reason)
                 case Respond(reply, answer):
                     reply.answers.append(answer)
                 case StartChild():
@@ -628,6 +647,7 @@ def picture(state: ExecutionState) -> dict[str, Any]:
         "mishaps": state.mishaps,
         "ends": [run.settled_version for run in state.steps],
         "warnings": state.warnings,
+        "loops": [_picture_of(run.loop) for run in state.steps],
         "runs": [
             (run.lineage, run.output, run.deaths, run.died_alone, run.is_stored, run.usage)
             for run in state.steps
@@ -641,3 +661,15 @@ def _breaker(text: str | None) -> CircuitBreakerState | None:
 
 def _moment(ms: int | None) -> datetime | None:
     return None if ms is None else EPOCH + timedelta(milliseconds=ms)
+
+
+def _picture_of(loop: Any) -> Any:
+    if loop is None:
+        return None
+    items = sorted(
+        (no, each.attempt, each.generation, each.deaths, each.state) for no, each in loop.open.items()
+    )
+    outputs = loop.outputs
+    if outputs is not None:
+        outputs = [*outputs, *[b"null"] * (loop.begun - len(outputs))]
+    return (items, loop.waiting, outputs, loop.pages, loop.output_bytes, loop.error, loop.lineage)

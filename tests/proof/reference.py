@@ -23,6 +23,7 @@ import msgspec
 from perdure.runtime import (
     Execution,
     ExecutionSummary,
+    ForEach,
     Repeat,
     Result,
     Retry,
@@ -732,6 +733,71 @@ def approvals(journal: Journal) -> Life:
     return workflow, play
 
 
+def items(journal: Journal) -> Life:
+    """A list gone over three at a time, with a retry; a count, of which one item fails for good."""
+    workflow = Workflow("items", scheduling="eager")
+
+    @workflow.step
+    async def names(context: StepContext) -> list[str]:
+        journal.act(context)
+        return list("abcde")
+
+    @workflow.step(
+        for_each=ForEach(items=lambda names: names, as_="name", max_concurrency=3),
+        retry=Retry(max_retries=1, delay=PATIENCE_S, jitter=False),
+    )
+    async def read(context: StepContext, name: str, index: int) -> str:
+        journal.act(context)
+        if name == "b" and context.attempt == 1:
+            raise OSError("the first time")
+        await anyio.sleep(PATIENCE_S * (index % 2))
+        return f"{name}{index}"
+
+    @workflow.step(for_each=ForEach(items=4, max_concurrency=2, continue_on_error=True))
+    async def count(context: StepContext, item: int) -> int:
+        journal.act(context)
+        if item == 1:
+            raise OSError("no")
+        return item * 10
+
+    @workflow.step
+    async def last(context: StepContext, read: list[str], count: list[int | None]) -> list[Any]:
+        journal.act(context)
+        return [*read, *count]
+
+    return _simple(workflow)
+
+
+def items_again(journal: Journal) -> Life:
+    """A pause in the middle of the items, then one of them fails, and a retry goes on with what is left."""
+    workflow = Workflow("items-again")
+    gates: list[asyncio.Event] = []
+
+    @workflow.step(for_each=ForEach(items=6, max_concurrency=2))
+    async def each(context: StepContext, item: int) -> int:
+        journal.act(context)
+        if item in {2, 3}:
+            await gates[-1].wait()
+        if item == 4 and context.generation == 0:
+            raise OSError("not yet")
+        return item
+
+    async def play(client: Client) -> Result:
+        gates.append(client.gate)
+        await client.start(workflow, {})
+        await client.until("step_progressed", "each")
+        asyncio.get_running_loop().call_later(PATIENCE_S, client.gate.set)
+        await client.pause(client.execution)
+        await client.say("resume", client.execution.resume)
+        client.gate.set()
+        if not client.has_seen("failure"):
+            await client.end("failure")
+        await client.say("retry", client.execution.retry)
+        return await client.end()
+
+    return workflow, play
+
+
 def gates(journal: Journal) -> Life:
     """One that is open, and one that pauses until somebody brings what was missing."""
     workflow = Workflow("gates")
@@ -854,6 +920,8 @@ LIVES: dict[str, Callable[[Journal], Life]] = {
         conditions,
         waits,
         repeats,
+        items,
+        items_again,
         approvals,
         family,
         family_cancel,

@@ -36,6 +36,8 @@ LIVES = (
     "conditions",
     "waits",
     "repeats",
+    "items",
+    "items_again",
     "approvals",
     "family",
     "family_cancel",
