@@ -41,6 +41,7 @@ class World:
         self.ledger: list[Effect] = []
         self.gates: dict[str, asyncio.Event] = {}
         self.workflow = self._workflow()
+        self.asking = self._asking()
 
     def gate(self, execution_id: str) -> asyncio.Event:
         """The gate of one execution."""
@@ -66,6 +67,17 @@ class World:
         async def last(context: StepContext, waits: int) -> int:
             self._act(context)
             return waits + 1
+
+        return workflow
+
+    def _asking(self) -> Workflow:
+        workflow = Workflow("asking").approval_step("ok", quorum=2)
+
+        @workflow.step
+        async def beside(context: StepContext) -> int:
+            self._act(context)
+            await self.gate(context.execution_id).wait()
+            return 1
 
         return workflow
 
@@ -119,6 +131,13 @@ Use = Callable[[World, Runtime, Execution], Awaitable[Any]]
 async def running(world: World, runtime: Runtime, id_: str) -> Execution:
     """Its second step waits at the gate."""
     execution = await runtime.start(world.workflow, {"breaks": False}, id=id_)
+    await settle()
+    return execution
+
+
+async def asking(world: World, runtime: Runtime, id_: str) -> Execution:
+    """One of its steps asks two people, another waits at the gate."""
+    execution = await runtime.start(world.asking, id=id_)
     await settle()
     return execution
 
@@ -247,6 +266,8 @@ COMMANDS: dict[str, tuple[Prepare, Use]] = {
     "cancel": (running, command("cancel")),
     "cancel, at rest": (paused, command("cancel")),
     "signal": (running, command("signal", "hello", [1])),
+    "approve": (asking, command("approve", "ok", by="ann", data=[1])),
+    "reject": (asking, command("reject", "ok", by="ann")),
     "update_context": (running, command("update_context", {"word": "new"})),
     "checkpoint": (running, command("checkpoint", label="mark")),
     "restore": (failed, command("restore", "here")),
@@ -266,6 +287,7 @@ OTHERS: dict[str, tuple[Prepare, Use]] = {
     "find": (running, of_runtime("find", "ID")),
     "list": (running, of_runtime("list")),
     "events of all": (running, of_runtime("events")),
+    "approvals": (asking, of_runtime("approvals")),
     "has_worker": (running, of_runtime("has_worker")),
     "ring_workers": (running, of_runtime("ring_workers")),
     "status": (running, look("status")),
