@@ -51,6 +51,9 @@ LIVES = (
     "elsewhere",
     "transaction",
     "spending",
+    "rollback",
+    "undoing_again",
+    "hooks",
 )
 
 EVERY_POINT = {"transaction"}  # whatever the scale: its fault points lie around each COMMIT, too
