@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from perdure.actors import looping, schedule
+from perdure.actors import looping, outside, schedule
 from perdure.actors.budget import NOTHING, Budget, BudgetExceeded, OnExceeded, Room, room_for, shown
 from perdure.actors.messages import Held, Nudge, PauseMode
 from perdure.actors.state import RETRY_TIMER, ExecutionState
@@ -36,7 +36,7 @@ def admit(turn: Turn, step_no: int) -> schedule.Admission:
 def hold(turn: Turn, step_no: int, held: Held) -> None:
     """A guard did not let the body through: it waits, no attempt used up, and asks again."""
     state = turn.state
-    if state.state is State.CANCELLING:
+    if outside.is_called_off(state, step_no):
         schedule.cancel(turn, step_no)
         return
     turn.move_step(step_no, StepState.WAITING, due_at=held.until)
@@ -53,7 +53,8 @@ def take_nudge(turn: Turn, nudge: Nudge) -> None:
         return
     state, run = turn.state, turn.state.steps[nudge.step_no]
     is_meant = (run.generation, run.attempt) == (nudge.generation, nudge.attempt)
-    if is_meant and nudge.step_no in state.waiting and state.state in schedule.MAY_LAUNCH:
+    may_go_on = state.state in schedule.MAY_LAUNCH or state.state in schedule.WINDING_UP
+    if is_meant and nudge.step_no in state.waiting and may_go_on:
         state.waiting.discard(nudge.step_no)
         state.ready.append(nudge.step_no)
 

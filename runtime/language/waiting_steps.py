@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Literal, Self
 
 from perdure.runtime.agents.signature import Function
+from perdure.runtime.language.acting import Acting
 from perdure.runtime.language.definition import (
     ApprovalDefinition,
     CallDefinition,
@@ -135,12 +136,14 @@ class WaitingSteps:
         after: After = (),
         when: When = None,
         dependencies_policy: Policy = "all_success",
+        compensate: Acting | None = None,
     ) -> Self:
         """Add a step that starts an execution of another workflow, by its name, and waits for its end.
 
         `input` is the context it is started with, with templates in its texts; the step's output is what
         it gives back. Without `wait` the step has completed when it is started, with its id. To rest, to
-        go on and to stop are passed on to it, unless the policy is `abandon`.
+        go on, to stop and to undo are passed on to it, unless the policy is `abandon`. `compensate` undoes
+        what a child that has ended has done.
         """
         call = CallDefinition(
             name=workflow if isinstance(workflow, str) else workflow.name,
@@ -158,7 +161,7 @@ class WaitingSteps:
             output_schema=None if output_schema is None else dict(output_schema),
             dependencies_policy=dependencies_policy,
         )
-        return self._wait(step, after=after, when=when)
+        return self._wait(step, after=after, when=when, compensate=compensate)
 
     def gate_step(
         self,
@@ -189,10 +192,18 @@ class WaitingSteps:
         after: After,
         when: When,
         criteria: Sequence[str | Function] = (),
+        compensate: Acting | None = None,
     ) -> Self:
         several = (after,) if isinstance(after, str) or callable(after) else tuple(after)
-        self._add(Draft(step=step, after=several), when=when, criteria=criteria)
+        self._add(Draft(step=step, after=several), when=when, criteria=criteria, compensate=compensate)
         return self
 
-    def _add(self, draft: Draft, *, when: When = None, criteria: Sequence[str | Function] = ()) -> None:
+    def _add(
+        self,
+        draft: Draft,
+        *,
+        when: When = None,
+        criteria: Sequence[str | Function] = (),
+        compensate: Acting | None = None,
+    ) -> None:
         raise NotImplementedError

@@ -19,6 +19,7 @@ MEANS: Final = {  # what happens to the hook or the compensation
     "step_compensation_failed": "failed",
     "step_compensation_interrupted": "interrupted",
     "step_compensation_cancelled": "cancelled",
+    "step_compensation_held": "held",
 }
 STOPS: Final = frozenset({"cancel_requested", "rollback_requested", "deadline_exceeded"})
 GOES_ON: Final = frozenset({"workflow_resumed", "workflow_retried", "checkpoint_restored"})
@@ -75,6 +76,8 @@ class Beside:
                 step.attempt += 1
             case "failed":
                 step.settle(StepState.FAILED, event.version)
+            case "held":
+                step.state = StepState.WAITING
             case "interrupted":
                 step.state = StepState.PENDING
             case "cancelled":

@@ -10,6 +10,7 @@ import pytest
 from perdure.actors.messages import (
     Answer,
     Cancel,
+    Held,
     Interrupt,
     Pause,
     PauseMode,
@@ -320,6 +321,23 @@ def test_a_rollback_can_be_stopped_and_gone_on_with(make_bench: Make):
     bench.tell(Retry(id=bench.id()))
     bench.complete(5, 4, 3)
     assert bench.state.state is State.ROLLED_BACK
+
+
+def test_what_the_guard_of_an_agent_holds_is_undone_when_it_lets_it_through(make_bench: Make):
+    """No attempt is used up; so it is with a hook of an execution that is being cancelled."""
+    bench = make_bench([(), (0,)], undo={0: {}}, hooks={Hook.CANCEL: {}}).start()
+    bench.complete(0)
+    roll_back(bench)
+    bench.unwind()
+    for no in (2, 3):
+        bench.report(no, Held(agent="bank", why="rate", until=bench.now + 50))
+        assert (bench.state.state, bench.states()[no]) == (State.COMPENSATING, "waiting")
+        bench.advance(50)
+        assert bench.bodies == {no: (0, 1)}
+        bench.complete(no)
+    assert bench.state.state is State.ROLLED_BACK
+    assert "step_compensation_held" in bench.events()
+    assert "hook_held" in bench.events()
 
 
 # ---- what survives -----------------------------------------------------------------------------

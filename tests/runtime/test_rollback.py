@@ -376,3 +376,31 @@ steps:
     made.hook("finally", "clean")
     assert made.revision == read.revision == Workflow.parse(made.to_json()).revision
     assert Workflow.parse(made.to_yaml()).definition == read.definition
+
+
+def test_children_are_undone_with_their_parent():
+    """One that runs stops and undoes what it did; one that has ended is undone by what its step says."""
+    world = World()
+    leaf = order(world)
+    parent = Workflow("parent")
+
+    async def recall(done: dict[str, Any]) -> None:
+        world.acts.append(f"recall {done['ship']}")
+
+    parent.workflow_step("done", workflow=leaf, input={"item": "lamp"}, compensate=recall)
+    parent.workflow_step("runs", workflow=leaf, input={"item": "desk"}, after="done")
+
+    async def scenario(runtime: Runtime) -> None:
+        await runtime.publish(leaf)
+        execution = await runtime.start(parent)
+        await anyio.sleep(1.5)
+        assert await execution.rollback("rain") is State.ROLLED_BACK
+        ends = {each.triggered_by: each.status.value for each in await runtime.list(parent=execution.id)}
+        assert ends == {"step done": "completed", "step runs": "rolled_back"}
+        assert world.acts[-3:] == [
+            "refund 40 because its parent is rolled back",
+            "release 1 desk of desk",
+            "recall shipped",
+        ]
+
+    virtually(scenario)
