@@ -141,8 +141,8 @@ def hear(turn: Turn, message: ChildRested | ChildEnded) -> None:
 
 def take_end(turn: Turn, ended: ChildEnded) -> None:
     """A child has ended: so has the step, or its attempt. Of one nobody waits for nothing follows."""
-    state, no = turn.state, ended.step_no
-    if not _waits_for(state, no, ended.child):
+    state, no = turn.state, _step_of(turn.state, ended)
+    if no is None:
         return
     run = state.steps[no]
     about = None if ended.error is None else {"type": ended.error.type, "message": ended.error.message}
@@ -168,10 +168,10 @@ def take_end(turn: Turn, ended: ChildEnded) -> None:
 
 def take_rest(turn: Turn, rested: ChildRested) -> None:
     """A child rests as it was asked to; an answer to what has been called off since says nothing."""
-    family = turn.state.family
-    if family.asked.get(rested.step_no) == rested.ask:
-        family.at_rest.add(rested.step_no)
-        turn.note("child_paused", step_no=rested.step_no, command_id=rested.id, data={"child": rested.child})
+    family, no = turn.state.family, _step_of(turn.state, rested)
+    if no is not None and family.asked.get(no) == rested.ask:
+        family.at_rest.add(no)
+        turn.note("child_paused", step_no=no, command_id=rested.id, data={"child": rested.child})
 
 
 # ---- when a parent rests, goes on and ends ----------------------------------------------------
@@ -308,6 +308,12 @@ def _is_for_child(state: ExecutionState, step_no: int) -> bool:
 
 def _waits_for(state: ExecutionState, step_no: int, child: str) -> bool:
     return step_no in state.waiting and state.child_of(step_no) == child
+
+
+def _step_of(state: ExecutionState, message: ChildRested | ChildEnded) -> int | None:
+    """The step that waits for that child: the number it had when that was started, unless it was moved."""
+    numbers = (message.step_no, *(no for no in state.waiting if _is_for_child(state, no)))
+    return next((no for no in numbers if _waits_for(state, no, message.child)), None)
 
 
 def _wait_of(state: ExecutionState, step_no: int) -> ForChild:

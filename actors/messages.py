@@ -142,7 +142,7 @@ class Retry(Command, frozen=True, kw_only=True):
 
 
 class ChildRested(Command, frozen=True, kw_only=True):
-    """A child rests, as its parent asked with that pause."""
+    """A child rests, as its parent asked with that pause; `step_no` is that of its start."""
 
     child: str
     step_no: int

@@ -237,8 +237,8 @@ class ExecutionState:
 
     def child_of(self, step_no: int) -> str:
         """The id of the child that the attempt of a step which counts now starts."""
-        run = self.steps[step_no]
-        return child_id(self.id, step_no=step_no, generation=run.generation, attempt=run.attempt)
+        run, key = self.steps[step_no], self.plan.steps[step_no].key
+        return child_id(self.id, step=key, generation=run.generation, attempt=run.attempt)
 
     def approval_of(self, step_no: int) -> Approval | None:
         """What a step asks people, and what they have decided, unless it was reopened since."""

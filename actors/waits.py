@@ -108,7 +108,10 @@ class ForChild(msgspec.Struct, frozen=True, kw_only=True):
 Wait = Sleep | ForSignal | ForApproval | ForChild
 
 
-def child_id(parent_id: str, *, step_no: int, generation: int, attempt: int) -> str:
-    """The id of the child that an attempt of a step starts: no other has it, and it is always the same."""
-    origin = f"{parent_id} {step_no} {generation} {attempt}"
+def child_id(parent_id: str, *, step: str, generation: int, attempt: int) -> str:
+    """The id of the child that an attempt of a step starts: no other has it, and it is always the same.
+
+    The step goes by its key: in another version of the workflow it may have another number.
+    """
+    origin = f"{parent_id} {step} {generation} {attempt}"
     return hashlib.sha256(origin.encode()).hexdigest()[:CHILD_ID_CHARS]

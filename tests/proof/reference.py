@@ -830,11 +830,12 @@ def gates(journal: Journal) -> Life:
 def family(journal: Journal) -> Life:
     """A child that is paused with its parent, one whose attempts fail, one that nobody waits for."""
     billing = Workflow("billing", outputs={"total": "{{charge}}"})
+    gates: list[asyncio.Event] = []
 
     @billing.step
     async def look(context: StepContext, amount: int) -> int:
         journal.act(context)
-        await anyio.sleep(PATIENCE_S)
+        await gates[-1].wait()
         return amount
 
     @billing.step
@@ -862,10 +863,12 @@ def family(journal: Journal) -> Life:
         return bill["total"]
 
     async def play(client: Client) -> Result:
+        gates.append(client.gate)
         await client.runtime.publish(billing)
         await client.start(workflow, {})
         await client.until("child_started", "bill")
-        await client.pause(client.execution)
+        await client.pause(client.execution, mode="interrupt")
+        client.gate.set()
         await client.say("resume", client.execution.resume)
         result = await client.end()
         aside = await client.runtime.execution(result.steps["aside"])

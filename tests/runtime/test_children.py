@@ -475,3 +475,23 @@ def test_grandchildren_follow_and_rest_first():
         assert (await execution.result()).outputs == {"inner": {"bill": {"total": 8}}}
 
     virtually(scenario, workflows=[billing(), middle])
+
+
+def test_a_parent_that_moves_to_another_version_still_hears_its_child():
+    """The step that waits has another number there; the child knows nothing of it."""
+    before = Workflow("order", version="1").workflow_step("bill", workflow="billing", input={"amount": 4})
+    after = Workflow("order", version="2").sleep_step("first", 1)
+    after.workflow_step("bill", workflow="billing", input={"amount": 4})
+
+    async def scenario(runtime: Runtime) -> None:
+        await runtime.publish(after)
+        execution = await runtime.start(before)
+        await anyio.sleep(1)
+        await execution.pause(mode="interrupt")
+        await runtime.versions.migrate(execution.id, "2")
+        await execution.resume()
+        result = await execution.result()
+        assert result.outputs["bill"] == {"total": 8}
+        assert len(await runtime.list(parent=execution.id)) == 1
+
+    virtually(scenario, workflows=[billing(seconds=MINUTE_S)])
