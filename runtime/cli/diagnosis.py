@@ -9,8 +9,9 @@ from typing import Final, Literal
 import msgspec
 
 from perdure.runtime.cli.render import ago, size
-from perdure.store.health import Bounds, Health, Resting, Work
+from perdure.store.health import Health
 from perdure.store.records import PAGE_MAX, Runner
+from perdure.store.resting import Bounds, Resting, Work
 
 TAKING_UP_MS: Final = 60_000  # four sweeps of a worker: what nobody has taken up by then stays
 DAY_MS: Final = 86_400_000  # a pause that somebody still remembers is shorter
@@ -56,11 +57,7 @@ def diagnose(health: Health, circumstances: Circumstances) -> list[Finding]:
     """Everything to be said, the worst first."""
     found = [*_lock(health), *_file(health)]
     if health.work is not None:
-        alive = [runner for runner in health.runners if circumstances.is_alive(runner)]
-        found += _owners(health, alive)
-        found += _waiting(health.work, alive, circumstances)
-        found += _set_aside(health.work, circumstances.now)
-        found += _schedules(health.work, circumstances)
+        found += stuck(health.work, health.runners, circumstances)
     found += [
         Finding(severity="note", topic="sqlite", text=text, advice="install a newer SQLite for this Python")
         for text in circumstances.library_advice
@@ -68,11 +65,22 @@ def diagnose(health: Health, circumstances: Circumstances) -> list[Finding]:
     return sorted(found, key=lambda finding: finding.severity != "attention")
 
 
+def stuck(work: Work, runners: Sequence[Runner], circumstances: Circumstances) -> list[Finding]:
+    """What is said of executions and schedules, wherever they are kept."""
+    alive = [runner for runner in runners if circumstances.is_alive(runner)]
+    return [
+        *_owners(work, runners, alive),
+        *_waiting(work, alive, circumstances),
+        *_set_aside(work, circumstances.now),
+        *_schedules(work, circumstances),
+    ]
+
+
 def _lock(health: Health) -> Iterator[Finding]:
     """Somebody keeps all others from writing."""
     if health.is_locked:
         who = "a process" if health.locked_by is None else f"process {health.locked_by}"
-        yield _attention(
+        yield attention(
             "lock",
             f"{who} holds the write lock for longer than a write would wait: nothing can go on meanwhile",
             "wait for it, or end it if it hangs: what it began is undone",
@@ -81,23 +89,23 @@ def _lock(health: Health) -> Iterator[Finding]:
 
 def _file(health: Health) -> Iterator[Finding]:
     for sentence in health.damage:
-        yield _attention("integrity", sentence, _repair(sentence))
+        yield attention("integrity", sentence, _repair(sentence))
     if health.names > 1:
-        yield _attention(
+        yield attention(
             "file",
             f"the file has {health.names} names, as after a restore that was cut short: "
             "used under two of them at once, it is damaged",
             f"look for {health.path}.before-restore-* and remove the one of the same size and time",
         )
     if health.wal_bytes > WAL_BYTES_MAX:
-        yield _attention(
+        yield attention(
             "size",
             f"the log beside the file has grown to {size(health.wal_bytes)}",
             "end whatever keeps reading for long (a backup, a shell in a transaction); "
             "if only clients are running, start `perdure worker`",
         )
     if health.size_bytes > STORE_BYTES_MAX:
-        yield _attention(
+        yield attention(
             "size",
             f"the file has grown to {size(health.size_bytes)}",
             "`perdure prune --older-than 30d --dry-run` tells what could go; set `retention` for a worker to "
@@ -134,14 +142,13 @@ def _repair(sentence: str) -> str:
     return "this is a fault of perdure or of a hand: keep a `perdure backup`, and report it"
 
 
-def _owners(health: Health, alive: Sequence[Runner]) -> Iterator[Finding]:
+def _owners(work: Work, runners: Sequence[Runner], alive: Sequence[Runner]) -> Iterator[Finding]:
     """Executions whose process has died."""
-    assert health.work is not None
     living = {runner.id for runner in alive}
-    for runner in health.runners:
-        mine = [each for each in health.work.owned if each.runner == runner.id]
+    for runner in runners:
+        mine = [each for each in work.owned if each.runner == runner.id]
         if runner.id not in living and mine:
-            yield _attention(
+            yield attention(
                 "owner",
                 f"{_many(mine)} owned by process {runner.pid} ({runner.kind} on {runner.host}): it is dead",
                 "`perdure worker` takes over what it can perform, `perdure resume ID` one of them",
@@ -157,14 +164,14 @@ def _waiting(work: Work, alive: Sequence[Runner], circumstances: Circumstances) 
         mine = [each for each in work.unclaimed if each.workflow_no == no]
         if missing.get(no):
             names = ", ".join(missing[no])
-            yield _attention(
+            yield attention(
                 "code",
                 f"{_many(mine)} waiting for code ({mine[0].workflow}): {names}",
                 "start a worker that has it: `perdure worker --agents module:registry`",
                 mine,
             )
         elif worker is not None:
-            yield _attention(
+            yield attention(
                 "code",
                 f"{_many(mine)} not taken up ({mine[0].workflow}) although process {worker.pid} "
                 f"({worker.kind}) looks for work: probably code or agents are missing there, or it is full",
@@ -172,7 +179,7 @@ def _waiting(work: Work, alive: Sequence[Runner], circumstances: Circumstances) 
                 mine,
             )
         else:
-            yield _attention(
+            yield attention(
                 "idle",
                 f"{_many(mine)} unfinished ({mine[0].workflow}) and nobody works on it",
                 f"`perdure worker{_agents_of(mine)}`, or `perdure resume ID`",
@@ -181,14 +188,14 @@ def _waiting(work: Work, alive: Sequence[Runner], circumstances: Circumstances) 
     told = len(work.unclaimed) + len(work.overdue)
     if worker is None and work.unattended > told:
         more = " more" if told else ""
-        yield _attention(
+        yield attention(
             "idle",
             f"{work.unattended - told}{more} unfinished, and no process is there that would go on with them",
             "`perdure worker`, or start your program again",
         )
     if work.overdue:
         first = min(each.since for each in work.overdue)
-        yield _attention(
+        yield attention(
             "timer",
             f"{_many(work.overdue)} overdue: the first should have been woken {_ago(first, circumstances)}",
             f"`perdure worker{_agents_of(work.overdue)}`",
@@ -196,7 +203,7 @@ def _waiting(work: Work, alive: Sequence[Runner], circumstances: Circumstances) 
         )
     if work.unanswered:
         first = min(each.since for each in work.unanswered)
-        yield _attention(
+        yield attention(
             "command",
             f"{_many(work.unanswered)} without an answer to a command of {_ago(first, circumstances)}",
             "if a process has it, it hangs: look at its log; else `perdure worker`, or `perdure resume ID`",
@@ -207,7 +214,7 @@ def _waiting(work: Work, alive: Sequence[Runner], circumstances: Circumstances) 
 def _set_aside(work: Work, now: datetime) -> Iterator[Finding]:
     """Executions that rest until a person decides."""
     if work.quarantined:
-        yield _attention(
+        yield attention(
             "quarantine",
             f"{_many(work.quarantined)} set aside after repeated crashes of what runs it",
             "`perdure events ID` tells why; `perdure resume ID` tries anew",
@@ -215,7 +222,7 @@ def _set_aside(work: Work, now: datetime) -> Iterator[Finding]:
         )
     if work.paused:
         first = min(each.since for each in work.paused)
-        yield _attention(
+        yield attention(
             "paused",
             f"{_many(work.paused)} paused for more than a day, the first since {ago(first, now=now)}",
             "`perdure resume ID` goes on, `perdure cancel ID` ends it",
@@ -228,27 +235,28 @@ def _schedules(work: Work, circumstances: Circumstances) -> Iterator[Finding]:
     for each in work.stalled:
         what = f"schedule {each.schedule} ({each.workflow})"
         if each.is_orphaned:
-            yield _attention(
+            yield attention(
                 "schedule",
                 f"{what} starts nothing: no such workflow is published",
                 f"publish it again, or `perdure schedule rm {each.schedule}`",
             )
         elif each.refusal is not None:
-            yield _attention(
+            yield attention(
                 "schedule",
                 f"{what}: its last start was refused: {each.refusal}",
                 f"`perdure schedule history {each.schedule}` has them all; "
                 "`perdure schedule add` gives it another input",
             )
         elif each.due_at is not None:
-            yield _attention(
+            yield attention(
                 "schedule",
                 f"{what} is overdue: it should have been looked at {_ago(each.due_at, circumstances)}",
                 "`perdure worker` keeps it; if one runs, its log says why it does not",
             )
 
 
-def _attention(topic: str, text: str, advice: str, executions: Sequence[Resting] = ()) -> Finding:
+def attention(topic: str, text: str, advice: str, executions: Sequence[Resting] = ()) -> Finding:
+    """Something for somebody to do."""
     return Finding(
         severity="attention",
         topic=topic,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,14 @@ from perdure.actors.membership import is_alive
 from perdure.runtime.cli.diagnosis import IDS_MAX, Circumstances, Finding, bounds, diagnose
 from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Reading, UsageError
-from perdure.runtime.cli.render import ago, size
+from perdure.runtime.cli.render import Output, ago, size
 from perdure.runtime.cli.session import NoDatabase, Session, make_folder_importable, open_session
 from perdure.runtime.cli.text import Cell
 from perdure.store.errors import PerdureError
 from perdure.store.health import Health, definitions, examine
 from perdure.store.records import Runner
 from perdure.store.sqlite import SYNCHRONOUS, advice
+from perdure.store.urls import without_password
 
 if TYPE_CHECKING:
     from perdure.runtime import Agents
@@ -28,12 +30,17 @@ def doctor(*, agents: str | None = None, options: Reading = READING) -> int:
     """Examine the database: damage, executions that are stuck, sizes, what is in force.
 
     Nothing is changed, and whatever runs goes on. Exit code 1 when something needs attention. With
-    --agents, executions that wait for code say for which.
+    --agents, executions that wait for code say for which. Of a server it also tells settings that
+    endanger what was promised, sizes and dead rows.
 
     Args:
         agents: Where agents come from: module:registry or path/to/file.py:registry (PERDURE_AGENTS).
     """
     session = open_session(options, agents=agents)
+    if "://" in session.settings.db:
+        from perdure.runtime.cli.server import examine_server
+
+        return examine_server(session)
     check_is_file(session)
     registry = _registry(session)
     now = session.now()
@@ -55,10 +62,26 @@ def check_is_file(session: Session) -> None:
     """Refuse a database that is no file on this machine. Raises UsageError, NoDatabase."""
     if "://" in session.settings.db:
         raise UsageError(
-            f"{session.settings.db}: this command is for SQLite files; use the server's own tools"
+            f"{without_password(session.settings.db)}: this command is for SQLite files. A server has "
+            f"its own tools: {dump_command(session.settings.db)}"
         )
     if not Path(session.settings.db).exists():
         raise NoDatabase(session.settings.db)
+
+
+def dump_command(url: str) -> str:
+    """The command that backs a server's schema up, and the one that puts it back."""
+    from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+    parts = urlsplit(without_password(url))
+    options = dict(parse_qsl(parts.query))
+    schema = options.pop("schema", "perdure")
+    options.pop("pooler", None)
+    address = shlex.quote(urlunsplit(parts._replace(query=urlencode(options, safe="/"))))
+    return (
+        f"pg_dump --format=custom --schema={shlex.quote(schema)} --file=perdure.dump --dbname={address}, "
+        f"and back into a database without that schema: pg_restore --dbname={address} perdure.dump"
+    )
 
 
 def lives_on(db: str) -> Callable[[Runner], bool]:
@@ -115,6 +138,11 @@ def _show(session: Session, health: Health, findings: Sequence[Finding], *, aliv
     out = session.out
     out.table(("DATABASE", health.path), _facts(session, health, alive))
     out.write("\n")
+    show_findings(out, findings)
+
+
+def show_findings(out: Output, findings: Sequence[Finding]) -> None:
+    """What is to be said, each with what to do about it."""
     for finding in findings:
         is_bad = finding.severity == "attention"
         glyph = ("x" if is_bad else "-") if out.is_plain else ("✘" if is_bad else "·")

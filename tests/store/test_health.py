@@ -12,8 +12,9 @@ import pytest
 
 from perdure.store import SQLiteStore, health, migrate
 from perdure.store.errors import MigrationError, StoreError
-from perdure.store.health import Bounds, examine
+from perdure.store.health import examine
 from perdure.store.migrate import Migration
+from perdure.store.resting import Bounds
 from perdure.store.schedule_writes import FiringWrite, MoveSchedule, PutSchedule
 from perdure.store.states import State
 from perdure.store.writes import EventWrite, TimerWrite

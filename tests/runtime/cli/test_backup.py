@@ -89,7 +89,7 @@ def test_without_a_database_nothing_is_made(tokens: list[str]):
     assert os.listdir() == []  # noqa: PTH208  plain
 
 
-@pytest.mark.parametrize("tokens", [["backup", "x.db"], ["doctor"], ["restore-db", "x.db", "--yes"]])
+@pytest.mark.parametrize("tokens", [["backup", "x.db"], ["restore-db", "x.db", "--yes"]])
 def test_a_server_has_tools_of_its_own(tokens: list[str], capsys: pytest.CaptureFixture[str]):
     """Exit code 2."""
     assert run_command([*tokens, "--db", "postgresql://somewhere/db"]) == 2

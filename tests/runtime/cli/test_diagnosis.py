@@ -16,8 +16,9 @@ from perdure.runtime.cli.diagnosis import (
     bounds,
     diagnose,
 )
-from perdure.store.health import Health, Resting, Stalled, Work
+from perdure.store.health import Health
 from perdure.store.records import Runner
+from perdure.store.resting import Resting, Stalled, Work
 
 NOW = datetime(2025, 6, 15, 12, tzinfo=UTC)
 
