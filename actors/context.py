@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
@@ -28,6 +28,10 @@ class Inside(Protocol):
 
     def heartbeat(self, detail: Any) -> None:
         """Take note of how the body is getting on."""
+        ...
+
+    def items(self, key: str) -> AsyncIterator[Any]:
+        """What the items of a step before gave, read in pages."""
         ...
 
 
@@ -129,6 +133,13 @@ class StepContext:
     def needs(self) -> dict[str, Any]:
         """The outputs of the steps this one depends on, by key; null where an optional one failed."""
         return self._inside.needs()
+
+    def items(self, key: str) -> AsyncIterator[Any]:
+        """What the items of a step before this one gave, in order; None for those that failed.
+
+        They are read in pages: for a step with `forEach` whose output is a reference, not a list.
+        """
+        return self._inside.items(key)
 
     @property
     def interrupt_reason(self) -> str | None:

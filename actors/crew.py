@@ -10,6 +10,7 @@ import msgspec
 from perdure.actors.context import StepContext
 from perdure.actors.guards import Entrance
 from perdure.actors.held import Pass
+from perdure.actors.inside import BodyValues
 from perdure.actors.log import get_logger
 from perdure.actors.messages import Interrupt, Interrupted, Nudge, StepEnded, StepReport
 from perdure.actors.names import NamedValues, iteration_values
@@ -55,7 +56,7 @@ class Crew:
         step_no, item = order.step_no, order.item
         step = _of(order.chosen, state.plan.steps[step_no])
         run = state.steps[step_no]
-        inside = StepValues(state, step_no)
+        inside = BodyValues(state, step_no, store=self._services.store)
         values, key, no = _part(step, run, inside, item)
         context = StepContext(
             execution_id=state.id,

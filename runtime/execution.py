@@ -30,10 +30,12 @@ from perdure.actors.messages import (
 from perdure.actors.reading import read_back, stored_outcome
 from perdure.runtime import arguments
 from perdure.runtime.deciding import Deciding
+from perdure.runtime.items import loop_of, pages
 from perdure.runtime.stopping import Stopping
 from perdure.runtime.travelling import Travelling
 from perdure.store.codec import decode, encode
 from perdure.store.errors import IllegalTransition, NotFound, StoreUnavailable
+from perdure.store.items import Item
 from perdure.store.records import Attempt, Error, Event, ExecutionSummary
 from perdure.store.states import STATUS, TERMINAL, State, Status
 from perdure.store.writes import UpdateExecution
@@ -115,6 +117,16 @@ class Execution(Travelling, Deciding, Stopping):
                 if not follow or execution.state in TERMINAL:
                     return
                 await wait()
+
+    async def items(self, step: str, *, failed: bool = False) -> AsyncIterator[Item]:
+        """The items of a step with `forEach` that have begun, in order; or only those that `failed`.
+
+        They are read in pages, so there may be a million of them. Raises NotFound.
+        """
+        store = self._runtime.store
+        async for page in pages(store, self.id, await loop_of(store, self.id, step), failed=failed):
+            for item in page:
+                yield item
 
     async def can_resume(self) -> tuple[bool, str]:
         """Whether `resume` would be taken, and why not."""

@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, str]] = {
     "stats": "stats:stats",
     "search": "search:search",
     "events": "detail:events",
+    "items": "items:items",
     "checkpoints": "detail:checkpoints",
     "schedule add": "schedule:add",
     "schedule list": "timetable:list_",

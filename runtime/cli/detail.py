@@ -17,7 +17,7 @@ from perdure.runtime.cli.options import Limit, Reading
 from perdure.runtime.cli.render import ago, since, size, spending, tripped, value
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
-from perdure.runtime.cli.tree import OPEN_STATES, moment_text, waits_for
+from perdure.runtime.cli.tree import OPEN_STATES, items_text, moment_text, waits_for
 from perdure.store.states import TERMINAL, State
 
 if TYPE_CHECKING:
@@ -254,6 +254,8 @@ def _step_row(
     note = f"{error['type']}: {error['message']}" if error else value(step.get("heartbeat"))
     if step.get("waits"):
         note = waits_for(step)
+    elif items := items_text(step):
+        note = f"{items}; {note}" if error else items
     return (
         str(level),
         key,

@@ -37,6 +37,7 @@ Look
   search WORD…        workflows and ended executions that have all these words
   stats               how workflows, steps and retries have fared, and the most frequent errors
   events ID           its log; --follow for what comes
+  items ID STEP       what has become of the items of a step with forEach
   checkpoints ID      its checkpoints, newest first
 
 Schedule

@@ -126,11 +126,24 @@ def moment_text(ms: int | None) -> str:
     return "–" if ms is None else f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
+def items_text(step: Mapping[str, Any]) -> str:
+    """How many of the items of a step are done; empty where it has none."""
+    items = step.get("items")
+    if items is None:
+        return ""
+    failed = f", {items['failed']:,} failed" if items["failed"] else ""
+    waiting = f", {items['waiting']:,} wait for a retry" if items["waiting"] else ""
+    done = items["completed"] + items["failed"]
+    return f"{done:,} of {items['total']:,} items done{failed}{waiting}"
+
+
 def _note(step: Mapping[str, Any]) -> str:
     if step.get("error") and step["state"] not in {"completed", "running"}:
         return f"{step['error']['type']}: {step['error']['message']}"
     if step.get("waits"):
         return waits_for(step)
+    if items := items_text(step):
+        return items
     if step.get("heartbeat") is not None and step["state"] in OPEN_STATES:
         return value(step["heartbeat"])
     return ""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from perdure.runtime import Agents, DefinitionError, Repeat, Workflow
+from perdure.runtime import Agents, DefinitionError, ForEach, Repeat, Workflow
 from perdure.runtime.language import InputError, check_context
 from perdure.runtime.language.printing import NotPrintable
 
@@ -51,6 +51,54 @@ def test_a_step_that_waits_cannot_be_repeated(kind: str):
     text = f"name: w\nsteps:\n  - key: s\n    {kind}\n    repeat: {{until: 'true'}}\n"
     (problem,) = problems(text)
     assert problem == "5: steps[0].repeat: step 's' waits and runs nothing: repeat means nothing to it"
+
+
+EACH = "name: w\nsteps:\n  - {key: s, agent: a}\n  - key: each\n    agent: a\n    forEach: "
+
+
+@pytest.mark.parametrize(
+    ("for_each", "told"),
+    [
+        ("{}", "6: steps[1].forEach: 'items' is missing"),
+        ("{items: true}", "6: steps[1].forEach.items: true does not fit here"),
+        ("{items: -1}", "steps[1].forEach.items: -1 does not fit here"),
+        ("{items: 1000001}", "steps[1].forEach.items: 1000001 does not fit here"),
+        ("{items: ''}", "steps[1].forEach.items"),
+        ("{items: {a: 1}}", "steps[1].forEach.items: a mapping does not fit here"),
+        ("{items: '{{s.files}'}", "steps[1].forEach.items: '{{s.files}' is not closed"),
+        ("{items: '{{s.files}}'}", "the list of items looks up 's', which need not run before 'each'"),
+        ("{items: 'steps.x.output'}", "the list of items looks at step 'x', which does not exist"),
+        ("{items: 'inputs.a == 1'}", "not a list or a count: it gives BOOL, not a list or a count"),
+        ("{items: 'file + '}", "steps[1].forEach.items: not a list or a count"),
+        ("{items: 3, as: s}", "steps[1].forEach.as: 's' is the key of a step"),
+        ("{items: 3, as: a-b}", "'a-b' is no name"),
+        ("{items: 3, as: i, index: i}", "an item and its number cannot both be called 'i'"),
+        ("{items: 3, maxConcurrency: 0}", "steps[1].forEach.maxConcurrency"),
+        ("{items: 3}\n    repeat: {until: 'true'}", "step 'each' has forEach and repeat"),
+    ],
+)
+def test_what_cannot_be_gone_over_is_a_problem_with_its_place(for_each: str, told: str):
+    """Told when the workflow is read."""
+    found = problems(EACH + for_each + "\n")
+    assert any(told in problem for problem in found), found
+
+
+@pytest.mark.parametrize("kind", ["sleep: 3s", "waitFor: {signal: s}", "workflow: {name: other}"])
+def test_a_step_that_runs_nothing_cannot_be_performed_for_each_item(kind: str):
+    """Nor one that starts a child."""
+    found = problems(f"name: w\nsteps:\n  - key: s\n    {kind}\n    forEach: {{items: 3}}\n")
+    assert any("forEach means nothing to it" in problem for problem in found), found
+
+
+@pytest.mark.parametrize("items", ["{{scan.files}}", "inputs.files", 7, [1, {"a": [2]}]])
+def test_a_step_with_items_reads_the_same_however_it_is_written(items: object):
+    """YAML, JSON and Python come to one revision."""
+    for_each = ForEach(items=items, as_="file", index="no", max_concurrency=5, continue_on_error=True)
+    workflow = Workflow("w").agent_step("scan", agent="a")
+    workflow.agent_step("each", agent="a", prompt="{{file.a}} {{no}}", after="scan", for_each=for_each)
+    for text in (workflow.to_yaml(), workflow.to_json()):
+        assert Workflow.parse(text).revision == workflow.revision
+    assert "as: file" in workflow.to_yaml()
 
 
 def test_a_loop_reads_the_same_however_it_is_written():
