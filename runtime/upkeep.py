@@ -19,6 +19,7 @@ from perdure.actors.errors import RuntimeClosed
 from perdure.actors.kernel import Alarms
 from perdure.actors.log import get_logger
 from perdure.actors.writer import Writer
+from perdure.store.compaction import Compact, Compacted
 from perdure.store.errors import StoreClosed, StoreError
 from perdure.store.protocol import Store
 from perdure.store.retention import Prune, Pruned
@@ -31,6 +32,7 @@ FIRST_S: Final = 5.0  # a start is for what is to be done, and not for what was
 INDEX_S: Final = 10.0  # how soon what has ended can be found
 INDEX_EVENTS: Final = 500  # lines of the log that one transaction looks at: some milliseconds
 LOOK_S: Final = 6 * 3_600.0  # a day is what people mean by a retention; four looks keep close to it
+COMPACT_MS: Final = 7 * 86_400_000  # a week after its end nobody follows an execution's log any more
 BATCH: Final = 20  # executions of one transaction: some milliseconds
 INDEX_REST_SHARE: Final = 19  # the same of an indexing, which is not as urgent: a twentieth
 REST_SHARE: Final = 9  # times as long as a transaction took: a tenth of the writer's time at most
@@ -74,7 +76,8 @@ class Upkeep:
             await self._rest(share * (loop.time() - began_at))
 
     async def look(self, *, keep_ms: int) -> int:
-        """Prune what ended so long ago; looking costs one row where there is nothing so old."""
+        """Prune what ended so long ago; looking costs a row or two where there is nothing so old."""
+        await self.compact(before=self.now_ms() - min(keep_ms, COMPACT_MS))
         before = self.now_ms() - keep_ms
         oldest = await self._store.oldest()
         if oldest is None or oldest >= before:
@@ -82,6 +85,18 @@ class Upkeep:
         count = await self.prune(before=before)
         if count:
             log.info("executions_pruned", count=count, before=before)
+        return count
+
+    async def compact(self, *, before: int) -> int:
+        """Take out of the logs of what ended before then what other tables say, too; how many lines."""
+        count = 0
+        loop = asyncio.get_running_loop()
+        while await self._store.is_compaction_due(before=before):
+            began_at = loop.time()
+            done = await self._writer.write(Compact(before=before, limit=BATCH))
+            assert isinstance(done, Compacted)
+            count += done.events
+            await self._rest(REST_SHARE * (loop.time() - began_at))
         return count
 
     async def prune(self, *, before: int, keep_failed: bool = False) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.store import guards, marks, retention, schedules, search, transitions, versions
+from perdure.store import compaction, guards, marks, retention, schedules, search, transitions, versions
 from perdure.store.claims import ClaimFree
 from perdure.store.delta import text
 from perdure.store.errors import IllegalTransition, MailboxFull, NotFound
@@ -318,6 +318,7 @@ APPLY: Final[dict[type[Write], Callable[[Any], Script[Any]]]] = {
     DeleteExecution: delete_execution,
     DeleteWorkflow: delete_workflow,
     search.Index: search.index,
+    compaction.Compact: compaction.compact,
     retention.Prune: partial(retention.prune, tables=ROWS_OF_AN_EXECUTION),
     UpdateExecution: update_execution,
     guards.PassGuard: guards.enter,

@@ -21,6 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from perdure.store.asking import PendingApproval
 from perdure.store.claims import Claimed
+from perdure.store.compaction import Compacted
 from perdure.store.errors import PerdureError
 from perdure.store.fanout import Loop
 from perdure.store.faring import ErrorStatistics, StepStatistics
@@ -54,7 +55,9 @@ from perdure.store.states import Status
 from perdure.store.usage import StepHistory
 from perdure.store.writes import Changed, Started, Write
 
-Answer = int | Started | Changed | Pruned | Indexed | Loaded | Claimed | Entered | None | PerdureError
+Answer = (
+    int | Started | Changed | Pruned | Indexed | Compacted | Loaded | Claimed | Entered | None | PerdureError
+)
 
 
 class Store(Protocol):
@@ -300,6 +303,10 @@ class Store(Protocol):
 
     async def is_search_behind(self) -> bool:
         """Whether something that has ended cannot be found yet."""
+        ...
+
+    async def is_compaction_due(self, *, before: int) -> bool:
+        """Whether there is an execution created before that time (ms) that no `Compact` has looked at."""
         ...
 
     async def prunable(self, *, before: int, keep_failed: bool = False) -> int:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 from perdure.store import (
     approvals,
+    compaction,
     faring,
     guards,
     history,
@@ -280,6 +281,10 @@ class Questions(ABC):
     async def is_search_behind(self) -> bool:
         """Whether something that has ended cannot be found yet."""
         return await self._browse(search.is_behind())
+
+    async def is_compaction_due(self, *, before: int) -> bool:
+        """Whether there is an execution so old whose log nobody has looked at."""
+        return await self._browse(compaction.is_due(before))
 
     async def prunable(self, *, before: int, keep_failed: bool = False) -> int:
         """How many executions ended before that time and may be pruned."""

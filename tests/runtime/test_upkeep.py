@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from perdure.runtime import InvalidArgument, Runtime, Workflow
+from perdure.runtime import InvalidArgument, Runtime, Workflow, upkeep
 from perdure.runtime.durations import RETENTION_MS_MIN, retention_ms
 from perdure.runtime.testing import VirtualRuntime, run_virtual
 from perdure.runtime.upkeep import BATCH, INDEX_S, LOOK_S
@@ -137,3 +137,27 @@ def test_what_has_ended_can_be_found_soon_without_anybody_asking_for_it():
         assert len((await runtime.search("lamp")).executions) == 1
 
     in_a_runtime(body)
+
+
+def test_the_log_of_what_ended_a_while_ago_loses_what_its_checkpoints_say(monkeypatch: pytest.MonkeyPatch):
+    """A look back at one of them finds what it found before."""
+    monkeypatch.setattr(upkeep, "COMPACT_MS", 3_600_000)
+
+    async def body(runtime: Runtime) -> None:
+        await ended(runtime, 1)
+        [found] = await runtime.list()
+        execution = await runtime.execution(found.id)
+
+        async def types() -> set[str]:
+            return {event.type async for event in execution.events()}
+
+        [checkpoint] = await execution.checkpoints()
+        before = await execution.checkpoint_state(checkpoint)
+        assert "checkpoint_created" in await types()
+        await anyio.sleep(2 * LOOK_S)
+        assert "checkpoint_created" not in await types()
+        assert await execution.checkpoints() == [checkpoint]
+        assert await execution.checkpoint_state(checkpoint) == before
+        assert await runtime.store.verify() == []
+
+    in_a_runtime(body, retention="7d")
