@@ -117,17 +117,27 @@ def releaser(prompt: str, build: Build, target: str, context: StepContext) -> Re
 
 @agents.agent("verifier", capabilities={"assessment"})
 async def verifier(build: Build, release: Release, target: str) -> str:
-    """Run what was released; if it does not answer well, switch back to what was there before."""
+    """Run what was released; if it does not answer well, the deployment fails, and its release is undone."""
     current = Path(target) / "current"
     archive = str(current / f"{PACKAGE}.pyz")
     question, answer = SAMPLE
     said = [(await run(archive, argument))[0].strip() for argument in ("--version", question)]
     if said == [build.version, answer]:
         return f"{PACKAGE} {build.version} is live in {release.path}"
-    if release.previous is not None:
-        switch(current, to=Path(release.previous))
-    now = release.previous or "still that, for there was none before"
-    raise DeploymentFailed(f"{build.name} answers {said}, not {[build.version, answer]}; current is {now}")
+    raise DeploymentFailed(f"{build.name} answers {said}, not {[build.version, answer]}")
+
+
+@agents.agent("withdrawer", capabilities={"withdrawal"})
+def withdrawer(release: Release, target: str) -> str:
+    """Undo a release: switch back to what was there before, unless another one is there by now."""
+    current = Path(target).resolve() / "current"
+    if current.resolve() != Path(release.path):
+        return f"current is {current.resolve()}"
+    if release.previous is None:
+        current.unlink(missing_ok=True)
+        return "nothing is released, for there was none before"
+    switch(current, to=Path(release.previous))
+    return f"current is {release.previous}"
 
 
 def digest_of(folder: Path) -> str:

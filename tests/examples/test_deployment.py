@@ -66,6 +66,22 @@ def test_a_release_that_does_not_answer_well_is_taken_back(deploy, project, pyth
     assert len(list((tmp_path / "live" / "releases").iterdir())) == 2
 
 
+def test_a_release_is_taken_back_on_somebodys_wish_also_after_its_end(
+    deploy, perdure, project, python, tmp_path
+):
+    """The first one, too: then nothing is released."""
+    deploy()
+    (project / "slugger" / "VERSION").write_text("9.0\n")
+    assert deploy().returncode == 0
+    current = tmp_path / "live" / "current"
+    assert python(current / "slugger.pyz", "--version").stdout == "9.0\n"
+    first, second = perdure("list", "--quiet").stdout.split()[::-1]
+    for deployed, version in ((second, "1.2.0\n"), (first, "")):
+        ended = perdure("rollback", deployed, "--reason", "wrong colour")
+        assert ended.returncode == 0, ended.stderr
+        assert python(current / "slugger.pyz", "--version").stdout == version
+
+
 def test_a_serious_finding_stops_the_release(deploy, project, tmp_path):
     """Bandit's medium and high findings are not for release."""
     (project / "slugger" / "extra.py").write_text(
