@@ -143,7 +143,7 @@ class StepContext:
 
     @property
     def interrupt_reason(self) -> str | None:
-        """Why the body is being cancelled: `pause`, `cancel`, `timeout`, `deadline`, `shutdown`."""
+        """Why it is being cancelled: `pause`, `cancel`, `rollback`, `timeout`, `deadline`, `shutdown`."""
         return self._interrupt_reason
 
     def interrupted(self, reason: str) -> None:
