@@ -67,7 +67,7 @@ bench-page: $(VENV)/.bench ## write docs/benchmarks.md from the committed result
 
 # On a quiet machine; a run that was cut short goes on where it was. What is committed is replaced at the end.
 bench-publish: $(VENV)/.bench ## measure everything, ours and peers, and write the page
-	$(CASES_HERE) $(BIN)/python -m benchmarks --effort long --resume --results $(PUBLISH)/baseline.jsonl
+	$(CASES_HERE) $(BIN)/python -m benchmarks --effort long --resume --store postgres --results $(PUBLISH)/baseline.jsonl
 	$(BIN)/python -m benchmarks.peers --results $(PUBLISH)/peers.jsonl
 	mv $(PUBLISH)/baseline.jsonl $(PUBLISH)/peers.jsonl benchmarks/
 	$(BIN)/python -m benchmarks.page

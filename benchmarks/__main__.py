@@ -6,20 +6,27 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
 
 from benchmarks import questions, results, table
 from benchmarks.question import Case, Effort, Question
-from benchmarks.rounds import ours, take_turns
+from benchmarks.rounds import ours, over_a_server, take_turns
+from benchmarks.server import NAME, server
 
 RESULTS = Path("build/benchmarks/results.jsonl")
 
 
-def ask(question: Question, case: Case, durability: str, *, rounds: int | None) -> list[results.Result]:
-    """Let everybody answer one case and return the records."""
+def ask(
+    question: Question, case: Case, durability: str, *, rounds: int | None, url: str | None = None
+) -> list[results.Result]:
+    """Let everybody answer one case, the runtime over that server too, and return the records."""
+    contenders = [ours(name) for name in question.contenders]
+    if url is not None and question.asks_servers:
+        contenders.append(over_a_server(NAME, url))
     measured = take_turns(
-        [ours(name) for name in question.contenders],
+        contenders,
         rounds=rounds or case.rounds,
         code=question.code,
         size=case.size,
@@ -35,16 +42,8 @@ def is_measured(question: Question, case: Case, durability: str, known: Iterable
     return any((each.question, each.case, each.durability) == wanted for each in known)
 
 
-def main() -> None:
-    """Ask what was asked for."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("questions", nargs="*", default=questions.codes(), metavar="W1")
-    parser.add_argument("--effort", choices=[each.name.lower() for each in Effort], default="quick")
-    parser.add_argument("--rounds", type=int, help="instead of each case's own number")
-    parser.add_argument("--durability", choices=("power", "process"), help="only this class")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="JSON lines, kept up to date")
-    parser.add_argument("--resume", action="store_true", help="leave out what is in the results already")
-    given = parser.parse_args()
+def ask_all(given: argparse.Namespace, url: str | None) -> None:
+    """Ask every question that was given, and keep what comes out."""
     effort = Effort[given.effort.upper()]
     for code in given.questions:
         question = questions.question(code.upper())
@@ -59,9 +58,24 @@ def main() -> None:
                 continue
             if given.resume and is_measured(question, case, durability, known):
                 continue
-            found = ask(question, case, durability, rounds=given.rounds)
+            found = ask(question, case, durability, rounds=given.rounds, url=url)
             results.write(given.results, results.merged(known, found))
             print(table.lines(found, reach=case.reach), flush=True)
+
+
+def main() -> None:
+    """Ask what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("questions", nargs="*", default=questions.codes(), metavar="W1")
+    parser.add_argument("--effort", choices=[each.name.lower() for each in Effort], default="quick")
+    parser.add_argument("--rounds", type=int, help="instead of each case's own number")
+    parser.add_argument("--durability", choices=("power", "process"), help="only this class")
+    parser.add_argument("--store", choices=(NAME,), help="W1, W2 and W4 over a server, too, side by side")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="JSON lines, kept up to date")
+    parser.add_argument("--resume", action="store_true", help="leave out what is in the results already")
+    given = parser.parse_args()
+    with server() if given.store else nullcontext() as url:
+        ask_all(given, url)
     print(f"\nkept in {given.results}", file=sys.stderr)
 
 

@@ -18,6 +18,7 @@ from benchmarks.drawing import THEMES, Mark, dot_plot
 from benchmarks.peers.registry import PEERS
 from benchmarks.question import Question
 from benchmarks.results import FLOOR, Result
+from benchmarks.server import NAME
 from benchmarks.table import number, share
 
 WORDS: Final = Path(__file__).with_name("page.md")
@@ -25,6 +26,7 @@ PEER_RESULTS: Final = Path(__file__).with_name("peers.jsonl")
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
 PICTURES: Final = "benchmarks"  # a folder in DOCS
 OURS: Final = "perdure"
+STORES: Final = {OURS: "SQLite", NAME: "PostgreSQL"}  # the contenders that are ours, by what they are over
 MARKER: Final = re.compile(r"<!-- (table|picture|peers|setting|engines)((?: \w+)*) -->")
 
 
@@ -56,14 +58,17 @@ def table(found: Sequence[Result]) -> str:
         return "*Not measured yet.*"
     floors = {each.key[:2] + each.key[3:]: each for each in found if each.contender == FLOOR}
     reaches = {case.name: case.reach for case in questions.question(found[0].question).cases}
+    has_servers = any(each.contender == NAME for each in found)
     rows = []
     for each in found:
-        if each.contender != OURS:
+        if each.contender not in STORES:
             continue
         floor = floors.get(each.key[:2] + each.key[3:])
-        reach = reaches.get(each.case, {}).get(each.figure) if each.durability == "power" else None
+        is_goal = each.durability == "power" and each.contender == OURS
+        reach = reaches.get(each.case, {}).get(each.figure) if is_goal else None
         rows.append(
             (
+                STORES[each.contender] if has_servers else "",
                 each.case,
                 each.unit,
                 each.durability,
@@ -74,7 +79,17 @@ def table(found: Sequence[Result]) -> str:
                 "" if reach is None else f"{number(reach)} {'✓' if is_reached(each, reach) else '✗'}",
             )
         )
-    heads = ("case", "unit", "durability", "median", "min – max", "floor", "share of the floor", "to reach")
+    heads = (
+        "store",
+        "case",
+        "unit",
+        "durability",
+        "median",
+        "min – max",
+        "floor",
+        "share of the floor",
+        "to reach",
+    )
     return markdown(heads, rows)
 
 

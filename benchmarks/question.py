@@ -44,4 +44,5 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     cases: tuple[Case, ...]
     contenders: tuple[str, ...] = ("floor", "perdure")
     durabilities: tuple[str, ...] = ("power", "process")
+    asks_servers: bool = False  # whether `--store postgres` lets the runtime answer over a server, too
     needs: tuple[str, ...] = ()  # environment variables without which it cannot be asked

@@ -15,6 +15,8 @@ from typing import Final
 
 import msgspec
 
+from benchmarks.server import STORE
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 ROUND_S: Final = 900.0  # a million executions take a few minutes; what takes longer hangs
 BUSY: Final = (1, 2, 3, 6, 7, 8)  # user, nice, system, irq, softirq, steal in the first line of /proc/stat
@@ -60,6 +62,12 @@ class Contender(msgspec.Struct, frozen=True, kw_only=True):
 def ours(name: str) -> Contender:
     """The runtime or the floor, in this environment."""
     return Contender(name=name, command=(sys.executable, "-m", "benchmarks.worker", name))
+
+
+def over_a_server(name: str, url: str) -> Contender:
+    """The runtime over a PostgreSQL server."""
+    command = (sys.executable, "-m", "benchmarks.worker", "perdure")
+    return Contender(name=name, command=command, environment={STORE: url})
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ QUESTION = Question(
         Figure(name="p99_ms", unit="ms, p99 of one step"),
     ),
     cases=(Case(name="10 steps", size=50, rounds=7, reach={"ms_per_step": 0.9}),),
+    asks_servers=True,
 )
 
 

@@ -17,6 +17,7 @@ QUESTION = Question(
     title="1,000 executions × 10 steps, 100 at once",
     figures=(Figure(name="steps_per_s", unit="durable steps/s", more_is_better=True),),
     cases=(Case(name="1,000 × 10", size=1_000, reach={"steps_per_s": 10_000}),),
+    asks_servers=True,
 )
 
 

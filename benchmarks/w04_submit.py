@@ -16,6 +16,7 @@ QUESTION = Question(
     title="5,000 one-step executions submitted and completed",
     figures=(Figure(name="executions_per_s", unit="executions/s", more_is_better=True),),
     cases=(Case(name="5,000", size=5_000, reach={"executions_per_s": 5_000}),),
+    asks_servers=True,
 )
 
 

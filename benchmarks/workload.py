@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.server import STORE
 from perdure.runtime import Agents, Runtime, Workflow
 
 agents = Agents()
@@ -41,9 +43,14 @@ def fan(width: int) -> Workflow:
 
 @asynccontextmanager
 async def opened(folder: Path, *workflows: Workflow, durability: str, **given: Any) -> AsyncIterator[Runtime]:
-    """A runtime on a new file that knows these workflows."""
-    path = folder / "perdure.db"
-    async with Runtime(path, workflows=workflows, agents=agents, durability=durability, **given) as runtime:
+    """A runtime that knows these workflows, on a new file, or in a new schema of the server in force."""
+    server = os.environ.get(STORE)
+    location: Path | str = folder / "perdure.db"
+    if server is not None:
+        location = f"{server}{'&' if '?' in server else '?'}schema=bench_{time.time_ns()}"
+    async with Runtime(
+        location, workflows=workflows, agents=agents, durability=durability, **given
+    ) as runtime:
         yield runtime
 
 
