@@ -16,6 +16,7 @@ from perdure.runtime.language.capable import missing_performer, performers_of
 from perdure.runtime.language.definition import Definition, StepDefinition
 from perdure.runtime.language.errors import Problem, TemplateError
 from perdure.runtime.language.findings import Findings, Locate, nowhere
+from perdure.runtime.language.giving import expression_of
 from perdure.runtime.language.inputs import problems_of
 from perdure.runtime.language.printing import to_json
 from perdure.runtime.language.questions import names_of, questions_of, templates_of
@@ -174,8 +175,9 @@ def _lookups(definition: Definition) -> Iterator[tuple[Sequence[Path], str, froz
     for each in beside_the_graph(definition):
         if each.step.prompt is not None:
             yield parse_template(each.step.prompt).paths, each.step.key, frozenset({EXECUTION})
-    if definition.outputs:
-        yield [path for _, path in paths_in(definition.outputs, (), Findings())], "", frozenset()
+    for value in (definition.outputs or {}).values():
+        if expression_of(value) is None:
+            yield [path for _, path in paths_in(value, (), Findings())], "", frozenset()
 
 
 def _template_problems(

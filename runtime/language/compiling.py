@@ -33,12 +33,12 @@ from perdure.runtime.language.conditions import compile_rule
 from perdure.runtime.language.definition import Config, Definition, RetryDefinition, StepDefinition
 from perdure.runtime.language.findings import Path
 from perdure.runtime.language.gates import compile_gate
+from perdure.runtime.language.giving import compile_outputs
 from perdure.runtime.language.graph import Needs, by_level, dependents_of, level_of, order_of
 from perdure.runtime.language.loops import compile_loops
 from perdure.runtime.language.outputs import compile_schema
 from perdure.runtime.language.questions import Answer, compile_question, questions_of
 from perdure.runtime.language.templates import compile_template
-from perdure.runtime.language.values import compile_value
 from perdure.runtime.language.waits import compile_wait, performer_of
 
 
@@ -86,13 +86,15 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
         if each.step.undoes is not None:
             undone = steps[each.step.undoes]
             steps[undone.no] = msgspec.structs.replace(undone, undo=each.step.no)
+    outputs, wanting = compile_outputs(definition.outputs, numbers=numbers, needs=needs)
+    missing |= dict.fromkeys(wanting)
     return Plan(
         workflow=definition.name,
         workflow_no=workflow_no,
         revision=revision,
         steps=(*steps, *(each.step for each in beside)),
         levels=tuple(tuple(each) for each in by_level(level)),
-        outputs=None if definition.outputs is None else compile_value(definition.outputs, numbers=numbers),
+        outputs=outputs,
         rule=compile_rule,
         missing=tuple(missing),
         outside=len(beside),

@@ -39,14 +39,15 @@ _REFERENCES: Final = re.compile(
 
 
 class Gives(msgspec.Struct, frozen=True):
-    """What an expression may give: the names of its types in CEL, and in words."""
+    """What an expression may give: the names of its types in CEL (None: any), and in words."""
 
-    kinds: frozenset[str]
+    kinds: frozenset[str] | None
     words: str
 
 
 TRUTH: Final = Gives(frozenset({"BOOL", "DYN"}), "true or false")
 ITEMS: Final = Gives(frozenset({"LIST", "INT", "UINT", "DYN"}), "a list or a count")
+ANYTHING: Final = Gives(None, "anything")
 
 
 class ConditionsNotInstalled(PerdureError):
@@ -62,9 +63,11 @@ class BadCondition(PerdureError):
 
 
 def compile_condition(
-    text: str, *, no: int, numbers: Mapping[str, int], needs: Needs, names: tuple[str, ...] = ()
+    text: str, *, no: int | None, numbers: Mapping[str, int], needs: Needs, names: tuple[str, ...] = ()
 ) -> Condition:
     """Return the closure that evaluates an expression of step `no`, which has been checked.
+
+    None is none of the steps: what the workflow itself asks, when all of them have ended.
 
     `names` are what it sees beside `inputs` and `steps`; they are looked for where the inputs are.
 
@@ -76,7 +79,7 @@ def compile_condition(
     keys, is_dynamic = references(text)
     looked_at = {key: numbers[key] for key in keys}
     if is_dynamic:
-        before = _ancestors_of(no, needs)
+        before = set(range(len(needs))) if no is None else _ancestors_of(no, needs)
         looked_at = {key: other for key, other in numbers.items() if other in before}
 
     def condition(values: Values) -> Any:
@@ -106,7 +109,7 @@ def check_rule(text: str) -> None:
 def check_condition(text: str, *, names: tuple[str, ...] = (), gives: Gives = TRUTH) -> None:
     """Refuse what is no CEL or can never give what is wanted. Raises BadCondition, ConditionsNotInstalled."""
     kind = _compile(text, names).return_type().name()
-    if kind.partition("<")[0] not in gives.kinds:
+    if gives.kinds is not None and kind.partition("<")[0] not in gives.kinds:
         raise BadCondition(f"it gives {kind}, not {gives.words}")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from perdure.runtime.language import inputs, names
 from perdure.runtime.language.definition import Definition
 from perdure.runtime.language.findings import Findings, Path
+from perdure.runtime.language.giving import CEL, check_expression, expression_of
 from perdure.runtime.language.outputs import BadSchema, check_schema, make_validator
 from perdure.runtime.language.values import paths_in
 from perdure.runtime.near import quoted
@@ -22,7 +23,7 @@ def check_contract(
 
     `reads` are what its steps look up.
     """
-    everything = [*reads, *_check_outputs(definition, findings)]
+    everything = [*reads, *_check_outputs(definition, keys, findings)]
     schema = definition.inputs
     if schema is None:
         return
@@ -62,7 +63,7 @@ def _check_schema(schema: dict[str, Any], keys: Mapping[str, int], findings: Fin
     return True
 
 
-def _check_outputs(definition: Definition, findings: Findings) -> Iterable[Read]:
+def _check_outputs(definition: Definition, keys: Mapping[str, int], findings: Findings) -> Iterable[Read]:
     """Refuse names nobody can use and templates that look up nothing; yield what they look up."""
     for name, value in (definition.outputs or {}).items():
         if not names.is_label(name):
@@ -71,5 +72,8 @@ def _check_outputs(definition: Definition, findings: Findings) -> Iterable[Read]
                 f"{quoted(name)} has characters that cannot be shown",
                 expected="visible text",
             )
+        if (text := expression_of(value)) is not None:
+            check_expression(text, ("outputs", name, CEL), keys=keys, findings=findings)
+            continue
         for place, path in paths_in(value, ("outputs", name), findings):
             yield place, path.segments[0], str(path)

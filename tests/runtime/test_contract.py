@@ -105,3 +105,35 @@ def test_an_output_that_looks_up_an_input_nobody_gave_is_refused_at_start():
             await main(runtime)
 
     run_virtual(open_)
+
+
+def test_an_output_may_be_an_expression_for_what_depends_on_the_way_it_went():
+    """Over the state and the output of every step, and the inputs."""
+
+    async def main() -> None:
+        workflow = Workflow(
+            "branch",
+            inputs={"properties": {"n": {"type": "integer"}}},
+            outputs={
+                "taken": {"cel": "steps.big.state == 'completed' ? steps.big.output.value : inputs.n * -1"},
+                "ran": {"cel": "steps.filter(key, steps[key].state == 'completed').size()"},
+                "plain": {"cel": "is no expression", "here": 1},
+            },
+        )
+
+        @workflow.step(when="inputs.n > 10")
+        async def big(n: int) -> dict[str, int]:
+            return {"value": n}
+
+        @workflow.step
+        async def other() -> None: ...
+
+        async with VirtualRuntime() as runtime:
+            plain = {"cel": "is no expression", "here": 1}
+            assert Workflow.parse(Workflow("w", outputs={"x": {"cel": "1"}}).sleep_step("a", 1).to_yaml())
+            large = await (await runtime.start(workflow, {"n": 12})).result()
+            assert large.outputs == {"taken": 12, "ran": 2, "plain": plain}
+            small = await (await runtime.start(workflow, {"n": 2})).result()
+            assert small.outputs == {"taken": -2, "ran": 1, "plain": plain}
+
+    run_virtual(main)

@@ -130,6 +130,8 @@ def test_a_workflow_with_inputs_and_outputs_is_the_same_in_each_form():
             'inputs: {properties: {moment: {}}}\noutputs: {x: ["{{z}}"]}',
             "outputs.x[0]: {{z}} is neither a step nor",
         ),
+        ("outputs: {x: {cel: '1 +'}}", "outputs.x.cel: not an expression:"),
+        ("outputs: {x: {cel: steps.b.output}}", "outputs.x.cel: it looks at step 'b', which does not exist"),
         ("outputs: [a]", "a list does not fit here, expected a mapping"),
     ],
 )
