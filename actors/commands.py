@@ -78,6 +78,8 @@ MEANING: Final[dict[type, frozenset[State]]] = {
     RestorePoint: frozenset({State.PAUSED, State.FAILED, State.CANCELLED}),
 }
 
+_LEAVES_QUEUE: Final = (Pause, Cancel, Rollback)  # of one that waits for a slot: it waits no longer
+
 HINTS: Final[dict[type, str]] = {
     Resume: "only a paused execution can be resumed",
     PlanResume: "only a paused execution can be resumed",
@@ -117,7 +119,8 @@ def apply(
     turn: Turn, command: AnyCommand, asker: Asker, waiters: list[Asker], *, is_closing: bool = False
 ) -> None:
     """Take a command that `refusal` has let pass. `is_closing`: nothing starts any more."""
-    if turn.state.state is State.IDLE:
+    state = turn.state
+    if state.state is State.IDLE and (state.queue is None or isinstance(command, _LEAVES_QUEUE)):
         planner.begin(turn)
     problem = _take(turn, command, asker, waiters)
     if problem is not None:

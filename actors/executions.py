@@ -37,6 +37,7 @@ from perdure.actors.starting import (
     first_write,
     has_started,
     opened,
+    place_of,
     queued_write,
 )
 from perdure.actors.state import ExecutionState
@@ -44,7 +45,7 @@ from perdure.actors.turn import Turn
 from perdure.store.errors import NotFound, OutcomeUnknown
 from perdure.store.protocol import Answer as Written
 from perdure.store.states import TERMINAL
-from perdure.store.writes import Start, Started
+from perdure.store.writes import Place, Start, Started
 
 SHUTDOWN_S: Final = 10.0  # bodies have this long to unwind before their actor is cancelled
 
@@ -62,6 +63,7 @@ class Executions:
         *,
         max_active: int,
         on_room: Callable[[], None],
+        on_queued: Callable[[str, str], None],
         on_left: Callable[[], None],
         on_lost: Callable[[], None],
         on_quarantine: Callable[[str, BaseException | None], None],
@@ -69,6 +71,8 @@ class Executions:
         on_mail: Callable[[str], None],
     ) -> None:
         """At most `max_active` executions are hot at a time; further ones queue in the store.
+
+        `on_queued` is called with one that has to wait for a slot of its workflow, and the queue's name.
 
         `on_left` is called when one was given up that has something to do which cannot be done here,
         `on_lost` when another runner has taken one over, `on_quarantine` with one whose actor is not
@@ -80,6 +84,7 @@ class Executions:
         self._membership = membership
         self._max_active = max_active
         self._on_room = on_room
+        self._on_queued = on_queued
         self._on_left = on_left
         self._on_lost = on_lost
         self._on_quarantine = on_quarantine
@@ -154,8 +159,9 @@ class Executions:
         """Make a new execution durable and set it going; False when the id exists and was joined."""
         self.check_open()
         is_owed = new.parent_step is not None and self._services.linger_ms is None  # nobody here sweeps
-        if new.is_detached or not (self.has_room or is_owed):
-            return await self._enqueue(new)
+        place = place_of(new)
+        if place is not None or new.is_detached or not (self.has_room or is_owed):
+            return await self._enqueue(new, place)
         turn = opened(new, at=self._services.now_ms(), workload=self._services.workload)
         state = turn.state
         planner.begin(turn)
@@ -208,10 +214,12 @@ class Executions:
         else:
             self.spawn(state.id, prepared=(state, turn.orders))
 
-    async def _enqueue(self, new: NewExecution) -> bool:
-        """Make it durable, owned by nobody, for whoever has room."""
-        start = queued_write(new, at=self._services.now_ms())
+    async def _enqueue(self, new: NewExecution, place: Place | None = None) -> bool:
+        """Make it durable, owned by nobody, for whoever has room; with a place it first waits for a slot."""
+        start = queued_write(new, at=self._services.now_ms(), place=place)
         is_new = await has_started(self._services.writer.submit(start))
+        if place is not None:
+            self._on_queued(new.id, place.queue)
         self._on_room()
         if not new.plan.is_performable:
             self._on_left()

@@ -198,6 +198,13 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
         return not plain
 
 
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """At most `most` executions run at once of those for which `queue` gives the same name."""
+
+    most: int
+    queue: Callable[[Mapping[str, Any]], str]  # of a context; raises PerdureError where that lacks the key
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """One revision, ready to run. `steps[i].no == i`; `levels` hold step numbers, lowest first.
 
@@ -220,6 +227,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget | None = None
     circuit_breaker: Breaker | None = None
     rule: Callable[[str], Callable[[Mapping[str, Any]], Any]] | None = None  # compiles a rule to resume on
+    limit: Limit | None = None
     missing: tuple[str, ...] = ()  # functions and agents that are not registered here
     outside: int = 0
     hooks: dict[Hook, int] = {}

@@ -53,6 +53,8 @@ RESTING = frozenset({State.PAUSED, *TERMINAL})
 def begin(turn: Turn) -> None:
     """A new execution, or one that was queued: start what has no needs. `idle` ends here."""
     state = turn.state
+    if state.queue is not None:
+        turn.set_slot(state.queue)
     turn.become(State.SCHEDULING)
     turn.note("workflow_started", data={"workflow": state.plan.workflow, "revision": state.plan.revision})
     timeout_ms = state.timeout_ms if state.remaining_ms is None else state.remaining_ms
@@ -71,7 +73,8 @@ def take_up(turn: Turn, *, crash_budget: int = CRASH_BUDGET) -> None:
     if state.state in RESTING:
         return
     if state.state is State.IDLE:
-        begin(turn)
+        if state.queue is None:
+            begin(turn)
         return
     for step_no in sorted(state.running):
         run = state.steps[step_no]
@@ -173,7 +176,7 @@ def proceed(turn: Turn, *, is_closing: bool = False) -> None:
     its end stays as it is, for the next owner.
     """
     state = turn.state
-    if state.state in RESTING:
+    if state.state in RESTING or state.queue is not None:
         return
     if is_closing:
         looping.go_on(turn, is_closing=True)
@@ -229,7 +232,7 @@ def may_park(turn: Turn, *, linger_ms: int | None, is_closing: bool) -> bool:
     state = turn.state
     if state.running or state.lingering or state.family.starting:
         return False
-    if is_closing or state.state in TERMINAL:
+    if is_closing or state.state in TERMINAL or state.queue is not None:
         return True
     if linger_ms is None:
         return False

@@ -15,7 +15,7 @@ from perdure.actors.workload import Workload
 from perdure.store.errors import PerdureError
 from perdure.store.protocol import Answer
 from perdure.store.states import State
-from perdure.store.writes import Delta, Start, Started
+from perdure.store.writes import Delta, Place, Start, Started
 
 START_FIELDS: Final = frozenset({"started_at", "finished_at", "deadline_at", "remaining_ms", "error"})
 
@@ -117,10 +117,19 @@ def first_write(new: NewExecution, turn: Turn) -> Start:
     )
 
 
-def queued_write(new: NewExecution, *, at: int) -> Start:
+def place_of(new: NewExecution) -> Place | None:
+    """Where it has to wait, if its workflow lets only so many run. Raises PerdureError."""
+    limit = new.plan.limit
+    return None if limit is None else Place(limit.queue(new.context), limit.most)
+
+
+def queued_write(new: NewExecution, *, at: int, place: Place | None = None) -> Start:
     """The write that begins an execution for whoever has room; what it shares is there already."""
     turn = opened(new, at=at)
-    return msgspec.structs.replace(start_write(new, State.IDLE, at=at), delta=turn.delta())
+    if place is not None:
+        turn.note("workflow_queued", data={"queue": place.queue, "concurrency": place.most})
+    start = start_write(new, State.IDLE, at=at)
+    return msgspec.structs.replace(start, delta=turn.delta(), place=place)
 
 
 async def has_started(written: asyncio.Future[Answer]) -> bool:

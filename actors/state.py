@@ -60,6 +60,7 @@ class ExecutionState:
         "pause_mode",
         "payload_bytes",
         "plan",
+        "queue",
         "ready",
         "remaining_ms",
         "resume_count",
@@ -69,6 +70,7 @@ class ExecutionState:
         "settled",
         "signals",
         "size",
+        "slot",
         "started_at",
         "state",
         "steps",
@@ -110,6 +112,8 @@ class ExecutionState:
         self.lingering: set[int] = set()
         self.usage = NOTHING  # of all attempts, whatever became of them
         self.limits: Limits | None = None  # its own budget, where it is not the workflow's
+        self.queue: str | None = None  # the one it waits in, before it may begin
+        self.slot: str | None = None  # the queue that has admitted it
         self.breaker: CircuitBreakerState | None = None  # once it has tripped
         self.mishaps: list[int] = []  # when the bad attempts ended that count towards the next trip
         self.signals: list[KeptSignal] = []  # those that nobody has taken, oldest first
@@ -154,6 +158,7 @@ class ExecutionState:
         self.usage = execution.usage or NOTHING
         self.limits = execution.budget
         self.breaker = execution.circuit_breaker_state
+        self.queue, self.slot = execution.queue, execution.slot
         self.resume_count = execution.resume_count
         self.rollback_reason = execution.rollback_reason
         self.resume_plan = execution.resume_plan
@@ -287,6 +292,7 @@ class ExecutionState:
             "rollback_reason": self.rollback_reason,
             "deadline_at_ms": self.deadline_at,
             "resume_plan": None if self.resume_plan is None else msgspec.to_builtins(self.resume_plan),
+            "queue": self.queue,
             "usage": msgspec.to_builtins(self.usage),
             "budget": self._describe_budget(),
             "circuit_breaker_state": None if self.breaker is None else msgspec.to_builtins(self.breaker),

@@ -8,11 +8,13 @@ folded from the store again. Nothing in `orders` may be carried out before the c
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
 from perdure.actors import overdue
+from perdure.actors.accounting import Accounting
 from perdure.actors.kernel import Reply
 from perdure.actors.messages import Answer, Interrupt
 from perdure.actors.orders import Ring, StartChild, describe_refusal
@@ -22,11 +24,9 @@ from perdure.actors.state import ExecutionState
 from perdure.actors.telling import Telling
 from perdure.actors.timing import Timing
 from perdure.actors.workload import Ticket, Workload
-from perdure.store.circuits import CircuitBreakerState
 from perdure.store.errors import PerdureError
 from perdure.store.records import Error
 from perdure.store.states import SETTLED_STEP, TERMINAL, State, StepState
-from perdure.store.usage import Limits, Usage
 from perdure.store.writes import (
     EXECUTION_TIMER,
     AttemptWrite,
@@ -87,7 +87,7 @@ class Asker(msgspec.Struct, frozen=True):
     ask: str | None = None
 
 
-class Turn(Telling, Timing):
+class Turn(Telling, Timing, Accounting):
     """What one transition of `state` adds up to. `now` is wall time in ms, `chance` is in [0, 1)."""
 
     __slots__ = (
@@ -142,6 +142,7 @@ class Turn(Telling, Timing):
             execution.started_at = self._fields["started_at"] = self.now
         if state in TERMINAL:
             self._fields["finished_at"] = self.now
+            self.set_slot(None)
             self.set_deadline(None)
             self.set_remaining(None)
             if execution.pause_mode is not None:
@@ -149,6 +150,9 @@ class Turn(Telling, Timing):
             overdue.forget(self, *execution.warnings)
         elif execution.state in TERMINAL:
             self._fields["finished_at"] = None
+            limit = execution.plan.limit
+            with suppress(PerdureError):  # its context may have lost the key since
+                self.set_slot(None if limit is None else limit.queue(execution.context))
         if state is State.PAUSED:
             self._fields["paused_at"] = self.now
             overdue.watch(self)
@@ -250,24 +254,6 @@ class Turn(Telling, Timing):
         """Replace the context."""
         self.state.context = context
         self._fields["context"] = encoded
-
-    def count_usage(self, step_no: int, usage: Usage) -> None:
-        """Add what an attempt has used; the move of it that follows writes it down."""
-        state, run = self.state, self.state.steps[step_no]
-        run.usage = usage if run.usage is None else run.usage + usage
-        state.usage += usage
-        self._fields["cost_nanos"] = state.usage.cost_nanos
-        self._fields["tokens"] = state.usage.tokens
-
-    def set_budget(self, limits: Limits) -> None:
-        """Give the execution limits of its own."""
-        self.state.limits = limits
-        self._fields["budget"] = encode(limits).decode()
-
-    def set_breaker(self, breaker: CircuitBreakerState) -> None:
-        """Keep what the execution's circuit breaker has done."""
-        self.state.breaker = breaker
-        self._fields["circuit_breaker_state"] = encode(breaker).decode()
 
     def count_resume(self) -> None:
         """Count one more resume."""

@@ -26,6 +26,7 @@ from perdure.actors.kernel.clock import HoldableLoop
 from perdure.actors.lease import Lease
 from perdure.actors.log import get_logger
 from perdure.actors.membership import Membership
+from perdure.actors.queueing import Admissions
 from perdure.actors.recovery import SWEEP_S, Recovery
 from perdure.actors.routing import Routing
 from perdure.actors.services import LINGER_MS, Services
@@ -208,6 +209,7 @@ async def _at_work(
             membership,
             max_active=blueprint.max_active,
             on_room=rung.sweep,
+            on_queued=rung.queued,
             on_left=lambda: _ring(helpers, membership),
             on_lost=rung.beat,
             on_quarantine=lambda id_, error: _mark(helpers, services, id_, error),
@@ -217,9 +219,7 @@ async def _at_work(
         routing = Routing(services, executions, membership)
         sweep_s = SWEEP_S * blueprint.seams.patience
         recovery = Recovery(services, executions, routing, membership, sweep_s=sweep_s)
-        if services.guards is not None:
-            services.guards.connect(spawn=helpers.start_soon, nudge=executions.nudge)
-            stack.callback(services.guards.disconnect)
+        stack.callback(_connect(services, helpers, executions))
         stack.callback(helpers.cancel_scope.cancel)
         stack.callback(executions.close)
         lease = Lease(
@@ -235,10 +235,9 @@ async def _at_work(
         stack.callback(rung.disconnect)
         _listen(blueprint.store, rung)
         beating.start_soon(lease.run, name="lease")
-        if blueprint.recovers:
-            helpers.start_soon(recovery.run, name="recovery")
-        if blueprint.on_step_start is not None or blueprint.on_step_complete is not None:
-            helpers.start_soon(call_back, blueprint.bus, blueprint.on_step_start, blueprint.on_step_complete)
+        if blueprint.performs:
+            rung.admits(Admissions(services, executions, admits_all=blueprint.recovers), helpers)
+        _start_helpers(blueprint, helpers, recovery)
         yield Machine(
             services=services,
             membership=membership,
@@ -259,12 +258,27 @@ def _listen(store: Store, rung: _Rung) -> None:
             log.warning("bell_not_heard", location=store.location, why=store.cannot_hear)
 
 
+def _connect(services: Services, helpers: TaskGroup, executions: Executions) -> Callable[[], None]:
+    """Let guards tell executions of room; answers what ends that."""
+    assert services.guards is not None
+    services.guards.connect(spawn=helpers.start_soon, nudge=executions.nudge)
+    return services.guards.disconnect
+
+
+def _start_helpers(blueprint: Blueprint, helpers: TaskGroup, recovery: Recovery) -> None:
+    if blueprint.recovers:
+        helpers.start_soon(recovery.run, name="recovery")
+    if blueprint.on_step_start is not None or blueprint.on_step_complete is not None:
+        helpers.start_soon(call_back, blueprint.bus, blueprint.on_step_start, blueprint.on_step_complete)
+
+
 class _Rung:
     """What a ring of the bell leads to; the bell hangs before there is anything to lead to."""
 
     def __init__(self) -> None:
         self._parts: tuple[TaskGroup, Routing, Recovery, Lease] | None = None
         self._listeners: list[Callable[[], None]] = []
+        self._admissions: Admissions | None = None
 
     def connect(self, helpers: TaskGroup, routing: Routing, recovery: Recovery, lease: Lease) -> None:
         self._parts = (helpers, routing, recovery, lease)
@@ -303,7 +317,18 @@ class _Rung:
         for listener in self._listeners:
             listener()
 
+    def admits(self, admissions: Admissions, helpers: TaskGroup) -> None:
+        self._admissions = admissions
+        self.listen(admissions.expect)
+        helpers.start_soon(admissions.run, name="admissions")
+
+    def queued(self, execution_id: str, queue: str) -> None:
+        if self._admissions is not None:
+            self._admissions.own(execution_id, queue)
+
     def sweep(self) -> None:
+        if self._admissions is not None:
+            self._admissions.ask()
         if self._parts is not None:
             self._parts[2].ask()
 

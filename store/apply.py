@@ -11,7 +11,17 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.store import compaction, guards, marks, retention, schedules, search, transitions, versions
+from perdure.store import (
+    compaction,
+    guards,
+    marks,
+    queueing,
+    retention,
+    schedules,
+    search,
+    transitions,
+    versions,
+)
 from perdure.store.claims import ClaimFree
 from perdure.store.delta import text
 from perdure.store.errors import IllegalTransition, MailboxFull, NotFound
@@ -287,12 +297,17 @@ def update_execution(write: UpdateExecution) -> Script[None]:
     """Change the priority; the version stays, for the owner's next change to be no conflict."""
     updated = (
         yield (
-            "UPDATE workflow_executions SET priority = ?, updated_at = ? WHERE id = ?",
-            (write.priority, write.at, write.execution_id),
+            PRIORITIZE,
+            (write.priority, queueing.AGE_MS * write.priority, write.at, write.execution_id),
         )
     ).rowcount
     if updated == 0:
         raise NotFound("execution", write.execution_id)
+
+
+PRIORITIZE: Final = """
+UPDATE workflow_executions SET priority = ?, queue_rank = created_at - ?, updated_at = ? WHERE id = ?
+"""
 
 
 def _inserted(cursor: Cursor) -> int:
@@ -321,6 +336,7 @@ APPLY: Final[dict[type[Write], Callable[[Any], Script[Any]]]] = {
     compaction.Compact: compaction.compact,
     retention.Prune: partial(retention.prune, tables=ROWS_OF_AN_EXECUTION),
     UpdateExecution: update_execution,
+    queueing.Admit: queueing.admit,
     guards.PassGuard: guards.enter,
     guards.LeaveGuard: guards.leave,
     guards.MoveCircuit: guards.move_circuit,

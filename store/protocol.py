@@ -27,6 +27,7 @@ from perdure.store.fanout import Loop
 from perdure.store.faring import ErrorStatistics, StepStatistics
 from perdure.store.guards import Entered
 from perdure.store.items import Item
+from perdure.store.queueing import Queue
 from perdure.store.records import (
     Attempt,
     Checkpoint,
@@ -56,7 +57,18 @@ from perdure.store.usage import StepHistory
 from perdure.store.writes import Changed, Started, Write
 
 Answer = (
-    int | Started | Changed | Pruned | Indexed | Compacted | Loaded | Claimed | Entered | None | PerdureError
+    int
+    | str
+    | Started
+    | Changed
+    | Pruned
+    | Indexed
+    | Compacted
+    | Loaded
+    | Claimed
+    | Entered
+    | None
+    | PerdureError
 )
 
 
@@ -166,6 +178,14 @@ class Store(Protocol):
 
     async def guard(self, scope: str) -> SharedGuard | None:
         """What runners share about an agent, or None where nothing is known of it yet."""
+        ...
+
+    async def queues(self, *, after: str) -> list[Queue]:
+        """Queues behind that name, in order, in which somebody waits and for whom there is room."""
+        ...
+
+    async def is_anybody_queued(self) -> bool:
+        """Whether an execution waits in any queue."""
         ...
 
     # ---- what people read -------------------------------------------------------------------

@@ -15,6 +15,7 @@ from perdure.store import (
     items,
     marks,
     pages,
+    queueing,
     reads,
     retention,
     schedules,
@@ -25,6 +26,7 @@ from perdure.store.asking import PendingApproval
 from perdure.store.fanout import Loop
 from perdure.store.faring import ErrorStatistics, StepStatistics
 from perdure.store.items import Item
+from perdure.store.queueing import Queue
 from perdure.store.records import (
     Attempt,
     Checkpoint,
@@ -143,6 +145,14 @@ class Questions(ABC):
     async def guard(self, scope: str) -> SharedGuard | None:
         """What runners share about an agent, or None where nothing is known of it yet."""
         return await self._ask(guards.guard(scope))
+
+    async def queues(self, *, after: str) -> list[Queue]:
+        """Queues behind that name in which somebody waits and for whom there is room."""
+        return await self._ask(queueing.queues(after))
+
+    async def is_anybody_queued(self) -> bool:
+        """Whether an execution waits in any queue."""
+        return await self._ask(queueing.is_anybody_queued())
 
     # ---- what people read ----------------------------------------------------------------------
 

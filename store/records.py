@@ -122,6 +122,8 @@ class Execution(Record, frozen=True, kw_only=True):
     budget: Limits | None = None  # its own, where it is not the workflow's
     circuit_breaker_state: CircuitBreakerState | None = None  # once it has tripped
     resume_plan: ResumePlan | None = None  # while it rests
+    queue: str | None = None  # the one it waits in, as its workflow lets only so many run
+    slot: str | None = None  # the queue that has admitted it
     parent_step: int | None = None  # the step of the parent that waits for it
     rollback_reason: str | None = None  # why what it has done is undone, once somebody wanted that
 
@@ -369,6 +371,7 @@ class ExecutionSummary(Record, frozen=True, kw_only=True):
     updated_at: datetime
     duration_ms: int | None
     rollback_reason: str | None = None
+    queue: str | None = None  # the one it waits in
 
 
 class WorkflowStatistics(Record, frozen=True, kw_only=True):

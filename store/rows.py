@@ -35,7 +35,8 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # What has something to do and nobody who does it; the text must be the partial index's to be served by it.
 CLAIMABLE: Final = (
     "e.runner_no IS NULL AND e.state <> 'completed' AND e.state <> 'awaiting_completion' "
-    "AND e.state <> 'paused' AND e.state <> 'failed' AND e.state <> 'cancelled' AND e.state <> 'rolled_back'"
+    "AND e.state <> 'paused' AND e.state <> 'failed' AND e.state <> 'cancelled' AND e.state <> 'rolled_back' "
+    "AND e.queue IS NULL"
 )
 
 # What may be taken by whoever wants to go on with it: also what only waits, whose time may have come, and
@@ -52,7 +53,8 @@ SELECT e.no, e.id, w.name, e.workflow_no, w.revision, w.version, e.state, e.vers
        coalesce(c.patched_context, c.context), e.error, e.resume_count, e.pause_mode, e.paused_by,
        e.created_at, e.started_at, e.paused_at, e.finished_at, e.updated_at, e.deadline_at, e.remaining_ms,
        e.pause_reason, e.timeout_ms, e.cost_nanos, e.tokens, e.budget, e.parent_step,
-       e.circuit_breaker_state, e.rollback_reason, e.resume_plan
+       e.circuit_breaker_state, e.rollback_reason, e.resume_plan,
+       e.queue, e.slot
 FROM workflow_executions e
 JOIN workflows w ON w.no = e.workflow_no
 JOIN workflow_contexts c ON c.execution_no = e.no
@@ -120,7 +122,8 @@ SELECT id, workflow, workflow_version, state, status, steps_total, steps_complet
        steps_skipped, steps_running, priority, triggered_by, trace_id, runner, error,
        created_at, started_at, paused_at, finished_at, updated_at, duration_ms,
        pause_mode, paused_by, pause_reason,
-       version, (SELECT x.parent_id FROM workflow_executions x WHERE x.no = e.no), rollback_reason
+       version, (SELECT x.parent_id FROM workflow_executions x WHERE x.no = e.no), rollback_reason,
+       (SELECT x.queue FROM workflow_executions x WHERE x.no = e.no)
 FROM workflow_execution_summary e
 """
 
@@ -181,6 +184,8 @@ def execution(row: Row) -> Execution:
         circuit_breaker_state=_breaker(row[33]),
         rollback_reason=row[34],
         resume_plan=None if row[35] is None else msgspec.json.decode(row[35], type=ResumePlan),
+        queue=row[36],
+        slot=row[37],
     )
 
 
@@ -341,6 +346,7 @@ def summary(row: Row) -> ExecutionSummary:
         version=row[24],
         parent_id=row[25],
         rollback_reason=row[26],
+        queue=row[27],
     )
 
 

@@ -23,6 +23,7 @@ from perdure.store.errors import (
     StoreError,
 )
 from perdure.store.guards import PassGuard
+from perdure.store.queueing import enqueue
 from perdure.store.reads import load_by_no
 from perdure.store.records import Loaded
 from perdure.store.rows import FREE
@@ -100,6 +101,8 @@ def start(write: Start) -> Script[Started]:
     assert no is not None
     yield INSERT_CONTEXT, (no, delta.text(write.context, "the context"))
     first = yield from delta.write(no, write.id, 1, write.at, write.delta)
+    if write.place is not None:
+        yield from enqueue(no, write.place)
     if write.fork is not None:
         yield from _note_fork(no, write, write.fork)
     return Started(no, joined=False, first_event_id=first)

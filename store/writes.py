@@ -178,6 +178,13 @@ class ForkWrite(msgspec.Struct, frozen=True, kw_only=True):
     by: str | None = None
 
 
+class Place(msgspec.Struct, frozen=True):
+    """A place in a queue that lets at most so many run at once."""
+
+    queue: str
+    most: int
+
+
 class Start(Write, frozen=True, kw_only=True):
     """Insert an execution, owned by `runner_no` (epoch 1) or by nobody (None, epoch 0).
 
@@ -205,6 +212,7 @@ class Start(Write, frozen=True, kw_only=True):
     error: bytes | None = None
     timeout_ms: int | None = None  # its own, where it is not the workflow's
     fork: ForkWrite | None = None  # told in its source's log, too; NotFound where that is gone
+    place: Place | None = None  # in the queue it is to wait in
     parent_step: int | None = None  # the step of the parent that waits for it
     parent_epoch: int | None = None
 
@@ -253,6 +261,8 @@ CHANGEABLE = frozenset(
         "budget",  # encoded Limits or None
         "circuit_breaker_state",  # encoded or None
         "resume_plan",  # encoded or None
+        "queue",
+        "slot",
     }
 )
 

@@ -12,7 +12,7 @@ from perdure.runtime.cli.checkpoints import show_list
 from perdure.runtime.cli.diagnosis import WORKERS
 from perdure.runtime.cli.doctor import lives_on
 from perdure.runtime.cli.family import descendants, show_family
-from perdure.runtime.cli.look import LIST_LIMIT
+from perdure.runtime.cli.look import LIST_LIMIT, waits_in
 from perdure.runtime.cli.options import Limit, Reading
 from perdure.runtime.cli.render import ago, since, size, spending, tripped, value
 from perdure.runtime.cli.session import Session, open_session, run_async
@@ -222,6 +222,8 @@ def _facts(
         facts.append(("paused", _pause(summary, now=now)))
     if summary.rollback_reason is not None:
         facts.append(("undone because", summary.rollback_reason))
+    if note := waits_in(summary):
+        facts.append(("queued", note))
     if breaker := query["circuit_breaker_state"]:
         facts.append(("breaker", tripped(breaker, now=now)))
     if spent := spending(query):

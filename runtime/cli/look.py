@@ -13,7 +13,7 @@ from perdure.runtime.cli.options import Limit, Reading, UsageError, read_period
 from perdure.runtime.cli.render import ago, duration, progress
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
-from perdure.store.states import Status
+from perdure.store.states import State, Status
 
 if TYPE_CHECKING:
     from perdure.store.records import ExecutionSummary
@@ -141,7 +141,7 @@ def _show(
         session.out.table(heads, [row(summary, session) for summary in summaries])
 
 
-_LIST_HEADS: Final = ("ID", "WORKFLOW", "STATUS", "STEPS", "CREATED", "TOOK")
+_LIST_HEADS: Final = ("ID", "WORKFLOW", "STATUS", "STEPS", "CREATED", "TOOK", "NOTE")
 _HISTORY_HEADS: Final = ("ID", "WORKFLOW", "VERSION", "STATUS", "CREATED", "TOOK", "BY", "ERROR")
 
 
@@ -153,7 +153,15 @@ def _list_row(summary: ExecutionSummary, session: Session) -> Sequence[Cell | st
         progress(summary.steps_completed, summary.steps_total),
         ago(summary.created_at, now=session.now()),
         duration(summary.duration_ms),
+        waits_in(summary),
     )
+
+
+def waits_in(summary: ExecutionSummary) -> str:
+    """Why an execution has not begun."""
+    if summary.queue is not None:
+        return f"waits for a slot of {summary.queue}"
+    return "waits for a process with room" if summary.state is State.IDLE else ""
 
 
 def _history_row(summary: ExecutionSummary, session: Session) -> Sequence[Cell | str]:

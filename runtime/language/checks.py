@@ -20,6 +20,7 @@ from perdure.runtime.language.conditions import (
 from perdure.runtime.language.definition import Definition, StepDefinition
 from perdure.runtime.language.findings import Findings, Path
 from perdure.runtime.language.graph import cycles_of, not_ancestors, order_of
+from perdure.runtime.language.limits import check_limits
 from perdure.runtime.language.loops import odd_loops
 from perdure.runtime.language.outputs import BadSchema, check_schema
 from perdure.runtime.language.questions import names_of, questions_of, templates_of
@@ -54,6 +55,7 @@ def check(definition: Definition, findings: Findings) -> None:
 
         check_schedules(definition, findings)
     check_budget(definition, findings)
+    check_limits(definition, findings)
     needs = _check_needs(definition, numbers, findings)
     if not _check_cycles(definition, needs, findings):
         _check_looks(definition, numbers, needs, looks, findings)

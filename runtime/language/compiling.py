@@ -35,6 +35,7 @@ from perdure.runtime.language.findings import Path
 from perdure.runtime.language.gates import compile_gate
 from perdure.runtime.language.giving import compile_outputs
 from perdure.runtime.language.graph import Needs, by_level, dependents_of, level_of, order_of
+from perdure.runtime.language.limits import compile_limit
 from perdure.runtime.language.loops import compile_loops
 from perdure.runtime.language.outputs import compile_schema
 from perdure.runtime.language.questions import Answer, compile_question, questions_of
@@ -96,6 +97,7 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
         levels=tuple(tuple(each) for each in by_level(level)),
         outputs=outputs,
         rule=compile_rule,
+        limit=compile_limit(definition.name, definition.config.limits),
         missing=tuple(missing),
         outside=len(beside),
         hooks={each.hook: each.step.no for each in beside if each.hook is not None},

@@ -84,6 +84,13 @@ class BudgetDefinition(Part, frozen=True, kw_only=True):
     on_exceeded: Literal["pause", "fail"] = "pause"
 
 
+class LimitsDefinition(Part, frozen=True, kw_only=True):
+    """How many executions may run at once: of the workflow, or for each value of `key`."""
+
+    concurrency: Annotated[int, Meta(ge=1, le=PARALLELISM_MAX)]
+    key: Expression | None = None
+
+
 class CircuitBreakerDefinition(Part, frozen=True, kw_only=True):
     """How many attempts may go wrong within a window before the execution stops."""
 
@@ -216,6 +223,7 @@ class Config(Part, frozen=True, kw_only=True):
     warn_after: SpanOrZero = DAY_MS
     budget: BudgetDefinition | None = None
     circuit_breaker: CircuitBreakerDefinition | None = None
+    limits: LimitsDefinition | None = None
     on_failure: Literal["fail", "compensate"] = "fail"
 
 

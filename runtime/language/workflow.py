@@ -67,6 +67,7 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
         outputs: Mapping[str, Any] | None = None,
         budget: Mapping[str, Any] | None = None,
         circuit_breaker: Mapping[str, Any] | None = None,
+        limits: Mapping[str, Any] | None = None,
         on_failure: Literal["fail", "compensate"] = "fail",
     ) -> None:
         """Begin a workflow without steps; times in seconds or as timedelta.
@@ -75,9 +76,8 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
         of one execution may run at once. With `scheduling="eager"` a step starts as soon as its own
         needs are met, else when every step of the levels below has settled. A pause, and a wait for
         a signal or people, that lasts for `warn_after` is told of (0: never). `schedule` says when
-        the workflow starts by itself, in the words of the text form: `[{"cron": "0 2 * * *"}]`; so does
-        `budget` say how much all steps may use: `{"cost": 1.5, "tokens": 100_000, "onExceeded": "pause"}`,
-        and `circuit_breaker` how many attempts may go wrong: `{"errors": 5, "window": timedelta(minutes=1)}`.
+        the workflow starts by itself, in the words of the text form (`[{"cron": "0 2 * * *"}]`), as do
+        `budget`, `circuit_breaker` and `limits`: `{"cost": 1.5}`, `{"errors": 5}`, `{"concurrency": 3}`.
         With `on_failure="compensate"` what was done is undone when the execution fails.
 
         `inputs` says what a context has to be: a JSON Schema, or a type with fields (struct, dataclass,
@@ -93,6 +93,7 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
             warn_after=milliseconds(warn_after),
             budget=part_as_text(budget),
             circuit_breaker=part_as_text(circuit_breaker),
+            limits=part_as_text(limits),
             on_failure=on_failure,
         )
         self._head: dict[str, Any] = {

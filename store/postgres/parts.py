@@ -112,6 +112,8 @@ FIELD_TYPES: Final = {
     "budget": "text",
     "circuit_breaker_state": "text",
     "resume_plan": "text",
+    "queue": "text",
+    "slot": "text",
 }  # every other field of a change is a number
 
 

@@ -73,7 +73,7 @@ class _Rows:
         delta = write.delta
         if not is_id(write.id) or not can_become(State.IDLE, write.state) or delta.messages:
             raise _Unfit
-        if write.fork is not None:
+        if write.place is not None or write.fork is not None:
             raise _Unfit  # it writes into the log of another execution
         if write.parent_epoch is not None:
             raise _Unfit  # it holds on to the row of its parent first

@@ -244,6 +244,9 @@ async def test_every_changeable_column_comes_back_as_it_was_set(book):
         "cost_nanos": 250_000_000,
         "tokens": 7,
         "budget": '{"cost":1.5,"tokens":null}',
+        "queue": "work/a",
+        "slot": "work/b",
+        "resume_plan": None,
         "circuit_breaker_state": '{"tripped_at":5,"reason":"why","reset_at":null}',
     }
     assert set(values) == CHANGEABLE
@@ -252,6 +255,7 @@ async def test_every_changeable_column_comes_back_as_it_was_set(book):
     assert moved.error == Error(type="ValueError", message="no")
     assert (moved.pause_mode, moved.paused_by, moved.pause_reason) == ("drain", "anna", "lunch")
     assert (moved.remaining_ms, moved.resume_count, moved.runner) == (5, 2, "runner-1")
+    assert (moved.queue, moved.slot) == ("work/a", "work/b")
     assert moved.circuit_breaker_state == CircuitBreakerState(tripped_at=5, reason="why")
     assert (moved.usage, moved.budget) == (Usage(cost=0.25, tokens=7), Limits(cost=1.5))
     assert int(moved.deadline_at.timestamp() * 1000) == values["deadline_at"]

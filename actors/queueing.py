@@ -1,0 +1,108 @@
+"""Admits executions that wait in the queues of their workflows, as soon as one before them has ended.
+
+Where many queues have room they take turns: each round admits one of each, beginning behind the one that
+was admitted last. A process that sweeps admits for everybody; one that performs only what it was given
+(`perdure run`) asks for its own, again and again, as nobody else may be there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from perdure.actors.executions import Executions
+from perdure.actors.log import get_logger
+from perdure.actors.services import Services
+from perdure.store.errors import PerdureError
+from perdure.store.queueing import Admit, Queue
+
+LOOK_S: Final = 15.0  # how often a look is taken though nobody is known to wait
+WATCH_S: Final = 1.0  # how often while somebody waits: what ends elsewhere is not told
+
+log = get_logger("perdure.queueing")
+
+
+class Admissions:
+    """`run` is its task; `ask` is called whenever there may be room, or somebody who wants it."""
+
+    def __init__(self, services: Services, executions: Executions, *, admits_all: bool) -> None:
+        """`admits_all`: this process takes up what it finds; else it admits only what is `own`."""
+        self._services = services
+        self._executions = executions
+        self._admits_all = admits_all
+        self._own: dict[str, str] = {}
+        self._last = ""
+        self._somebody_waits = True  # nobody has looked yet
+        self._wakeup: asyncio.Event = asyncio.Event()
+
+    def ask(self) -> None:
+        """There may be room; without anybody who waits for it this costs nothing."""
+        if self._somebody_waits:
+            self._wakeup.set()
+
+    def expect(self) -> None:
+        """Somebody may have begun to wait."""
+        self._somebody_waits = True
+        self._wakeup.set()
+
+    def own(self, execution_id: str, queue: str) -> None:
+        """An execution of this process's begins to wait in that queue."""
+        if not self._admits_all:
+            self._own[execution_id] = queue
+        self.expect()
+
+    async def run(self) -> None:
+        """Admit whenever asked, and every so often."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._wakeup.clear()
+            try:
+                await (self._admit_all() if self._admits_all else self._admit_own())
+            except PerdureError as error:
+                log.warning("admission_failed", error=str(error))
+            pause_s = WATCH_S if self._somebody_waits else LOOK_S
+            alarm = self._services.alarms.add(loop.time() + pause_s, self._wakeup.set)
+            try:
+                await self._wakeup.wait()
+            finally:
+                alarm.cancel()
+
+    async def _admit_all(self) -> None:
+        self._somebody_waits = True
+        is_going_on = True
+        while is_going_on and self._executions.has_room:
+            queues = await self._with_room()
+            admitted = [await self._admit(queue.name) for queue in queues[: self._executions.room]]
+            is_going_on = any(admitted)
+        self._somebody_waits = await self._services.store.is_anybody_queued()
+
+    async def _with_room(self) -> list[Queue]:
+        """Queues with room for one that can be performed here, beginning behind the one that was last."""
+        store = self._services.store
+        found = await store.queues(after=self._last)
+        if self._last:
+            found += [queue for queue in await store.queues(after="") if queue.name <= self._last]
+        performable = []
+        for queue in found:
+            plan = await self._services.plans.plan(queue.workflow_no)
+            if plan.is_performable:
+                performable.append(queue)
+        return performable
+
+    async def _admit_own(self) -> None:
+        for execution_id, queue in list(self._own.items()):
+            await self._admit(queue, execution_id)
+            execution = await self._services.store.execution(execution_id)
+            if execution is None or execution.queue is None:
+                del self._own[execution_id]
+        self._somebody_waits = bool(self._own)
+
+    async def _admit(self, queue: str, execution_id: str | None = None) -> bool:
+        """Admit the next of a queue, or the one that is named, and take it up."""
+        wish = Admit(queue=queue, execution_id=execution_id, at=self._services.now_ms())
+        admitted = await self._services.writer.write(wish, is_patient=True)
+        if not isinstance(admitted, str):
+            return False
+        self._last = queue
+        self._executions.take_up(admitted)
+        return True

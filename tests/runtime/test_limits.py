@@ -1,0 +1,323 @@
+"""Workflows that let only so many executions run at once: queued, admitted in turn, told, survived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from perdure.runtime import DefinitionError, Runtime, State, StepContext, TemplateError, Workflow
+from perdure.runtime.cli import run_command
+from perdure.runtime.testing import RuntimeProcess, VirtualRuntime, check_store, run_virtual
+
+Scenario = Callable[[Runtime], Coroutine[Any, Any, None]]
+BOTH = pytest.mark.parametrize("scheduling", ["level", "eager"])
+
+
+class Work:
+    """What the executions of a test do: each takes its time, and is counted."""
+
+    def __init__(self, takes_s: float = 1.0) -> None:
+        """Nobody works yet."""
+        self.takes_s = takes_s
+        self.now: dict[Any, int] = {}
+        self.most: dict[Any, int] = {}
+        self.begun: list[str] = []
+
+    def workflow(self, *, scheduling: Any = "level", **limits: Any) -> Workflow:
+        """One step of work, under these limits."""
+        workflow = Workflow("work", scheduling=scheduling, limits=limits)
+
+        @workflow.step
+        async def do(context: StepContext, tenant: str = "all") -> str:
+            self.begun.append(context.execution_id)
+            self.now[tenant] = self.now.get(tenant, 0) + 1
+            self.most[tenant] = max(self.now[tenant], self.most.get(tenant, 0))
+            try:
+                await anyio.sleep(self.takes_s)
+            finally:
+                self.now[tenant] -= 1
+            return tenant
+
+        return workflow
+
+
+def virtually(scenario: Scenario, **options: Any) -> None:
+    """Run a scenario, and check the store after it."""
+
+    async def main() -> None:
+        async with VirtualRuntime(**options) as runtime:
+            await scenario(runtime)
+            assert await check_store(runtime.store) == []
+
+    run_virtual(main)
+
+
+@BOTH
+def test_no_more_executions_run_at_once_than_the_workflow_allows(scheduling: str):
+    """The others are rows that nobody has; each begins as soon as one before it has ended."""
+    work = Work(takes_s=10)
+
+    async def scenario(runtime: Runtime) -> None:
+        begun = anyio.current_time()
+        workflow = work.workflow(scheduling=scheduling, concurrency=2)
+        executions = [await runtime.start(workflow, id=f"e{no}") for no in range(6)]
+        await anyio.sleep(5)
+        waiting = await executions[2].status()
+        assert (waiting.state, waiting.queue, waiting.runner) == (State.IDLE, "work", None)
+        for execution in executions:
+            await execution.result()
+        assert work.most == {"all": 2}
+        assert work.begun == [f"e{no}" for no in range(6)]
+        assert anyio.current_time() - begun == pytest.approx(30, abs=0.3)
+        types = [event.type async for event in executions[5].events()]
+        assert types[:2] == ["workflow_queued", "workflow_started"]
+
+    virtually(scenario)
+
+
+def test_each_value_of_the_key_has_a_limit_of_its_own():
+    """One tenant's crowd holds up nobody else."""
+    work = Work(takes_s=10)
+
+    async def scenario(runtime: Runtime) -> None:
+        workflow = work.workflow(concurrency=1, key="{{tenant}}")
+        crowd = [await runtime.start(workflow, {"tenant": "a"}) for _ in range(5)]
+        begun = anyio.current_time()
+        await (await runtime.start(workflow, {"tenant": "b"})).result()
+        assert anyio.current_time() - begun == pytest.approx(10, abs=0.2)
+        for execution in crowd:
+            await execution.result()
+        assert work.most == {"a": 1, "b": 1}
+
+    virtually(scenario)
+
+
+def test_queues_take_turns_where_there_is_little_room():
+    """With room for one execution in the process, the tenants alternate."""
+    work = Work(takes_s=1)
+
+    async def scenario(runtime: Runtime) -> None:
+        workflow = work.workflow(concurrency=1, key="{{tenant}}")
+        executions = [
+            await runtime.start(workflow, {"tenant": tenant}, id=f"{tenant}{no}")
+            for tenant in "abc"
+            for no in range(3)
+        ]
+        for execution in executions:
+            await execution.result()
+        rounds = [sorted(id_[0] for id_ in work.begun[first : first + 3]) for first in (0, 3, 6)]
+        assert rounds == [["a", "b", "c"]] * 3
+
+    virtually(scenario, max_active=1)
+
+
+def test_a_step_of_priority_is_worth_a_minute_of_waiting():
+    """The urgent goes first, and the patient is not overtaken for ever."""
+    work = Work(takes_s=100)
+
+    async def scenario(runtime: Runtime) -> None:
+        workflow = work.workflow(concurrency=1)
+        await runtime.start(workflow, id="first")
+        await runtime.start(workflow, id="patient")
+        await anyio.sleep(30)
+        urgent = await runtime.start(workflow, id="urgent", priority=1)
+        await anyio.sleep(35)
+        late = await runtime.start(workflow, id="late", priority=1)
+        promoted = await runtime.start(workflow, id="promoted")
+        await promoted.set_priority(10)
+        for execution in (urgent, late, promoted):
+            await execution.result()
+        assert work.begun == ["first", "promoted", "urgent", "patient", "late"]
+
+    virtually(scenario)
+
+
+def test_one_that_is_paused_keeps_its_slot_and_a_resume_never_waits():
+    """What has begun is not made to queue again."""
+    work = Work(takes_s=10)
+
+    async def scenario(runtime: Runtime) -> None:
+        workflow = work.workflow(concurrency=1)
+        first, second = await runtime.start(workflow), await runtime.start(workflow)
+        await anyio.sleep(1)
+        assert await first.pause(mode="interrupt") is State.PAUSED
+        await anyio.sleep(60)
+        assert (await second.status()).queue == "work"
+        await first.resume()
+        await first.result()
+        await second.result()
+        assert work.most == {"all": 1}
+
+    virtually(scenario)
+
+
+def test_what_waits_can_be_told_things_without_beginning():
+    """Signals are kept, the context is patched, checkpoints are taken; a cancel ends the wait."""
+    work = Work(takes_s=10)
+
+    async def scenario(runtime: Runtime) -> None:
+        workflow = work.workflow(concurrency=1)
+        first = await runtime.start(workflow)
+        second, third = await runtime.start(workflow), await runtime.start(workflow)
+        await second.signal("hello", 1)
+        await second.update_context({"tenant": "b"})
+        await second.checkpoint(label="before")
+        assert (await second.status()).state is State.IDLE
+        assert await third.cancel() is State.CANCELLED
+        assert len(work.begun) == 1
+        await first.result()
+        assert (await second.result()).outputs == {"do": "b"}
+
+    virtually(scenario)
+
+
+def test_a_retry_takes_a_slot_at_once():
+    """Somebody asked for it by hand; the next one waits until there is room again."""
+    work = Work(takes_s=10)
+
+    async def scenario(runtime: Runtime) -> None:
+        workflow = work.workflow(concurrency=1)
+        first = await runtime.start(workflow)
+        await first.cancel()
+        second, third = await runtime.start(workflow), await runtime.start(workflow)
+        await anyio.sleep(1)
+        await first.retry()
+        await second.result()
+        assert (await third.status()).state is State.EXECUTING or work.most["all"] == 2
+        await third.result()
+        assert work.most == {"all": 2}
+
+    virtually(scenario)
+
+
+def test_a_killed_process_keeps_the_slots_of_what_goes_on_elsewhere(tmp_path: Path):
+    """Its executions are taken over and hold their slots; what waited begins when they have ended."""
+    work = Work(takes_s=10)
+    path = tmp_path / "p.db"
+
+    async def main() -> None:
+        workflow = work.workflow(concurrency=1)
+        first = RuntimeProcess(path, name="first", seed=1, workflows=[workflow])
+        second = RuntimeProcess(path, name="second", seed=2, workflows=[workflow])
+        await first.open()
+        await second.open()
+        await first.run(lambda runtime: runtime.start("work", id="a"))
+        await second.run(lambda runtime: runtime.start("work", id="b"))
+        await anyio.sleep(5)
+        work.now["all"] -= 1  # what the process that dies had in hand ends with it
+        first.kill()
+
+        async def end(runtime: Runtime) -> None:
+            for id_ in "ab":
+                await (await runtime.execution(id_)).result()
+            assert await check_store(runtime.store) == []
+
+        await second.run(end)
+        assert work.begun == ["a", "a", "b"]
+        assert work.most == {"all": 1}
+        await second.close()
+
+    run_virtual(main)
+
+
+def test_what_waits_is_admitted_by_whoever_opens_the_store_next(tmp_path: Path):
+    """A queue is rows."""
+    work = Work(takes_s=100)
+    path = tmp_path / "p.db"
+
+    async def main() -> None:
+        workflow = work.workflow(concurrency=1)
+        async with VirtualRuntime(path, workflows=[workflow]) as runtime:
+            for no in range(3):
+                await runtime.start(workflow, id=f"e{no}")
+        async with VirtualRuntime(path, workflows=[workflow]) as runtime:
+            for no in range(3):
+                await (await runtime.execution(f"e{no}")).result()
+        assert work.most == {"all": 1}
+
+    run_virtual(main)
+
+
+def test_a_context_without_the_key_is_refused_at_the_start():
+    """Before anything is written."""
+
+    async def scenario(runtime: Runtime) -> None:
+        with pytest.raises(TemplateError, match="tenant"):
+            await runtime.start(Work().workflow(concurrency=1, key="{{tenant}}"), {})
+        assert await runtime.list() == []
+
+    virtually(scenario)
+
+
+@pytest.mark.parametrize(
+    ("limits", "problem"),
+    [
+        ("{}", "'concurrency' is missing"),
+        ("{concurrency: 0}", "config.limits.concurrency: 0 does not fit here"),
+        ("{concurrency: 1, key: same}", "the key is the same for every execution"),
+        ("{concurrency: 1, key: '{{a.b}}'}", "the key looks up step 'a', which has not run yet"),
+        ("{concurrency: 1, key: '{{'}", "is not closed"),
+    ],
+)
+def test_limits_that_cannot_be_are_refused_at_their_place(limits: str, problem: str):
+    """With the line and the column."""
+    with pytest.raises(DefinitionError, match=r"w\.yaml:2:") as refused:
+        Workflow.parse(
+            f"name: w\nconfig: {{limits: {limits}}}\nsteps: [{{key: a, agent: one}}]\n", source="w.yaml"
+        )
+    assert problem in str(refused.value)
+
+
+def test_python_and_text_say_the_same():
+    """One revision, whichever way it is written and read."""
+    workflow = Workflow("w", limits={"concurrency": 3, "key": "{{tenant}}"})
+    workflow.agent_step("a", agent="one")
+    text = "name: w\nconfig: {limits: {concurrency: 3, key: '{{tenant}}'}}\nsteps: [{key: a, agent: one}]\n"
+    assert workflow.revision == Workflow.parse(text).revision == Workflow.parse(workflow.to_yaml()).revision
+
+
+AGENTS = """\
+from perdure.runtime import Agents
+
+agents = Agents()
+
+
+@agents.agent("quick")
+async def quick() -> int:
+    return 1
+"""
+LIMITED = """\
+name: limited
+config: {limits: {concurrency: 1, key: "{{tenant}}"}}
+steps: [{key: one, agent: quick}]
+"""
+
+
+@pytest.mark.integration
+def test_a_run_waits_for_its_slot_and_list_says_what_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Nobody else may be there to admit it."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("PERDURE_DB", "PERDURE_AGENTS"):
+        monkeypatch.delenv(name, raising=False)
+    Path("agents.py").write_text(AGENTS)
+    Path("limited.yaml").write_text(LIMITED)
+    command = ["run", "limited.yaml", "-i", "tenant=acme", "--agents", "agents.py:agents"]
+    assert run_command(command) == 0
+    capsys.readouterr()
+
+    async def leave_two() -> None:
+        async with Runtime("perdure.db", kind="client") as runtime:
+            for id_ in ("q1", "q2"):
+                await runtime.start("limited", {"tenant": "acme"}, id=id_, detach=True)
+
+    anyio.run(leave_two)
+    assert run_command(["list", "--limit", "1"]) == 0
+    assert "waits for a slot of limited/acme" in capsys.readouterr().out
+    assert run_command(["status", "q2"]) == 0
+    assert "queued        waits for a slot of limited/acme" in capsys.readouterr().out
