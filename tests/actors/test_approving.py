@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from perdure.actors.errors import DecisionRefused, FormMismatch, NotAnApprover
 from perdure.actors.messages import Approve, Cancel, Pause, Reject, Restore, Resume, Retry, TakeCheckpoint
@@ -386,3 +388,58 @@ def test_an_approval_that_comes_while_the_runtime_closes_leaves_something_to_cla
     assert bench.state.state is State.SCHEDULING
     bench.take_up()
     assert bench.states() == ["completed", "running"]
+
+
+MOVES = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["approve", "reject"]), st.sampled_from(["ann", "bob", "dan", "eve"])),
+        st.tuples(st.sampled_from(["pause", "resume", "die"]), st.none()),
+        st.tuples(st.just("pass"), st.integers(1, 120)),
+    ),
+    max_size=14,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(moves=MOVES, on_timeout=st.sampled_from(list(OnUndecided)), quorum=st.integers(1, 3))
+def test_whatever_happens_what_was_acknowledged_is_what_decides(
+    make_bench: Make, moves: list[tuple[str, Any]], on_timeout: OnUndecided, quorum: int
+):
+    """The first rejection, or the approval that was missing, of those that were taken, in their order."""
+    people = ("ann", "bob", "dan")
+    own = asks(
+        approvers=people,
+        quorum=quorum,
+        timeout_ms=300,
+        on_timeout=on_timeout,
+        escalate_to=people,
+        on_reject=OnReject.CONTINUE,
+    )
+    bench = make_bench([(), (0,)], steps={0: own}).start()
+    taken: list[tuple[str, str]] = []
+    for what, detail in moves:
+        if bench.states()[0] != "waiting" or bench.state.steps[0].attempt > 1:
+            break
+        if what in {"approve", "reject"}:
+            answer = (approve if what == "approve" else reject)(bench, detail)
+            if not isinstance(answer, Exception):
+                taken.append((what, detail))
+        elif what == "pass":
+            bench.advance(detail)
+        elif what == "die":
+            bench.take_up(died=True)
+        else:
+            bench.tell({"pause": Pause, "resume": Resume}[what](id=bench.id()))
+    assert len({by for _, by in taken}) == len(taken)
+    assert {by for _, by in taken} <= set(people)
+    rejections = [number for number, (what, _) in enumerate(taken) if what == "reject"]
+    enough = quorum - 1 if len(taken) >= quorum else None
+    decided = min([*rejections, *([] if enough is None else [enough])], default=None)
+    assert decided in (None, len(taken) - 1), "something was taken after it had been decided"
+    if bench.states()[0] == "completed" and bench.state.output(0)["reason"] != "timeout":
+        output = bench.state.output(0)
+        assert decided is not None
+        assert output["approved"] is (not rejections)
+        assert [each["by"] for each in output["decisions"]] == [by for _, by in taken]
+    elif decided is not None:
+        assert bench.state.state in {State.PAUSED, State.PAUSING}, "decided, and it waits on"

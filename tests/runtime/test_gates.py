@@ -89,6 +89,44 @@ def test_a_gate_that_pauses_says_why_and_is_judged_again_on_resume():
     virtually(scenario)
 
 
+@pytest.mark.parametrize("asks", [False, True], ids=["gate", "approval"])
+def test_a_no_may_undo_what_was_done(asks: bool):  # noqa: FBT001
+    """Of a gate, and of people: in the same words of what is left in the end."""
+    acts: list[str] = []
+    workflow = Workflow("order")
+
+    async def release() -> None:
+        acts.append("released")
+
+    @workflow.step(compensate=release)
+    async def reserve() -> int:
+        acts.append("reserved")
+        return 1
+
+    if asks:
+        workflow.approval_step("ok", on_reject="compensate", after="reserve")
+    else:
+        workflow.gate_step(
+            "ok", criteria=[("inputs.go", "nobody said go")], on_no="compensate", after="reserve"
+        )
+
+    @workflow.step(after=["ok"])
+    async def ship() -> None:
+        acts.append("shipped")
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(workflow, {"go": False})
+        if asks:
+            await execution.reject("ok", by="ann", comment="too dear")
+        result = await execution.result(check=False)
+        assert (result.status.value, acts) == ("rolled_back", ["reserved", "released"])
+        (undone,) = [event async for event in execution.events() if event.type == "workflow_rolled_back"]
+        why = "step 'ok' was rejected by ann: too dear" if asks else "gate 'ok' is closed: nobody said go"
+        assert undone.data["reason"] == why
+
+    virtually(scenario)
+
+
 @pytest.mark.parametrize(
     ("gate", "told", "path"),
     [

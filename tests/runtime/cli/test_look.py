@@ -22,6 +22,7 @@ COMMANDS = [
     ["events", "lamp-1"],
     ["events", "lamp-1", "--format", "json"],
     ["checkpoints", "lamp-1"],
+    ["approvals"],
 ]
 
 
