@@ -1,6 +1,7 @@
 """Kills a life at its fault points, one after another, and looks at what the next one makes of it.
 
-A program of its own: `python crash_points.py LIFE [--at N[,M]] [--most N] [--pairs N] [--shuffle] [--real]`.
+A program of its own: `python crash_points.py LIFE [--at N[,M]] [--most N] [--pairs N] [--shuffle] [--real]
+[--server URL]`.
 It imports everything, starts no loop and no thread, and forks each process of each life from there.
 First a life without a fault counts the fault points it passes and shows the end there should be.
 Then, for each chosen point, the process of a life is killed there with SIGKILL and a second process
@@ -8,7 +9,8 @@ lives on from what is in the store and in the client's journal. A pair kills the
 
 Lives are lived in virtual time with the store inline, so that fault point n is the same in each;
 with `--shuffle` every process runs its ready tasks in an order of its own, drawn from the seed; with
-`--real` they live on the real clock and the threaded store. What was found is printed as JSON.
+`--real` they live on the real clock and the threaded store, with `--server` too, but in a schema of their
+own on that PostgreSQL server. What was found is printed as JSON.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ from perdure.runtime.testing import (
     check_store,
     run_virtual,
 )
-from perdure.store import SQLiteStore
+from perdure.store import SQLiteStore, store_at
 
 PATIENCE_S: Final = 30  # a life takes well under a second; one that takes so long hangs
 DOWNTIME_S: Final = 5.0  # of virtual time between two processes of a life
@@ -96,6 +98,7 @@ class Process:
         dies_at: int | None,
         real: bool = False,
         shuffle: bool = False,
+        server: str | None = None,
     ) -> None:
         """`no` counts the processes of the life from 0; what they leave is in `folder`."""
         self.folder = folder
@@ -106,7 +109,8 @@ class Process:
         self._order = random.Random(self._seed).getrandbits(32) if shuffle else None
         self._runtimes = 0
         self._dies_at = dies_at
-        self._real = real
+        self._real = real or server is not None
+        self._server = server
         self._journal_path = folder / "journal.jsonl"
 
     def live(self) -> dict[str, Any]:
@@ -126,6 +130,8 @@ class Process:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _runtime(self, **options: Any) -> Runtime:
+        if self._server is not None:
+            return Runtime(self._schema, durability="process", **options)
         path = self.folder / "life.db"
         store = SQLiteStore(str(path), durability="process", inline=not self._real)
         if self._life in INSIDE_THE_COMMIT:
@@ -142,9 +148,16 @@ class Process:
         end = {"status": result.status.value, "outputs": result.outputs}
         return {"end": end, "problems": await self._check(), "points": self.points}
 
+    @property
+    def _schema(self) -> str:
+        """The address of this life's own schema."""
+        separator = "&" if "?" in str(self._server) else "?"
+        return f"{self._server}{separator}schema=life_{self.folder.parent.name}_{self.folder.name}"
+
     async def _check(self) -> list[str]:
         lines = read(self._journal_path)
-        store = SQLiteStore(str(self.folder / "life.db"), inline=not self._real)
+        file = SQLiteStore(str(self.folder / "life.db"), inline=not self._real)
+        store = file if self._server is None else store_at(self._schema)
         await store.open()
         try:
             left = [f"runner {runner.id} is on the list, and gone" for runner in await store.runners()]
@@ -250,7 +263,7 @@ def explore(options: argparse.Namespace, root: Path) -> dict[str, Any]:
     """Everything that was asked for, and what was found."""
     begun = time.monotonic()
     chance = random.Random(f"{options.seed} {options.life}")
-    how = {"seed": options.seed, "real": options.real, "shuffle": options.shuffle}
+    how = {"seed": options.seed, "real": options.real, "shuffle": options.shuffle, "server": options.server}
     faultless = live(root, options.life, at=[], **how)
     total = len(faultless.points)
     wanted = options.at or [[at] for at in sample(total, options.most, chance)]
@@ -285,6 +298,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=0, help="so many lives with two crashes")
     parser.add_argument("--shuffle", action="store_true", help="another interleaving for each process")
     parser.add_argument("--real", action="store_true", help="real time and the threaded store")
+    parser.add_argument("--server", help="in schemas of a PostgreSQL server there, in real time")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", help="where the lives are kept; those that went wrong stay there")
     options = parser.parse_args()

@@ -98,6 +98,13 @@ def test_a_process_killed_in_real_time_is_recovered_to_the_same_end(life: str) -
     assert found["failures"] == []
 
 
+@pytest.mark.parametrize("life", ["diamond", "pause"])
+def test_a_process_killed_over_a_server_is_recovered_to_the_same_end(life: str, postgres_server: str) -> None:
+    """In PostgreSQL, in real time."""
+    found = explore(life, "--server", postgres_server, "--most", str(int(IN_REAL_TIME * SCALE)))
+    assert found["failures"] == []
+
+
 def test_the_statements_of_steps_are_executed_once() -> None:
     """What the other tests of this life compare with, spelled out."""
     found = explore("transaction", "--most", "1")
