@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from perdure.actors import relatives
-from perdure.runtime import ExecutionFailed, Retry, Runtime, State, Status, Workflow
+from perdure.runtime import ExecutionFailed, Retry, Runtime, State, Status, StepContext, Workflow
 from perdure.runtime.execution import Execution
 from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
 
@@ -495,3 +495,23 @@ def test_a_parent_that_moves_to_another_version_still_hears_its_child():
         assert len(await runtime.list(parent=execution.id)) == 1
 
     virtually(scenario, workflows=[billing(seconds=MINUTE_S)])
+
+
+def test_what_children_have_used_counts_for_their_parent():
+    """Also what one that failed has used; each once."""
+    spent = Workflow("billing")
+    failures = [True, False]
+
+    @spent.step
+    async def charge(context: StepContext, amount: int) -> int:
+        context.usage(cost=0.25, tokens=amount)
+        if failures.pop(0):
+            raise OSError("not now")
+        return amount
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(order(retry=Retry(max_retries=1, delay=1)), {"amount": 4})
+        await execution.result()
+        assert (await execution.query())["usage"] == {"cost": 0.5, "tokens": 8}
+
+    virtually(scenario, workflows=[spent])
