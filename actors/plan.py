@@ -17,6 +17,7 @@ from perdure.actors.budget import Budget
 from perdure.actors.context import StepContext
 from perdure.actors.gate import Gate
 from perdure.actors.guard import Guard
+from perdure.actors.outbox import Webhook
 from perdure.actors.waits import Wait
 from perdure.store.states import Role
 from perdure.store.usage import Usage
@@ -226,6 +227,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     outputs: Outputs | None = None
     budget: Budget | None = None
     circuit_breaker: Breaker | None = None
+    webhooks: tuple[Webhook, ...] = ()
     rule: Callable[[str], Callable[[Mapping[str, Any]], Any]] | None = None  # compiles a rule to resume on
     limit: Limit | None = None
     missing: tuple[str, ...] = ()  # functions and agents that are not registered here

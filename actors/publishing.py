@@ -39,6 +39,8 @@ def publish(
             name, execution_id=state.id, trace_id=state.trace_id, workflow=state.plan.workflow, **fields
         )
     services.on_commit(state.id)
+    if state.plan.webhooks:
+        services.outbox.on_mail()
     if faults.hit is not None:
         faults.hit("publish:after")
 

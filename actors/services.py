@@ -12,6 +12,7 @@ from perdure.actors.bus import Bus
 from perdure.actors.guards import Guards
 from perdure.actors.kernel import Alarms, Clock
 from perdure.actors.membership import Membership
+from perdure.actors.outbox import Outbox
 from perdure.actors.plan import Plan
 from perdure.actors.trial import CRASH_BUDGET
 from perdure.actors.workload import Workload
@@ -54,6 +55,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     crash_budget: int = CRASH_BUDGET  # deaths that fail a step, see `trial`
     guards: Guards | None = None
     workload: Workload = msgspec.field(default_factory=Workload)
+    outbox: Outbox = msgspec.field(default_factory=Outbox)
     linger_ms: int | None = LINGER_MS  # None: an execution taken up here stays here to its end
 
     def now_ms(self) -> int:

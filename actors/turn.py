@@ -18,6 +18,7 @@ from perdure.actors.accounting import Accounting
 from perdure.actors.kernel import Reply
 from perdure.actors.messages import Answer, Interrupt
 from perdure.actors.orders import Ring, StartChild, describe_refusal
+from perdure.actors.outbox import deliveries_of
 from perdure.actors.plan import Candidate
 from perdure.actors.roles import told_as
 from perdure.actors.state import ExecutionState
@@ -333,6 +334,7 @@ class Turn(Telling, Timing, Accounting):
             checkpoint=self._checkpoint,
             statements=tuple(self._statements),
             **self.kept(),
+            deliveries=deliveries_of(self),
         )
 
     def change(self, *, claimed_by: int | None = None) -> Change:

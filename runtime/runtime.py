@@ -41,6 +41,7 @@ from perdure.runtime.schedules import Keeper, Schedules, kept
 from perdure.runtime.seams import Seams, system_seams
 from perdure.runtime.trace import trace_of
 from perdure.runtime.upkeep import upkeep_of
+from perdure.runtime.webhooks.door import Webhooks, couriered
 from perdure.store import store_at
 from perdure.store.errors import NotFound
 from perdure.store.protocol import Store
@@ -155,6 +156,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
             self._keeper = await stack.enter_async_context(kept(self, is_keeping=self._blueprint.recovers))
             upkeep = upkeep_of(self, keep_ms=self._keep_ms, is_keeping=self._blueprint.recovers)
             self._upkeep = await stack.enter_async_context(upkeep)
+            await stack.enter_async_context(couriered(self, delivers=self._blueprint.performs))
             self._stack = stack.pop_all()
         return self
 
@@ -168,6 +170,12 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         stack, self._stack = self._stack, None
         if stack is not None:
             await stack.__aexit__(None, None, None)
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """The calls of webhooks: list them, repeat one."""
+        self.check_open()
+        return Webhooks(self)
 
     @property
     def schedules(self) -> Schedules:

@@ -9,6 +9,7 @@ import msgspec
 import uuid_utils
 
 from perdure.actors.kernel import Clock, SystemClock
+from perdure.runtime.webhooks.posting import Post, post
 
 
 class Seams(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +23,7 @@ class Seams(msgspec.Struct, frozen=True, kw_only=True):
     chance: Callable[[], float]
     new_id: Callable[[], str]
     patience: float = 1.0
+    post: Post = post
 
 
 def new_id() -> str:

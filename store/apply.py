@@ -13,6 +13,7 @@ import msgspec
 
 from perdure.store import (
     compaction,
+    deliveries,
     guards,
     marks,
     queueing,
@@ -247,6 +248,7 @@ ROWS_OF_AN_EXECUTION: Final = (
     "workflow_loop_pages",
     "workflow_loops",
     "workflow_forks",
+    "workflow_deliveries",
     "workflow_execution_moves",
     "workflow_events",
     "workflow_deletions",
@@ -340,6 +342,9 @@ APPLY: Final[dict[type[Write], Callable[[Any], Script[Any]]]] = {
     guards.PassGuard: guards.enter,
     guards.LeaveGuard: guards.leave,
     guards.MoveCircuit: guards.move_circuit,
+    deliveries.ClaimDelivery: deliveries.claim,
+    deliveries.SettleDelivery: deliveries.settle,
+    deliveries.RepeatDelivery: deliveries.repeat,
     marks.PruneCheckpoints: marks.prune,
     versions.ActivateWorkflow: versions.activate,
     versions.DeactivateWorkflow: versions.deactivate,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from perdure.store import approvals, items, telling
+from perdure.store import approvals, deliveries, items, telling
 from perdure.store.errors import DuplicateCommand, IllegalTransition, NotFound, PayloadTooLarge
 from perdure.store.records import PAYLOAD_BYTES_MAX, SEALED_BYTES_MAX
 from perdure.store.script import Script
@@ -130,6 +130,8 @@ def _write_what_waits(no: int, version: int, at: int, delta: Delta) -> Script[No
         yield telling.POST, (post.command_id, post.kind, payload, post.sender, at, post.execution_id)
     if delta.loops or delta.items:
         yield from items.write(no, delta.loops, delta.items)
+    for position, delivery in enumerate(delta.deliveries):
+        yield deliveries.INSERT_DELIVERY, deliveries.insert(no, version, position, at, delivery)
 
 
 def inserted_attempt(no: int, version: int, attempt: AttemptWrite) -> Row:

@@ -22,6 +22,7 @@ from typing import Any, Protocol, runtime_checkable
 from perdure.store.asking import PendingApproval
 from perdure.store.claims import Claimed
 from perdure.store.compaction import Compacted
+from perdure.store.deliveries import Delivery
 from perdure.store.errors import PerdureError
 from perdure.store.fanout import Loop
 from perdure.store.faring import ErrorStatistics, StepStatistics
@@ -280,6 +281,18 @@ class Store(Protocol):
 
     async def workflows(self, *, active_only: bool = True) -> list[Workflow]:
         """The definitions, by name, newest revision first."""
+        ...
+
+    async def deliveries_due(self, *, before: int, limit: int) -> list[Delivery]:
+        """Calls of webhooks that are to be made by that time (ms), the longest due first."""
+        ...
+
+    async def next_delivery_due(self) -> int | None:
+        """When (ms) the next call of a webhook is to be made."""
+        ...
+
+    async def deliveries(self, *, state: str | None = None, limit: int = 50) -> list[Delivery]:
+        """Calls of webhooks, newest first, in that state or all."""
         ...
 
     async def versions(self, name: str) -> list[WorkflowVersion]:

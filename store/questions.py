@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from perdure.store import (
     approvals,
     compaction,
+    deliveries,
     faring,
     guards,
     history,
@@ -23,6 +24,7 @@ from perdure.store import (
     versions,
 )
 from perdure.store.asking import PendingApproval
+from perdure.store.deliveries import Delivery
 from perdure.store.fanout import Loop
 from perdure.store.faring import ErrorStatistics, StepStatistics
 from perdure.store.items import Item
@@ -251,6 +253,18 @@ class Questions(ABC):
     async def workflows(self, *, active_only: bool = True) -> list[Workflow]:
         """The definitions, by name, newest revision first."""
         return await self._browse(pages.workflows(active_only))
+
+    async def deliveries_due(self, *, before: int, limit: int) -> list[Delivery]:
+        """Calls of webhooks that are to be made by that time (ms), the longest due first."""
+        return await self._ask(deliveries.due(before, limit))
+
+    async def next_delivery_due(self) -> int | None:
+        """When (ms) the next call of a webhook is to be made."""
+        return await self._ask(deliveries.next_due())
+
+    async def deliveries(self, *, state: str | None = None, limit: int = 50) -> list[Delivery]:
+        """Calls of webhooks, newest first, in that state or all."""
+        return await self._ask(deliveries.deliveries(state, pages.bounded(limit)))
 
     async def versions(self, name: str) -> list[WorkflowVersion]:
         """The revisions of one workflow, newest first, and how many executions are of each."""

@@ -23,6 +23,9 @@ NUMBERED: Final = (
     ("workflow_timers", "step_no"),
     ("workflow_signals", "taken_by"),
     ("workflow_approvals", "step_no"),
+    ("workflow_loops", "step_no"),
+    ("workflow_loop_pages", "step_no"),
+    ("workflow_items", "step_no"),
 )
 
 VERSIONS: Final = """

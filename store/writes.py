@@ -147,6 +147,16 @@ class Statement(msgspec.Struct, frozen=True):
     rows: int | None = None
 
 
+class DeliveryWrite(msgspec.Struct, frozen=True):
+    """Tell somebody outside of this change; `secret` names the key that signs it."""
+
+    execution_id: str
+    event: str
+    url: str
+    secret: str | None
+    payload: bytes
+
+
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
     """The rows that one transition adds or moves on."""
 
@@ -162,11 +172,12 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     posts: tuple[PostWrite, ...] = ()
     loops: tuple[LoopWrite, ...] = ()
     items: tuple[ItemWrite, ...] = ()
+    deliveries: tuple[DeliveryWrite, ...] = ()
 
     @property
     def is_plain(self) -> bool:
         """Whether it may be written together with those of others, a statement for each kind of row."""
-        rare = self.statements or self.signals or self.taken or self.approvals
+        rare = self.statements or self.signals or self.taken or self.approvals or self.deliveries
         return not (rare or self.posts or self.loops or self.items)
 
 

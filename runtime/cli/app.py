@@ -49,6 +49,8 @@ COMMANDS: Final[dict[str, str]] = {
     "schedule trigger": "schedule:trigger",
     "schedule backfill": "schedule:backfill",
     "schedule rm": "schedule:rm",
+    "webhooks list": "webhooks:list_",
+    "webhooks repeat": "webhooks:repeat",
     "versions": "versions:versions",
     "activate": "versions:activate",
     "deactivate": "versions:deactivate",
@@ -71,7 +73,7 @@ COMMANDS: Final[dict[str, str]] = {
 }
 
 # What the first word of a group means where no command of the group follows it.
-IMPLIED: Final[dict[str, str]] = {"checkpoint": "create"}
+IMPLIED: Final[dict[str, str]] = {"checkpoint": "create", "webhooks": "list"}
 
 HELP_FLAGS: Final = frozenset({"--help", "-h"})
 
@@ -118,7 +120,9 @@ def invoke(tokens: Sequence[str]) -> int:
 def _spelt_out(tokens: Sequence[str]) -> Sequence[str]:
     """The command line with the command that a group's own word stands for: `checkpoint ID` makes one."""
     group, *rest = tokens
-    if group not in IMPLIED or not rest or rest[0] in HELP_FLAGS or f"{group} {rest[0]}" in COMMANDS:
+    if group not in IMPLIED or not (rest or IMPLIED[group] == "list"):
+        return tokens
+    if rest and (rest[0] in HELP_FLAGS or f"{group} {rest[0]}" in COMMANDS):
         return tokens
     return [group, IMPLIED[group], *rest]
 

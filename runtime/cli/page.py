@@ -38,6 +38,7 @@ Look
   stats               how workflows, steps and retries have fared, and the most frequent errors
   events ID           its log; --follow for what comes
   items ID STEP       what has become of the items of a step with forEach
+  webhooks            what was told to whom; repeat ID: once more
   checkpoints ID      its checkpoints, newest first
 
 Schedule

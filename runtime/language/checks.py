@@ -24,6 +24,7 @@ from perdure.runtime.language.limits import check_limits
 from perdure.runtime.language.loops import odd_loops
 from perdure.runtime.language.outputs import BadSchema, check_schema
 from perdure.runtime.language.questions import names_of, questions_of, templates_of
+from perdure.runtime.language.telling import check_webhooks
 from perdure.runtime.language.templates import BadTemplate, Template, parse_template
 from perdure.runtime.language.waits import KINDS, kinds_of, misfits
 from perdure.runtime.near import quoted
@@ -50,6 +51,7 @@ def check(definition: Definition, findings: Findings) -> None:
             if look.path != ("prompt",) or look.key not in names_of(definition.steps[look.no])
         ]
         check_contract(definition, keys=numbers, reads=[*reads, *reads_beside], findings=findings)
+    check_webhooks(definition, findings)
     if definition.schedule:  # few have any, and calendars are not read for the others
         from perdure.runtime.language.scheduling import check_schedules
 

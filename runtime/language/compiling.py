@@ -30,7 +30,12 @@ from perdure.runtime.language.budgets import compile_breaker, compile_budget, co
 from perdure.runtime.language.capable import compile_candidates, missing_performer
 from perdure.runtime.language.checks import needs_of, template_of
 from perdure.runtime.language.conditions import compile_rule
-from perdure.runtime.language.definition import Config, Definition, RetryDefinition, StepDefinition
+from perdure.runtime.language.definition import (
+    Config,
+    Definition,
+    RetryDefinition,
+    StepDefinition,
+)
 from perdure.runtime.language.findings import Path
 from perdure.runtime.language.gates import compile_gate
 from perdure.runtime.language.giving import compile_outputs
@@ -39,6 +44,7 @@ from perdure.runtime.language.limits import compile_limit
 from perdure.runtime.language.loops import compile_loops
 from perdure.runtime.language.outputs import compile_schema
 from perdure.runtime.language.questions import Answer, compile_question, questions_of
+from perdure.runtime.language.telling import compile_webhooks
 from perdure.runtime.language.templates import compile_template
 from perdure.runtime.language.waits import compile_wait, performer_of
 
@@ -117,6 +123,7 @@ def _policy(config: Config) -> dict[str, Any]:
         "budget": compile_budget(config.budget),
         "circuit_breaker": compile_breaker(config.circuit_breaker),
         "on_failure": OnFailure(config.on_failure),
+        "webhooks": compile_webhooks(config.webhooks),
     }
 
 

@@ -30,6 +30,8 @@ CAPABILITIES_MAX: Final = 20  # asked for by one step; nobody has so many that c
 CONDITION_MAX: Final = 10_000  # characters; what is longer belongs into a step
 SCHEDULES_MAX: Final = 100  # of one workflow; who needs more starts it from a program
 COST_MIN: Final = 0.000_001  # of a budget: less is none
+URL_MAX: Final = 2_048  # characters; what servers agree to take
+WEBHOOKS_MAX: Final = 20  # of one workflow; who has more to tell has one place that passes it on
 DAY_MS: Final = 86_400_000
 CONCURRENCY_MAX: Final = 10_000  # items of one step in flight, all of them held in memory
 ITERATIONS_MAX: Final = 10_000  # of one step: the output of each is kept, and read when it is taken up
@@ -211,6 +213,17 @@ class StepDefinition(Part, frozen=True, kw_only=True):
     compensate: ActionDefinition | None = None
 
 
+class WebhookDefinition(Part, frozen=True, kw_only=True):
+    """Who outside is told of an execution: where, of what, and the variable that has the key to sign."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=URL_MAX)]
+    events: Annotated[
+        tuple[Literal["paused", "resumed", "completed", "failed", "cancelled", "rolled_back"], ...],
+        Meta(min_length=1, max_length=6),
+    ] = ("paused", "resumed", "completed", "failed", "cancelled", "rolled_back")
+    secret: Label | None = None
+
+
 class Config(Part, frozen=True, kw_only=True):
     """Policy of the whole workflow; times in milliseconds."""
 
@@ -225,6 +238,7 @@ class Config(Part, frozen=True, kw_only=True):
     circuit_breaker: CircuitBreakerDefinition | None = None
     limits: LimitsDefinition | None = None
     on_failure: Literal["fail", "compensate"] = "fail"
+    webhooks: Annotated[tuple[WebhookDefinition, ...], Meta(max_length=WEBHOOKS_MAX)] = ()
 
 
 class ScheduleDefinition(Part, frozen=True, kw_only=True):

@@ -48,12 +48,7 @@ def judge(
     blockers = []
     for step in old.steps:
         state = standing.get(step.key)
-        if state is None or state is StepState.CANCELLED or (state is StepState.FAILED and not step.optional):
-            continue
-        if state not in CUT:
-            why = _why_blocked(step, steps.get(step.key))
-        else:
-            why = "would have nothing to run any more" if step.key in waits else None
+        why = None if state is None else _why_blocked(state, step, steps.get(step.key), waits=waits)
         if why is not None:
             blockers.append(f"step {step.key!r} is {state} and {why}")
     return Verdict(blockers=tuple(blockers), changes=tuple(compare(plain(old), plain(new))))
@@ -72,12 +67,25 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     return found
 
 
-def _why_blocked(old: StepDefinition, new: StepDefinition | None) -> str | None:
-    """What of a step that stays as it is would not be true any more."""
+def _why_blocked(
+    state: StepState, old: StepDefinition, new: StepDefinition | None, *, waits: frozenset[str]
+) -> str | None:
+    """What of a step that has begun would not be true any more."""
+    is_undone = state in (*CUT, StepState.CANCELLED) or (state is StepState.FAILED and not old.optional)
+    if not is_undone:
+        return _difference(old, new)
+    if new is None:
+        return None
+    if old.for_each is not None and old.for_each != new.for_each:
+        return "has begun with its items, and differs in forEach"
+    return "would have nothing to run any more" if state in CUT and old.key in waits else None
+
+
+def _difference(old: StepDefinition, new: StepDefinition | None) -> str | None:
+    """What is not the same about a step that stays as it is."""
     if new is None:
         return "is not there any more"
-    before, after = _substance(old), _substance(new)
-    names = [change.path for change in changes("", before, after)]
+    names = [change.path for change in changes("", _substance(old), _substance(new))]
     return f"differs in {', '.join(names)}" if names else None
 
 

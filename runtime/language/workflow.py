@@ -68,6 +68,7 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
         budget: Mapping[str, Any] | None = None,
         circuit_breaker: Mapping[str, Any] | None = None,
         limits: Mapping[str, Any] | None = None,
+        webhooks: Iterable[Mapping[str, Any]] = (),
         on_failure: Literal["fail", "compensate"] = "fail",
     ) -> None:
         """Begin a workflow without steps; times in seconds or as timedelta.
@@ -78,31 +79,30 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
         a signal or people, that lasts for `warn_after` is told of (0: never). `schedule` says when
         the workflow starts by itself, in the words of the text form (`[{"cron": "0 2 * * *"}]`), as do
         `budget`, `circuit_breaker` and `limits`: `{"cost": 1.5}`, `{"errors": 5}`, `{"concurrency": 3}`.
-        With `on_failure="compensate"` what was done is undone when the execution fails.
-
-        `inputs` says what a context has to be: a JSON Schema, or a type with fields (struct, dataclass,
-        typed dict). `outputs` maps names to templates: what the workflow gives back.
+        `webhooks` are told of pauses and ends: `[{"url": "https://…", "secret": "HOOK_KEY"}]`. With
+        `on_failure="compensate"` what was done is undone on failure. `inputs` is a JSON Schema of the
+        context, or a type with fields (struct, typed dict); `outputs` maps names to templates.
         """
-        config = Config(
-            timeout=optional_milliseconds(timeout),
-            max_retries=max_retries,
-            checkpoint_interval=optional_milliseconds(checkpoint_interval),
-            parallelism=parallelism,
-            continue_on_error=continue_on_error,
-            scheduling=scheduling,
-            warn_after=milliseconds(warn_after),
-            budget=part_as_text(budget),
-            circuit_breaker=part_as_text(circuit_breaker),
-            limits=part_as_text(limits),
-            on_failure=on_failure,
-        )
         self._head: dict[str, Any] = {
             "name": name,
             "description": description,
             "version": version,
             "author": author,
             "tags": (tags,) if isinstance(tags, str) else tuple(tags),
-            "config": config,
+            "config": Config(
+                timeout=optional_milliseconds(timeout),
+                max_retries=max_retries,
+                checkpoint_interval=optional_milliseconds(checkpoint_interval),
+                parallelism=parallelism,
+                continue_on_error=continue_on_error,
+                scheduling=scheduling,
+                warn_after=milliseconds(warn_after),
+                budget=part_as_text(budget),
+                circuit_breaker=part_as_text(circuit_breaker),
+                limits=part_as_text(limits),
+                webhooks=tuple(part_as_text(each) for each in webhooks),
+                on_failure=on_failure,
+            ),
             "inputs": schema_of(inputs),
             "outputs": None if outputs is None else dict(outputs),
             "schedule": schedules_as_text(schedule),

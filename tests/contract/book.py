@@ -50,6 +50,7 @@ TABLES = (
     "workflow_signals",
     "workflow_approvals",
     "workflow_forks",
+    "workflow_deliveries",
     "workflow_execution_moves",
 )
 

@@ -70,6 +70,18 @@ def test_a_step_that_is_cut_off_in_its_body_may_not_become_one_that_waits():
     assert blockers(new, {"b": StepState.FAILED}, waits=waits) == ()
 
 
+def test_a_step_that_is_in_the_middle_of_its_items_goes_over_the_same_ones():
+    """Those that are done are kept, by their places."""
+    each = {"key": "b", "dependencies": ["a"], "forEach": {"items": "{{inputs.files}}", "as": "file"}}
+    old = definition(A, each)
+    other = definition(A, each | {"forEach": {"items": "{{inputs.other}}", "as": "file"}})
+    assert judge(old, other, standing={"b": StepState.FAILED}).blockers == (
+        "step 'b' is failed and has begun with its items, and differs in forEach",
+    )
+    assert judge(old, definition(A), standing={"b": StepState.FAILED}).blockers == ()
+    assert judge(old, other, standing={}).blockers == ()
+
+
 def test_the_null_of_an_optional_step_is_an_outcome():
     """Dependents have built on it."""
     old = definition(A | {"optional": True}, B)

@@ -1,0 +1,263 @@
+"""Calls are made until they are heard, through failures, pauses and crashes; the store is checked after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from perdure.runtime import DefinitionError, Execution, NotFound, Retry, Runtime, State, Workflow
+from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
+from perdure.runtime.testing.process import RuntimeProcess
+from perdure.runtime.testing.virtual import virtual_seams
+from perdure.runtime.webhooks import verify
+from perdure.runtime.webhooks.courier import DELAY_MS_MAX, TRIES, settle
+from perdure.store.deliveries import Delivery
+
+HOUR_S = 3_600
+Scenario = Callable[[Runtime, "Receiver"], Coroutine[Any, Any, None]]
+
+
+class Receiver:
+    """A place somewhere else that is told; it answers with the next of `answers`, then with 204."""
+
+    def __init__(self, *answers: int | Exception) -> None:
+        """It has heard nothing yet."""
+        self.answers = list(answers)
+        self.calls: list[tuple[str, dict[str, str], dict[str, Any]]] = []
+        self.bodies: list[bytes] = []
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        """Take one call."""
+        self.calls.append((url, dict(headers), msgspec.json.decode(body)))
+        self.bodies.append(body)
+        answer = self.answers.pop(0) if self.answers else 204
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @property
+    def events(self) -> list[str]:
+        """What it was told of."""
+        return [body["event"] for _, _, body in self.calls]
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the calls."""
+        return [headers["webhook-id"] for _, headers, _ in self.calls]
+
+
+def virtually(scenario: Scenario, *answers: int | Exception, location: str = ":memory:") -> None:
+    """Run a scenario with somebody to be told."""
+    receiver = Receiver(*answers)
+
+    async def main() -> None:
+        seams = msgspec.structs.replace(virtual_seams(location), post=receiver.post)
+        async with VirtualRuntime(location, seams=seams) as runtime:
+            await scenario(runtime, receiver)
+            assert await check_store(runtime.store) == []
+
+    run_virtual(main)
+
+
+def watched(*, fails: bool = False, **webhook: Any) -> Workflow:
+    """One step of a minute, and somebody who wants to be told."""
+    workflow = Workflow("watched", webhooks=[{"url": "http://there/hook", **webhook}])
+
+    @workflow.step(retry=Retry(max_retries=0))
+    async def work() -> str:
+        await anyio.sleep(60)
+        if fails:
+            raise ValueError("no")
+        return "done"
+
+    return workflow
+
+
+async def settled(execution: Execution) -> None:
+    """Its end, and time for a call."""
+    await execution.result(check=False)
+    await anyio.sleep(1)
+
+
+def test_a_pause_a_resume_and_the_end_are_told():
+    """Each once, with what it is about and an id of its own."""
+
+    async def scenario(runtime: Runtime, receiver: Receiver) -> None:
+        execution = await runtime.start(watched(), {}, id="e1")
+        await execution.pause(mode="interrupt")
+        await execution.resume()
+        await settled(execution)
+        assert receiver.events == ["paused", "resumed", "completed"]
+        assert len(set(receiver.ids)) == 3
+        url, headers, body = receiver.calls[0]
+        assert (url, body["execution"], body["state"]) == ("http://there/hook", "e1", "paused")
+        assert headers["webhook-id"] == f"e1:{body['version']}:0"
+        assert {one.state for one in await runtime.webhooks.list()} == {"delivered"}
+
+    virtually(scenario)
+
+
+def test_only_what_was_asked_for_is_told():
+    """Here: that it failed, and why."""
+
+    async def scenario(runtime: Runtime, receiver: Receiver) -> None:
+        execution = await runtime.start(watched(fails=True, events=["failed"]), {})
+        await execution.pause(mode="interrupt")
+        await execution.resume()
+        await settled(execution)
+        assert receiver.events == ["failed"]
+        assert receiver.calls[0][2]["error"]["type"] == "StepFailed"
+
+    virtually(scenario)
+
+
+def test_a_call_is_made_again_until_it_is_heard_under_one_id():
+    """Later each time; nobody waits for it meanwhile."""
+
+    async def scenario(runtime: Runtime, receiver: Receiver) -> None:
+        execution = await runtime.start(watched(events=["completed"]), {})
+        await settled(execution)
+        [pending] = await runtime.webhooks.list(state="pending")
+        assert (pending.attempts, pending.status, pending.reason) == (1, 500, "it was answered with 500")
+        await anyio.sleep(HOUR_S)
+        assert len(receiver.calls) == 3
+        assert len(set(receiver.ids)) == 1
+        [heard] = await runtime.webhooks.list()
+        assert (heard.state, heard.attempts, heard.status, heard.reason) == ("delivered", 3, 204, None)
+
+    virtually(scenario, 500, OSError("unreachable"))
+
+
+def test_a_call_that_is_never_heard_is_dead_in_the_end_and_can_be_repeated():
+    """It stays to be seen, and says why."""
+
+    async def scenario(runtime: Runtime, receiver: Receiver) -> None:
+        await settled(await runtime.start(watched(events=["completed"]), {}))
+        await anyio.sleep(72 * HOUR_S)
+        assert len(receiver.calls) == TRIES
+        [dead] = await runtime.webhooks.list(state="dead")
+        assert dead.reason == "OSError: unreachable"
+        await runtime.webhooks.repeat(dead.id)
+        await anyio.sleep(1)
+        assert [one.state for one in await runtime.webhooks.list()] == ["delivered"]
+        assert len(set(receiver.ids)) == 1
+        with pytest.raises(NotFound):
+            await runtime.webhooks.repeat("nobody")
+
+    virtually(scenario, *[OSError("unreachable")] * TRIES)
+
+
+def test_a_receiver_that_is_gone_is_not_asked_again():
+    """It says so itself."""
+
+    async def scenario(runtime: Runtime, receiver: Receiver) -> None:
+        await settled(await runtime.start(watched(events=["completed"]), {}))
+        await anyio.sleep(HOUR_S)
+        assert len(receiver.calls) == 1
+        assert [one.state for one in await runtime.webhooks.list()] == ["dead"]
+
+    virtually(scenario, 410)
+
+
+def test_a_call_is_signed_with_the_key_of_that_name(monkeypatch: pytest.MonkeyPatch):
+    """Without the key it is not made, and says so."""
+    monkeypatch.delenv("HOOK_KEY", raising=False)
+
+    async def scenario(runtime: Runtime, receiver: Receiver) -> None:
+        await settled(await runtime.start(watched(events=["completed"], secret="HOOK_KEY"), {}))
+        [waiting] = await runtime.webhooks.list()
+        assert "HOOK_KEY" in (waiting.reason or "")
+        assert receiver.calls == []
+        monkeypatch.setenv("HOOK_KEY", "a key")
+        await anyio.sleep(HOUR_S)
+        _, headers, _ = receiver.calls[0]
+        now = int(headers["webhook-timestamp"])
+        assert verify(receiver.bodies[0], headers, key="a key", now=now) == receiver.ids[0]
+
+    virtually(scenario)
+
+
+def test_what_was_not_told_before_the_process_ended_is_told_by_the_next(tmp_path: Path):
+    """The call was written with the change it tells of."""
+    location = str(tmp_path / "perdure.db")
+
+    async def before(runtime: Runtime, receiver: Receiver) -> None:
+        await (await runtime.start(watched(events=["completed"]), {}, id="e1")).result()
+
+    async def after(runtime: Runtime, receiver: Receiver) -> None:
+        await anyio.sleep(HOUR_S)
+        assert receiver.events == ["completed"]
+        assert (await (await runtime.execution("e1")).status()).state is State.COMPLETED
+
+    virtually(before, *[OSError("down")] * 9, location=location)
+    virtually(after, location=location)
+
+
+def test_a_webhook_nobody_can_call_is_refused_with_the_definition():
+    """Where it stands."""
+    text = "name: w\nconfig:\n  webhooks: [{url: 'ftp://there'}]\nsteps: [{key: a, agent: b}]\n"
+    with pytest.raises(DefinitionError, match="http"):
+        Workflow.parse(text).definition  # noqa: B018 - reading it checks it
+    with pytest.raises(DefinitionError, match="events"):
+        Workflow.parse(text.replace("'ftp://there'", "'http://there', events: [exploded]")).definition  # noqa: B018
+
+
+def test_each_try_waits_longer_up_to_a_limit():
+    """And the last one is the last."""
+    delivery = Delivery(
+        id="d",
+        execution_id="e",
+        event="failed",
+        url="http://there",
+        secret=None,
+        payload=b"{}",
+        state="pending",
+        attempts=0,
+        due_at=None,
+        status=None,
+        reason=None,
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        settled_at=None,
+    )
+    fails = {"status": 503, "reason": None, "now": 0, "chance": 1.0}
+    delays = [settle(delivery, attempt=attempt, **fails).due_at for attempt in range(1, TRIES + 1)]
+    assert delays[:3] == [5_000, 20_000, 80_000]
+    assert delays[-2] == DELAY_MS_MAX
+    assert delays[-1] is None
+    assert settle(delivery, attempt=1, **(fails | {"chance": 0.0})).due_at == 2_500
+
+
+def test_a_process_that_dies_in_the_middle_of_a_call_leaves_it_to_the_next(tmp_path: Path):
+    """Its claim runs out, and the call is made once more under the same id."""
+    location = str(tmp_path / "perdure.db")
+    receiver = Receiver()
+
+    async def main() -> None:
+        reached, never = anyio.Event(), anyio.Event()
+
+        async def hang(url: str, headers: Mapping[str, str], body: bytes) -> int:
+            await receiver.post(url, headers, body)
+            reached.set()
+            await never.wait()
+            raise AssertionError
+
+        first = RuntimeProcess(location, seed=1)
+        first.runtime.seams = msgspec.structs.replace(first.runtime.seams, post=hang)
+        await first.open()
+        await first.run(lambda runtime: runtime.start(watched(events=["completed"]), {}, id="e1"))
+        await reached.wait()
+        first.kill()
+        seams = msgspec.structs.replace(virtual_seams(2), post=receiver.post)
+        async with VirtualRuntime(location, seams=seams) as runtime:
+            await anyio.sleep(HOUR_S)
+            assert receiver.events == ["completed", "completed"]
+            assert len(set(receiver.ids)) == 1
+            assert [one.state for one in await runtime.webhooks.list()] == ["delivered"]
+
+    run_virtual(main)

@@ -1,0 +1,54 @@
+"""A call proves who made it, that it is whole, and when it was made."""
+
+from __future__ import annotations
+
+import pytest
+
+from perdure.runtime.webhooks import InvalidSignature, sign, verify
+
+BODY = b'{"event":"failed"}'
+NOON = 1_750_000_000
+
+
+def test_the_signature_is_that_of_the_specification():
+    """The vector that the Standard Webhooks specification publishes."""
+    key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    headers = sign(
+        b'{"test": 2432232314}', id="msg_p5jXN8AQM9LWM0D4loKWxJek", timestamp=1_614_265_330, key=key
+    )
+    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+@pytest.mark.parametrize("key", ["a plain key", "whsec_c2VjcmV0"])
+def test_what_was_signed_is_verified(key: str):
+    """Whatever the case of the headers' names."""
+    headers = sign(BODY, id="e1:3:0", timestamp=NOON, key=key)
+    assert verify(BODY, headers, key=key, now=NOON + 5) == "e1:3:0"
+    assert verify(BODY, {name.upper(): text for name, text in headers.items()}, key=key, now=NOON) == "e1:3:0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"body": BODY + b" "}, "not that of this body"),
+        ({"key": "other"}, "not that of this body"),
+        ({"now": NOON + 301}, "seconds ago"),
+        ({"now": NOON - 301}, "seconds ago"),
+        ({"headers": {"webhook-id": "e2:3:0"}}, "not that of this body"),
+        ({"headers": {"webhook-timestamp": str(NOON + 1)}}, "not that of this body"),
+        ({"headers": {"webhook-timestamp": "noon"}}, "no number"),
+        ({"key": "whsec_%"}, "base64"),
+    ],
+)
+def test_what_was_changed_or_is_old_is_refused(changes: dict, said: str):
+    """Body, id, time or key."""
+    headers = sign(BODY, id="e1:3:0", timestamp=NOON, key="key") | changes.pop("headers", {})
+    given = {"body": BODY, "key": "key", "now": NOON} | changes
+    with pytest.raises(InvalidSignature, match=said):
+        verify(given["body"], headers, key=given["key"], now=given["now"])
+
+
+def test_a_call_without_the_headers_is_refused():
+    """Nothing says whose it is."""
+    with pytest.raises(InvalidSignature, match="webhook-id"):
+        verify(BODY, {}, key="key", now=NOON)
