@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from structlog.typing import FilteringBoundLogger
 
 from perdure.actors.budget import checked
+from perdure.actors.metering import metering
 from perdure.actors.transaction import SEALED, Collected, Transaction
 from perdure.store.usage import Usage
 from perdure.store.writes import Statement
@@ -113,6 +114,8 @@ class StepContext:
         """
         usage = checked(cost, tokens)
         self._used = usage if self._used is None else self._used + usage
+        if metering.meter is not None:
+            metering.meter.take(usage)
 
     @property
     def used(self) -> Usage | None:

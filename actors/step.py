@@ -39,6 +39,7 @@ from perdure.actors.messages import (
     StepEnded,
     StepReport,
 )
+from perdure.actors.metering import metering
 from perdure.actors.plan import Mode, PlannedStep, Values
 from perdure.actors.workload import Ticket
 from perdure.store.codec import encode
@@ -183,6 +184,8 @@ class Attempt:
                 await self._entrance.enter()
             await self._slots.acquire()
             try:
+                if metering.meter is not None:
+                    metering.meter.check()
                 if faults.hit is not None:
                     faults.hit("body:before")
                 result = await self._body()

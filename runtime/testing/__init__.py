@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from perdure.runtime.testing.handle import TestExecution
     from perdure.runtime.testing.harness import InvariantBroken, TestRuntime
     from perdure.runtime.testing.invariants import Acknowledged, Effect, check_store
+    from perdure.runtime.testing.meter import CostlyTestRefused, SpendingMeter
     from perdure.runtime.testing.process import RuntimeProcess
     from perdure.runtime.testing.stubs import Call, Stub, StubExhausted, stub
     from perdure.runtime.testing.virtual import (
@@ -29,6 +30,7 @@ _HOMES = {
     "perdure.runtime.testing.handle": ("TestExecution",),
     "perdure.runtime.testing.harness": ("InvariantBroken", "TestRuntime"),
     "perdure.runtime.testing.invariants": ("Acknowledged", "Effect", "check_store"),
+    "perdure.runtime.testing.meter": ("CostlyTestRefused", "SpendingMeter"),
     "perdure.runtime.testing.process": ("RuntimeProcess",),
     "perdure.runtime.testing.stubs": ("Call", "Stub", "StubExhausted", "stub"),
     "perdure.runtime.testing.virtual": (
@@ -46,11 +48,13 @@ __all__ = [
     "VIRTUAL_EPOCH",
     "Acknowledged",
     "Call",
+    "CostlyTestRefused",
     "Effect",
     "InvalidCrash",
     "InvariantBroken",
     "ProcessDied",
     "RuntimeProcess",
+    "SpendingMeter",
     "Stub",
     "StubExhausted",
     "TestExecution",
