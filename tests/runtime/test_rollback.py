@@ -404,3 +404,74 @@ def test_children_are_undone_with_their_parent():
         ]
 
     virtually(scenario)
+
+
+def test_what_is_cold_runs_its_hooks_when_it_ends_and_its_compensations_when_it_is_undone():
+    """A body needs an actor, whoever has moved the execution on."""
+    heard: list[str] = []
+    workflow = Workflow("w")
+
+    async def undo() -> None:
+        heard.append("undone")
+
+    @workflow.step(compensate=undo)
+    async def work() -> int:
+        return 1
+
+    workflow.signal_step("go", signal="go", after="work")
+
+    @workflow.hook("finally")
+    async def close(execution: dict[str, Any]) -> None:
+        heard.append(execution["state"])
+
+    async def scenario(runtime: Runtime) -> None:
+        ended, undone = await runtime.start(workflow), await runtime.start(workflow)
+        await anyio.sleep(60)
+        assert runtime.machine.executions.is_idle
+        await ended.signal("go")
+        assert (await ended.result()).status is Status.COMPLETED
+        assert await undone.rollback() is State.ROLLED_BACK
+        assert heard == ["completed", "undone", "rolled_back"]
+
+    virtually(scenario)
+
+
+def test_a_rejection_and_a_breaker_undo_what_was_done():
+    """Where the workflow says so."""
+    undone: list[str] = []
+
+    def make(name: str, **options: Any) -> Workflow:
+        workflow = Workflow(name, **options)
+
+        async def undo(execution: dict[str, Any]) -> None:
+            undone.append(f"{name}: {execution['reason']}")
+
+        @workflow.step(compensate=undo)
+        async def work() -> int:
+            return 1
+
+        return workflow
+
+    asks = make("asks").approval_step("ok", after="work", on_reject="compensate")
+    breaker = {"errors": 2, "window": 60_000, "onTrip": "compensate"}
+    trips = make("trips", circuit_breaker=breaker)
+
+    @trips.step(after="work", retry=Retry(max_retries=5, delay=0))
+    async def fails() -> None:
+        raise OSError("no")
+
+    async def scenario(runtime: Runtime) -> None:
+        asked = await runtime.start(asks)
+        await anyio.sleep(1)
+        await asked.reject("ok", by="ann", comment="too dear")
+        assert (await asked.result(check=False)).status is Status.ROLLED_BACK
+        tripped = await runtime.start(trips)
+        result = await tripped.result(check=False)
+        assert (result.status, result.error and result.error.type) == (
+            Status.ROLLED_BACK,
+            "CircuitBreakerTripped",
+        )
+        assert [text.partition(" ")[0] for text in undone] == ["asks:", "trips:"]
+        assert "too dear" in undone[0]
+
+    virtually(scenario)
