@@ -95,7 +95,7 @@ def waits_for(step: Mapping[str, Any]) -> str:
     what = _WHAT[waits["for"]](waits)
     since = moment_text(step.get("started_at_ms"))
     until = "" if step.get("due_at_ms") is None else f", until {moment_text(step['due_at_ms'])}"
-    asked = " ".join(clean(waits.get("message") or "").split())
+    asked = clean(" ".join((waits.get("message") or "").split()))
     return f"waits for {what} since {since}{until}" + (f": {asked}" if asked else "")
 
 
