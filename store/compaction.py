@@ -20,7 +20,8 @@ ENDED: Final = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
 
 REACH: Final = "SELECT execution_no FROM workflow_compaction_reach"
 LOOK: Final = f"""
-SELECT e.no, e.created_at, CASE WHEN e.state IN ({ENDED}) AND e.finished_at < ? THEN 1 ELSE 0 END
+SELECT e.no, e.created_at,
+       CASE WHEN e.state IN ({ENDED}) AND coalesce(e.finished_at, e.updated_at) < ? THEN 1 ELSE 0 END
 FROM workflow_executions e WHERE e.no > ? ORDER BY e.no LIMIT ?
 """
 COMPACT: Final = """

@@ -31,6 +31,13 @@ CREATE TABLE IF NOT EXISTS perdure_migrations (
 """
 
 
+HINTS: Final = {  # what SQLite says of a migration that does not fit, and what to do
+    "already exists": "it has tables of that name that perdure did not make; use another file",
+    "no such module": "the SQLite of this Python was built without it; use another Python",
+}
+REPORT: Final = "report it, and go on with the release before; nothing was changed"
+
+
 class Migration(msgspec.Struct, frozen=True):
     """One numbered step of the schema's history."""
 
@@ -164,11 +171,7 @@ def _apply(connection: sqlite3.Connection, migration: Migration, path: str) -> N
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
                 raise
-            hint = (
-                "it has tables of that name that perdure did not make; use another file"
-                if "already exists" in str(error)
-                else "report it, and go on with the release before; nothing was changed"
-            )
+            hint = next((hint for sign, hint in HINTS.items() if sign in str(error)), REPORT)
             raise MigrationError(
                 f"{path} cannot take migration {migration.name} ({error}): {hint}"
             ) from error

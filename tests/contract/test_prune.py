@@ -183,3 +183,12 @@ async def test_the_oldest_execution_tells_how_far_back_the_store_goes(book):
     first = book.now
     await book.start("e2")
     assert await book.store.oldest() == first
+
+
+async def test_of_what_was_taken_over_without_an_end_the_last_change_counts(book):
+    """As of executions that an earlier system has left."""
+    await life(book, "e1", State.CANCELLED)
+    await book.raw("UPDATE workflow_executions SET finished_at = NULL")
+    [changed_at] = (await book.raw("SELECT updated_at FROM workflow_executions"))[0]
+    assert await pruned(book, before=changed_at) == [0]
+    assert await pruned(book) == [1]

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import anyio
 import pytest
@@ -181,3 +182,13 @@ def test_processes_may_migrate_a_fresh_file_at_once(path: str):
     said = [process.communicate("go\n", timeout=60)[1] for process in processes]
     assert said == [""] * 3
     assert len([name for name, _ in schema(path) if name == "workflow_executions"]) == 1
+
+
+def test_a_library_without_full_text_search_is_told_of(path: str, monkeypatch):
+    """It is not the file's fault."""
+    known = [*migrate.migrations(), Migration(99, "0099_odd", "CREATE VIRTUAL TABLE odd USING fts99(x);")]
+    monkeypatch.setattr(migrate, "migrations", lambda: known)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        with pytest.raises(MigrationError, match=r"no such module: fts99.*another Python"):
+            migrate.migrate(connection, path)
+        assert migrate.version_of(connection) == 0
