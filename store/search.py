@@ -28,6 +28,8 @@ DEFINITION_CHARS_MAX: Final = 20_000
 WORDS_MAX: Final = 20  # of one search; more is a document and not a search
 WORKFLOWS_MAX: Final = 10  # revisions that one search finds: the newest
 
+NEWEST: Final = 1_000  # executions among which a common word is looked for first: a few milliseconds
+
 TOKEN: Final = re.compile(r"[^\W_]+")
 ENDED: Final = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
 
@@ -87,9 +89,11 @@ class SearchResult(Record, frozen=True, kw_only=True):
 
 
 class Engine(msgspec.Struct, frozen=True):
-    """How one database is asked for words: the numbers that match, and how a question is written."""
+    """How one database is asked for words: the numbers that match, newest first, and the question's form."""
 
-    matching: str
+    executions: str
+    newest: str | None  # the same among the newest alone, where they are not what is met first anyhow
+    revisions: str  # the same among the revisions of workflows, which are few
     phrase: str  # joins the words of a phrase
     quoted: str  # one phrase
     beginning: str  # one whose last word goes on
@@ -97,16 +101,41 @@ class Engine(msgspec.Struct, frozen=True):
 
 
 SQLITE: Final = Engine(
-    "SELECT rowid AS no FROM workflow_search WHERE workflow_search MATCH ? ", " ", '"{}"', '"{}"*', " "
+    executions=(
+        "SELECT rowid AS no FROM workflow_search WHERE workflow_search MATCH ? AND rowid > 0 "
+        "ORDER BY rowid DESC LIMIT ?"
+    ),
+    newest=None,
+    revisions=(
+        "SELECT rowid AS no FROM workflow_search WHERE workflow_search MATCH ? AND rowid < 0 "
+        "ORDER BY rowid LIMIT ?"
+    ),
+    phrase=" ",
+    quoted='"{}"',
+    beginning='"{}"*',
+    join=" ",
 )
-# Materialised, or the newest numbers would be walked for a word that hardly any execution has.
+# A word that many executions have is soon met among the newest; for one that few have the index has to be
+# asked, and not the numbers walked, which is what the planner would choose: so both are materialised.
 POSTGRES: Final = Engine(
-    "SELECT no FROM (WITH hits AS MATERIALIZED (SELECT rowid FROM workflow_search "
-    "WHERE words @@ to_tsquery('simple', ?)) SELECT rowid AS no FROM hits) s WHERE true ",
-    " <-> ",
-    "({})",
-    "({}:*)",
-    " & ",
+    executions=(
+        "WITH hits AS MATERIALIZED "
+        "(SELECT rowid FROM workflow_search WHERE words @@ to_tsquery('simple', ?)) "
+        "SELECT rowid AS no FROM hits WHERE rowid > 0 ORDER BY rowid DESC LIMIT ?"
+    ),
+    newest=(
+        "WITH newest AS MATERIALIZED (SELECT rowid, words FROM workflow_search WHERE rowid > 0 "
+        f"ORDER BY rowid DESC LIMIT {NEWEST}) SELECT rowid AS no FROM newest "
+        "WHERE words @@ to_tsquery('simple', ?) ORDER BY rowid DESC LIMIT ?"
+    ),
+    revisions=(
+        "WITH revisions AS MATERIALIZED (SELECT rowid, words FROM workflow_search WHERE rowid < 0) "
+        "SELECT rowid AS no FROM revisions WHERE words @@ to_tsquery('simple', ?) ORDER BY rowid LIMIT ?"
+    ),
+    phrase=" <-> ",
+    quoted="({})",
+    beginning="({}:*)",
+    join=" & ",
 )
 
 
@@ -146,11 +175,13 @@ def search(engine: Engine, words: str, limit: int) -> Script[SearchResult]:
     """What has all these words. Raises NotFound where there is no word in them."""
     question = asked(engine, words)
     behind = yield from is_behind()
-    page = engine.matching + "AND {} ORDER BY {} DESC LIMIT ?"
-    key = "rowid" if engine is SQLITE else "no"
-    found = yield page.format(f"{key} > 0", key), (question, limit)
-    executions = yield from _each(rows.SUMMARY + "WHERE e.no = ?", [row[0] for row in found])
-    found = yield page.format(f"{key} < 0", f"-{key}"), (question, WORKFLOWS_MAX)
+    hits: list[Any] = []
+    if engine.newest is not None:
+        hits = (yield engine.newest, (question, limit)).fetchall()
+    if len(hits) < limit:
+        hits = (yield engine.executions, (question, limit)).fetchall()
+    executions = yield from _each(rows.SUMMARY + "WHERE e.no = ?", [row[0] for row in hits])
+    found = yield engine.revisions, (question, WORKFLOWS_MAX)
     workflows = yield from _each(rows.WORKFLOW + "WHERE no = ?", [-row[0] for row in found])
     return SearchResult(
         executions=tuple(map(rows.summary, executions)),
