@@ -28,11 +28,13 @@ COMMANDS: Final = (
     "checkpoint",
     "restore",
     "retry",
+    "resume_later",
+    "migrate",
 )
 
 
 LOGGED: Final = frozenset(
-    {"signal", "approve", "reject", "update_context", "checkpoint", "restore", "retry"}
+    {"signal", "approve", "reject", "update_context", "checkpoint", "restore", "retry", "resume_later"}
 )  # others may be no-ops
 
 

@@ -352,6 +352,54 @@ def failure(journal: Journal) -> Life:
     return workflow, play
 
 
+def anew(journal: Journal) -> Life:
+    """A retry begins at a step that had completed, with another input; what is on it is done anew."""
+    workflow = Workflow("anew")
+
+    @workflow.step
+    async def shop(context: StepContext) -> int:
+        journal.act(context)
+        return 1
+
+    @workflow.step
+    async def heat(context: StepContext, shop: int, degrees: int = 20) -> int:
+        journal.act(context)
+        return shop * degrees
+
+    @workflow.step
+    async def serve(context: StepContext, heat: int) -> str:
+        journal.act(context)
+        if heat < 60:
+            raise ValueError("cold")
+        return f"{heat} degrees"
+
+    async def play(client: Client) -> Result:
+        await client.start(workflow, {})
+        if not client.has_seen("failure"):
+            await client.end("failure")
+        await client.say("retry", client.execution.retry, from_step="heat", data={"degrees": 80})
+        return await client.end()
+
+    return workflow, play
+
+
+def later(journal: Journal) -> Life:
+    """A pause that ends by itself: at a moment that was planned, whoever is there then."""
+    gates: list[asyncio.Event] = []
+    workflow = _gated(journal, gates)
+
+    async def play(client: Client) -> Result:
+        gates.append(client.gate)
+        await client.start(workflow, {})
+        await client.until("step_completed", "quick")
+        await client.pause(client.execution, mode="interrupt")
+        await client.say("plan", client.execution.resume_later, at=PATIENCE_S)
+        client.gate.set()
+        return await client.end()
+
+    return workflow, play
+
+
 def _gated(journal: Journal, gates: list[asyncio.Event]) -> Workflow:
     """One step that is quick, beside it one that waits for the gate, and one after both."""
     workflow = Workflow("gated")
@@ -1046,6 +1094,8 @@ LIVES: dict[str, Callable[[Journal], Life]] = {
         family_cancel,
         gates,
         failure,
+        anew,
+        later,
         pause,
         interrupt,
         restore,

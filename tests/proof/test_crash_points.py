@@ -43,6 +43,8 @@ LIVES = (
     "family_cancel",
     "gates",
     "failure",
+    "anew",
+    "later",
     "pause",
     "interrupt",
     "restore",
