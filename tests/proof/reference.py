@@ -1072,6 +1072,36 @@ def hooks(journal: Journal) -> Life:
     return workflow, play
 
 
+def limited(journal: Journal) -> Life:
+    """An execution that first waits for a slot of its workflow, and takes one again when it is retried."""
+    workflow = Workflow("limited", limits={"concurrency": 1, "key": "{{word}}"})
+
+    @workflow.step
+    async def first(context: StepContext, word: str) -> str:
+        journal.act(context)
+        return word
+
+    @workflow.step
+    async def second(context: StepContext, first: str) -> str:
+        journal.act(context)
+        if context.generation == 0:
+            raise OSError("not yet")
+        return first * 2
+
+    async def play(client: Client) -> Result:
+        await client.start(workflow, {"word": "go"})
+        if not client.has_seen("failure"):
+            await client.end("failure")
+        await client.say("retry", client.execution.retry)
+        result = await client.end()
+        stored = await client.runtime.store.execution(ID)
+        assert stored is not None
+        assert (stored.queue, stored.slot) == (None, None)
+        return result
+
+    return workflow, play
+
+
 LIVES: dict[str, Callable[[Journal], Life]] = {
     life.__name__: life
     for life in (
@@ -1104,6 +1134,7 @@ LIVES: dict[str, Callable[[Journal], Life]] = {
         elsewhere,
         transaction,
         spending,
+        limited,
         rollback,
         undoing_again,
         hooks,

@@ -53,6 +53,7 @@ LIVES = (
     "elsewhere",
     "transaction",
     "spending",
+    "limited",
     "rollback",
     "undoing_again",
     "hooks",
