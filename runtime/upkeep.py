@@ -18,19 +18,19 @@ import anyio
 from perdure.actors.errors import RuntimeClosed
 from perdure.actors.kernel import Alarms
 from perdure.actors.log import get_logger
-from perdure.actors.writer import Writer
+from perdure.actors.writer import OUTAGES, Writer
 from perdure.store.compaction import Compact, Compacted
 from perdure.store.errors import StoreClosed, StoreError
 from perdure.store.protocol import Store
 from perdure.store.retention import Prune, Pruned
-from perdure.store.search import Index
+from perdure.store.search import DUE_EVENTS, Index
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
 
 FIRST_S: Final = 5.0  # a start is for what is to be done, and not for what was
 INDEX_S: Final = 10.0  # how soon what has ended can be found
-INDEX_EVENTS: Final = 500  # lines of the log that one transaction looks at: some milliseconds
+INDEX_EVENTS: Final = DUE_EVENTS  # lines of the log that one transaction looks at: some milliseconds
 LOOK_S: Final = 6 * 3_600.0  # a day is what people mean by a retention; four looks keep close to it
 COMPACT_MS: Final = 7 * 86_400_000  # a week after its end nobody follows an execution's log any more
 BATCH: Final = 20  # executions of one transaction: some milliseconds
@@ -55,22 +55,25 @@ class Upkeep:
         await self._rest(FIRST_S)
         looked_at = -math.inf
         while True:
+            await self._writer.outage.over()
             now = asyncio.get_running_loop().time()
             try:
                 if keep_ms is not None and now - looked_at >= LOOK_S * patience:
                     await self.look(keep_ms=keep_ms)
                     looked_at = now
-                await self.index()
+                await self.index(of_workflows=False)  # who searches asks for those
             except (RuntimeClosed, StoreClosed):
                 return
+            except OUTAGES:
+                pass  # the writer tells of it, once
             except StoreError as error:
                 log.warning("store_not_kept", error=str(error))
             await self._rest(INDEX_S * patience)
 
-    async def index(self, *, share: float = INDEX_REST_SHARE) -> None:
+    async def index(self, *, share: float = INDEX_REST_SHARE, of_workflows: bool = True) -> None:
         """Let all that has ended by now be found, resting for `share` times as long as each step took."""
         loop = asyncio.get_running_loop()
-        while await self._store.is_search_behind():
+        while await self._store.is_search_behind(of_workflows=of_workflows):
             began_at = loop.time()
             await self._writer.write(Index(events=INDEX_EVENTS))
             await self._rest(share * (loop.time() - began_at))

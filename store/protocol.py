@@ -334,8 +334,8 @@ class Store(Protocol):
         """
         ...
 
-    async def is_search_behind(self) -> bool:
-        """Whether something that has ended cannot be found yet."""
+    async def is_search_behind(self, *, of_workflows: bool = True) -> bool:
+        """Whether something that has ended, or a workflow, cannot be found yet."""
         ...
 
     async def is_compaction_due(self, *, before: int) -> bool:

@@ -302,9 +302,9 @@ class Questions(ABC):
         """Workflows and ended executions that have all these words, newest first. Raises NotFound."""
         return await self._browse(search.search(self.engine, words, pages.bounded(limit)))
 
-    async def is_search_behind(self) -> bool:
-        """Whether something that has ended cannot be found yet."""
-        return await self._browse(search.is_behind())
+    async def is_search_behind(self, *, of_workflows: bool = True) -> bool:
+        """Whether something that has ended, or a workflow, cannot be found yet."""
+        return await self._browse(search.is_behind(of_workflows))
 
     async def is_compaction_due(self, *, before: int) -> bool:
         """Whether there is an execution so old whose log nobody has looked at."""

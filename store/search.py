@@ -30,6 +30,8 @@ WORKFLOWS_MAX: Final = 10  # revisions that one search finds: the newest
 
 NEWEST: Final = 1_000  # executions among which a common word is looked for first: a few milliseconds
 
+DUE_EVENTS: Final = 500  # lines of the log that are worth a write, whatever they are of
+
 TOKEN: Final = re.compile(r"[^\W_]+")
 ENDED: Final = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
 
@@ -38,6 +40,11 @@ NEXT: Final = """
 SELECT max(id) FROM (SELECT id FROM workflow_events WHERE id > ? ORDER BY id LIMIT ?) page
 """
 AHEAD: Final = "SELECT count(*) FROM (SELECT id FROM workflow_events WHERE id > ? LIMIT ?) page"
+DUE: Final = f"""
+SELECT count(*), coalesce(sum(CASE WHEN e.state IN ({ENDED}) THEN 1 ELSE 0 END), 0)
+FROM (SELECT id, execution_no FROM workflow_events WHERE id > ? ORDER BY id LIMIT ?) page
+JOIN workflow_executions e ON e.no = page.execution_no
+"""
 TOUCHED: Final = "SELECT DISTINCT v.execution_no FROM workflow_events v WHERE v.id > ? AND v.id <= ?"
 FORGET: Final = f"DELETE FROM workflow_search WHERE rowid IN ({TOUCHED})"
 INDEX: Final = f"""
@@ -152,12 +159,17 @@ def index(write: Index) -> Script[Indexed]:
     return Indexed(is_done=ahead == 0)
 
 
-def is_behind() -> Script[bool]:
-    """Whether there is anything to be indexed."""
+def is_behind(of_workflows: bool = True) -> Script[bool]:  # noqa: FBT001, FBT002
+    """Whether there is something to be indexed: in the log, or also among the workflows.
+
+    Lines of what goes on are no reason to write, until they are as many as are taken at once.
+    """
     event_id, workflow_no = (yield REACH, ()).fetchone()
-    (events,) = (yield AHEAD, (event_id, 1)).fetchone()
+    lines, ended = (yield DUE, (event_id, DUE_EVENTS)).fetchone()
+    if ended or lines == DUE_EVENTS or not of_workflows:
+        return bool(ended) or bool(lines == DUE_EVENTS)
     (newest,) = (yield "SELECT coalesce(max(no), 0) FROM workflows", ()).fetchone()
-    return bool(events or newest > workflow_no)
+    return bool(newest > workflow_no)
 
 
 def begin_anew() -> Script[None]:
