@@ -28,7 +28,7 @@ ENDED_WELL: Final = ", ".join(f"'{state}'" for state in sorted(TERMINAL - {State
 # A child stays for as long as its parent may ask for it.
 LOOK: Final = f"""
 SELECT e.no, e.created_at,
-       CASE WHEN e.state IN ({{states}}) AND coalesce(e.finished_at, e.updated_at) < ? AND NOT EXISTS (
+       CASE WHEN e.state IN ({{states}}) AND e.updated_at < ? AND NOT EXISTS (
            SELECT 1 FROM workflow_executions p WHERE p.id = e.parent_id AND p.state NOT IN ({ENDED})
        ) THEN 1 ELSE 0 END AS may_go
 FROM workflow_executions e WHERE e.no > ? ORDER BY e.no LIMIT ?

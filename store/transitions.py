@@ -136,7 +136,7 @@ def inserted_execution(write: Start) -> delta.Row:
         0 if write.runner_no is None else 1,
         write.runner_no,
         write.priority,
-        write.at,
+        write.at if write.imported_at is None else write.imported_at,
         write.at,
         write.at if write.state in IN_FLIGHT else write.started_at,
         write.deadline_at,

@@ -219,6 +219,7 @@ class Start(Write, frozen=True, kw_only=True):
     at: int
     delta: Delta
     started_at: int | None = None  # of one that ended before it came here
+    imported_at: int | None = None  # when it came here: from then on it is kept as others are from their end
     finished_at: int | None = None  # of one that came to its end in the very change that began it
     error: bytes | None = None
     timeout_ms: int | None = None  # its own, where it is not the workflow's

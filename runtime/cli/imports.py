@@ -84,12 +84,15 @@ async def _import(
     db = session.settings.db
     is_there = "://" in db or _is_database(db)
     kept = _keep(session, batch) if is_there and not is_rehearsal else None
+    at = round(session.now().timestamp() * 1_000)
     store = session.store() if is_there or not is_rehearsal else None
     if store is not None:
         await store.open()
     try:
         reports = [
-            await import_file(store, file, source=source, batch=batch, own=own, is_rehearsal=is_rehearsal)
+            await import_file(
+                store, file, source=source, batch=batch, own=own, at=at, is_rehearsal=is_rehearsal
+            )
             for file, source in sources.items()
         ]
     finally:

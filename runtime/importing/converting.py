@@ -43,6 +43,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     source: str  # what tells runs of one file from those of another
     batch: str
     own: Mapping[str, State] = {}  # words of the user's, beside the table
+    at: int  # when it is imported
     dated: int  # for runs that tell no time: when their file was last written
 
 
@@ -148,6 +149,7 @@ def converted(run: Run, kind: Kind, layout: Layout, order: Order, *, workflow_no
         deadline_at=None,
         remaining_ms=None,
         at=created if created is not None else at,
+        imported_at=order.at,
         started_at=started if started is not None else at,
         finished_at=finished if finished is not None else max(times.values(), default=order.dated),
         error=_error(value(run.row, layout.run, "error"), why=meaning.why)

@@ -84,9 +84,16 @@ def files_in(path: str) -> list[str]:
 
 
 async def import_file(
-    target: Target | None, path: str, *, source: str, batch: str, own: Mapping[str, State], is_rehearsal: bool
+    target: Target | None,
+    path: str,
+    *,
+    source: str,
+    batch: str,
+    own: Mapping[str, State],
+    at: int,
+    is_rehearsal: bool,
 ) -> Report:
-    """Take the file's runs over, unless it is a rehearsal; the file itself is only read.
+    """Take the file's runs over at that time (ms), unless it is a rehearsal; the file itself is only read.
 
     `target` may be None where there is no store yet and it is a rehearsal. Raises StoreError of the target.
     """
@@ -101,7 +108,7 @@ async def import_file(
     except StoreError as error:
         report.why = str(error)
         return report
-    order = Order(source=source, batch=batch, own=own, dated=_written_at(path))
+    order = Order(source=source, batch=batch, own=own, at=at, dated=_written_at(path))
     starts = await _converted(target, found, layout, order, report, is_rehearsal=is_rehearsal)
     for first in range(0, len(starts), STARTS_MAX):
         await _take_over(target, starts[first : first + STARTS_MAX], report, is_rehearsal=is_rehearsal)

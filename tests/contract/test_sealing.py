@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 SECRET = "the-secret-word"
 OLD = {"k1": b"1" * 32}
 BOTH = OLD | {"k2": b"2" * 32}
-READABLE = {"definition", "rule"}  # bytes of a write that stay as they are, and why: see `sealing`
+READABLE = {"circuit", "definition", "rule"}  # bytes of a write that stay as they are, and why: see `sealing`
 
 
 @pytest.fixture

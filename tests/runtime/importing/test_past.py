@@ -20,6 +20,7 @@ from perdure.runtime.importing.statuses import MEANINGS, meaning_of
 from perdure.runtime.importing.taking_over import import_file, roll_back
 from perdure.store import SQLiteStore, store_at
 from perdure.store.errors import NotFound
+from perdure.store.retention import Prune
 from perdure.store.states import TERMINAL, State
 from perdure.store.writes import Publish
 
@@ -32,9 +33,12 @@ _spec.loader.exec_module(past)
 pytestmark = pytest.mark.integration
 
 
+TODAY = 1_800_000_000_000
+
+
 async def taken_over(store: Any, path: Path, *, batch: str = "b1", own: Any = None, **more: Any) -> Any:
     """Import that file."""
-    usual = {"source": path.stem, "batch": batch, "own": own or {}, "is_rehearsal": False}
+    usual = {"source": path.stem, "batch": batch, "own": own or {}, "at": TODAY, "is_rehearsal": False}
     return await import_file(store, str(path), **(usual | more))
 
 
@@ -146,6 +150,15 @@ async def test_a_batch_can_be_taken_back(store: Any, tmp_path: Path):
     assert {workflow.name for workflow in await store.workflows(active_only=False)} == {"review", "w9"}
     with pytest.raises(NotFound):
         await roll_back(store, "second")
+
+
+async def test_what_was_imported_is_kept_from_its_import_on(store: Any, tmp_path: Path):
+    """Retention counts from there: the past would be gone before anybody had seen it."""
+    await taken_over(store, past.run_history(tmp_path / "runs.db"))
+    [early] = await store.commit([Prune(before=TODAY, limit=100)])
+    assert early.executions == 0
+    [late] = await store.commit([Prune(before=TODAY + 1, limit=100)])
+    assert late.executions == 5
 
 
 async def test_names_ids_and_times_of_another_system_are_kept_as_far_as_they_can_be(
