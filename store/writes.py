@@ -8,7 +8,7 @@ encoded JSON. `no` fields are the compact keys of `records`.
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -22,12 +22,10 @@ EXECUTION_TIMER = -1  # the `step_no` of a timer that belongs to the whole execu
 RESUME_TIMER = "resume"  # the kind of timer with which a paused execution goes on by itself
 WARN_TIMER = "warn"  # the kind of timer that only tells of a long wait: also of a paused execution
 
-ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)  # safe in paths and URLs
-
 
 def is_id(text: str) -> bool:
     """Whether an execution may have this id: 1 to 128 letters, digits, `.`, `_`, `-`, no `._-` first."""
-    return ID_PATTERN.fullmatch(text) is not None
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", text, re.ASCII) is not None
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True, tag=True):
