@@ -25,11 +25,17 @@ log = get_logger("perdure.queueing")
 class Admissions:
     """`run` is its task; `ask` is called whenever there may be room, or somebody who wants it."""
 
-    def __init__(self, services: Services, executions: Executions, *, admits_all: bool) -> None:
-        """`admits_all`: this process takes up what it finds; else it admits only what is `own`."""
+    def __init__(
+        self, services: Services, executions: Executions, *, admits_all: bool, patience: float = 1.0
+    ) -> None:
+        """`admits_all`: this process takes up what it finds; else it admits only what is `own`.
+
+        `patience` is how many times as long as usual it waits until it looks though nobody asked.
+        """
         self._services = services
         self._executions = executions
         self._admits_all = admits_all
+        self._look_s = LOOK_S * patience
         self._own: dict[str, str] = {}
         self._last = ""
         self._somebody_waits = True  # nobody has looked yet
@@ -60,7 +66,7 @@ class Admissions:
                 await (self._admit_all() if self._admits_all else self._admit_own())
             except PerdureError as error:
                 log.warning("admission_failed", error=str(error))
-            pause_s = WATCH_S if self._somebody_waits else LOOK_S
+            pause_s = WATCH_S if self._somebody_waits else self._look_s
             alarm = self._services.alarms.add(loop.time() + pause_s, self._wakeup.set)
             try:
                 await self._wakeup.wait()

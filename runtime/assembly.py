@@ -236,7 +236,9 @@ async def _at_work(
         _listen(blueprint.store, rung)
         beating.start_soon(lease.run, name="lease")
         if blueprint.performs:
-            rung.admits(Admissions(services, executions, admits_all=blueprint.recovers), helpers)
+            patience = blueprint.seams.patience
+            admissions = Admissions(services, executions, admits_all=blueprint.recovers, patience=patience)
+            rung.admits(admissions, helpers)
         _start_helpers(blueprint, helpers, recovery)
         yield Machine(
             services=services,
