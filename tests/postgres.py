@@ -36,7 +36,9 @@ class Server:
 
     def __init__(self, *, fsync: str = "off") -> None:
         """Nothing runs yet. Without `fsync` it survives its own crash but not the machine's."""
-        self._folder = Path(tempfile.mkdtemp(prefix="perdure-postgres-"))  # a short path: sockets need one
+        # A short path, as sockets need one, and not where one module of tests has its temporary files.
+        place = os.environ.get("TMPDIR", "/tmp")
+        self._folder = Path(tempfile.mkdtemp(prefix="perdure-postgres-", dir=place))
         self._fsync = fsync
 
     def __enter__(self) -> Self:

@@ -555,6 +555,7 @@ def test_every_await_that_is_public_is_in_the_tables() -> None:
     """Whoever adds one has it cut."""
     names = {name.partition(",")[0].partition(" of ")[0] for name in COMMANDS | OTHERS}
     waits_for_the_cut_alone = {"serve"}
+    are_cut_in_others = {"begin", "items"}  # what `start` ends with; reads of one page after another
     public = {
         name
         for kind in (Runtime, Execution)
@@ -562,4 +563,4 @@ def test_every_await_that_is_public_is_in_the_tables() -> None:
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
         if not name.startswith("_")
     }
-    assert public - waits_for_the_cut_alone <= names
+    assert public - waits_for_the_cut_alone - are_cut_in_others <= names
