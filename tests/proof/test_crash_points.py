@@ -18,7 +18,7 @@ import pytest
 DRIVER = Path(__file__).with_name("crash_points.py")
 SCALE = float(os.environ.get("PERDURE_PROOF_SCALE", "1"))
 SEED = os.environ.get("PERDURE_PROOF_SEED", "0")
-POINTS_MAX = 40  # of one life; past it they are sampled evenly, unless the scale is larger
+POINTS_MAX = 32  # of one life; past it they are sampled evenly, unless the scale is larger
 PAIRS = 6
 SHUFFLED = 8
 IN_REAL_TIME = 2
