@@ -135,11 +135,11 @@ class ExecutionActor(Actor[ExecutionMessage]):
     async def _begin(self) -> None:
         """Have a state to work on. Raises LeaseLost when another runner was faster."""
         if self._prepared is not None:
-            state, orders = self._prepared
-            self._prepared = None
+            (state, orders), self._prepared = self._prepared, None
             await self._carry_out(orders)
             self._wakeups.set_due(planner.due_times(state))
             return
+        self.cell.mailbox.discard(_is_of_a_body)  # all of which have ended with the incarnation before
         if self._epoch is None:
             loaded = await claim(self._services, self._id)
         else:
@@ -374,6 +374,11 @@ def _has_statements(message: ExecutionMessage) -> TypeGuard[StepReport]:
     if not isinstance(message, StepReport):
         return False
     return isinstance(message.outcome, Completed) and bool(message.outcome.statements)
+
+
+def _is_of_a_body(message: ExecutionMessage) -> bool:
+    """Whether a body says this, which a body of the same attempt in another incarnation does not."""
+    return isinstance(message, StepReport | StepEnded)
 
 
 def _askers(turn: Turn) -> list[Asker]:

@@ -14,6 +14,7 @@ What is guaranteed:
 - A message that was in hand at a crash is a *suspect* and is handed out alone from then on: an
   innocent neighbour from the same batch is cleared by its own success and never buried with the
   culprit. At `POISON_CRASHES` a suspect is a dead letter.
+- A new incarnation may `discard` what only meant something to the one before.
 - Once closed, the mailbox takes nothing in and everyone who waits at it is told.
 
 One loop, one receiver; not for use from other threads.
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 import anyio.lowlevel
@@ -200,6 +201,18 @@ class Mailbox(Generic[M]):
             self._admit()
         dead.reverse()
         return dead
+
+    def discard(self, is_stale: Callable[[M], bool]) -> None:
+        """Drop what waits and means nothing to a new incarnation; for messages that nobody waits for."""
+        for lane in (self._control, self._normal):
+            stale = [envelope for envelope in lane or () if is_stale(envelope.message)]
+            if lane and stale:
+                kept = [envelope for envelope in lane if not is_stale(envelope.message)]
+                lane.clear()
+                lane.extend(kept)
+                self._suspects -= sum(envelope.crashes > 0 for envelope in stale)
+        if self._senders:
+            self._admit()
 
     def abandoned(self, *, for_good: bool) -> list[Reply]:
         """Hand over the open replies of acknowledged messages that nobody is left to answer.

@@ -167,3 +167,41 @@ def test_a_signal_from_elsewhere_is_in_the_log_once_wherever_its_owner_dies(tmp_
             assert not owner.is_alive, "it passed fewer points than that"
 
     run_virtual(main)
+
+
+def test_a_body_is_not_taken_for_ended_because_one_before_a_crash_was(tmp_path: Path) -> None:
+    """An actor that crashes when its interrupted body has been recorded leaves that report behind."""
+    running: list[int] = [0]
+
+    async def main() -> None:
+        workflow = Workflow("minute")
+
+        @workflow.step
+        async def wait() -> int:
+            running[0] += 1
+            most = running[0]
+            try:
+                await anyio.sleep(60)
+            finally:
+                running[0] -= 1
+            return most
+
+        acks = itertools.count(1)
+
+        def crash(point: str) -> None:
+            if point == "mailbox.ack:before" and next(acks) == 2:  # the pause itself is the first
+                raise RuntimeError(point)
+
+        async with VirtualRuntime(tmp_path / "life.db", seed=1) as runtime:
+            execution = await runtime.start(workflow, {}, id="e")
+            await anyio.sleep(1)
+            with faults.installed(crash):
+                assert await execution.pause(mode="interrupt") is State.PAUSED
+                assert await execution.resume() is State.EXECUTING
+                result = await execution.result()
+            assert result.outputs == {"wait": 1}
+            assert next(acks) > 3, "the crash did not happen"
+            types = [event.type async for event in execution.events()]
+            assert types.count("step_interrupted") == 1
+
+    run_virtual(main)

@@ -71,6 +71,35 @@ def test_a_crash_puts_what_was_in_hand_back_in_front_in_order() -> None:
     assert taken(mailbox) == ["pause", "resume", 0, 1, 2, 3]
 
 
+def test_what_is_stale_is_dropped_and_nothing_else_changes_places() -> None:
+    """On both lanes, suspects too; what stays is handed out as ever."""
+    mailbox: Mailbox[object] = Mailbox()
+    for n in range(4):
+        mailbox.post(n)
+    mailbox.post(-1, control=True)
+    mailbox.take(3)
+    mailbox.put_back()
+    mailbox.discard(lambda message: message in {-1, 0, 1, 3})
+    mailbox.post(5)
+    assert taken(mailbox) == [2, 5]
+    assert len(mailbox) == 2
+
+
+def test_what_is_dropped_makes_room_for_who_waits() -> None:
+    """A sender that waits for room comes in."""
+
+    async def main() -> None:
+        mailbox: Mailbox[object] = Mailbox(limit=1)
+        mailbox.post("stale")
+        async with anyio.create_task_group() as group:
+            group.start_soon(mailbox.tell, "fresh")
+            await anyio.lowlevel.checkpoint()
+            mailbox.discard(lambda message: message == "stale")
+        assert taken(mailbox) == ["fresh"]
+
+    anyio.run(main)
+
+
 def test_a_batch_that_crashed_is_handed_out_one_by_one() -> None:
     """Each suspect is cleared, or convicted, alone; those who were not there are not suspected."""
     mailbox: Mailbox[object] = Mailbox()
