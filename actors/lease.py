@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from perdure.actors.kernel import Alarms
+from perdure.actors.kernel import Alarms, Wakeup
 from perdure.actors.log import get_logger
 from perdure.actors.membership import Membership
 from perdure.actors.silence import Silences
@@ -42,21 +42,17 @@ class Lease:
         """`owns`: whether anything is owned here. `on_freed`: executions have become free to take."""
         self._store = store
         self._membership = membership
-        self._alarms = alarms
         self._owns = owns
         self._on_freed = on_freed
         self._pause_s = membership.lease_ms / 2000
         self._silences = Silences()
         self._heard_at = 0.0
-        self._wakeup: asyncio.Future[None] | None = None
-        self._is_asked = False
+        self._wakeup = Wakeup(alarms)
         self._is_alone = False
 
     def wake(self) -> None:
         """Look at the list soon: somebody has joined, or an execution was lost."""
-        self._is_asked = True
-        if self._wakeup is not None and not self._wakeup.done():
-            self._wakeup.set_result(None)
+        self._wakeup.set()
 
     def note_company(self) -> None:
         """Somebody is on the list: begin to beat, unless that has begun."""
@@ -66,12 +62,13 @@ class Lease:
     async def run(self) -> None:
         """Beat twice per lease as long as there is somebody to hear it, or to be heard."""
         while True:
-            self._is_asked = self._is_alone = False
+            self._wakeup.clear()
+            self._is_alone = False
             try:
                 self._is_alone = not await self.beat()
             except StoreError as error:
                 log.debug("heartbeat_failed", runner=self._membership.id, error=str(error))
-            await self._rest(None if self._is_alone else self._pause_s)
+            await self._wakeup.wait(None if self._is_alone else self._pause_s)
 
     async def beat(self) -> bool:
         """Renew the lease, take the executions of the silent; tell whether to go on beating."""
@@ -106,16 +103,3 @@ class Lease:
         if await self._membership.bury(runner, is_silent=True):
             await self._membership.ring_workers()
             self._on_freed()
-
-    async def _rest(self, seconds: float | None) -> None:
-        """Wait that long, or (None) until woken."""
-        if self._is_asked:
-            return
-        loop = asyncio.get_running_loop()
-        self._wakeup = loop.create_future()
-        alarm = None if seconds is None else self._alarms.add(loop.time() + seconds, self.wake)
-        try:
-            await self._wakeup
-        finally:
-            if alarm is not None:
-                alarm.cancel()

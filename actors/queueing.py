@@ -7,10 +7,10 @@ was admitted last. A process that sweeps admits for everybody; one that performs
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from perdure.actors.executions import Executions
+from perdure.actors.kernel import Wakeup
 from perdure.actors.log import get_logger
 from perdure.actors.services import Services
 from perdure.store.errors import PerdureError
@@ -39,7 +39,7 @@ class Admissions:
         self._own: dict[str, str] = {}
         self._last = ""
         self._somebody_waits = True  # nobody has looked yet
-        self._wakeup: asyncio.Event = asyncio.Event()
+        self._wakeup = Wakeup(services.alarms)
 
     def ask(self) -> None:
         """There may be room; without anybody who waits for it this costs nothing."""
@@ -59,19 +59,13 @@ class Admissions:
 
     async def run(self) -> None:
         """Admit whenever asked, and every so often."""
-        loop = asyncio.get_running_loop()
         while True:
             self._wakeup.clear()
             try:
                 await (self._admit_all() if self._admits_all else self._admit_own())
             except PerdureError as error:
                 log.warning("admission_failed", error=str(error))
-            pause_s = WATCH_S if self._somebody_waits else self._look_s
-            alarm = self._services.alarms.add(loop.time() + pause_s, self._wakeup.set)
-            try:
-                await self._wakeup.wait()
-            finally:
-                alarm.cancel()
+            await self._wakeup.wait(WATCH_S if self._somebody_waits else self._look_s)
 
     async def _admit_all(self) -> None:
         self._somebody_waits = True

@@ -7,7 +7,6 @@ as there is room. What cannot be performed here stays where it is, and is told a
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -16,7 +15,7 @@ import anyio
 from perdure.actors.claiming import claim_free
 from perdure.actors.doorbell import call
 from perdure.actors.executions import Executions
-from perdure.actors.kernel import Alarm
+from perdure.actors.kernel import Wakeup
 from perdure.actors.log import get_logger
 from perdure.actors.membership import Membership
 from perdure.actors.routing import Routing
@@ -64,9 +63,7 @@ class Recovery:
         self._executions = executions
         self._routing = routing
         self._membership = membership
-        self._wakeup: asyncio.Future[None] | None = None
-        self._is_asked = True
-        self._alarm: Alarm | None = None
+        self._wakeup = Wakeup(services.alarms)
         self._is_unsure = False
         self._passed_by = False
         self._watched: set[str] = set()
@@ -75,9 +72,7 @@ class Recovery:
 
     def ask(self) -> None:
         """Ask for a sweep soon."""
-        self._is_asked = True
-        if self._wakeup is not None and not self._wakeup.done():
-            self._wakeup.set_result(None)
+        self._wakeup.set()
 
     async def look_for_mail(self) -> None:
         """Hand over what waits for executions that are performed here, should its ring have gone unheard."""
@@ -91,7 +86,7 @@ class Recovery:
         """Sweep whenever asked, when a stored timer is due, when a runner dies, and every so often."""
         async with anyio.create_task_group() as watchers:
             while True:
-                self._is_asked = False
+                self._wakeup.clear()
                 pause_s = self._sweep_s
                 try:
                     pause_s = await self.sweep()
@@ -105,7 +100,7 @@ class Recovery:
                 except StoreError as error:
                     log.warning("sweep_failed", error=str(error))
                     pause_s = REST_S
-                await self._rest(pause_s)
+                await self._wakeup.wait(pause_s)
 
     async def _watch(self, runner: Runner) -> None:
         """Hold a line to another runner's bell: when it breaks off, the runner is gone."""
@@ -281,17 +276,6 @@ class Recovery:
             last = page[-1]
         due_at = await services.store.next_due(after=now)
         return self._sweep_s if due_at is None else min(self._sweep_s, max(0.0, (due_at - now) / 1000))
-
-    async def _rest(self, seconds: float) -> None:
-        if self._is_asked:
-            return
-        loop = asyncio.get_running_loop()
-        self._wakeup = loop.create_future()
-        alarm = self._services.alarms.add(loop.time() + seconds, self.ask)
-        try:
-            await self._wakeup
-        finally:
-            alarm.cancel()
 
     def _tell_waiting(self, waiting: dict[str, tuple[str, ...]]) -> None:
         """Say once of each execution that it waits for code, and for which."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from perdure.actors.errors import RuntimeClosed
-from perdure.actors.kernel import Alarms
+from perdure.actors.kernel import Alarms, Wakeup
 from perdure.actors.log import get_logger
 from perdure.actors.writer import OUTAGES, Writer
 from perdure.store.compaction import Compact, Compacted
@@ -119,12 +119,7 @@ class Upkeep:
             await self._rest(REST_SHARE * (loop.time() - began_at))
 
     async def _rest(self, seconds: float) -> None:
-        over = asyncio.Event()
-        alarm = self._alarms.add(asyncio.get_running_loop().time() + seconds, over.set)
-        try:
-            await over.wait()
-        finally:
-            alarm.cancel()
+        await Wakeup(self._alarms).wait(seconds)
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ from perdure.actors.kernel.restart import Action, Backoff, Crash, Restart, Verdi
 from perdure.actors.kernel.shielding import see_through
 from perdure.actors.kernel.spec import INTENSITY, SHUTDOWN_S, ChildSpec
 from perdure.actors.kernel.supervisor import Supervisor, Teardown
+from perdure.actors.kernel.wakeup import Wakeup
 
 __all__ = [
     "BATCH_MAX",
@@ -71,6 +72,7 @@ __all__ = [
     "SystemClock",
     "Teardown",
     "Verdict",
+    "Wakeup",
     "classify",
     "decide",
     "faults",

@@ -8,14 +8,13 @@ the same schedules: the second to write finds that the schedule has moved, and t
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from perdure.actors.errors import RuntimeClosed
-from perdure.actors.kernel import Alarms
+from perdure.actors.kernel import Alarms, Wakeup
 from perdure.actors.log import get_logger
 from perdure.actors.writer import Writer
 from perdure.runtime.schedules.policy import Decision, Standing, decide, execution_id
@@ -56,11 +55,10 @@ class Keeper:
         self._look_s = look_s
         self._store = store
         self._writer = writer
-        self._alarms = alarms
         self._now_ms = now_ms
         self._start = start
         self._cancel = cancel
-        self._wakeup: asyncio.Event = asyncio.Event()
+        self._wakeup = Wakeup(alarms)
         self._not_understood: dict[str, int] = {}  # the version of each that was told
 
     def ask(self) -> None:
@@ -78,11 +76,7 @@ class Keeper:
             except StoreError as error:
                 log.warning("schedules_not_kept", error=str(error))
                 rest_s = REST_S
-            alarm = self._alarms.add(asyncio.get_running_loop().time() + rest_s, self._wakeup.set)
-            try:
-                await self._wakeup.wait()
-            finally:
-                alarm.cancel()
+            await self._wakeup.wait(rest_s)
 
     async def look(self) -> float:
         """Decide what is due; answer the seconds until something is again."""

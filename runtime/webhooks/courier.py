@@ -7,7 +7,6 @@ call once more, under the same id: it arrives at least once.
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import os
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from typing import Final
 
 import anyio
 
+from perdure.actors.kernel import Wakeup
 from perdure.actors.log import get_logger
 from perdure.actors.services import Services
 from perdure.runtime.webhooks.posting import TIMEOUT_S, Post
@@ -52,7 +52,7 @@ class Courier:
         self._post = post
         self._key_of = key_of
         self._look_s = look_s
-        self._wakeup = asyncio.Event()
+        self._wakeup = Wakeup(services.alarms)
         self._is_closing = False
         services.outbox.on_mail = self.ask
 
@@ -74,13 +74,9 @@ class Courier:
             except PerdureError as error:
                 log.warning("webhooks_not_delivered", error=str(error))
                 rest_s = REST_S
-            if self._is_closing and not self._wakeup.is_set():
+            if self._is_closing and not self._wakeup.is_set:
                 return
-            alarm = self._services.alarms.add(asyncio.get_running_loop().time() + rest_s, self._wakeup.set)
-            try:
-                await self._wakeup.wait()
-            finally:
-                alarm.cancel()
+            await self._wakeup.wait(rest_s)
 
     async def look(self) -> float:
         """Make the calls that are due; answer the seconds until one is again."""
