@@ -13,7 +13,7 @@ from perdure.actors.services import Services
 from perdure.actors.starting import NewExecution
 from perdure.actors.state import ExecutionState
 from perdure.store.errors import LeaseLost, OutcomeUnknown, PerdureError, StoreUnavailable
-from perdure.store.records import Error
+from perdure.store.records import Error, Kin
 
 DEPTH_MAX: Final = 16  # generations above a child: deeper is a workflow that starts itself without end
 CHILDREN_MAX: Final = 10_000  # of one execution; who has more to do for each of many items has forEach
@@ -65,7 +65,8 @@ class Relatives:
         if parent.state in STOPPING:
             return False
         wait = order.wait
-        await self._check_room(parent, wait.workflow)
+        kin = await self._services.store.kin(parent.id, limit=CHILDREN_MAX)
+        _check_room(parent.id, kin, wait.workflow)
         plan, context = await self._services.plans.callee(
             wait.workflow, version=wait.version, context=order.context
         )
@@ -74,6 +75,7 @@ class Relatives:
             plan=plan,
             context=context,
             trace_id=parent.trace_id,
+            priority=kin.priority,
             triggered_by=f"step {parent.plan.steps[order.step_no].key}",
             parent_id=parent.id,
             parent_step=order.step_no if wait.waits else None,
@@ -88,15 +90,15 @@ class Relatives:
             return False
         return True
 
-    async def _check_room(self, parent: ExecutionState, workflow: str) -> None:
-        """Refuse what grows without end. Raises ChildNotStarted."""
-        kin = await self._services.store.kin(parent.id, limit=CHILDREN_MAX)
-        if kin.depth + 1 > DEPTH_MAX:
-            why = f"it would be {kin.depth + 1} deep, and at most {DEPTH_MAX} may be: does it start itself?"
-            raise ChildNotStarted(workflow, why=why)
-        if kin.children >= CHILDREN_MAX:
-            why = f"execution {parent.id} has started {CHILDREN_MAX:,} already, which is as many as one may"
-            raise ChildNotStarted(workflow, why=why)
+
+def _check_room(parent: str, kin: Kin, workflow: str) -> None:
+    """Refuse what grows without end. Raises ChildNotStarted."""
+    if kin.depth + 1 > DEPTH_MAX:
+        why = f"it would be {kin.depth + 1} deep, and at most {DEPTH_MAX} may be: does it start itself?"
+        raise ChildNotStarted(workflow, why=why)
+    if kin.children >= CHILDREN_MAX:
+        why = f"execution {parent} has started {CHILDREN_MAX:,} already, which is as many as one may"
+        raise ChildNotStarted(workflow, why=why)
 
 
 def _refused(order: StartChild, error: PerdureError) -> ChildRefused:

@@ -49,6 +49,7 @@ def summary(execution_id: str) -> Script[ExecutionSummary | None]:
 
 def kin(execution_id: str, limit: int) -> Script[Kin]:
     """How many are above an execution, each the parent of the one before, and how many are below it."""
+    own = (yield "SELECT priority FROM workflow_executions WHERE id = ?", (execution_id,)).fetchone()
     depth = -1
     row: rows.Row | None = (execution_id,)
     while row is not None and row[0] is not None and depth < limit:
@@ -56,7 +57,7 @@ def kin(execution_id: str, limit: int) -> Script[Kin]:
         depth += row is not None
     few = "SELECT no FROM workflow_executions WHERE parent_id = ? LIMIT ?"
     (children,) = (yield f"SELECT count(*) FROM ({few}) AS few", (execution_id, limit)).fetchone()
-    return Kin(depth=max(depth, 0), children=children)
+    return Kin(depth=max(depth, 0), children=children, priority=own[0] if own else 0)
 
 
 def started_by(triggered_by: str, limit: int) -> Script[list[str]]:

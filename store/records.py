@@ -335,10 +335,14 @@ class Loaded(Record, frozen=True, kw_only=True):
 
 
 class Kin(Record, frozen=True, kw_only=True):
-    """Where an execution stands among its kin: how many are above it, and how many it has started."""
+    """Where an execution stands among its kin: how many are above it, and how many it has started.
+
+    `priority` is its own, which those it starts take over.
+    """
 
     depth: int
     children: int
+    priority: int = 0
 
 
 class ExecutionSummary(Record, frozen=True, kw_only=True):

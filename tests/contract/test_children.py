@@ -94,10 +94,13 @@ async def test_a_family_can_be_looked_at(book):
     for id_, parent in (("b", "a"), ("c", "b"), ("d", "b")):
         await book.start(id_, parent_id=parent)
     assert await book.store.kin("a", limit=10) == Kin(depth=0, children=1)
+    assert await book.store.kin("nobody", limit=10) == Kin(depth=0, children=0)
     assert await book.store.kin("b", limit=10) == Kin(depth=1, children=2)
     assert await book.store.kin("b", limit=1) == Kin(depth=1, children=1)
     assert await book.store.kin("d", limit=10) == Kin(depth=2, children=0)
     assert [summary.id for summary in await book.store.executions(parent="b")] == ["d", "c"]
     assert [summary.parent_id for summary in await book.store.executions(parent="b")] == ["b", "b"]
+    await book.start("urgent", priority=7)
+    assert (await book.store.kin("urgent", limit=5)).priority == 7
     await book.start("loop", parent_id="loop")
     assert (await book.store.kin("loop", limit=5)).depth == 5

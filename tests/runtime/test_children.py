@@ -95,6 +95,20 @@ def test_what_the_child_gives_back_is_the_output_of_the_step(scheduling: str):
     virtually(scenario, workflows=[billing()])
 
 
+def test_the_child_of_an_urgent_execution_is_urgent():
+    """It begins with the priority that its parent has when it is started, not when the parent was."""
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(order(), priority=1)
+        await execution.set_priority(9)
+        await execution.result()
+        record = await runtime.store.execution((await child_of(runtime, execution)).id)
+        assert record is not None
+        assert record.priority == 9
+
+    virtually(scenario, workflows=[billing()])
+
+
 def test_a_parent_that_only_waits_for_a_child_is_a_row():
     """Woken by the child's end, in whatever state it is then."""
 
