@@ -56,8 +56,7 @@ class Deciding(ABC):
         moment will not do (NotAnApprover, FormMismatch), and for what has been decided already.
         """
         own = _decision(step, by=by, data=data, comment=comment)
-        command = Approve(id=self._id(command_id), expected_version=expected_version, **own)
-        return (await self._ask(command)).state
+        return await self._decide(Approve, own, command_id=command_id, expected_version=expected_version)
 
     async def reject(
         self,
@@ -71,7 +70,17 @@ class Deciding(ABC):
     ) -> State:
         """Reject a step in somebody's name; one rejection decides. Raises as `approve` does."""
         own = _decision(step, by=by, data=data, comment=comment)
-        command = Reject(id=self._id(command_id), expected_version=expected_version, **own)
+        return await self._decide(Reject, own, command_id=command_id, expected_version=expected_version)
+
+    async def _decide(
+        self,
+        kind: type[Approve | Reject],
+        own: dict[str, Any],
+        *,
+        command_id: str | None,
+        expected_version: int | None,
+    ) -> State:
+        command = kind(id=self._id(command_id), expected_version=expected_version, **own)
         return (await self._ask(command)).state
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import getpass
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import anyio
 from cyclopts import Parameter
 
+from perdure.runtime.cli.control import give
 from perdure.runtime.cli.exit_codes import Exit
+from perdure.runtime.cli.many import Ask
 from perdure.runtime.cli.options import Reading, Seconds, UsageError, read_json, read_values
 from perdure.runtime.cli.render import ago
 from perdure.runtime.cli.session import Session, open_session, run_async
@@ -18,8 +20,32 @@ if TYPE_CHECKING:
     from perdure.runtime import Execution
     from perdure.store.asking import PendingApproval
 
-DEFAULTS: Final = Reading()
 Pairs = Annotated[tuple[str, ...], Parameter(negative="")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Deciding:
+    """What both decisions understand."""
+
+    by: str | None = None
+    """Who decides (default: whoever is logged in)."""
+    data: Pairs = ()
+    """One value to keep with it (what its form asks for), NAME=VALUE; may be repeated."""
+    json: str | None = None
+    """All of it as JSON, or @FILE, or - for stdin."""
+    comment: str | None = None
+    """Why; kept with the decision."""
+    timeout: Seconds = None
+    """Stop waiting after that many seconds (code 124); the decision stands."""
+
+    def arguments(self) -> dict[str, Any]:
+        """What the handle of an execution takes. Raises UsageError."""
+        return {"by": self.by or _person(), "data": _data(self.data, self.json), "comment": self.comment}
+
+
+DEFAULTS: Final = Reading()
+DECIDING: Final = Deciding()
 
 
 def approvals(*, workflow: str | None = None, by: str | None = None, options: Reading = DEFAULTS) -> int:
@@ -44,18 +70,7 @@ def approvals(*, workflow: str | None = None, by: str | None = None, options: Re
     return run_async(main)
 
 
-def approve(
-    id: str,
-    step: str,
-    /,
-    *,
-    by: str | None = None,
-    data: Pairs = (),
-    json: str | None = None,
-    comment: str | None = None,
-    timeout: Seconds = None,
-    options: Reading = DEFAULTS,
-) -> int:
+def approve(id: str, step: str, /, *, deciding: Deciding = DECIDING, options: Reading = DEFAULTS) -> int:
     """Approve a step that asks for it; the execution goes on when enough people have.
 
     perdure approve @last release --by ann --data limit=3 --comment "looks good"
@@ -63,83 +78,35 @@ def approve(
     Args:
         id: Execution: its id, a unique beginning of it, @last or NAME@last.
         step: The step that asks, or will.
-        by: Who approves (default: whoever is logged in).
-        data: One value of what its form asks for, NAME=VALUE; may be repeated.
-        json: All of it as JSON, or @FILE, or - for stdin.
-        comment: Why; kept with the decision.
-        timeout: Stop waiting after that many seconds (code 124); the decision stands.
     """
-    values = _data(data, json)
-    session = open_session(options)
-    own = {"by": by or _person(), "data": values, "comment": comment}
-    return _decide(session, id, step, "approve", own, timeout=timeout)
+    own = deciding.arguments()
+    return _decide(id, step, lambda one: one.approve(step, **own), deciding=deciding, options=options)
 
 
-def reject(
-    id: str,
-    step: str,
-    /,
-    *,
-    by: str | None = None,
-    data: Pairs = (),
-    json: str | None = None,
-    comment: str | None = None,
-    timeout: Seconds = None,
-    options: Reading = DEFAULTS,
-) -> int:
+def reject(id: str, step: str, /, *, deciding: Deciding = DECIDING, options: Reading = DEFAULTS) -> int:
     """Reject a step that asks for approval; one rejection decides.
 
     Args:
         id: Execution: its id, a unique beginning of it, @last or NAME@last.
         step: The step that asks, or will.
-        by: Who rejects (default: whoever is logged in).
-        data: One value to keep with it, NAME=VALUE; may be repeated.
-        json: All of it as JSON, or @FILE, or - for stdin.
-        comment: Why; kept with the decision.
-        timeout: Stop waiting after that many seconds (code 124); the decision stands.
     """
-    values = _data(data, json)
+    own = deciding.arguments()
+    return _decide(id, step, lambda one: one.reject(step, **own), deciding=deciding, options=options)
+
+
+def _decide(prefix: str, step: str, ask: Ask, *, deciding: Deciding, options: Reading) -> int:
+    """Find the execution, decide, print how it stands then and, for people, how the step does."""
     session = open_session(options)
-    own = {"by": by or _person(), "data": values, "comment": comment}
-    return _decide(session, id, step, "reject", own, timeout=timeout)
 
+    async def tell_of_step(execution: Execution) -> None:
+        if session.out.format != "table":
+            return
+        stands = (await execution.query())["steps"][step]
+        asks = stands["waits"]
+        told = stands["state"] if asks is None else f"{len(asks['decisions'])} of {asks['quorum']} approvals"
+        session.out.write(f"{clean(step)}: {told}\n")
 
-def _decide(
-    session: Session,
-    prefix: str,
-    step: str,
-    verb: Literal["approve", "reject"],
-    own: dict[str, Any],
-    *,
-    timeout: float | None,
-) -> int:
-    """Find the execution, decide, print how the step stands then."""
-
-    async def main() -> int:
-        async with session.runtime("client") as runtime:
-            execution = await runtime.execution(await runtime.find(prefix))
-            with anyio.move_on_after(timeout) as scope:
-                await (execution.approve if verb == "approve" else execution.reject)(step, **own)
-            await _show(execution, step, session=session)
-        if scope.cancelled_caught:
-            session.note(f"no answer within {timeout:g} s; what was decided is recorded and stands")
-            return Exit.TIMEOUT
-        return Exit.DONE
-
-    return run_async(main)
-
-
-async def _show(execution: Execution, step: str, *, session: Session) -> None:
-    """Print where the step and its execution stand: two lines for people, the record for programs."""
-    summary = await execution.status()
-    if session.out.format != "table":
-        session.out.json(summary)
-        return
-    session.out.write(f"{session.out.paint(session.out.word(str(summary.state)))}  {summary.id}\n")
-    asked = (await execution.query())["steps"][step]
-    waits = asked["waits"]
-    told = asked["state"] if waits is None else f"{len(waits['decisions'])} of {waits['quorum']} approvals"
-    session.out.write(f"{clean(step)}: {told}\n")
+    return give(session, prefix, ask, timeout=deciding.timeout, tell_more=tell_of_step)
 
 
 def _data(pairs: tuple[str, ...], text: str | None) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from perdure.actors.messages import Pause
 from perdure.runtime.cli.exit_codes import Exit
-from perdure.runtime.cli.many import is_one, to_all
+from perdure.runtime.cli.many import Ask, to_chosen
 from perdure.runtime.cli.options import Choosing, Flag, Reading, Seconds, read_json
 from perdure.runtime.cli.session import Session, open_session, run_async
 
@@ -50,11 +50,7 @@ def pause(
     async def ask(execution: Execution) -> Any:
         return await execution.pause(mode=mode, reason=reason, by=by)
 
-    if is_one(id, choosing):
-        return give(session, id or "", ask, timeout=timeout)
-    from perdure.actors.messages import Pause
-
-    return to_all(session, choosing, ask, command=Pause, timeout=timeout)
+    return to_chosen(session, id, ask, choosing=choosing, command=Pause, alone=give, timeout=timeout)
 
 
 def signal(
@@ -101,13 +97,9 @@ def checkpoint(
 
 
 def give(
-    session: Session,
-    prefix: str,
-    ask: Callable[[Execution], Awaitable[Any]],
-    *,
-    timeout: float | None,
+    session: Session, prefix: str, ask: Ask, *, timeout: float | None, tell_more: Ask | None = None
 ) -> int:
-    """Find the execution, give it a command, print how it stands then."""
+    """Find the execution, give it a command, print how it stands then, and what `tell_more` adds."""
 
     async def main() -> int:
         async with session.runtime("client") as runtime:
@@ -115,6 +107,8 @@ def give(
             with anyio.move_on_after(timeout) as scope:
                 await ask(execution)
             await show_standing(execution, session=session)
+            if tell_more is not None:
+                await tell_more(execution)
         if scope.cancelled_caught:
             session.note(f"no answer within {timeout:g} s; what was asked is recorded and stands")
             return Exit.TIMEOUT

@@ -1,10 +1,10 @@
-"""One command for many executions, from the command line: chosen by a filter, a line for each."""
+"""One command for an execution that is named, or for many: chosen by a filter, a line for each."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Choosing, UsageError
@@ -15,27 +15,45 @@ if TYPE_CHECKING:
     from perdure.runtime import Execution
     from perdure.runtime.bulk import Done
 
+Ask = Callable[["Execution"], Awaitable[Any]]
+
 COLOURS: Final = {"refused": "red", "would be refused": "red", "asked": "yellow"}
 
 
-def is_one(id_: str | None, choosing: Choosing) -> bool:
-    """Whether one execution is meant, not many by a filter. Raises UsageError for neither and both."""
+class Alone(Protocol):
+    """What a command does with an execution that is named; answers the exit code."""
+
+    def __call__(self, session: Session, prefix: str, ask: Ask, *, timeout: float | None) -> int:
+        """Find the execution, ask it, say what came of it."""
+
+
+def to_chosen(
+    session: Session,
+    id_: str | None,
+    ask: Ask,
+    *,
+    choosing: Choosing,
+    command: type,
+    alone: Alone,
+    timeout: float | None,
+) -> int:
+    """Ask the execution that is named, as `alone` does, or all that the filter means. Raises UsageError."""
+    _check(id_, choosing)
+    if id_ is not None:
+        return alone(session, id_, ask, timeout=timeout)
+    return _to_all(session, choosing, ask, command=command, timeout=timeout)
+
+
+def _check(id_: str | None, choosing: Choosing) -> None:
+    """Raise UsageError unless either one execution is named or many are chosen."""
     if (id_ is None) is (choosing.where is None):
         raise UsageError("give an ID, or --where with a filter such as 'state=failed workflow=x'")
     if id_ is not None and choosing.dry_run:
         raise UsageError("--dry-run: only with --where; `perdure status ID` shows one execution")
-    return id_ is not None
 
 
-def to_all(
-    session: Session,
-    choosing: Choosing,
-    act: Callable[[Execution], Awaitable[Any]],
-    *,
-    command: type,
-    timeout: float | None = None,
-) -> int:
-    """Do it to every execution the filter means, and print what became of each."""
+def _to_all(session: Session, choosing: Choosing, ask: Ask, *, command: type, timeout: float | None) -> int:
+    """Ask every execution the filter means, and print what became of each."""
 
     async def main() -> int:
         from perdure.actors.commands import MEANING
@@ -46,7 +64,7 @@ def to_all(
             if choosing.dry_run:
                 done = rehearse(chosen, allowed=MEANING[command])
             else:
-                done = await for_each(runtime, chosen, act, timeout=timeout)
+                done = await for_each(runtime, chosen, ask, timeout=timeout)
                 await runtime.ring_workers()
         _show(session, done)
         return Exit.NOT_ALLOWED if any(each.outcome == "refused" for each in done) else Exit.DONE

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from perdure.actors.messages import Resume, Retry
 from perdure.runtime.cli.control import give, show_standing
 from perdure.runtime.cli.exit_codes import Exit
-from perdure.runtime.cli.many import is_one, to_all
+from perdure.runtime.cli.many import Ask, to_chosen
 from perdure.runtime.cli.options import (
     Choosing,
     Flag,
@@ -26,8 +26,6 @@ from perdure.runtime.cli.session import Session, open_session, run_async
 if TYPE_CHECKING:
     from perdure.runtime import Execution, Runtime
     from perdure.store.records import Runner
-
-Ask = Callable[["Execution"], Awaitable[Any]]
 
 DEFAULTS = Performing()
 CHOOSING = Choosing()
@@ -74,13 +72,10 @@ def resume(
         return await execution.resume(data=patch, budget=limits)
 
     session = open_session(options)
-    if is_one(id, choosing):
-        if moment is not None or when is not None:
-            return give(session, id or "", go_on, timeout=options.timeout)
-        return _perform(session, id or "", go_on, timeout=options.timeout)
-    from perdure.actors.messages import Resume
-
-    return to_all(session, choosing, go_on, command=Resume, timeout=options.timeout)
+    alone = _perform if moment is None and when is None else give
+    return to_chosen(
+        session, id, go_on, choosing=choosing, command=Resume, alone=alone, timeout=options.timeout
+    )
 
 
 def retry(
@@ -117,11 +112,9 @@ def retry(
         )
 
     session = open_session(options)
-    if is_one(id, choosing):
-        return _perform(session, id or "", try_again, timeout=options.timeout)
-    from perdure.actors.messages import Retry
-
-    return to_all(session, choosing, try_again, command=Retry, timeout=options.timeout)
+    return to_chosen(
+        session, id, try_again, choosing=choosing, command=Retry, alone=_perform, timeout=options.timeout
+    )
 
 
 def _perform(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from cyclopts import Parameter
 
+from perdure.actors.messages import Cancel, Rollback
 from perdure.runtime.cli.control import show_standing
 from perdure.runtime.cli.exit_codes import Exit
-from perdure.runtime.cli.many import is_one, to_all
+from perdure.runtime.cli.many import Ask, to_chosen
 from perdure.runtime.cli.options import Choosing, Flag, Reading, Seconds
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.store.states import State
@@ -18,10 +21,25 @@ if TYPE_CHECKING:
     from perdure.runtime import Execution, Runtime
     from perdure.store import records
 
-Ask = Callable[["Execution"], Awaitable[Any]]
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Stopping:
+    """What commands that stop executions understand."""
+
+    reason: str | None = None
+    """Why; kept with the execution."""
+    by: str | None = None
+    """Who asks."""
+    agents: str | None = None
+    """Where the agents of hooks and compensations come from, if no process is there that has them."""
+    timeout: Seconds = None
+    """Stop waiting after that many seconds (code 124); the request stands."""
+
 
 DEFAULTS = Reading()
 CHOOSING = Choosing()
+STOPPING = Stopping()
 UNDER_WAY = frozenset({State.CANCELLING, State.COMPENSATING})
 
 
@@ -29,11 +47,8 @@ def cancel(
     id: str | None = None,
     /,
     *,
-    reason: str | None = None,
     compensate: Flag = False,
-    by: str | None = None,
-    agents: str | None = None,
-    timeout: Seconds = None,
+    stopping: Stopping = STOPPING,
     choosing: Choosing = CHOOSING,
     options: Reading = DEFAULTS,
 ) -> int:
@@ -41,32 +56,23 @@ def cancel(
 
     Args:
         id: Execution: its id, a unique beginning of it, @last or NAME@last; or --where.
-        reason: Why; kept in the log.
         compensate: Undo what it has done, too, as `rollback` does.
-        by: Who asks.
-        agents: Where the agents of its hooks come from, if no process is there that has them.
-        timeout: Stop waiting after that many seconds (code 124); the request stands.
     """
-    session = open_session(options, agents=agents)
+    session = open_session(options, agents=stopping.agents)
 
     async def ask(execution: Execution) -> Any:
-        return await execution.cancel(reason=reason, compensate=compensate, by=by)
+        return await execution.cancel(reason=stopping.reason, compensate=compensate, by=stopping.by)
 
-    if is_one(id, choosing):
-        return _stop(session, id or "", ask, timeout=timeout)
-    from perdure.actors.messages import Cancel
-
-    return to_all(session, choosing, ask, command=Cancel, timeout=timeout)
+    return to_chosen(
+        session, id, ask, choosing=choosing, command=Cancel, alone=_stop, timeout=stopping.timeout
+    )
 
 
 def rollback(
     id: str | None = None,
     /,
     *,
-    reason: str | None = None,
-    by: str | None = None,
-    agents: str | None = None,
-    timeout: Seconds = None,
+    stopping: Stopping = STOPPING,
     choosing: Choosing = CHOOSING,
     options: Reading = DEFAULTS,
 ) -> int:
@@ -79,21 +85,16 @@ def rollback(
 
     Args:
         id: Execution: its id, a unique beginning of it, @last or NAME@last; or --where.
-        reason: Why; kept with the execution.
-        by: Who asks.
-        agents: Where the agents that undo come from, if no process is there that has them.
-        timeout: Stop waiting after that many seconds (code 124); the request stands.
     """
-    session = open_session(options, agents=agents)
+    session = open_session(options, agents=stopping.agents)
 
     async def ask(execution: Execution) -> Any:
-        return await execution.rollback(reason, by=by)
+        return await execution.rollback(stopping.reason, by=stopping.by)
 
-    if is_one(id, choosing):
-        return _stop(session, id or "", ask, timeout=timeout, wanted=State.ROLLED_BACK)
-    from perdure.actors.messages import Rollback
-
-    return to_all(session, choosing, ask, command=Rollback, timeout=timeout)
+    undo = partial(_stop, wanted=State.ROLLED_BACK)
+    return to_chosen(
+        session, id, ask, choosing=choosing, command=Rollback, alone=undo, timeout=stopping.timeout
+    )
 
 
 def _stop(
