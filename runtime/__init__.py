@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from perdure.actors.context import StepContext
     from perdure.actors.errors import (
         ApprovalRejected,
         ChildFailed,
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
         StepTimeout,
         WaitTimeout,
     )
+    from perdure.actors.instructions.context import StepContext
     from perdure.actors.messages import PauseMode
     from perdure.actors.trace import trace_id
     from perdure.runtime.agents import Agents, CircuitBreaker, InputError, UnknownAgent, load_agents
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from perdure.store.states import State, Status, StepState
 
 _HOMES = {
-    "perdure.actors.context": ("StepContext",),
+    "perdure.actors.instructions.context": ("StepContext",),
     "perdure.actors.errors": (
         "ApprovalRejected",
         "ChildFailed",

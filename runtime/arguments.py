@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.actors.budget import TOKENS_MAX
+from perdure.actors.instructions.budget import TOKENS_MAX
 from perdure.actors.messages import PauseMode
 from perdure.runtime.near import quoted
 from perdure.store.codec import decode, encode

@@ -15,21 +15,21 @@ import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
-from perdure.actors.admission import StepSlots
+from perdure.actors.attempt.admission import StepSlots
+from perdure.actors.attempt.guards import Guards
 from perdure.actors.bus import Bus
-from perdure.actors.doorbell import Doorbell
-from perdure.actors.executions import Executions
-from perdure.actors.guards import Guards
-from perdure.actors.incidents import mark_quarantined, put_aside, tell_exit, tell_stuck
+from perdure.actors.cluster.doorbell import Doorbell
+from perdure.actors.cluster.lease import Lease
+from perdure.actors.cluster.membership import Membership
+from perdure.actors.dispatch.queueing import Admissions
+from perdure.actors.dispatch.recovery import SWEEP_S, Recovery
+from perdure.actors.dispatch.routing import Routing
+from perdure.actors.execution.incidents import mark_quarantined, put_aside, tell_exit, tell_stuck
+from perdure.actors.execution.services import LINGER_MS, Services
+from perdure.actors.execution.supervisor import Executions
 from perdure.actors.kernel import Alarms, Supervisor, Teardown, see_through
 from perdure.actors.kernel.clock import HoldableLoop
-from perdure.actors.lease import Lease
 from perdure.actors.log import get_logger
-from perdure.actors.membership import Membership
-from perdure.actors.queueing import Admissions
-from perdure.actors.recovery import SWEEP_S, Recovery
-from perdure.actors.routing import Routing
-from perdure.actors.services import LINGER_MS, Services
 from perdure.actors.watchdog import Watchdog
 from perdure.actors.writer import Writer
 from perdure.runtime.agents import Agents

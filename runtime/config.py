@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from perdure.actors.trial import CRASH_BUDGET
+from perdure.actors.state.trial import CRASH_BUDGET
 from perdure.runtime.arguments import LEASE_S_MAX, LEASE_S_MIN
 from perdure.runtime.durations import RETENTION
 from perdure.store.errors import PerdureError

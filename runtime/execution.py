@@ -10,7 +10,7 @@ import anyio
 import msgspec
 
 from perdure.actors.bus import Outcome
-from perdure.actors.doorbell import POLL_S, call
+from perdure.actors.cluster.doorbell import POLL_S, call
 from perdure.actors.errors import (
     ExecutionCancelled,
     ExecutionError,
@@ -18,6 +18,7 @@ from perdure.actors.errors import (
     ExecutionRolledBack,
     ExecutionTimeout,
 )
+from perdure.actors.execution.reading import read_back, stored_outcome
 from perdure.actors.messages import (
     Answer,
     AnyCommand,
@@ -27,7 +28,6 @@ from perdure.actors.messages import (
     Signal,
     UpdateContext,
 )
-from perdure.actors.reading import read_back, stored_outcome
 from perdure.runtime import arguments
 from perdure.runtime.deciding import Deciding
 from perdure.runtime.items import loop_of, pages

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from perdure.actors.plan import Plan
-from perdure.actors.reopening import downstream, shared, step_named
-from perdure.actors.restoring import find_restore_point
-from perdure.actors.services import Plans
-from perdure.actors.sharing import Past
+from perdure.actors.decider.reopening import downstream, shared, step_named
+from perdure.actors.effects.sharing import Past
+from perdure.actors.execution.restoring import find_restore_point
+from perdure.actors.execution.services import Plans
+from perdure.actors.instructions.plan import Plan
 from perdure.runtime.arguments import InvalidArgument
 from perdure.store.errors import NotFound
 from perdure.store.protocol import Store

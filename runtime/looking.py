@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from perdure.actors.state import ExecutionState
+from perdure.actors.state.execution import ExecutionState
 from perdure.runtime.agents import Agents
 from perdure.runtime.arguments import beginning
 from perdure.runtime.language import compile_plan, definition_from_json

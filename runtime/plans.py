@@ -11,8 +11,8 @@ from weakref import WeakKeyDictionary
 import anyio
 import msgspec
 
+from perdure.actors.instructions.plan import Plan
 from perdure.actors.log import get_logger
-from perdure.actors.plan import Plan
 from perdure.actors.writer import Writer
 from perdure.runtime.agents import Agents
 from perdure.runtime.arguments import InvalidArgument, plain_values

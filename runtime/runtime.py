@@ -18,8 +18,8 @@ import msgspec
 
 from perdure.actors.bus import Bus
 from perdure.actors.errors import RuntimeClosed
-from perdure.actors.starting import NewExecution
-from perdure.actors.trial import CRASH_BUDGET
+from perdure.actors.execution.starting import NewExecution
+from perdure.actors.state.trial import CRASH_BUDGET
 from perdure.runtime import arguments
 from perdure.runtime.agents import Agents, load_agents
 from perdure.runtime.assembly import Blueprint, Machine, assemble

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from perdure.actors.execution.starting import NewExecution
 from perdure.actors.messages import Answer, AnyCommand, PlanResume, Restore, Retry, TakeCheckpoint
-from perdure.actors.starting import NewExecution
 from perdure.runtime import arguments
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.changes import Change

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from perdure.actors.plan import Plan
-from perdure.actors.state import RETRY_TIMER, ExecutionState
+from perdure.actors.instructions.plan import Plan
+from perdure.actors.state.execution import RETRY_TIMER, ExecutionState
 from perdure.runtime import arguments
 from perdure.runtime.changes import Change
 from perdure.runtime.language import check_context

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.actors.plan import Values
+from perdure.actors.instructions.plan import Values
 from perdure.runtime.agents.errors import InputError
 from perdure.runtime.agents.signature import Parameter
 

@@ -8,8 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from perdure.actors.circuit import CircuitPolicy, OnOpen
-from perdure.actors.guard import Guard
+from perdure.actors.instructions.guard import CircuitPolicy, Guard, OnOpen
 from perdure.store.errors import PerdureError
 from perdure.store.guards import Rate
 

@@ -8,8 +8,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from perdure.actors.guard import Guard
-from perdure.actors.plan import Mode
+from perdure.actors.instructions.guard import Guard
+from perdure.actors.instructions.plan import Mode
 from perdure.runtime.agents.errors import NAMES_SHOWN_MAX, BadSignature, DuplicateAgent, UnknownAgent
 from perdure.runtime.agents.guards import CircuitBreaker, guard_of
 from perdure.runtime.agents.reading import why_not_to_import

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from perdure.actors.context import StepContext
+from perdure.actors.instructions.context import StepContext
 from perdure.runtime.agents.errors import BadSignature
 
 Function = Callable[..., Any]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perdure.actors.membership import is_alive
+from perdure.actors.cluster.membership import is_alive
 from perdure.runtime.cli.diagnosis import IDS_MAX, Circumstances, Finding, bounds, diagnose
 from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Reading, UsageError

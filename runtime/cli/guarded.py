@@ -12,7 +12,7 @@ from perdure.runtime.cli.session import Session, run_async
 from perdure.runtime.cli.text import Cell
 
 if TYPE_CHECKING:
-    from perdure.actors.guard import Guard
+    from perdure.actors.instructions.guard import Guard
     from perdure.store.records import SharedGuard
 
 

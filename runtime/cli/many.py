@@ -56,7 +56,7 @@ def _to_all(session: Session, choosing: Choosing, ask: Ask, *, command: type, ti
     """Ask every execution the filter means, and print what became of each."""
 
     async def main() -> int:
-        from perdure.actors.commands import MEANING
+        from perdure.actors.decider.commands import MEANING
         from perdure.runtime.bulk import for_each, rehearse
 
         async with session.runtime("client") as runtime:

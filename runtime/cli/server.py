@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from perdure.actors.membership import is_alive
+from perdure.actors.cluster.membership import is_alive
 from perdure.runtime.cli.diagnosis import Circumstances, Finding, attention, bounds, stuck
 from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.render import ago, size

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import anyio
 from cyclopts import Parameter
 
-from perdure.actors.membership import is_alive
+from perdure.actors.cluster.membership import is_alive
 from perdure.runtime.cli.options import Common
 from perdure.runtime.cli.session import Session, open_session, run_async
 

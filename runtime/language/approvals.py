@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from perdure.actors.plan import Values
-from perdure.actors.waits import ForApproval, OnReject, OnUndecided
+from perdure.actors.instructions.plan import Values
+from perdure.actors.instructions.waits import ForApproval, OnReject, OnUndecided
 from perdure.runtime.language.definition import ApprovalDefinition, StepDefinition
 from perdure.runtime.language.findings import Path
 from perdure.runtime.language.outputs import make_validator, written_path

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from perdure.actors.breaker import Breaker, OnTrip
-from perdure.actors.budget import Budget, OnExceeded, Room, room_for, shown
+from perdure.actors.instructions.breaker import Breaker, OnTrip
+from perdure.actors.instructions.budget import Budget, OnExceeded, Room, room_for, shown
 from perdure.runtime.language.definition import (
     BudgetDefinition,
     CircuitBreakerDefinition,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from perdure.actors.waits import ForChild
+from perdure.actors.instructions.waits import ForChild
 from perdure.runtime.language import names
 from perdure.runtime.language.definition import StepDefinition
 from perdure.runtime.language.findings import Findings

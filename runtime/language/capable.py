@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from perdure.actors.plan import Candidate, Inputs, Mode, Perform
+from perdure.actors.instructions.plan import Candidate, Inputs, Mode, Perform
 from perdure.runtime.agents.registry import Agent, Agents, capable_of
 from perdure.runtime.language import names
 from perdure.runtime.language.definition import StepDefinition

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from perdure.actors.context import StepContext
-from perdure.actors.plan import (
+from perdure.actors.instructions.context import StepContext
+from perdure.actors.instructions.plan import (
     DependenciesPolicy,
     Hook,
     Inputs,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from perdure.actors.plan import Condition, Values
+from perdure.actors.instructions.plan import Condition, Values
 from perdure.runtime.language.cel_errors import explained
 from perdure.runtime.language.graph import Needs
 from perdure.store.errors import PerdureError

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import FieldInfo, fields
 
-from perdure.actors.budget import COST_MAX, TOKENS_MAX
+from perdure.actors.instructions.budget import COST_MAX, TOKENS_MAX
 from perdure.runtime.language.names import KEY_MAX
 
 MS_MAX: Final = 315_360_000_000  # ten years; longer is a slip of the keyboard

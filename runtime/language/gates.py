@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from perdure.actors.gate import Criterion, Gate, OnNo
+from perdure.actors.instructions.gate import Criterion, Gate, OnNo
 from perdure.runtime.language.definition import StepDefinition
 from perdure.runtime.language.findings import Path
 from perdure.runtime.language.questions import Answer

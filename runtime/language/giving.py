@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.actors.plan import Outputs, Values
+from perdure.actors.instructions.plan import Outputs, Values
 from perdure.runtime.language.conditions import (
     ANYTHING,
     EXTRA,

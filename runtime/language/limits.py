@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from perdure.actors.plan import Limit
+from perdure.actors.instructions.plan import Limit
 from perdure.runtime.language.definition import Definition, LimitsDefinition
 from perdure.runtime.language.findings import Findings
 from perdure.runtime.language.templates import BadTemplate, compile_template, parse_template, rendered

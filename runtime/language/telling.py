@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlsplit
 
-from perdure.actors.outbox import Webhook
+from perdure.actors.instructions.webhook import Webhook
 from perdure.runtime.language.definition import Definition, WebhookDefinition
 from perdure.runtime.language.findings import Findings
 from perdure.runtime.near import quoted

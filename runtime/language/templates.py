@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.actors.plan import Values
+from perdure.actors.instructions.plan import Values
 from perdure.runtime.language.errors import TemplateError
 
 SEGMENTS_MAX: Final = 64  # of one path; JSON that deep is not data anybody navigates

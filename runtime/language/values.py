@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from perdure.actors.plan import Values
+from perdure.actors.instructions.plan import Values
 from perdure.runtime.language.findings import Findings
 from perdure.runtime.language.findings import Path as Place
 from perdure.runtime.language.templates import BadTemplate, Path, compile_template, parse_template

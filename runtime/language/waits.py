@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from perdure.actors.plan import Values
-from perdure.actors.waits import ForSignal, OnTimeout, Sleep, Wait
+from perdure.actors.instructions.plan import Values
+from perdure.actors.instructions.waits import ForSignal, OnTimeout, Sleep, Wait
 from perdure.runtime.agents.registry import capable_of
 from perdure.runtime.language.approvals import compile_approval, odd_approvals
 from perdure.runtime.language.calls import compile_call

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from perdure.actors.budget import shown
+from perdure.actors.instructions.budget import shown
 from perdure.store.errors import PerdureError
 from perdure.store.usage import Usage
 

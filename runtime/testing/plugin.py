@@ -56,7 +56,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Meter a costly test, and let none begin when the budget of the run is used up."""
     if item.get_closest_marker(COSTLY) is None:
         return (yield)
-    from perdure.actors.metering import metering
+    from perdure.actors.instructions.metering import metering
     from perdure.runtime.testing.meter import CostlyTestRefused, SpendingMeter
 
     try:

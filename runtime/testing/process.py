@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from perdure.actors import membership
+from perdure.actors.cluster import membership
 from perdure.actors.kernel.processes import VirtualProcess
 from perdure.runtime.runtime import Runtime
 from perdure.runtime.testing.virtual import VirtualRuntime, virtual_seams

@@ -8,7 +8,7 @@ from typing import Any, Final
 import anyio
 import msgspec
 
-from perdure.actors.context import StepContext
+from perdure.actors.instructions.context import StepContext
 from perdure.runtime.agents import Agents
 from perdure.runtime.agents.registry import PYTHON, Agent
 from perdure.runtime.agents.signature import Function, qualified_name

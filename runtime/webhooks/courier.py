@@ -14,9 +14,9 @@ from typing import Final
 
 import anyio
 
+from perdure.actors.execution.services import Services
 from perdure.actors.kernel import Wakeup
 from perdure.actors.log import get_logger
-from perdure.actors.services import Services
 from perdure.runtime.webhooks.posting import TIMEOUT_S, Post
 from perdure.runtime.webhooks.signing import ID, TIMESTAMP, InvalidSignature, sign
 from perdure.store.deliveries import DEAD, DELIVERED, PENDING, ClaimDelivery, Delivery, SettleDelivery

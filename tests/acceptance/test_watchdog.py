@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from perdure.actors.admission import StepSlots
+from perdure.actors.attempt.admission import StepSlots
 from perdure.actors.watchdog import Watchdog
 
 

@@ -14,7 +14,11 @@ from typing import Any
 import msgspec
 from bench_items import ItemRows
 
-from perdure.actors import children, commands, looping, planner, reopening
+from perdure.actors.decider import children, commands, looping, planner, reopening
+from perdure.actors.effects.orders import Ring, StartChild
+from perdure.actors.effects.turn import Asker, InterruptSteps, Launch, Respond, Turn
+from perdure.actors.instructions.plan import DependenciesPolicy, Hook, Plan, PlannedStep
+from perdure.actors.instructions.waits import ForApproval, ForChild, ForSignal
 from perdure.actors.messages import (
     AnyCommand,
     Completed,
@@ -26,11 +30,7 @@ from perdure.actors.messages import (
     StepEnded,
     StepReport,
 )
-from perdure.actors.orders import Ring, StartChild
-from perdure.actors.plan import DependenciesPolicy, Hook, Plan, PlannedStep
-from perdure.actors.state import ExecutionState
-from perdure.actors.turn import Asker, InterruptSteps, Launch, Respond, Turn
-from perdure.actors.waits import ForApproval, ForChild, ForSignal
+from perdure.actors.state.execution import ExecutionState
 from perdure.store.asking import Approval
 from perdure.store.circuits import CircuitBreakerState
 from perdure.store.errors import DuplicateCommand

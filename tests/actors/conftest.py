@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # for `bench`, which is no test
 
 from bench import Bench, make_plan
 
-from perdure.actors.plan import Plan
+from perdure.actors.instructions.plan import Plan
 
 
 @pytest.fixture(name="make_plan", scope="session")

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "actors"))
 from bench import BEGIN_MS, Bench, make_plan
 from model import ENDS, TAKEN_IN, Model, Step
 
+from perdure.actors.instructions.plan import RetryPolicy, Scheduling
 from perdure.actors.messages import (
     AnyCommand,
     Cancel,
@@ -38,7 +39,6 @@ from perdure.actors.messages import (
     TakeCheckpoint,
     UpdateContext,
 )
-from perdure.actors.plan import RetryPolicy, Scheduling
 from perdure.store.records import Error
 from perdure.store.states import State
 

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from perdure.actors import relatives
+from perdure.actors.execution import relatives
 from perdure.runtime import ExecutionFailed, Retry, Runtime, State, Status, StepContext, Workflow
 from perdure.runtime.execution import Execution
 from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.actors.trial import CRASH_BUDGET
+from perdure.actors.state.trial import CRASH_BUDGET
 from perdure.runtime import runtime
 from perdure.runtime.config import MEANINGS, ConfigError, Settings, resolve
 

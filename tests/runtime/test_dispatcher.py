@@ -10,8 +10,8 @@ from typing import Any
 import anyio
 import pytest
 
-from perdure.actors import cold
-from perdure.actors.executions import Executions
+from perdure.actors.execution import cold
+from perdure.actors.execution.supervisor import Executions
 from perdure.runtime import Conflict, IllegalTransition, Runtime, State, StoreUnavailable, Workflow
 from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
 from perdure.store import SQLiteStore

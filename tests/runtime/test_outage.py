@@ -9,8 +9,8 @@ from typing import Any
 import anyio
 import pytest
 
-from perdure.actors.execution import ExecutionActor
-from perdure.actors.inbox import payload_of
+from perdure.actors.effects.inbox import payload_of
+from perdure.actors.execution.actor import ExecutionActor
 from perdure.actors.kernel import faults
 from perdure.actors.messages import Pause
 from perdure.actors.outage import STORE_OUTAGE_S

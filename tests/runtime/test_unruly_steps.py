@@ -10,8 +10,8 @@ from typing import Any
 import anyio
 import pytest
 
-from perdure.actors import commands
-from perdure.actors.inbox import payload_of
+from perdure.actors.decider import commands
+from perdure.actors.effects.inbox import payload_of
 from perdure.actors.kernel import PoisonMessage
 from perdure.actors.messages import Signal
 from perdure.runtime import Runtime, Status, StepContext, Workflow

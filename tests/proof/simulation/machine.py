@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 import anyio
 
-from perdure.actors import membership
+from perdure.actors.cluster import membership
 from perdure.runtime import Runtime, StepContext
 from perdure.runtime.seams import Seams
 from perdure.runtime.testing import Effect

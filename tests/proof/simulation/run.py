@@ -16,7 +16,8 @@ from typing import Any, Final
 import anyio
 import msgspec
 
-from perdure.actors import doorbell, wakeups
+from perdure.actors.cluster import doorbell
+from perdure.actors.execution import wakeups
 from perdure.actors.kernel import faults
 from perdure.actors.kernel.testing import VIRTUAL_EPOCH, Deadlock, Livelock
 from perdure.runtime.testing import check_store

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 import msgspec
 import pytest
 
-from perdure.actors.context import StepContext
+from perdure.actors.instructions.context import StepContext
 from perdure.runtime.agents import From, InputError, bind, parameters_of
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import types
 
 import pytest
 
-from perdure.actors.context import StepContext
-from perdure.actors.plan import Mode
+from perdure.actors.instructions.context import StepContext
+from perdure.actors.instructions.plan import Mode
 from perdure.runtime.agents import Agents, BadSignature, DuplicateAgent, UnknownAgent
 from perdure.runtime.language import Workflow
 

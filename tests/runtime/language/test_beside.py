@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from perdure.actors.plan import Hook, OnFailure
+from perdure.actors.instructions.plan import Hook, OnFailure
 from perdure.runtime import Action, Agents, Workflow
 from perdure.runtime.language import DefinitionError, InputError, TemplateError, check_agents, check_context
 from perdure.runtime.language.compiling import compile_plan

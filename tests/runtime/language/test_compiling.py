@@ -7,8 +7,8 @@ import pickle
 
 import pytest
 
-from perdure.actors.context import StepContext
-from perdure.actors.plan import Mode, Plan, Scheduling
+from perdure.actors.instructions.context import StepContext
+from perdure.actors.instructions.plan import Mode, Plan, Scheduling
 from perdure.runtime.agents import Agents, InputError, UnknownAgent
 from perdure.runtime.language import OutputMismatch, Workflow, compile_plan
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import pytest
 
-from perdure.actors.context import StepContext
+from perdure.actors.instructions.context import StepContext
 from perdure.runtime.language import CycleError, DefinitionError, From, Retry, Workflow
 
 

@@ -1,0 +1,1 @@
+"""Performs one attempt of one step, past its guards; never decides what its outcome means."""

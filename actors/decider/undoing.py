@@ -1,0 +1,158 @@
+"""Undoing: compensations run for what completed, last things first, until nothing is left to undo. Pure.
+
+`compensating` is one durable state for all of it. While bodies of the graph are in flight they are
+cancelled; a result that races with that is recorded, and undone like the others. Then one
+compensation runs after another, in the reverse order of completion. Where it has come to is told by
+the rows alone: a step that was undone is `compensated`, in the same commit as the outcome of what
+undid it. So a crash anywhere comes back to the same place.
+
+When a compensation fails for good, whatever its step was built upon stays as it is: to pull the
+ground away from under what still stands is what the order is there to prevent. The rest is undone,
+and the execution fails, saying what is left; a retry goes on with it.
+"""
+
+from __future__ import annotations
+
+from perdure.actors.decider import ending, schedule
+from perdure.actors.effects.turn import Turn
+from perdure.actors.errors import RollbackFailed
+from perdure.actors.instructions.plan import PlannedStep
+from perdure.actors.messages import Interrupt
+from perdure.actors.state.execution import ExecutionState
+from perdure.store.records import Error
+from perdure.store.states import SETTLED_STEP, State, StepState
+
+NO_REASON = "no reason was given"
+UNDOABLE_YET = frozenset({StepState.COMPLETED, StepState.RUNNING, StepState.WAITING})
+
+
+def rollback(
+    turn: Turn, reason: str | None = None, *, by: str | None = None, command_id: str | None = None
+) -> None:
+    """Stop everything for good, then undo what was completed; what has not begun is skipped.
+
+    The execution's error stays what it is: it says why it came to that, if something has failed.
+    """
+    state = turn.state
+    if state.state is State.COMPENSATING:
+        return
+    turn.note("rollback_requested", by=by, command_id=command_id, data={"reason": reason})
+    was_begun = state.rollback_reason is not None
+    turn.set_rollback(reason or NO_REASON)
+    if was_begun:
+        retry(turn)
+        return
+    schedule.stop_everything(turn, Interrupt.ROLLBACK, until=State.COMPENSATING)
+    turn.set_remaining(None)
+    for step_no in range(state.size):
+        if state.steps[step_no].state is StepState.PENDING:
+            _never_run(turn, step_no)
+    ending.reopen(turn)
+    state.reindex()
+
+
+def undo_after(turn: Turn, reason: str) -> None:
+    """A step has failed in a way that is to undo what was done; where nothing was, it has just failed."""
+    state = turn.state
+    steps = state.plan.steps[: state.size]
+    if any(step.undo is not None and state.steps[step.no].state in UNDOABLE_YET for step in steps):
+        rollback(turn, reason)
+
+
+def has_anything(state: ExecutionState) -> bool:
+    """Whether something has been done that can be undone."""
+    return any(_is_undoable(state, step) for step in state.plan.steps[: state.size])
+
+
+def next_undo(state: ExecutionState) -> int | None:
+    """The compensation that is to run now; None when everything is undone that can be."""
+    if state.undoing is None:
+        state.undoing = _in_order(state)
+    while state.undoing:
+        step_no = state.undoing[-1]
+        undo = state.plan.steps[step_no].undo
+        if undo is not None and state.steps[undo].state not in SETTLED_STEP:
+            return undo
+        state.undoing.pop()
+    return None
+
+
+def record(turn: Turn, undo: PlannedStep) -> None:
+    """A compensation has come to its outcome: its step is undone, or what is left is another matter."""
+    state = turn.state
+    if undo.undoes is None:
+        return
+    if state.steps[undo.no].state is StepState.COMPLETED:
+        turn.move_step(undo.undoes, StepState.COMPENSATED)
+        state.completed -= 1
+    else:
+        state.undoing = None
+
+
+def verdict(turn: Turn) -> State:
+    """How a rollback ends; where something is left that could not be undone, the error says what."""
+    state = turn.state
+    left = [step for step in state.plan.steps[: state.size] if _is_undoable(state, step)]
+    if not left:
+        return State.ROLLED_BACK
+    tried = {step.key: state.steps[step.undo or 0] for step in left}
+    failed = {key: run.error for key, run in tried.items() if run.state in SETTLED_STEP}
+    kept = [key for key in tried if key not in failed]
+    why = RollbackFailed(failed, kept=kept, reason=state.rollback_reason or NO_REASON)
+    error = Error(type=type(why).__name__, message=str(why))
+    if error != state.error:
+        turn.set_error(error)
+    return State.FAILED
+
+
+def retry(turn: Turn) -> None:
+    """Go on with a rollback that has failed: what could not be undone is tried again, under the same keys."""
+    state = turn.state
+    turn.become(State.COMPENSATING)
+    for step in state.plan.steps[: state.size]:
+        if step.undo is not None and state.steps[step.undo].state in {StepState.FAILED, StepState.CANCELLED}:
+            state.steps[step.undo].reopen(new_lineage=False)
+            turn.move_step(step.undo, StepState.PENDING)
+    ending.reopen(turn)
+    state.reindex()
+
+
+def _never_run(turn: Turn, step_no: int) -> None:
+    """A step of the graph that has no outcome and is not in flight will have none of its own."""
+    if turn.state.steps[step_no].is_cut:
+        schedule.cancel(turn, step_no)
+        return
+    schedule.skip(turn, step_no, reason="rollback")
+    turn.state.count_settled(step_no)
+
+
+def _is_undoable(state: ExecutionState, step: PlannedStep) -> bool:
+    return step.undo is not None and state.steps[step.no].state is StepState.COMPLETED
+
+
+def _in_order(state: ExecutionState) -> list[int]:
+    """What is to be undone, the last to complete last; without what something stands on that stays."""
+    beneath = _beneath_what_stays(state)
+    steps = [
+        step
+        for step in state.plan.steps[: state.size]
+        if _is_undoable(state, step) and step.no not in beneath
+    ]
+    steps.sort(key=lambda step: (state.steps[step.no].settled_version or 0, step.level, step.no))
+    return [step.no for step in steps]
+
+
+def _beneath_what_stays(state: ExecutionState) -> set[int]:
+    """Every step that one which could not be undone was built upon."""
+    steps = state.plan.steps
+    work = [
+        step.no
+        for step in steps[: state.size]
+        if _is_undoable(state, step) and state.steps[step.undo or 0].state in SETTLED_STEP
+    ]
+    beneath: set[int] = set()
+    for step_no in work:  # grows while it is walked
+        new = [need for need in steps[step_no].needs if need not in beneath]
+        beneath.update(new)
+        work += new
+    return beneath

@@ -1,0 +1,72 @@
+"""The way to an execution that another process owns: its durable inbox, and a bell that is rung."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from perdure.actors.cluster.doorbell import call
+from perdure.actors.cluster.membership import Membership
+from perdure.actors.effects.inbox import answer_from, payload_of
+from perdure.actors.execution.services import Services
+from perdure.actors.messages import Answer, AnyCommand
+from perdure.store.errors import PerdureError
+from perdure.store.records import Execution, Runner
+from perdure.store.writes import Post
+
+
+class Elsewhere:
+    """Finds owners in other processes and asks them."""
+
+    def __init__(
+        self, services: Services, membership: Membership, *, on_orphan: Callable[[str], None]
+    ) -> None:
+        """`on_orphan` is called with an execution whose owner has gone while it was being asked."""
+        self._services = services
+        self._membership = membership
+        self._on_orphan = on_orphan
+
+    async def owner(self, execution: Execution) -> Runner | None:
+        """The living runner in another process that has the execution, if any."""
+        if execution.runner is None or execution.runner == self._membership.id:
+            return None
+        return await self._membership.find(execution.runner)
+
+    async def ask(self, execution_id: str, command: AnyCommand, owner: Runner) -> Answer:
+        """Post the command durably, ring, and wait for the answer, whoever gives it in the end."""
+        services = self._services
+        message_no = await services.writer.write(
+            Post(
+                execution_id=execution_id,
+                command_id=command.id,
+                kind=type(command).__name__,
+                payload=payload_of(command),
+                sender=command.by,
+                at=services.now_ms(),
+            )
+        )
+        assert isinstance(message_no, int)
+        while True:
+            async with call(owner.doorbell) as line:
+                line.say(f"watch {execution_id}")
+                line.say(f"ring {execution_id}")
+                present: Runner | None = owner
+                while present is None or present.id == owner.id:
+                    message = await services.store.message(message_no)
+                    if message is not None and message.answer is not None:
+                        answer = answer_from(message.answer)
+                        if isinstance(answer, PerdureError):
+                            raise answer
+                        return answer
+                    await line.wait()
+                    present = await self._look_after(execution_id)
+            owner = present  # it has not heard of the message yet
+
+    async def _look_after(self, execution_id: str) -> Runner | None:
+        """Who owns it elsewhere by now. With nobody there, the execution, and the message, is ours."""
+        execution = await self._services.store.execution(execution_id)
+        if execution is None:
+            return None
+        owner = await self.owner(execution)
+        if owner is None:
+            self._on_orphan(execution_id)
+        return owner

@@ -1,0 +1,220 @@
+"""The way of a message to an execution, wherever it is.
+
+It finds the execution's actor if there is one here. If there is none the execution is a row: either
+another runner's, then the message goes through the durable inbox and a bell is rung, or nobody's,
+then one commit moves it, or an actor is started here, which claims it first.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from perdure.actors.cluster.doorbell import call
+from perdure.actors.cluster.membership import Membership
+from perdure.actors.dispatch.dispatcher import Dispatcher
+from perdure.actors.dispatch.elsewhere import Elsewhere
+from perdure.actors.effects.inbox import posted
+from perdure.actors.errors import DecisionRefused
+from perdure.actors.execution.reading import read_back
+from perdure.actors.execution.services import Services
+from perdure.actors.execution.supervisor import Executions
+from perdure.actors.kernel import ActorRestarted, ActorStopped, Reason
+from perdure.actors.log import get_logger
+from perdure.actors.messages import (
+    COMMAND_WORDS,
+    CONTROL,
+    Answer,
+    AnyCommand,
+    Query,
+    Restore,
+    Retry,
+    Rollback,
+)
+from perdure.actors.state.execution import ExecutionState
+from perdure.store.errors import (
+    Conflict,
+    IllegalTransition,
+    NotFound,
+    OutcomeUnknown,
+    PerdureError,
+    StoreError,
+)
+from perdure.store.records import Runner
+from perdure.store.states import TERMINAL
+
+ROUTE_TRIES: Final = 20  # an execution may park, or change hands, just as a message is on its way
+
+log = get_logger("perdure.executions")
+
+
+class Routing:
+    """Asks executions: hot ones, those of others, and those that are rows."""
+
+    def __init__(self, services: Services, executions: Executions, membership: Membership) -> None:
+        """`executions` are those that are hot here."""
+        self._services = services
+        self._executions = executions
+        self._membership = membership
+        self._dispatcher = Dispatcher(services, executions, membership)
+        self._elsewhere = Elsewhere(services, membership, on_orphan=executions.take_up)
+
+    async def ask(self, execution_id: str, command: AnyCommand) -> Answer:
+        """Send a command to wherever the execution is, and wait for what became of it.
+
+        One that was applied before is answered with where the execution stands by now, also where it
+        would be refused: who asks again has not heard the first answer. Raises StoreUnavailable while
+        the store is down, OutcomeUnknown when it goes down, and stays so, with the command on its way.
+        """
+        writer = self._services.writer
+        await writer.reach()
+        try:
+            with writer.outage.bounded(OutcomeUnknown, _unsure(execution_id, command)):
+                return await self._route(execution_id, command)
+        except (IllegalTransition, Conflict, DecisionRefused):
+            version = await self._services.store.applied(execution_id, command.id)
+            execution = None if version is None else await self._services.store.execution(execution_id)
+            if version is None or execution is None:
+                raise
+            return Answer(execution.state, version)
+
+    async def _route(self, execution_id: str, command: AnyCommand) -> Answer:
+        for _ in range(ROUTE_TRIES):
+            self._executions.check_open()
+            ref = self._executions.find(execution_id)
+            if ref is None:
+                if await self._is_busy(execution_id):
+                    continue
+                answer = await self._ask_row(execution_id, command)
+                if answer is not None:
+                    return answer
+                if await self._is_busy(execution_id):
+                    continue
+                ref = self._executions.spawn(execution_id)
+            try:
+                answer = await ref.ask(command, timeout=None, control=isinstance(command, CONTROL))
+            except ActorStopped:
+                if ref.down is not None and ref.down.reason is Reason.QUARANTINED:
+                    raise StoreError(
+                        f"execution {execution_id} keeps crashing its actor: {ref.down.error!r}"
+                    ) from ref.down.error
+                continue
+            except ActorRestarted:
+                continue  # the command was applied, or was not: its id tells the next incarnation
+            assert isinstance(answer, Answer)
+            return answer
+        raise StoreError(f"execution {execution_id} changes hands too fast to {_word(command)} it: try again")
+
+    async def _ask_row(self, execution_id: str, command: AnyCommand) -> Answer | None:
+        """Ask an execution that has no actor here; None when it takes one."""
+        answer = await self._dispatcher.recall(execution_id, command)
+        if answer is not None:
+            return answer
+        owner = await self._find_owner(execution_id, command)
+        if owner is not None:
+            return await self._elsewhere.ask(execution_id, command, owner)
+        if await self._is_busy(execution_id):
+            return None
+        return await self._dispatcher.look_up(execution_id, command)
+
+    async def _is_busy(self, execution_id: str) -> bool:
+        """Whether the execution is hot after all, or was just being moved."""
+        return self._executions.is_hot(execution_id) or await self._executions.wait_for_start(execution_id)
+
+    async def query(self, execution_id: str) -> dict[str, Any]:
+        """Describe the execution as it is, from its actor if it has one here, else from the store."""
+        ref = self._executions.find(execution_id)
+        if ref is not None:
+            try:
+                described: dict[str, Any] = await ref.ask(Query(), timeout=None)
+            except (ActorStopped, ActorRestarted):
+                pass  # it has just parked: the store knows
+            else:
+                return described
+        loaded = await self._services.store.load(execution_id)
+        if loaded is None:
+            raise NotFound("execution", execution_id)
+        plan = await self._services.plans.plan(loaded.execution.workflow_no)
+        return ExecutionState.fold(plan, loaded).describe()
+
+    def is_hot(self, execution_id: str) -> bool:
+        """Whether the execution has an actor here."""
+        return self._executions.is_hot(execution_id)
+
+    async def owner_elsewhere(self, execution_id: str) -> Runner | None:
+        """The living runner in another process that has the execution, if any."""
+        if self._executions.is_hot(execution_id):
+            return None
+        execution = await self._services.store.execution(execution_id)
+        return None if execution is None else await self._elsewhere.owner(execution)
+
+    async def ring(self, execution_id: str) -> None:
+        """The inbox of an execution has mail: hand it to its actor, starting one where there is none.
+
+        While the store is down it waits: mail is never lost, whoever carries it.
+        """
+        try:
+            loaded = await read_back(self._services, lambda store: store.load(execution_id))
+        except PerdureError as error:
+            log.warning("ring_unheard", execution_id=execution_id, error=str(error))
+            return
+        if loaded is None:
+            return
+        await self._executions.wait_for_start(execution_id)
+        ref = self._executions.find(execution_id)
+        if ref is None:
+            if loaded.execution.runner in (None, self._membership.id):
+                self._executions.take_up(execution_id)
+            return
+        for message in loaded.inbox:
+            if message.applied_version is None and self._executions.hand_over(execution_id, message.no):
+                ref.post(posted(message), control=True)
+
+    async def deliver(self, execution_id: str) -> None:
+        """A message was left for an execution: see that whoever performs it hears of it.
+
+        Should it not be heard, the next sweep finds the message.
+        """
+        if self._executions.is_hot(execution_id):
+            await self.ring(execution_id)
+            return
+        try:
+            execution = await read_back(self._services, lambda store: store.execution(execution_id))
+            owner = None if execution is None else await self._elsewhere.owner(execution)
+        except PerdureError as error:
+            log.warning("ring_unheard", execution_id=execution_id, error=str(error))
+            return
+        if owner is not None:
+            async with call(owner.doorbell) as line:
+                line.say(f"ring {execution_id}")
+                await line.flush()
+        elif execution is not None and execution.state not in TERMINAL:
+            await self.ring(execution_id)
+
+    async def _find_owner(self, execution_id: str, command: AnyCommand) -> Runner | None:
+        """The living runner elsewhere that has the execution; None when it may be claimed here."""
+        execution = await self._services.store.execution(execution_id)
+        if execution is None:
+            raise NotFound("execution", execution_id)
+        if execution.state in TERMINAL and not isinstance(command, Retry | Restore | Rollback):
+            expected = command.expected_version
+            if expected is not None and expected != execution.version:
+                raise Conflict(execution_id, expected=expected, current=execution.version)
+            raise IllegalTransition(
+                execution_id,
+                state=execution.state.value,
+                command=_word(command),
+                version=execution.version,
+                hint="it has ended",
+            )
+        return await self._elsewhere.owner(execution)
+
+
+def _word(command: AnyCommand) -> str:
+    return COMMAND_WORDS[type(command)]
+
+
+def _unsure(execution_id: str, command: AnyCommand) -> str:
+    return (
+        f"the {_word(command)} of execution {execution_id} may be applied once the store is back; "
+        f"to learn what became of it, give it again under its id {command.id}"
+    )

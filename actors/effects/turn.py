@@ -1,0 +1,353 @@
+"""One turn of an execution: what a transition writes, and what is to be done once it is durable.
+
+The planner records its decisions here. `Turn` moves the state in memory along as it goes, so that
+several reports share one commit; should the commit fail, the incarnation dies and the state is
+folded from the store again. Nothing in `orders` may be carried out before the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+
+from perdure.actors.effects import overdue
+from perdure.actors.effects.accounting import Accounting
+from perdure.actors.effects.orders import Reply, Ring, StartChild, describe_refusal
+from perdure.actors.effects.outbox import deliveries_of
+from perdure.actors.effects.roles import told_as
+from perdure.actors.effects.telling import Telling
+from perdure.actors.effects.timing import Timing
+from perdure.actors.effects.workload import Ticket, Workload
+from perdure.actors.instructions.plan import Candidate
+from perdure.actors.messages import Answer, Interrupt
+from perdure.actors.state.execution import ExecutionState
+from perdure.store.errors import PerdureError
+from perdure.store.records import Error
+from perdure.store.states import SETTLED_STEP, TERMINAL, State, StepState
+from perdure.store.writes import (
+    EXECUTION_TIMER,
+    AttemptWrite,
+    Change,
+    CheckpointWrite,
+    Delta,
+    EventWrite,
+    MessageWrite,
+    Statement,
+    TimerWrite,
+)
+
+IN_FLIGHT: Final = frozenset({State.EXECUTING, State.AWAITING_COMPLETION})
+ENDED_STEP: Final = SETTLED_STEP - {StepState.COMPENSATED}  # when it ended stays, though it be undone later
+encode: Final = msgspec.json.Encoder().encode
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """Start the body of that step's current attempt, or of an item's: of the agent chosen, where one was."""
+
+    step_no: int
+    chosen: Candidate | None = None
+    ticket: Ticket | None = None
+    item: int | None = None
+
+
+class InterruptSteps(msgspec.Struct, frozen=True):
+    """Cancel every body in flight, for this reason."""
+
+    reason: Interrupt
+
+
+class Respond(msgspec.Struct, frozen=True):
+    """Answer somebody who asks from inside this process."""
+
+    reply: Reply
+    answer: Answer | PerdureError | dict[str, Any]
+
+
+class Refuse(msgspec.Struct, frozen=True):
+    """Answer a message of the durable inbox without changing the execution."""
+
+    message_no: int
+    answer: bytes
+
+
+Order = Launch | InterruptSteps | Respond | Refuse | StartChild | Ring
+
+
+class Asker(msgspec.Struct, frozen=True):
+    """Who waits for an answer: a reply cell in this process, or a row of the durable inbox.
+
+    `ask` names what a parent has asked: it is told in its own inbox, too.
+    """
+
+    reply: Reply | None = None
+    message_no: int | None = None
+    ask: str | None = None
+
+
+class Turn(Telling, Timing, Accounting):
+    """What one transition of `state` adds up to. `now` is wall time in ms, `chance` is in [0, 1)."""
+
+    __slots__ = (
+        "_attempts",
+        "_checkpoint",
+        "_events",
+        "_fields",
+        "_messages",
+        "_statements",
+        "_timers",
+        "before",
+        "chance",
+        "lines",
+        "now",
+        "orders",
+        "releases",
+        "state",
+        "version_before",
+        "workload",
+    )
+
+    def __init__(
+        self, state: ExecutionState, *, now: int, chance: float = 0.0, workload: Workload | None = None
+    ) -> None:
+        """Nothing has been decided yet."""
+        super().__init__()
+        self.state = state
+        self.now = now
+        self.chance = chance
+        self.before = state.state
+        self.version_before = state.version
+        self.orders: list[Order] = []
+        self.workload = workload or Workload()
+        self.releases = False
+        self.lines: list[tuple[str, dict[str, Any]]] = []  # for the log, once it is durable
+        self._attempts: list[AttemptWrite] = []
+        self._events: list[EventWrite] = []
+        self._timers: list[TimerWrite] = []
+        self._messages: list[MessageWrite] = []
+        self._statements: list[Statement] = []
+        self._checkpoint: CheckpointWrite | None = None
+        self._fields: dict[str, Any] = {}
+
+    # ---- what the planner says ---------------------------------------------------------------
+
+    def become(self, state: State) -> None:
+        """Take the execution to `state`; leaving a terminal one opens it, reaching one settles it."""
+        execution = self.state
+        if state is execution.state:
+            return
+        if execution.started_at is None and state in IN_FLIGHT:
+            execution.started_at = self._fields["started_at"] = self.now
+        if state in TERMINAL:
+            self._fields["finished_at"] = self.now
+            self.set_slot(None)
+            self.set_deadline(None)
+            self.set_remaining(None)
+            if execution.pause_mode is not None:
+                self.set_pause(None)
+            overdue.forget(self, *execution.warnings)
+        elif execution.state in TERMINAL:
+            self._fields["finished_at"] = None
+            limit = execution.plan.limit
+            with suppress(PerdureError):  # its context may have lost the key since
+                self.set_slot(None if limit is None else limit.queue(execution.context))
+        if state is State.PAUSED:
+            self._fields["paused_at"] = self.now
+            overdue.watch(self)
+        elif execution.state is State.PAUSED:
+            self._fields["paused_at"] = None
+            overdue.forget(self, EXECUTION_TIMER)
+        if execution.resume_plan is not None and state not in (State.PAUSING, State.PAUSED):
+            self.plan_resume(None)
+        execution.state = state
+
+    def note(
+        self,
+        kind: str,
+        *,
+        step_no: int | None = None,
+        attempt: int | None = None,
+        by: str | None = None,
+        command_id: str | None = None,
+        data: Any = None,
+    ) -> None:
+        """Write one line into the log; of a hook or a compensation it has a name of its own."""
+        if step_no is not None and step_no >= self.state.size:
+            kind, step_no = told_as(self.state.plan.steps[step_no], kind)
+        encoded = None if data is None else encode(data)
+        self._events.append(
+            EventWrite(kind, step_no=step_no, attempt=attempt, by=by, command_id=command_id, data=encoded)
+        )
+
+    def move_step(
+        self,
+        step_no: int,
+        state: StepState,
+        *,
+        is_outcome: bool = False,
+        output: bytes | None = None,
+        error: Error | None = None,
+        due_at: int | None = None,
+        begins: bool = False,
+    ) -> None:
+        """Take the current attempt of a step to `state`, inserting its row where there is none.
+
+        `begins`: it has begun with this, although no body runs.
+        """
+        run = self.state.steps[step_no]
+        usage = run.usage
+        starts = state is StepState.RUNNING
+        if starts or begins:
+            run.started_at = self.now
+        self._attempts.append(
+            AttemptWrite(
+                step_no,
+                run.generation,
+                run.attempt,
+                run.lineage,
+                run.state if run.is_stored else None,
+                state,
+                is_outcome,
+                self.now if starts or begins else None,
+                self.now if state in ENDED_STEP else None,
+                due_at,
+                output,
+                None if error is None else encode(error),
+                None if usage is None else usage.cost_nanos,
+                None if usage is None else usage.tokens,
+            )
+        )
+        run.state = state
+        run.is_stored = True
+        run.due_at = due_at
+        run.error = error
+        if is_outcome:
+            run.settled_version = self.version_before + 1
+            run.output = output
+            self.state.payload_bytes += len(output or b"")
+
+    def clear_step_timer(self, step_no: int) -> None:
+        """Clear what a waiting step may have beside its row: its timer, what it asks people."""
+        if self.state.steps[step_no].due_at is not None:
+            self.set_timer(self.state.timer_of(step_no), step_no, None)
+        self.drop_approval(step_no)
+        overdue.forget(self, step_no)
+
+    def set_error(self, error: Error | None) -> None:
+        """Keep why the execution fails, or clear it."""
+        self.state.error = error
+        self._fields["error"] = None if error is None else encode(error)
+
+    def set_pause(self, mode: str | None, *, by: str | None = None, reason: str | None = None) -> None:
+        """Keep how, by whom and why the execution was asked to rest."""
+        self.state.pause_mode = self._fields["pause_mode"] = mode
+        self.state.family.paused_by = self._fields["paused_by"] = by
+        self._fields["pause_reason"] = reason
+
+    def set_rollback(self, reason: str) -> None:
+        """Keep why what the execution has done is to be undone."""
+        self.state.rollback_reason = self._fields["rollback_reason"] = reason
+
+    def set_context(self, context: dict[str, Any], encoded: bytes) -> None:
+        """Replace the context."""
+        self.state.context = context
+        self._fields["context"] = encoded
+
+    def count_resume(self) -> None:
+        """Count one more resume."""
+        self.state.resume_count += 1
+        self._fields["resume_count"] = self.state.resume_count
+
+    def checkpoint(
+        self, *, label: str | None, by: str | None, is_automatic: bool, command_id: str | None = None
+    ) -> None:
+        """Name the position this turn creates; a label wins over an automatic one."""
+        if self._checkpoint is not None and is_automatic:
+            return
+        state = self.state
+        self._checkpoint = CheckpointWrite(
+            label, by, is_automatic, state.completed, state.size, state.payload_bytes
+        )
+        data = {"label": label, "automatic": is_automatic}
+        self.note("checkpoint_created", by=by, command_id=command_id, data=data)
+
+    def execute(self, statements: tuple[Statement, ...]) -> None:
+        """Run the user's own statements in the same transaction."""
+        self._statements.extend(statements)
+
+    def release(self) -> None:
+        """Give the execution up, in the same commit: nothing is in flight."""
+        self.releases = True
+        self._fields["runner_no"] = None
+
+    def mark_applied(self, message_no: int, answer: bytes | None = None) -> None:
+        """Mark an inbox message applied, and answered where `answer` is given."""
+        self._messages.append(MessageWrite(message_no, answer))
+
+    def respond(self, asker: Asker, answer: Answer | PerdureError | dict[str, Any]) -> None:
+        """Answer once this turn is durable; an answer to an inbox row is part of the turn."""
+        if asker.reply is not None:
+            self.orders.append(Respond(asker.reply, answer))
+        elif asker.message_no is not None and isinstance(answer, Answer):
+            self.mark_applied(asker.message_no, encode(answer))
+            if asker.ask is not None:
+                self.asks_answered.append(asker.ask)
+        elif asker.message_no is not None and isinstance(answer, PerdureError):
+            self.orders.append(Refuse(asker.message_no, encode(describe_refusal(answer))))
+
+    def respond_here(self, *askers: Asker) -> None:
+        """Answer with the state this turn leads to, and the version it will have."""
+        is_written = not self.is_empty or any(asker.message_no is not None for asker in askers)
+        answer = Answer(self.state.state, self.version_before + is_written)
+        for asker in askers:
+            self.respond(asker, answer)
+
+    # ---- what the actor reads ----------------------------------------------------------------
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        rows = self._attempts or self._events or self._timers or self._messages or self._posts or self._loops
+        return not (rows or self._fields or self._checkpoint or self.state.state is not self.before)
+
+    @property
+    def events(self) -> list[EventWrite]:
+        """The lines this turn writes into the log."""
+        return self._events
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The columns of the execution this turn sets."""
+        return self._fields
+
+    def delta(self) -> Delta:
+        """The rows to add or move on."""
+        return Delta(
+            attempts=tuple(self._attempts),
+            events=tuple(self._events),
+            timers=tuple(self._timers),
+            messages=tuple(self._messages),
+            posts=tuple(self._posts),
+            checkpoint=self._checkpoint,
+            statements=tuple(self._statements),
+            **self.kept(),
+            deliveries=deliveries_of(self),
+        )
+
+    def change(self, *, claimed_by: int | None = None) -> Change:
+        """The compare-and-swap that makes this turn durable, and that runner the owner of what has none."""
+        state = self.state
+        return Change(
+            execution_no=state.no,
+            execution_id=state.id,
+            epoch=state.epoch,
+            version=self.version_before,
+            before=self.before,
+            state=state.state,
+            at=self.now,
+            delta=self.delta(),
+            fields=self._fields,
+            claimed_by=claimed_by,
+        )

@@ -1,0 +1,70 @@
+"""What every execution of one runtime shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from perdure.actors.attempt.admission import StepSlots
+from perdure.actors.attempt.guards import Guards
+from perdure.actors.bus import Bus
+from perdure.actors.cluster.membership import Membership
+from perdure.actors.effects.workload import Workload
+from perdure.actors.instructions.plan import Plan
+from perdure.actors.kernel import Alarms, Clock
+from perdure.actors.state.trial import CRASH_BUDGET
+from perdure.actors.writer import Writer
+from perdure.store.protocol import Store
+
+LINGER_MS: Final = 10_000  # an execution that waits for less stays hot: no release, no new claim
+
+
+class Plans(Protocol):
+    """Where the machine gets the executable form of a revision."""
+
+    async def plan(self, workflow_no: int) -> Plan:
+        """Compile a revision (or take it from a cache); what is not registered here is `missing`."""
+        ...
+
+    async def callee(
+        self, name: str, *, version: str | None, context: dict[str, Any]
+    ) -> tuple[Plan, dict[str, Any]]:
+        """The plan of a published workflow, and the context to start it with, checked and filled in.
+
+        Raises NotFound, InvalidContext, NotSerializable.
+        """
+        ...
+
+
+class Outbox:
+    """Rung when something has been put into the outbox of the store."""
+
+    def __init__(self) -> None:
+        """Nobody listens yet."""
+        self.on_mail: Callable[[], None] = lambda: None
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """The seams and services that actors work through; nothing here belongs to one execution."""
+
+    store: Store
+    writer: Writer
+    clock: Clock
+    alarms: Alarms
+    slots: StepSlots
+    bus: Bus
+    plans: Plans
+    chance: Callable[[], float]
+    membership: Membership
+    on_commit: Callable[[str], None]
+    crash_budget: int = CRASH_BUDGET  # deaths that fail a step, see `trial`
+    guards: Guards | None = None
+    workload: Workload = msgspec.field(default_factory=Workload)
+    outbox: Outbox = msgspec.field(default_factory=Outbox)
+    linger_ms: int | None = LINGER_MS  # None: an execution taken up here stays here to its end
+
+    def now_ms(self) -> int:
+        """Wall time in ms since 1970."""
+        return int(self.clock.now() * 1000)

@@ -1,0 +1,175 @@
+"""What is run again, and what stays: by a retry from a step, a fork, a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perdure.actors.decider.reopening import downstream, shared, step_named
+from perdure.actors.instructions.plan import DependenciesPolicy, Scheduling
+from perdure.actors.messages import Answer, Retry
+from perdure.store.errors import IllegalTransition, NotFound
+from perdure.store.records import Attempt
+from perdure.store.states import State, StepState
+
+Make = Callable[..., Any]
+DIAMOND = [(), (0,), (0,), (1, 2), ()]
+
+
+def outcome(step_no: int, state: StepState = StepState.COMPLETED) -> Attempt:
+    """A settled step."""
+    return Attempt(
+        step_no=step_no,
+        step=f"s{step_no}",
+        generation=0,
+        attempt=1,
+        lineage=0,
+        state=state,
+        is_outcome=True,
+        settled_version=2,
+        started_at=None,
+        finished_at=None,
+        due_at=None,
+        deaths=0,
+        alone=False,
+        output=None,
+        error=None,
+    )
+
+
+def failed_diamond(make_bench: Make) -> Any:
+    """All but the last of the diamond completed."""
+    bench = make_bench(DIAMOND, context={"a": 1}).start()
+    bench.complete(0, 4, 1, 2)
+    bench.fail(3)
+    assert bench.state.state is State.FAILED
+    bench.started.clear()
+    return bench
+
+
+# ---- the pure parts ----------------------------------------------------------------------------
+
+
+def test_downstream_of_a_step_is_all_that_depends_on_it(make_plan: Make):
+    """Directly or not, itself among it."""
+    plan = make_plan(DIAMOND)
+    assert downstream(plan, [1]) == {1, 3}
+    assert downstream(plan, [0]) == {0, 1, 2, 3}
+    assert downstream(plan, [3, 4]) == {3, 4}
+    assert downstream(plan, []) == set()
+
+
+def test_a_step_is_found_by_its_key(make_plan: Make):
+    """Another name is refused, naming what there is."""
+    plan = make_plan([(), (0,)])
+    assert step_named(plan, "s1") == 1
+    refusal = step_named(plan, "s9")
+    assert isinstance(refusal, NotFound)
+    assert "s0, s1" in str(refusal)
+
+
+@given(data=st.data())
+def test_what_is_shared_rests_on_shared_outcomes_only(make_plan: Make, data: st.DataObject):
+    """Whatever graph and whatever ends: no failure, no cancelled step, nothing above one."""
+    count = data.draw(st.integers(1, 8))
+    needs = [
+        tuple(data.draw(st.lists(st.sampled_from(range(no)), unique=True, max_size=3)) if no else ())
+        for no in range(count)
+    ]
+    optional = data.draw(st.sets(st.integers(0, count - 1)))
+    plan = make_plan(needs, steps={no: {"is_optional": True} for no in optional})
+    ends = [StepState.COMPLETED, StepState.FAILED, StepState.SKIPPED, StepState.CANCELLED]
+    outcomes = {
+        no: outcome(no, data.draw(st.sampled_from(ends))) for no in range(count) if data.draw(st.booleans())
+    }
+    without = frozenset(data.draw(st.sets(st.integers(0, count - 1))))
+    found = shared(plan, outcomes, without=without)
+    good = {
+        no
+        for no, each in outcomes.items()
+        if each.state in (StepState.COMPLETED, StepState.SKIPPED)
+        or (each.state is StepState.FAILED and no in optional)
+    }
+    bad = set(range(count)) - (good - without)
+    assert found == set(range(count)) - downstream(plan, bad)
+
+
+# ---- retry -------------------------------------------------------------------------------------
+
+
+def test_a_retry_from_a_step_runs_it_and_what_depends_on_it_anew(make_bench: Make):
+    """With new keys; what failed elsewhere runs again with its own."""
+    bench = failed_diamond(make_bench)
+    assert bench.tell(Retry(id="r", step="s1", data={"a": 2})) == Answer(State.EXECUTING, bench.state.version)
+    assert bench.states() == ["completed", "running", "completed", "pending", "completed"]
+    bench.complete(1, 3)
+    assert bench.started == [1, 3]
+    assert bench.state.state is State.COMPLETED
+    assert [(run.generation, run.lineage) for run in bench.state.steps] == [
+        (0, 0),
+        (1, 1),
+        (0, 0),
+        (1, 1),
+        (0, 0),
+    ]
+    assert bench.state.context == {"a": 2}
+
+
+def test_a_retry_of_one_step_only_leaves_later_outputs_as_they_are(make_bench: Make):
+    """What was settled stays settled, whatever it was made of."""
+    bench = make_bench([(), (0,), (0,)]).start()
+    bench.complete(0, 1)
+    bench.fail(2)
+    bench.started.clear()
+    bench.tell(Retry(id="r", step="s2", only=True))
+    bench.complete(2)
+    assert bench.started == [2]
+    assert bench.state.state is State.COMPLETED
+
+
+def test_one_step_only_is_refused_where_another_has_failed_too(make_bench: Make):
+    """It could not bring the execution to its end; nothing is changed."""
+    bench = failed_diamond(make_bench)
+    version = bench.state.version
+    refusal = bench.tell(Retry(id="r", step="s1", only=True))
+    assert isinstance(refusal, IllegalTransition)
+    assert "s3" in str(refusal)
+    assert (bench.state.version, bench.state.state) == (version, State.FAILED)
+
+
+def test_a_retry_with_downstream_runs_again_what_completed_on_a_failure(make_bench: Make):
+    """A step that took `all_done` for an answer gets another one."""
+    after = {"dependencies": DependenciesPolicy.ALL_DONE}
+    bench = make_bench([(), (0,)], continue_on_error=True, steps={1: after}).start()
+    bench.fail(0)
+    bench.complete(1)
+    assert bench.state.state is State.FAILED
+    bench.tell(Retry(id="r", with_downstream=True))
+    assert bench.states() == ["running", "pending"]
+    bench.complete(0, 1)
+    assert [(run.generation, run.lineage) for run in bench.state.steps] == [(1, 0), (1, 1)]
+
+
+def test_a_retry_from_a_step_that_is_not_there_changes_nothing(make_bench: Make):
+    """The refusal names the steps."""
+    bench = failed_diamond(make_bench)
+    version = bench.state.version
+    assert isinstance(bench.tell(Retry(id="r", step="nobody")), NotFound)
+    assert bench.state.version == version
+
+
+@pytest.mark.parametrize("scheduling", Scheduling)
+def test_a_retry_from_the_first_step_runs_everything_on_it_again(make_bench: Make, scheduling: Scheduling):
+    """On either scheduling, and what does not depend on it stays."""
+    bench = make_bench(DIAMOND, scheduling=scheduling).start()
+    bench.complete(0, 4, 1, 2)
+    bench.fail(3)
+    bench.started.clear()
+    bench.tell(Retry(id="r", step="s0"))
+    bench.complete(0, 1, 2, 3)
+    assert bench.started == [0, 1, 2, 3]
+    assert bench.state.state is State.COMPLETED
