@@ -216,12 +216,20 @@ class Execution(Travelling, Deciding, Stopping):
             return overtaken
 
     async def signal(
-        self, name: str, payload: Any = None, *, by: str | None = None, command_id: str | None = None
+        self,
+        name: str,
+        payload: Any = None,
+        *,
+        by: str | None = None,
+        command_id: str | None = None,
+        expected_version: int | None = None,
     ) -> int:
         """Send a named message; kept in the log until a step waits for it. Returns the new version."""
         arguments.text(name, what="the name of a signal")
         value = decode(encode(payload, what=f"the payload of signal {name!r}"))
-        command = Signal(id=self._id(command_id), by=by, name=name, payload=value)
+        command = Signal(
+            id=self._id(command_id), by=by, expected_version=expected_version, name=name, payload=value
+        )
         return (await self._ask(command)).version
 
     async def update_context(

@@ -47,10 +47,18 @@ class Travelling(ABC):
         return await self._runtime.store.checkpoints(self.id, limit=limit)
 
     async def checkpoint(
-        self, *, label: str | None = None, by: str | None = None, command_id: str | None = None
+        self,
+        *,
+        label: str | None = None,
+        by: str | None = None,
+        command_id: str | None = None,
+        expected_version: int | None = None,
     ) -> Checkpoint:
         """Name the position the execution is at, to restore it later."""
-        answer = await self._ask(TakeCheckpoint(id=self._id(command_id), by=by, label=label))
+        command = TakeCheckpoint(
+            id=self._id(command_id), by=by, expected_version=expected_version, label=label
+        )
+        answer = await self._ask(command)
         for checkpoint in await self.checkpoints(limit=PAGE_MAX):
             if checkpoint.version == answer.version:
                 return checkpoint

@@ -183,14 +183,11 @@ class Stage:
         call = _call(kind, what, label=label)
 
         async def ask(runtime: Runtime) -> Any:
-            options = {} if kind in {"signal", "checkpoint"} else {"expected_version": version}
-            return await call(await runtime.execution(id_), command_id=command_id, **options)
+            return await call(await runtime.execution(id_), command_id=command_id, expected_version=version)
 
         is_known = command_id in model.commands
-        if kind in {"signal", "checkpoint"}:
-            stale = False
         expected = model.command(kind, id=command_id, stale=stale, is_left=is_left, **what)
-        if kind == "checkpoint" and expected not in {"IllegalTransition", "DuplicateCommand"}:
+        if kind == "checkpoint" and expected not in {"IllegalTransition", "DuplicateCommand", "Conflict"}:
             model.remember(label)
             self._labels[id_].append(label)
         if is_known:

@@ -641,6 +641,26 @@ def test_a_command_with_a_stale_version_is_refused_with_the_current_one() -> Non
     virtually(scenario)
 
 
+def test_a_signal_and_a_checkpoint_with_a_stale_version_are_refused_and_leave_nothing() -> None:
+    """Like every other command: what somebody has seen decides what is said."""
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(order(seconds=10), {"item": "lamp"})
+        stale = (await execution.query())["version"]
+        await execution.update_context({"note": 1})
+        with pytest.raises(Conflict):
+            await execution.signal("paid", 40, expected_version=stale)
+        with pytest.raises(Conflict):
+            await execution.checkpoint(label="here", expected_version=stale)
+        version = await execution.signal("paid", 50, expected_version=stale + 1)
+        checkpoint = await execution.checkpoint(label="here", expected_version=version)
+        assert checkpoint.version == version + 1
+        received = [event.data async for event in execution.events() if event.type == "signal_received"]
+        assert [data["payload"] for data in received] == [50]
+
+    virtually(scenario)
+
+
 def test_the_same_command_id_twice_is_one_command() -> None:
     """Applied once, answered twice."""
 
