@@ -1,9 +1,10 @@
-"""One simulated machine: its clock, its disk, its processes, and what their steps do to the world."""
+"""One simulated machine: its clock, its disk and its processes."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,18 +16,17 @@ from typing import Final, TypeVar
 import anyio
 
 from perdure.actors.cluster import membership
-from perdure.runtime import Runtime, StepContext
+from perdure.runtime import Runtime, Workflow
 from perdure.runtime.seams import Seams
-from perdure.runtime.testing import Effect
 from perdure.runtime.testing.virtual import virtual_seams
 from perdure.store.errors import PerdureError
 from simulation.disk import UnreliableStore
 from simulation.loop import Condition, Killed, Process, SimulatedLoop, current
 from simulation.weather import Weather
-from simulation.workflows import FatalError, RetryableError, StepSpec, WorkflowSpec, build, digest
+from simulation.workflows import WorkflowSpec, document
+from simulation.world import World
 
 T = TypeVar("T")
-FOREVER_S: Final = 10**8
 PATIENCE: Final = 1_440.0  # a sweep in six hours: the nets hang so low that whoever leans on one is late
 LEASE_S: Final = 21_600.0
 
@@ -50,7 +50,7 @@ class Runner:
         self.leave = asyncio.Event()
         self.task: asyncio.Task[None]
         self.has_exited = False
-        self.bodies: Counter[str] = Counter()
+        self.bodies: Counter[tuple[str, str]] = Counter()  # in flight, by execution and step
 
     @property
     def is_open(self) -> bool:
@@ -67,17 +67,14 @@ class Machine:
         """Nothing runs yet."""
         self.loop = loop
         self.weather = Weather(seed)
-        self.workflows = workflows
+        self.world = World(self, workflows)
         self.runners: list[Runner] = []
         self.dead: list[Runner] = []
-        self.ledger: list[Effect] = []
-        self.repaired: set[str] = set()
         self.problems: list[str] = []
         self.ended: list[str] = []  # how runtimes ended that were not told to
         self.clock_offset_s = 0.0
         self.max_active = Random(f"active {seed}").choice([2, 5, 10_000])
         self.max_active_steps = Random(f"steps {seed}").choice([2, 4, 10_000])
-        self.most_active_steps = 0
         self._seed = seed
         self._location = folder / "simulated.db"
         self._count = 0
@@ -176,7 +173,8 @@ class Machine:
         runtime = Runtime(
             self._location,
             kind=runner.kind,
-            workflows=[build(spec, self._perform) for spec in workflows],
+            workflows=[Workflow.parse(json.dumps(document(spec)), format="json") for spec in workflows],
+            agents=self.world.agents(workflows),
             max_active=self.max_active,
             max_active_steps=self.max_active_steps,
             store=store,
@@ -252,56 +250,6 @@ class Machine:
         if task.cancelled():
             raise TimeoutError
         return task.result()
-
-    # ---- what steps do --------------------------------------------------------------------------
-
-    async def _perform(self, step: StepSpec, context: StepContext) -> int:
-        """The body of every step of every workflow."""
-        process = current.get()
-        assert process is not None
-        process.check()
-        runner = next(runner for runner in self.runners if runner.process is process)
-        self._begin(runner, step, context)
-        try:
-            if step.is_endless or context.attempt <= step.hangs:
-                await anyio.sleep(FOREVER_S)
-            if step.sleep_s:
-                await anyio.sleep(step.sleep_s)
-            process.check()
-            is_broken = step.is_broken and context.execution_id not in self.repaired
-            if context.attempt <= step.hangs + step.fails or is_broken:
-                raise FatalError(step.key) if step.is_fatal else RetryableError(step.key)
-            return digest(step.key, context.context["word"], context.needs)
-        finally:
-            runner.bodies[context.execution_id] -= 1
-            runner.bodies[f"{context.execution_id} alone"] -= not step.is_parallel
-
-    def _begin(self, runner: Runner, step: StepSpec, context: StepContext) -> None:
-        """Act on the world, and look whether that was allowed."""
-        execution_id = context.execution_id
-        self.trace(runner.process.name, "performs", execution_id, step.key, context.attempt)
-        self.ledger.append(
-            Effect(
-                execution_id=execution_id,
-                step=context.step,
-                generation=context.generation,
-                attempt=context.attempt,
-                idempotency_key=context.idempotency_key,
-            )
-        )
-        bodies = runner.bodies
-        bodies[execution_id] += 1
-        bodies[f"{execution_id} alone"] += not step.is_parallel
-        spec = next(spec for spec in self.workflows if spec.name == context.workflow)
-        beside = bodies[execution_id]
-        if spec.parallelism is not None and beside > spec.parallelism:
-            self.complain(f"{execution_id} runs {beside} steps at once, and may run {spec.parallelism}")
-        if bodies[f"{execution_id} alone"] and beside > 1:
-            self.complain(f"{execution_id} runs {beside} steps at once, and one of them has to run alone")
-        active = sum(count for name, count in bodies.items() if not name.endswith("alone"))
-        self.most_active_steps = max(self.most_active_steps, active)
-        if active > self.max_active_steps:
-            self.complain(f"{runner.process.name} runs {active} steps, and may run {self.max_active_steps}")
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

@@ -2,8 +2,8 @@
 
 The model knows nothing of the runtime's planner, of time, of order or of crashes; so what it says has
 to hold in spite of all of them. It reads a workflow as data and tells each step's end, or that the
-step has none. Where the end of an execution depends on what was asked of it (a cancel, a repair), the
-model is told what the log says was asked, in the order of the log.
+step has none. What is not decided by the workflow alone (a cancel, a repair, an item that was given
+up) the model is `Told`, as the log and the rows have it.
 
 Some things the order of time decides: when a step fails for good, its siblings may or may not have
 begun. There the model tells what is possible at most, and what is certain at least.
@@ -29,12 +29,13 @@ class End(Enum):
     NEVER = "never"  # it does not end, or waits for what does not
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked of an execution, as far as that decides its end."""
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked of an execution and done to it, as far as that decides its end."""
 
     is_cancelled: bool = False  # and neither retried nor restored since
-    is_repaired: bool = False  # before the last retry
-    given_up: frozenset[str] = frozenset()  # optional steps that got fewer tries than they may have
+    is_overdue: bool = False  # its deadline has passed, and it was neither retried nor restored since
+    mended: frozenset[str] = frozenset()  # broken steps that came after the repair of the world
+    given_up: frozenset[str] = frozenset()  # steps and items (`s1[2]`) that got fewer tries than they may
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,58 +46,117 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     at_least: frozenset[str]  # keys of outputs that cannot be missing
 
 
-def expect(spec: WorkflowSpec, word: str, asked: Asked) -> Expected:
+def expect(spec: WorkflowSpec, word: str, told: Told) -> Expected:
     """The end of one execution of that workflow, started with that word."""
-    ends: dict[str, End] = {}
-    outputs: dict[str, Any] = {}
+    walk = _Walk(spec, word, told)
     for step in spec.steps:
-        end = _end_of(step, ends, spec, asked)
-        ends[step.key] = end
-        if end is End.COMPLETED:
-            needs = {need: outputs[need] for need in step.needs}
-            outputs[step.key] = digest(step.key, word, needs)
-        elif end is End.FAILED and step.is_optional:
-            outputs[step.key] = None
-    if asked.is_cancelled:
+        walk.go(step)
+    outputs = walk.outputs
+    if told.is_cancelled:
         return Expected(status="cancelled", at_most=outputs, at_least=frozenset())
-    if End.NEVER in ends.values():  # then it has a deadline
+    is_late = told.is_overdue and spec.is_hasty
+    if is_late or End.NEVER in walk.ends.values():  # what never ends has a deadline
         return Expected(status="failed", at_most=outputs, at_least=frozenset())
-    failing = [step for step in spec.steps if ends[step.key] is End.FAILED and not step.is_optional]
+    failing = [step for step in spec.steps if walk.ends[step.key] is End.FAILED and not step.is_optional]
     if not failing:
         return Expected(status="completed", at_most=outputs, at_least=frozenset(outputs))
     certain = outputs.keys() if spec.continue_on_error else _certain(spec, failing, outputs)
     return Expected(status="failed", at_most=outputs, at_least=frozenset(certain))
 
 
-def _end_of(step: StepSpec, ends: Mapping[str, End], spec: WorkflowSpec, asked: Asked) -> End:
-    """How a step ends, given the ends of what it needs."""
-    needed = [(need, ends[need.key]) for need in spec.steps if need.key in step.needs]
-    if any(end is End.NEVER for _, end in needed):
-        return End.NEVER
-    if any(end is End.SKIPPED or (end is End.FAILED and not need.is_optional) for need, end in needed):
-        return End.SKIPPED
-    if step.is_endless:
-        return End.NEVER
-    if step.key in asked.given_up:
-        return End.FAILED
-    return _play(step, is_repaired=asked.is_repaired)
+class _Walk:
+    """The steps of a workflow, one after the other; each finds the ends of those it needs."""
 
+    def __init__(self, spec: WorkflowSpec, word: str, told: Told) -> None:
+        self.ends: dict[str, End] = {}
+        self.outputs: dict[str, Any] = {}
+        self._spec = spec
+        self._word = word
+        self._told = told
 
-def _play(step: StepSpec, *, is_repaired: bool) -> End:
-    """Try the step as often as its policy allows."""
-    for attempt in range(1, step.retries + 2):
-        hangs = attempt <= step.hangs
-        fails = attempt <= step.hangs + step.fails or (step.is_broken and not is_repaired)
-        if not hangs and not fails:
-            return End.COMPLETED
-        if not hangs and step.is_fatal:
-            return End.FAILED
-    return End.FAILED
+    def go(self, step: StepSpec) -> None:
+        """Find the end of a step and its output, given those of what it needs."""
+        end, output = self._entry(step), None
+        if end is None:
+            end, output = self._perform(step)
+        self.ends[step.key] = end
+        if end is End.COMPLETED or (end is End.FAILED and step.is_optional):
+            self.outputs[step.key] = output
+
+    def _entry(self, step: StepSpec) -> End | None:
+        """The end of a step that is not let in, or None."""
+        if any(self.ends[need] is End.NEVER for need in step.needs):
+            return End.NEVER
+        met = [self._is_met(need) for need in step.needs]
+        may_run = {"all_success": all(met), "all_done": True, "any": any(met) or not met}[step.policy]
+        if not may_run:
+            return End.SKIPPED
+        if step.when is not None and (not self._is_done(step.when) or self.outputs[step.when] % 3 == 0):
+            return End.SKIPPED
+        return End.NEVER if step.is_endless else None
+
+    def _is_done(self, key: str) -> bool:
+        return self.ends[key] is End.COMPLETED
+
+    def _is_met(self, key: str) -> bool:
+        return self._is_done(key) or (self.ends[key] is End.FAILED and self._spec.step(key).is_optional)
+
+    def _perform(self, step: StepSpec) -> tuple[End, Any]:
+        if step.key in self._told.given_up:
+            return End.FAILED, None
+        if step.repeated is not None:
+            return self._repeat(step)
+        if step.items is not None:
+            return self._each(step)
+        return (End.COMPLETED, self._digest(step)) if self._succeeds(step) else (End.FAILED, None)
+
+    def _repeat(self, step: StepSpec) -> tuple[End, Any]:
+        assert step.repeated is not None
+        output = None
+        for iteration in range(1, step.repeated.times_max + 1):
+            if not self._succeeds(step):
+                return End.FAILED, None
+            output = self._digest(step, [iteration, output])
+            if output % step.repeated.divisor == 0:
+                return End.COMPLETED, output
+        return (End.COMPLETED, output) if step.repeated.is_enough else (End.FAILED, None)
+
+    def _each(self, step: StepSpec) -> tuple[End, Any]:
+        items = step.items
+        assert items is not None
+        count = items.count
+        if items.count_by is not None and self._is_done(items.count_by):
+            count = self.outputs[items.count_by] % items.count
+        outputs: list[Any] = []
+        for index in range(count):
+            is_given_up = f"{step.key}[{index}]" in self._told.given_up
+            if is_given_up or (index == items.odd and not self._succeeds(step)):
+                if not items.goes_on:
+                    return End.FAILED, None
+                outputs.append(None)
+            else:
+                outputs.append(self._digest(step, [index, index]))
+        return End.COMPLETED, outputs
+
+    def _succeeds(self, step: StepSpec) -> bool:
+        """Try a body as often as its policy allows."""
+        is_broken = step.is_broken and step.key not in self._told.mended
+        for attempt in range(1, step.retries + 2):
+            hangs = attempt <= step.hangs
+            fails = attempt <= step.hangs + step.fails or is_broken
+            if not hangs and not fails:
+                return True
+            if not hangs and step.is_fatal:
+                return False
+        return False
+
+    def _digest(self, step: StepSpec, part: object = None) -> int:
+        needs = {need: self.outputs.get(need) for need in step.needs}
+        return digest(step.key, self._word, part, needs)
 
 
 def _certain(spec: WorkflowSpec, failing: list[StepSpec], outputs: Mapping[str, Any]) -> set[str]:
     """What has an output however early another step failed: all that every failing step stands on."""
-    by_key = {step.key: step for step in spec.steps}
     certain: list[set[str]] = []
     for step in failing:
         found: set[str] = set()
@@ -105,7 +165,7 @@ def _certain(spec: WorkflowSpec, failing: list[StepSpec], outputs: Mapping[str, 
             key = open_ends.pop()
             if key not in found:
                 found.add(key)
-                open_ends += by_key[key].needs
+                open_ends += spec.step(key).needs
         certain.append(found)
     return set.intersection(*certain) & outputs.keys()
 

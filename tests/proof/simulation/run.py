@@ -22,14 +22,15 @@ from perdure.actors.kernel import faults
 from perdure.actors.kernel.testing import VIRTUAL_EPOCH, Deadlock, Livelock
 from perdure.runtime.testing import check_store
 from perdure.store import SQLiteStore
-from perdure.store.records import Attempt, Event
-from perdure.store.states import STATUS, TERMINAL, State
+from perdure.store.records import PAGE_MAX, Execution
+from perdure.store.states import TERMINAL, State
 from simulation.customers import COMMANDS, SAFETY_S, TRIES_MAX, Customer
+from simulation.drawing import draw_workflow
 from simulation.incidents import Operator
 from simulation.loop import Condition, SimulatedLoop, current
 from simulation.machine import Machine
-from simulation.model import Asked, compare, expect
-from simulation.workflows import HOUR, draw_workflow
+from simulation.verdict import disorder, judge, killers, past_of
+from simulation.workflows import HOUR
 
 LIVENESS_S: Final = 400 * HOUR  # more than the longest chain of delays, sleeps and deadlines
 LOOK_S: Final = 0.5 * HOUR
@@ -57,6 +58,7 @@ class Simulation:
         """Draw everything that is drawn beforehand."""
         chance = Random(f"plot {seed}")
         self.workflows = [draw_workflow(chance, f"w{no}") for no in range(chance.randint(1, 4))]
+        self.specs = {spec.name: spec for spec in self.workflows}
         self.machine = Machine(seed, loop, folder, self.workflows)
         self.machine.log = log
         self.customers = [
@@ -65,6 +67,7 @@ class Simulation:
         ]
         self.operator = Operator(self.machine, self.workflows, seed=seed)
         self.calm_hours = 0.0
+        self.retried: set[str] = set()  # in the calm, after the repair of the world
         self.store = SQLiteStore(str(folder / "simulated.db"), durability="process", inline=True)
 
     async def main(self) -> None:
@@ -104,56 +107,49 @@ class Simulation:
             await customer.start(3 * TRIES_MAX)
             if not customer.is_started:
                 machine.complain(f"{customer.id} could not be started")
-        while left := [customer for customer in self.customers if not await self._is_over(customer)]:
+        while left := [each for each in await self._executions() if not await self._is_over(each)]:
             if machine.loop.time() - begun > LIVENESS_S:
-                machine.complain(f"has not come to its end: {[await self._where(c) for c in left]}")
+                machine.complain(f"has not come to its end: {[await self._where(each.id) for each in left]}")
                 return
             await anyio.sleep(LOOK_S)
         self.calm_hours = (machine.loop.time() - begun) / HOUR
 
-    async def _is_over(self, customer: Customer) -> bool:
+    async def _executions(self) -> list[Execution]:
+        """All there are, as they stand now."""
+        found: list[Execution] = []
+        after: str | None = None
+        while page := await self.store.executions(limit=PAGE_MAX, after=after):
+            loaded = [await self.store.execution(summary.id) for summary in page]
+            found += [execution for execution in loaded if execution is not None]
+            after = page[-1].id
+        return found
+
+    async def _is_over(self, execution: Execution) -> bool:
         """Whether the execution has come to the end it has to; where it only rests, go on with it."""
-        found = await self.store.execution(customer.id)
-        if found is None:
-            return not customer.is_started
-        if found.state is State.PAUSED:
-            await customer.want(COMMANDS["resume"])
+        if execution.state is State.PAUSED:
+            await self._want("resume", execution)
             return False
-        if found.state is not State.FAILED or customer.id in self.machine.repaired:
-            return found.state in TERMINAL
-        if not customer.spec.is_broken and not await self._given_up(customer.id):
+        if execution.state is not State.FAILED or execution.id in self.retried:
+            return execution.state in TERMINAL
+        past = await past_of(self.store, execution)
+        if not self.specs[execution.workflow].is_broken and not killers(past):
             return True
-        self.machine.repaired.add(customer.id)
-        await customer.want(COMMANDS["retry"])
+        self.machine.world.is_repaired.add(past.word)
+        self.retried.add(execution.id)
+        await self._want("retry", execution)
         return False
 
-    async def _given_up(self, execution_id: str) -> frozenset[str]:
-        """The steps that took their process down too often to be tried again, and were not since."""
-        newest = await self._newest(execution_id)
-        errors = ((key, attempt.error) for key, attempt in newest.items())
-        return frozenset(key for key, error in errors if error and error.type == "CrashBudgetExceeded")
+    async def _want(self, name: str, execution: Execution) -> None:
+        """Let its customer want something of it."""
+        customer = next(each for each in self.customers if each.id == execution.id)
+        await customer.want(COMMANDS[name])
 
-    async def _cut_short(self, customer: Customer, events: list[Event]) -> frozenset[str]:
-        """Optional steps that failed while all was being cancelled, and so got no further try."""
-        if not any(event.type in {"cancel_requested", "deadline_exceeded"} for event in events):
-            return frozenset()
-        newest = await self._newest(customer.id)
-        return frozenset(
-            step.key
-            for step in customer.spec.steps
-            if step.is_optional
-            and (last := newest.get(step.key)) is not None
-            and last.state == "failed"
-            and last.attempt <= step.retries
-        )
-
-    async def _where(self, customer: Customer) -> str:
-        loaded = await self.store.load(customer.id)
-        if loaded is None:
-            return f"{customer.id} is nowhere"
+    async def _where(self, execution_id: str) -> str:
+        loaded = await self.store.load(execution_id)
+        assert loaded is not None
         found = loaded.execution
         steps = {attempt.step: attempt.state.value for attempt in loaded.attempts}
-        return f"{customer.id} is {found.state.value}, owned by {found.runner}: {steps}"
+        return f"{execution_id} is {found.state.value}, owned by {found.runner}: {steps}"
 
     async def close(self) -> None:
         """Leave every runtime in the ordinary way: nothing of it may be left."""
@@ -176,77 +172,19 @@ class Simulation:
         """The checker of all stores, the model, and the order of what was acknowledged."""
         acknowledged = [told for customer in self.customers for told in customer.acknowledged]
         left = [f"runner {runner.id} is on the list, and gone" for runner in await self.store.runners()]
-        found = await check_store(self.store, ledger=self.machine.ledger, acknowledged=acknowledged)
+        found = await check_store(self.store, ledger=self.machine.world.ledger, acknowledged=acknowledged)
         for problem in left + found:
             self.machine.complain(problem)
-        for customer in self.customers:
-            for problem in await self._compare(customer):
-                self.machine.complain(f"execution {customer.id} ({customer.spec.name}): {problem}")
-
-    async def _compare(self, customer: Customer) -> list[str]:
-        found = await self.store.execution(customer.id)
-        if found is None:
-            return []
-        events = await self.store.events(execution_id=customer.id)
-        for event in events:
-            self.machine.trace(event.id, event.execution_id, event.version, event.type, event.step, event.at)
-        asked = Asked(
-            is_cancelled=_is_cancelled(events),
-            is_repaired=customer.id in self.machine.repaired,
-            given_up=await self._given_up(customer.id) | await self._cut_short(customer, events),
-        )
-        outputs = await self._outputs(customer)
-        expected = expect(customer.spec, customer.word, asked)
-        problems = compare(expected, status=STATUS[found.state].value, outputs=outputs)
-        note = _note(events)
-        if found.context.get("note") != note:
-            problems.append(f"its context says {found.context.get('note')!r}, its log {note!r}")
-        return problems + _disorder(customer, events)
-
-    async def _outputs(self, customer: Customer) -> dict[str, Any]:
-        """What the last generation of each step has brought, as the rows say."""
-        optional = {step.key for step in customer.spec.steps if step.is_optional}
-        return {
-            key: None if attempt.output is None else msgspec.json.decode(attempt.output)
-            for key, attempt in (await self._newest(customer.id)).items()
-            if attempt.state == "completed" or (attempt.state == "failed" and key in optional)
-        }
-
-    async def _newest(self, execution_id: str) -> dict[str, Attempt]:
-        """The last attempt of each step."""
-        attempts = await self.store.attempts(execution_id)
-        return {
-            each.step: each for each in sorted(attempts, key=lambda each: (each.generation, each.attempt))
-        }
-
-
-def _is_cancelled(events: list[Event]) -> bool:
-    """Whether a cancel is the last word."""
-    is_cancelled = False
-    for event in events:
-        if event.type == "cancel_requested":
-            is_cancelled = True
-        elif event.type in {"workflow_retried", "checkpoint_restored"}:
-            is_cancelled = False
-    return is_cancelled
-
-
-def _note(events: list[Event]) -> Any:
-    """What the context has to say, folded from the log."""
-    note = None
-    for event in events:
-        if event.type == "context_updated":
-            data = event.data
-            note = data["patch"]["note"] if "patch" in data else data["replace"].get("note")
-    return note
-
-
-def _disorder(customer: Customer, events: list[Event]) -> list[str]:
-    """One asked after the other was answered: the log has them in that order."""
-    places = {event.command_id: event.id for event in events if event.command_id is not None}
-    told = [each.command_id for each in customer.acknowledged if each.command_id in places]
-    in_order = sorted(told, key=lambda id_: places[id_])
-    return [] if told == in_order else [f"was told of {told}, and its log has {in_order}"]
+        told = [each.command_id for each in acknowledged if each.command_id is not None]
+        for execution in await self._executions():
+            past = await past_of(self.store, execution)
+            for event in past.events:
+                self.machine.trace(
+                    event.id, event.execution_id, event.version, event.type, event.step, event.at
+                )
+            spec = self.specs[execution.workflow]
+            for problem in judge(past, spec, self.machine.world) + disorder(past, told):
+                self.machine.complain(f"execution {execution.id} ({spec.name}): {problem}")
 
 
 # ---- the frame ----------------------------------------------------------------------------------
@@ -281,7 +219,7 @@ def _run(seed: int, loop: SimulatedLoop, folder: Path, log: Callable[[str], obje
         _bury(machine)
     counts = Counter(machine.weather.counts)
     counts["executions"] = len(simulation.customers)
-    counts["effects"] = len(machine.ledger)
+    counts["effects"] = len(machine.world.ledger)
     counts["answers"] = sum(customer.answers for customer in simulation.customers)
     counts["processes"] = len(machine.dead)
     return SeedResult(

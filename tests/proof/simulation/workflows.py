@@ -1,26 +1,58 @@
-"""Workflows drawn from a seed, as data: what a model can read and a runtime can perform."""
+"""Workflows as data: what a model can read, and the document that a runtime is given of it."""
 
 from __future__ import annotations
 
+import json
 import zlib
-from collections.abc import Awaitable, Callable
-from random import Random
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
-from perdure.runtime import Retry, StepContext, Workflow
-
 HOUR: Final = 3_600.0
 ALWAYS: Final = 1_000_000
 GENEROUS_S: Final = 5_000 * HOUR  # a deadline that no clock of a simulation reaches
+RETRYABLE: Final = ("RetryableError", "StepTimeout", "ChildFailed", "ChildNotStarted")
 
 
-class StepSpec(msgspec.Struct, frozen=True, kw_only=True):
+class RetryableError(Exception):
+    """What a step raises that may be tried again."""
+
+
+class FatalError(Exception):
+    """What a step raises that is not worth another try."""
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of a workflow."""
+
+
+class Repeated(Spec, frozen=True, kw_only=True):
+    """A step is performed until `divisor` divides its output, at most so often."""
+
+    divisor: int
+    times_max: int
+    is_enough: bool  # whether the last output will do where none is divided
+    delay_s: float = 0.0
+
+
+class Itemised(Spec, frozen=True, kw_only=True):
+    """A step is performed for each of so many items; one of them, the odd one, behaves as the step says."""
+
+    count: int
+    count_by: str | None = None  # a need; as many items as its output modulo `count` says
+    odd: int
+    at_once: int
+    goes_on: bool  # without items that fail
+
+
+class StepSpec(Spec, frozen=True, kw_only=True):
     """How one step behaves: first it hangs so often, then it fails so often, then it succeeds."""
 
     key: str
     needs: tuple[str, ...]
+    policy: str = "all_success"
+    when: str | None = None  # a need: it runs if that has completed with an output that 3 does not divide
     sleep_s: float = 0.0
     hangs: int = 0
     fails: int = 0
@@ -32,9 +64,11 @@ class StepSpec(msgspec.Struct, frozen=True, kw_only=True):
     delay_s: float = 0.0
     is_optional: bool = False
     is_parallel: bool = True
+    repeated: Repeated | None = None
+    items: Itemised | None = None
 
 
-class WorkflowSpec(msgspec.Struct, frozen=True, kw_only=True):
+class WorkflowSpec(Spec, frozen=True, kw_only=True):
     """A workflow; steps stand after what they need."""
 
     name: str
@@ -44,10 +78,14 @@ class WorkflowSpec(msgspec.Struct, frozen=True, kw_only=True):
     parallelism: int | None = None
     timeout_s: float | None = None
 
+    def step(self, key: str) -> StepSpec:
+        """The step of that key."""
+        return next(step for step in self.steps if step.key == key)
+
     @property
-    def is_endless(self) -> bool:
-        """Whether one of its steps never ends."""
-        return any(step.is_endless for step in self.steps)
+    def is_hasty(self) -> bool:
+        """Whether it may come to its deadline."""
+        return self.timeout_s is not None and self.timeout_s < GENEROUS_S
 
     @property
     def is_broken(self) -> bool:
@@ -55,93 +93,87 @@ class WorkflowSpec(msgspec.Struct, frozen=True, kw_only=True):
         return any(step.is_broken for step in self.steps)
 
 
-class RetryableError(Exception):
-    """What a step raises that may be tried again."""
+def digest(key: str, word: str, part: object, needs: Mapping[str, Any]) -> int:
+    """The output of a body: depends on its input, on which part of a step it is, and on what that needs."""
+    return zlib.crc32(json.dumps([key, word, part, needs], sort_keys=True).encode())
 
 
-class FatalError(Exception):
-    """What a step raises that is not worth another try."""
+# ---- the document ---------------------------------------------------------------------------------
 
 
-def digest(key: str, word: str, needs: dict[str, Any]) -> int:
-    """The output of a step: depends on its input and on everything it needs."""
-    return zlib.crc32(repr((key, word, sorted(needs.items()))).encode())
+def document(spec: WorkflowSpec) -> dict[str, Any]:
+    """The workflow in the words of the language; the agent of its steps is called as it is."""
+    config = {
+        "timeout": _ms(spec.timeout_s),
+        "parallelism": spec.parallelism,
+        "continueOnError": spec.continue_on_error,
+        "scheduling": "eager" if spec.is_eager else "level",
+    }
+    steps = [_given(_step(spec, step)) for step in spec.steps]
+    return {"name": spec.name, "config": _given(config), "steps": steps}
 
 
-def draw_workflow(chance: Random, name: str) -> WorkflowSpec:
-    """Some workflow of one to nine steps."""
-    keys = [f"s{no}" for no in range(chance.randint(1, 9))]
-    may_end_late = chance.random() < 0.12
-    steps = [_draw_step(chance, keys, no) for no in range(len(keys))]
-    if may_end_late:
-        no = chance.randrange(len(steps))
-        steps[no] = StepSpec(key=steps[no].key, needs=steps[no].needs, is_endless=True)
-    timeout_s = chance.choice([None, None, GENEROUS_S])
-    return WorkflowSpec(
-        name=name,
-        steps=tuple(steps),
-        is_eager=chance.random() < 0.5,
-        continue_on_error=chance.random() < 0.3,
-        parallelism=chance.choice([None, None, 1, 2, 3]),
-        timeout_s=chance.uniform(1, 40) * HOUR if may_end_late else timeout_s,
-    )
+def _step(spec: WorkflowSpec, step: StepSpec) -> dict[str, Any]:
+    return {
+        "key": step.key,
+        "dependencies": list(step.needs),
+        "dependenciesPolicy": step.policy,
+        "when": None if step.when is None else f"{_is_done(step.when)} && {_output(step.when)} % 3 != 0",
+        "optional": step.is_optional,
+        "parallel": step.is_parallel,
+        "timeoutMs": _ms(step.timeout_s),
+        "retryPolicy": _retry(step),
+        **_acts(spec, step),
+    }
 
 
-def _draw_step(chance: Random, keys: list[str], no: int) -> StepSpec:
-    before = keys[:no]
-    needs = tuple(sorted(chance.sample(before, min(len(before), chance.choice([0, 1, 1, 2, 3])))))
-    retries = chance.choice([0, 0, 1, 2, 4])
-    hangs = chance.choice([0, 0, 0, 0, 1, 2])
-    fails = chance.choice([0, 0, 0, 1, 2, ALWAYS if chance.random() < 0.2 else 0])
-    is_optional = chance.random() < 0.2
-    return StepSpec(
-        key=keys[no],
-        needs=needs,
-        sleep_s=0.0 if hangs else chance.choice([0, 0, 0, 0.01, 5, 600, 4 * HOUR]),
-        hangs=hangs,
-        fails=fails,
-        is_broken=not is_optional and chance.random() < 0.06,
-        is_fatal=chance.random() < 0.1,
-        timeout_s=chance.choice([0.5, 30, 2 * HOUR]) if hangs else None,
-        retries=retries,
-        delay_s=chance.choice([0, 0, 0.2, 8, 60, 1_800, 2 * HOUR]),
-        is_optional=is_optional,
-        is_parallel=chance.random() > 0.1,
-    )
+def _acts(spec: WorkflowSpec, step: StepSpec) -> dict[str, Any]:
+    """What it does in its turn."""
+    if step.repeated is not None:
+        return {"agent": spec.name, "prompt": "{{previous}}", "repeat": _repeat(step.repeated)}
+    if step.items is not None:
+        return {"agent": spec.name, "prompt": "{{item}}", "forEach": _for_each(step.items)}
+    return {"agent": spec.name}
 
 
-Perform = Callable[[StepSpec, StepContext], Awaitable[Any]]
+def _retry(step: StepSpec) -> dict[str, Any]:
+    return {
+        "maxRetries": step.retries,
+        "retryDelayMs": _ms(step.delay_s),
+        "retryMaxDelayMs": _ms(8 * HOUR),
+        "retryableErrors": list(RETRYABLE),
+    }
 
 
-def build(spec: WorkflowSpec, perform: Perform) -> Workflow:
-    """The workflow that a runtime performs; `perform` is the body of every step."""
-    workflow = Workflow(
-        spec.name,
-        timeout=spec.timeout_s,
-        parallelism=spec.parallelism,
-        continue_on_error=spec.continue_on_error,
-        scheduling="eager" if spec.is_eager else "level",
-    )
-    for step in spec.steps:
-        _add(workflow, step, perform)
-    return workflow
+def _repeat(repeated: Repeated) -> dict[str, Any]:
+    return {
+        "until": f"output % {repeated.divisor} == 0",
+        "maxIterations": repeated.times_max,
+        "delay": _ms(repeated.delay_s),
+        "onExhausted": "continue" if repeated.is_enough else "fail",
+    }
 
 
-def _add(workflow: Workflow, step: StepSpec, perform: Perform) -> None:
-    async def body(context: StepContext) -> Any:
-        return await perform(step, context)
+def _for_each(items: Itemised) -> dict[str, Any]:
+    key = items.count_by
+    if key is None:
+        count: int | str = items.count
+    else:
+        count = f"{_is_done(key)} ? {_output(key)} % {items.count} : {items.count}"
+    return {"items": count, "maxConcurrency": items.at_once, "continueOnError": items.goes_on}
 
-    body.__qualname__ = f"<{workflow.name}>"  # local functions are told apart by their names alone
-    workflow.step(
-        key=step.key,
-        after=step.needs,
-        timeout=step.timeout_s,
-        optional=step.is_optional,
-        parallel=step.is_parallel,
-        retry=Retry(
-            max_retries=step.retries,
-            delay=step.delay_s,
-            max_delay=8 * HOUR,
-            retryable_errors=("RetryableError", "StepTimeout"),
-        ),
-    )(body)
+
+def _is_done(key: str) -> str:
+    return f"steps.{key}.state == 'completed'"
+
+
+def _output(key: str) -> str:
+    return f"steps.{key}.output"
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1_000)
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,131 @@
+"""What became of one execution, held against the model: its past as the store has it, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from perdure.store import SQLiteStore
+from perdure.store.items import Item
+from perdure.store.records import PAGE_MAX, Attempt, Event, Execution
+from perdure.store.states import STATUS, StepState
+from simulation.model import Told, compare, expect
+from simulation.workflows import WorkflowSpec
+from simulation.world import World
+
+REOPENING: Final = frozenset({"workflow_retried", "checkpoint_restored"})
+STOPPING: Final = frozenset({"cancel_requested", "deadline_exceeded"})
+
+
+class Past(msgspec.Struct, frozen=True, kw_only=True):
+    """An execution that has ended, and how it came to that."""
+
+    execution: Execution
+    events: list[Event]
+    newest: dict[str, Attempt]  # the last attempt of the last generation, by step
+    items: dict[str, Item]  # by the name their bodies know: `s1[2]`
+
+    @property
+    def word(self) -> str:
+        """What it was started with."""
+        return str(self.execution.context["word"])
+
+
+async def past_of(store: SQLiteStore, execution: Execution) -> Past:
+    """Read the past of an execution."""
+    events: list[Event] = []
+    while page := await store.events(
+        execution_id=execution.id, after=events[-1].id if events else 0, limit=PAGE_MAX
+    ):
+        events += page
+    attempts = await store.attempts(execution.id)
+    items: dict[str, Item] = {}
+    for loop in await store.loops(execution.id):
+        for item in await store.items(execution.id, loop.step, lineage=loop.lineage):
+            items[f"{loop.step}[{item.item}]"] = item
+    newest = {each.step: each for each in sorted(attempts, key=lambda each: (each.generation, each.attempt))}
+    return Past(execution=execution, events=events, newest=newest, items=items)
+
+
+def judge(past: Past, spec: WorkflowSpec, world: World) -> list[str]:
+    """A sentence for each thing that is not as the model has it."""
+    expected = expect(spec, past.word, told(past, spec, world))
+    status = STATUS[past.execution.state].value
+    problems = compare(expected, status=status, outputs=outputs(past, spec))
+    note = _note(past.events)
+    if past.execution.context.get("note") != note:
+        problems.append(f"its context says {past.execution.context.get('note')!r}, its log {note!r}")
+    return problems
+
+
+def told(past: Past, spec: WorkflowSpec, world: World) -> Told:
+    """What decides the end beside the workflow."""
+    id_ = past.execution.id
+    return Told(
+        is_cancelled=_is_last_word(past.events, "cancel_requested"),
+        is_overdue=_is_last_word(past.events, "deadline_exceeded"),
+        mended=frozenset(step.key for step in spec.steps if (id_, step.key) in world.mended),
+        given_up=killers(past) | _cut_short(past, spec),
+    )
+
+
+def killers(past: Past) -> frozenset[str]:
+    """The steps and items that took their process down too often to be tried again, and were not since."""
+    errors = [(name, each.error) for name, each in (*past.newest.items(), *past.items.items())]
+    convicted = "CrashBudgetExceeded"
+    return frozenset(name for name, why in errors if why and convicted in f"{why.type} {why.message}")
+
+
+def outputs(past: Past, spec: WorkflowSpec) -> dict[str, Any]:
+    """What the last generation of each step has brought, as the rows say."""
+    optional = {step.key for step in spec.steps if step.is_optional}
+    return {
+        key: None if attempt.output is None else msgspec.json.decode(attempt.output)
+        for key, attempt in past.newest.items()
+        if attempt.state is StepState.COMPLETED or (attempt.state is StepState.FAILED and key in optional)
+    }
+
+
+def disorder(past: Past, acknowledged: Sequence[str]) -> list[str]:
+    """One asked after the other was answered: the log has them in that order."""
+    places = {event.command_id: event.id for event in past.events if event.command_id is not None}
+    heard = [id_ for id_ in acknowledged if id_ in places]
+    in_order = sorted(heard, key=lambda id_: places[id_])
+    return [] if heard == in_order else [f"{heard} were acknowledged, and its log has {in_order}"]
+
+
+def _cut_short(past: Past, spec: WorkflowSpec) -> frozenset[str]:
+    """What failed while all was being stopped, got no further try, and may yet have been settled by that."""
+    if not any(event.type in STOPPING for event in past.events):
+        return frozenset()
+    found: set[str] = set()
+    for step in spec.steps:
+        last = past.newest.get(step.key)
+        if step.is_optional and last is not None and _got_less(last, step.retries):
+            found.add(step.key)
+        if step.items is not None and step.items.goes_on:
+            names = [name for name in past.items if name.startswith(f"{step.key}[")]
+            found |= {name for name in names if _got_less(past.items[name], step.retries)}
+    return frozenset(found)
+
+
+def _got_less(last: Attempt | Item, retries: int) -> bool:
+    return last.state is StepState.FAILED and last.attempt <= retries
+
+
+def _is_last_word(events: Sequence[Event], word: str) -> bool:
+    """Whether that has happened, and nothing since has opened the execution again."""
+    told = [event.type for event in events if event.type == word or event.type in REOPENING]
+    return told[-1:] == [word]
+
+
+def _note(events: Sequence[Event]) -> Any:
+    """What the context has to say, folded from the log."""
+    note = None
+    for event in events:
+        if event.type == "context_updated":
+            data = event.data
+            note = data["patch"].get("note", note) if "patch" in data else data["replace"].get("note")
+    return note
