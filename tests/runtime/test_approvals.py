@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from scenarios import virtually
 
 from perdure.runtime import (
     DecisionRefused,
@@ -20,20 +20,8 @@ from perdure.runtime import (
 )
 from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
 
-Scenario = Callable[[Runtime], Coroutine[Any, Any, None]]
 HOUR_S = 3_600
 FORM = {"type": "object", "required": ["limit"], "properties": {"limit": {"type": "integer"}}}
-
-
-def virtually(scenario: Scenario, **options: Any) -> None:
-    """Run a scenario, and check the store after it."""
-
-    async def main() -> None:
-        async with VirtualRuntime(**options) as runtime:
-            await scenario(runtime)
-            assert await check_store(runtime.store) == []
-
-    run_virtual(main)
 
 
 def release(scheduling: Any = "level", **asked: Any) -> Workflow:

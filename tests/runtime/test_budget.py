@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scenarios import virtually
 
 from perdure.runtime import DefinitionError, Retry, Runtime, State, StepContext, Workflow
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.cli import run_command
 from perdure.runtime.language.estimating import estimate
-from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
 from perdure.store.usage import StepHistory, Usage
 
-Scenario = Callable[[Runtime], Coroutine[Any, Any, None]]
 BOTH = pytest.mark.parametrize("scheduling", ["level", "eager"])
-
-
-def virtually(scenario: Scenario, **options: Any) -> None:
-    """Run a scenario, and check the store after it."""
-
-    async def main() -> None:
-        async with VirtualRuntime(**options) as runtime:
-            await scenario(runtime)
-            assert await check_store(runtime.store) == []
-
-    run_virtual(main)
 
 
 def calls(scheduling: Any = "level", *, thrifty: bool = True, **budget: Any) -> Workflow:
@@ -193,12 +180,8 @@ def test_a_plan_follows_the_way_that_takes_longest():
     assert [step.source for step in found.steps] == ["declared", "", "declared", "history"]
 
 
-def test_plan_prints_what_an_execution_would_come_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_plan_prints_what_an_execution_would_come_to(empty_folder: Path, capsys: pytest.CaptureFixture[str]):
     """Without a database it says so and goes by what is declared; nothing is made."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PERDURE_DB", raising=False)
     Path("review.yaml").write_text(PLAN)
     assert run_command(["plan", "review.yaml"]) == 0
     told = capsys.readouterr()
@@ -217,7 +200,7 @@ def test_plan_prints_what_an_execution_would_come_to(
     ]
     assert "no history" in told.err
     assert "more than the workflow's budget" in told.err
-    assert not list(tmp_path.glob("*.db"))
+    assert not list(empty_folder.glob("*.db"))
 
 
 AGENTS = """\
@@ -242,12 +225,9 @@ steps:
 
 
 @pytest.mark.integration
-def test_the_command_line_shows_the_use_and_resumes_with_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+@pytest.mark.usefixtures("empty_folder")
+def test_the_command_line_shows_the_use_and_resumes_with_more(capsys: pytest.CaptureFixture[str]):
     """`run` ends paused, `status` says why, `resume --budget` goes on, `plan` knows the history then."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PERDURE_DB", raising=False)
     Path("agents.py").write_text(AGENTS)
     Path("paid.yaml").write_text(PAID)
     run_command(["run", "paid.yaml", "--agents", "agents.py:agents", "--id", "p1", "--timeout", "1"])

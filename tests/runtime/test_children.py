@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from scenarios import virtually
 
 from perdure.actors.execution import relatives
 from perdure.runtime import ExecutionFailed, Retry, Runtime, State, Status, StepContext, Workflow
 from perdure.runtime.execution import Execution
 from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
 
-Scenario = Callable[[Runtime], Coroutine[Any, Any, None]]
 MINUTE_S = 60
-
-
-def virtually(scenario: Scenario, **options: Any) -> None:
-    """Run a scenario, and check the store after it."""
-
-    async def main() -> None:
-        async with VirtualRuntime(**options) as runtime:
-            await scenario(runtime)
-            await anyio.sleep(1)
-            assert await check_store(runtime.store) == []
-
-    run_virtual(main)
 
 
 def billing(*, seconds: float = 2, **head: Any) -> Workflow:

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scenarios import virtually
 
 from perdure.runtime import DefinitionError, Retry, Runtime, State, StepContext, Workflow
 from perdure.runtime.cli import run_command
-from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
-
-Scenario = Callable[[Runtime], Coroutine[Any, Any, None]]
-
-
-def virtually(scenario: Scenario, **options: Any) -> None:
-    """Run a scenario, and check the store after it."""
-
-    async def main() -> None:
-        async with VirtualRuntime(**options) as runtime:
-            await scenario(runtime)
-            assert await check_store(runtime.store) == []
-
-    run_virtual(main)
 
 
 def flaky(scheduling: Any = "level", **breaker: Any) -> Workflow:
@@ -128,12 +114,9 @@ steps:
 
 
 @pytest.mark.integration
-def test_status_says_that_the_breaker_has_tripped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+@pytest.mark.usefixtures("empty_folder")
+def test_status_says_that_the_breaker_has_tripped(capsys: pytest.CaptureFixture[str]):
     """When, and why."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PERDURE_DB", raising=False)
     Path("agents.py").write_text(AGENTS)
     Path("down.yaml").write_text(DOWN)
     assert run_command(["run", "down.yaml", "--agents", "agents.py:agents", "--id", "d1"]) == 10

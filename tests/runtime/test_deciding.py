@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
-
 import pytest
+from scenarios import virtually
 
 from perdure.runtime import ExecutionFailed, InputError, Runtime, State, Workflow
-from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
-
-Scenario = Callable[[Runtime], Coroutine[Any, Any, None]]
-
-
-def virtually(scenario: Scenario) -> None:
-    """Run a scenario, and check the store after it."""
-
-    async def main() -> None:
-        async with VirtualRuntime() as runtime:
-            await scenario(runtime)
-            assert await check_store(runtime.store) == []
-
-    run_virtual(main)
 
 
 def never(word: str) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
 import msgspec
 import pytest
+from scenarios import virtually
 
 from perdure.runtime import (
     Agents,
@@ -20,21 +20,8 @@ from perdure.runtime import (
     StepContext,
     Workflow,
 )
-from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
 
-Scenario = Callable[[Runtime], Coroutine[Any, Any, None]]
 MANY = 20_000
-
-
-def virtually(scenario: Scenario, **options: Any) -> None:
-    """Run a scenario, and check the store after it."""
-
-    async def main() -> None:
-        async with VirtualRuntime(**options) as runtime:
-            await scenario(runtime)
-            assert await check_store(runtime.store) == []
-
-    run_virtual(main)
 
 
 @pytest.mark.parametrize("scheduling", ["level", "eager"])

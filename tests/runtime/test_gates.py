@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
 import pytest
+from scenarios import virtually
 
 from perdure.runtime import DefinitionError, ExecutionFailed, Runtime, State, Workflow
-from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
-
-Scenario = Callable[[Runtime], Coroutine[Any, Any, None]]
-
-
-def virtually(scenario: Scenario, **options: Any) -> None:
-    """Run a scenario, and check the store after it."""
-
-    async def main() -> None:
-        async with VirtualRuntime(**options) as runtime:
-            await scenario(runtime)
-            assert await check_store(runtime.store) == []
-
-    run_virtual(main)
 
 
 def release(on_no: Any = "fail", scheduling: Any = "level") -> Workflow:

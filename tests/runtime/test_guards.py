@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from scenarios import virtually
 
 from perdure.runtime import Agents, CircuitBreaker, Execution, Runtime, State, Workflow
 from perdure.runtime.agents import InvalidGuard
 from perdure.runtime.cli import run_command
 from perdure.runtime.testing import RuntimeProcess, VirtualRuntime, check_store, run_virtual
 
-Scenario = Callable[[Runtime], Coroutine[Any, Any, None]]
 BOTH = pytest.mark.parametrize("scheduling", ["level", "eager"])
 
 
@@ -58,17 +57,6 @@ def calling(scheduling: Any = "level", steps: int = 1, **options: Any) -> Workfl
     return workflow
 
 
-def virtually(agents: Agents, scenario: Scenario, **options: Any) -> None:
-    """Run a scenario, and check the store after it."""
-
-    async def main() -> None:
-        async with VirtualRuntime(agents=agents, **options) as runtime:
-            await scenario(runtime)
-            assert await check_store(runtime.store) == []
-
-    run_virtual(main)
-
-
 async def until(execution: Execution, type_: str) -> Any:
     """Wait for that line in its log; what it says."""
     async for event in execution.events(follow=True):
@@ -94,7 +82,7 @@ def test_no_more_steps_of_an_agent_run_at_once_than_it_allows(scheduling: str):
         assert len(service.calls) == 20
         assert anyio.current_time() - begun == pytest.approx(1.0, abs=0.1)
 
-    virtually(guarded(service, max_concurrency=2), scenario)
+    virtually(scenario, agents=guarded(service, max_concurrency=2))
 
 
 def test_a_step_that_waits_for_long_is_a_row_and_goes_on_as_soon_as_there_is_room():
@@ -114,7 +102,7 @@ def test_a_step_that_waits_for_long_is_a_row_and_goes_on_as_soon_as_there_is_roo
         assert anyio.current_time() - begun == pytest.approx(120, abs=1)
         assert [attempt.attempt for attempt in await second.attempts()] == [1]
 
-    virtually(guarded(service, max_concurrency=1), scenario)
+    virtually(scenario, agents=guarded(service, max_concurrency=1))
 
 
 def test_of_those_that_were_held_the_oldest_goes_first():
@@ -133,7 +121,7 @@ def test_of_those_that_were_held_the_oldest_goes_first():
         assert ends == sorted(ends)
         assert all(59 < later - earlier < 62 for earlier, later in pairwise(ends))
 
-    virtually(guarded(service, max_concurrency=1), scenario)
+    virtually(scenario, agents=guarded(service, max_concurrency=1))
 
 
 def test_one_that_is_cancelled_in_line_leaves_the_line():
@@ -150,7 +138,7 @@ def test_one_that_is_cancelled_in_line_leaves_the_line():
         [guard] = await runtime.store.guards()
         assert guard.slots_taken == 0
 
-    virtually(guarded(service, max_concurrency=1), scenario)
+    virtually(scenario, agents=guarded(service, max_concurrency=1))
 
 
 def test_what_is_held_can_be_paused_resumed_and_cancelled():
@@ -171,7 +159,7 @@ def test_what_is_held_can_be_paused_resumed_and_cancelled():
         await second.result()
         assert len(service.calls) == 2
 
-    virtually(guarded(service, max_concurrency=1), scenario)
+    virtually(scenario, agents=guarded(service, max_concurrency=1))
 
 
 # ---- how often ---------------------------------------------------------------------------------
@@ -188,7 +176,7 @@ def test_steps_of_an_agent_begin_no_oftener_than_its_rate(scheduling: str):
         begun = service.calls[0]
         assert [round(at - begun, 1) for at in sorted(service.calls)] == [0, 0, 0.5, 1, 1.5, 2, 2.5, 3]
 
-    virtually(guarded(service, rate="2/s"), scenario)
+    virtually(scenario, agents=guarded(service, rate="2/s"))
 
 
 def test_a_slow_rate_holds_its_steps_as_rows():
@@ -203,7 +191,7 @@ def test_a_slow_rate_holds_its_steps_as_rows():
             await execution.result()
         assert [round(at - service.calls[0], -1) for at in service.calls] == [0, 3_600, 7_200]
 
-    virtually(guarded(service, rate="1/h"), scenario)
+    virtually(scenario, agents=guarded(service, rate="1/h"))
 
 
 # ---- circuits ----------------------------------------------------------------------------------
@@ -243,7 +231,7 @@ def test_an_agent_that_fails_is_left_alone_until_a_probe_succeeds(scheduling: st
             "reason": None,
         }
 
-    virtually(guarded(service, circuit_breaker=breaker), scenario)
+    virtually(scenario, agents=guarded(service, circuit_breaker=breaker))
 
 
 def test_a_probe_that_fails_opens_the_circuit_for_as_long_again():
@@ -258,7 +246,7 @@ def test_a_probe_that_fails_opens_the_circuit_for_as_long_again():
             await execution.result(check=False)
         assert [round(later - earlier, -1) for earlier, later in pairwise(service.calls)] == [100] * 3
 
-    virtually(guarded(service, circuit_breaker=breaker), scenario)
+    virtually(scenario, agents=guarded(service, circuit_breaker=breaker))
 
 
 def test_a_step_may_fail_at_once_where_the_circuit_is_open():
@@ -274,7 +262,7 @@ def test_a_step_may_fail_at_once_where_the_circuit_is_open():
         assert "the circuit of agent 'service' is open" in refused.error.message
         assert len(service.calls) == 1
 
-    virtually(guarded(service, circuit_breaker=breaker), scenario)
+    virtually(scenario, agents=guarded(service, circuit_breaker=breaker))
 
 
 def test_a_circuit_is_open_for_whoever_opens_the_store_next(tmp_path: Path):
@@ -403,13 +391,9 @@ async def free() -> int:
 
 
 @pytest.mark.integration
-def test_agents_shows_what_guards_them_and_how_their_circuits_stand(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+@pytest.mark.usefixtures("empty_folder")
+def test_agents_shows_what_guards_them_and_how_their_circuits_stand(capsys: pytest.CaptureFixture[str]):
     """From the database, where there is one."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("PERDURE_DB", "PERDURE_AGENTS"):
-        monkeypatch.delenv(name, raising=False)
     Path("agents.py").write_text(AGENTS)
     Path("down.yaml").write_text("name: down\nsteps: [{key: one, agent: down}]\n")
     assert run_command(["agents", "--agents", "agents.py:agents"]) == 0

@@ -88,12 +88,10 @@ async def test_a_runtime_works_over_an_encrypted_store(tmp_path: Path):
 
 
 def test_the_commands_rotate_keys_and_tell_of_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     """From none to one, and from one to the next."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PERDURE_DB", raising=False)
-    (tmp_path / "flow.yaml").write_text("name: flow\nsteps: [{key: rest, sleep: 1ms}]\n")
+    (empty_folder / "flow.yaml").write_text("name: flow\nsteps: [{key: rest, sleep: 1ms}]\n")
     assert run_command(["run", "flow.yaml", "-i", "word=hidden-word"]) == 0
     assert run_command(["rekey"]) == 2
     monkeypatch.setenv("THE_KEYS", LINE)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from scenarios import virtually
 
 from perdure.runtime import DefinitionError, Runtime, State, StepContext, TemplateError, Workflow
 from perdure.runtime.cli import run_command
 from perdure.runtime.testing import RuntimeProcess, VirtualRuntime, check_store, run_virtual
 
-Scenario = Callable[[Runtime], Coroutine[Any, Any, None]]
 BOTH = pytest.mark.parametrize("scheduling", ["level", "eager"])
 
 
@@ -43,17 +42,6 @@ class Work:
             return tenant
 
         return workflow
-
-
-def virtually(scenario: Scenario, **options: Any) -> None:
-    """Run a scenario, and check the store after it."""
-
-    async def main() -> None:
-        async with VirtualRuntime(**options) as runtime:
-            await scenario(runtime)
-            assert await check_store(runtime.store) == []
-
-    run_virtual(main)
 
 
 @BOTH
@@ -298,13 +286,9 @@ steps: [{key: one, agent: quick}]
 
 
 @pytest.mark.integration
-def test_a_run_waits_for_its_slot_and_list_says_what_waits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+@pytest.mark.usefixtures("empty_folder")
+def test_a_run_waits_for_its_slot_and_list_says_what_waits(capsys: pytest.CaptureFixture[str]):
     """Nobody else may be there to admit it."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("PERDURE_DB", "PERDURE_AGENTS"):
-        monkeypatch.delenv(name, raising=False)
     Path("agents.py").write_text(AGENTS)
     Path("limited.yaml").write_text(LIMITED)
     command = ["run", "limited.yaml", "-i", "tenant=acme", "--agents", "agents.py:agents"]

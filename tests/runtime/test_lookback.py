@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
 import anyio
 import msgspec
 import pytest
+from scenarios import virtually
 
 from perdure.runtime import InvalidArgument, NotFound, Runtime, Workflow
 from perdure.runtime.changes import Change
 from perdure.runtime.lookback import prunable, standing
-from perdure.runtime.testing import VirtualRuntime, run_virtual
 from perdure.store.records import Checkpoint, Event, Step
 from perdure.store.states import StepState
-
-Scenario = Callable[[Runtime], Coroutine[Any, Any, None]]
-
-
-def virtually(scenario: Scenario) -> None:
-    """Run a scenario on a runtime of its own."""
-
-    async def main() -> None:
-        async with VirtualRuntime() as runtime:
-            await scenario(runtime)
-
-    run_virtual(main)
 
 
 def trip() -> Workflow:

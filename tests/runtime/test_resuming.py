@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from scenarios import virtually
 
 from perdure.runtime import (
     Execution,
@@ -21,20 +21,8 @@ from perdure.runtime import (
 )
 from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
 
-Scenario = Callable[[Runtime], Coroutine[Any, Any, None]]
 both = pytest.mark.parametrize("scheduling", ["level", "eager"])
 HOUR_S = 3_600
-
-
-def virtually(scenario: Scenario) -> None:
-    """Run a scenario, and check the store after it."""
-
-    async def main() -> None:
-        async with VirtualRuntime() as runtime:
-            await scenario(runtime)
-            assert await check_store(runtime.store) == []
-
-    run_virtual(main)
 
 
 def lamp(scheduling: Any = "level") -> Workflow:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from scenarios import virtually
 
 from perdure.runtime import (
     Agents,
@@ -39,18 +39,6 @@ from perdure.runtime import (
     trace_id,
 )
 from perdure.runtime.testing import VirtualRuntime, run_virtual
-
-Scenario = Callable[[Runtime], Coroutine[Any, Any, None]]
-
-
-def virtually(scenario: Scenario, **options: Any) -> None:
-    """Run a scenario on a runtime of its own under virtual time."""
-
-    async def main() -> None:
-        async with VirtualRuntime(**options) as runtime:
-            await scenario(runtime)
-
-    run_virtual(main)
 
 
 def order(*, seconds: float = 1.0, log: list[str] | None = None) -> Workflow:

@@ -8,10 +8,10 @@ from typing import Any
 
 import anyio
 import pytest
+from scenarios import virtually
 
 from perdure.runtime import InvalidArgument, Runtime, Workflow, upkeep
 from perdure.runtime.durations import RETENTION_MS_MIN, retention_ms
-from perdure.runtime.testing import VirtualRuntime, run_virtual
 from perdure.runtime.upkeep import BATCH, INDEX_S, LOOK_S
 from perdure.store.retention import Prune
 
@@ -33,12 +33,7 @@ def order() -> Workflow:
 
 def in_a_runtime(body: Callable[[Runtime], Awaitable[Any]], **options: Any) -> Any:
     """Run a body in a virtual runtime that knows the workflow."""
-
-    async def main() -> Any:
-        async with VirtualRuntime(workflows=[order()], **options) as runtime:
-            return await body(runtime)
-
-    return run_virtual(main)
+    return virtually(body, workflows=[order()], **options)
 
 
 async def ended(runtime: Runtime, count: int, **context: Any) -> None:

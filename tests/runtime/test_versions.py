@@ -7,9 +7,9 @@ from typing import Any
 
 import anyio
 import pytest
+from scenarios import virtually
 
 from perdure.runtime import Agents, CannotMigrate, IllegalTransition, NotFound, Runtime, State, Workflow
-from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
 
 Scenario = Callable[[Runtime, list[str]], Coroutine[Any, Any, None]]
 
@@ -28,7 +28,7 @@ TWO = text("2", "lint", "ship<test", "test<build", "build", "tell<ship")
 OTHER = text("3", "build2", "ship<build2")
 
 
-def virtually(scenario: Scenario) -> None:
+def with_agents(scenario: Scenario) -> None:
     """Run a scenario with agents that note what they do; `test` takes a minute, and fails at first."""
     did: list[str] = []
     agents = Agents()
@@ -47,12 +47,7 @@ def virtually(scenario: Scenario) -> None:
     for name in ("lint", "build", "test", "ship", "tell"):
         note(name)
 
-    async def main() -> None:
-        async with VirtualRuntime(agents=agents) as runtime:
-            await scenario(runtime, did)
-            assert await check_store(runtime.store) == []
-
-    run_virtual(main)
+    virtually(lambda runtime: scenario(runtime, did), agents=agents)
 
 
 def test_publishing_makes_a_version_active_and_so_does_activating():
@@ -81,7 +76,7 @@ def test_publishing_makes_a_version_active_and_so_does_activating():
         await first.result(check=False)
         assert "lint" not in did
 
-    virtually(scenario)
+    with_agents(scenario)
 
 
 def test_a_failed_execution_goes_on_in_the_next_version_without_doing_anything_twice():
@@ -107,7 +102,7 @@ def test_a_failed_execution_goes_on_in_the_next_version_without_doing_anything_t
         [moved] = [event for event in log if event.type == "workflow_migrated"]
         assert (moved.by, moved.data["from"]["version"], moved.data["to"]["version"]) == ("ada", "1", "2")
 
-    virtually(scenario)
+    with_agents(scenario)
 
 
 def test_a_paused_execution_moves_and_its_checkpoints_with_it():
@@ -127,7 +122,7 @@ def test_a_paused_execution_moves_and_its_checkpoints_with_it():
         assert sorted((await fork.result()).outputs) == ["build", "lint", "ship", "tell", "test"]
         assert did.count("build") == 1
 
-    virtually(scenario)
+    with_agents(scenario)
 
 
 def test_an_execution_whose_past_does_not_fit_stays_where_it_is_and_says_why():
@@ -151,7 +146,7 @@ def test_an_execution_whose_past_does_not_fit_stays_where_it_is_and_says_why():
             await execution.migrate("7")
         assert (await execution.migrate("1")).changes == ()
 
-    virtually(scenario)
+    with_agents(scenario)
 
 
 def test_a_step_that_is_gone_leaves_its_name_in_the_log():
@@ -167,7 +162,7 @@ def test_a_step_that_is_gone_leaves_its_name_in_the_log():
         assert (await execution.status()).steps_failed == 0
         assert "test" in [event.step async for event in execution.events()]
 
-    virtually(scenario)
+    with_agents(scenario)
 
 
 def test_the_same_move_twice_is_one_move():
@@ -185,7 +180,7 @@ def test_the_same_move_twice_is_one_move():
         with pytest.raises(IllegalTransition):
             await execution.resume()
 
-    virtually(scenario)
+    with_agents(scenario)
 
 
 def test_two_versions_are_compared_path_by_path():
@@ -198,4 +193,4 @@ def test_two_versions_are_compared_path_by_path():
         assert [change.path for change in found] == ["version", "steps.lint", "steps.tell"]
         assert await runtime.versions.diff("release", "2", "2") == []
 
-    virtually(scenario)
+    with_agents(scenario)

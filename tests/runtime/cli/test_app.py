@@ -13,13 +13,6 @@ from perdure.runtime.cli.app import COMMANDS
 from perdure.runtime.cli.page import PAGE
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("PERDURE_DB", "PERDURE_AGENTS", "NO_COLOR", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.mark.parametrize("tokens", [[], ["--help"], ["-h"], ["help"]])
 def test_help_is_printed_to_stdout(tokens: list[str], capsys: pytest.CaptureFixture[str]):
     """Without a command, too."""

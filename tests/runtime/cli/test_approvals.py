@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -32,11 +31,8 @@ async def start() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """An execution that asks, in a database of its own."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("PERDURE_DB", "PERDURE_AGENTS", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("getpass.getuser", lambda: "bob")
     asyncio.run(start())
 

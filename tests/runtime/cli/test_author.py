@@ -56,10 +56,7 @@ def other() -> None: ...
 
 
 @pytest.fixture(autouse=True)
-def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("PERDURE_DB", "PERDURE_AGENTS", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
+def _files() -> None:
     Path("good.yaml").write_text(GOOD)
     Path("bad.yaml").write_text(BAD)
     Path("agents.py").write_text(AGENTS)

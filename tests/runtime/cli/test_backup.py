@@ -18,13 +18,6 @@ from perdure.store import restore
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("PERDURE_DB", "PERDURE_AGENTS", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def order() -> Workflow:
     """One step that is done at once."""
     workflow = Workflow("order")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -37,10 +36,7 @@ async def grow() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("PERDURE_DB", "PERDURE_AGENTS", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
+def _grown() -> None:
     asyncio.run(grow())
 
 

@@ -44,11 +44,8 @@ async def ship() -> None:
 
 
 @pytest.fixture
-def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
+def database() -> Iterator[sqlite3.Connection]:
     """A connection to a database with one completed execution and a runner that has died."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("PERDURE_DB", "PERDURE_AGENTS", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
     asyncio.run(ship())
     with closing(sqlite3.connect("perdure.db", isolation_level=None)) as connection:
         connection.execute(

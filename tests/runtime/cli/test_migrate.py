@@ -16,10 +16,7 @@ NEWEST = len(migrations())
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_with_an_old_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("PERDURE_DB", "PERDURE_AGENTS", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
+def _in_a_folder_with_an_old_database() -> None:
     Path("perdure.db").write_bytes(gzip.decompress(OLDEST.read_bytes()))
 
 

@@ -45,10 +45,7 @@ async def live() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_with_a_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("PERDURE_DB", "PERDURE_AGENTS", "FORCE_COLOR", "PERDURE_RETENTION"):
-        monkeypatch.delenv(name, raising=False)
+def _in_a_folder_with_a_history() -> None:
     asyncio.run(live())
 
 

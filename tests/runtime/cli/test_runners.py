@@ -21,13 +21,6 @@ GONE = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("PERDURE_DB", "PERDURE_AGENTS", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def runners(*tokens: str) -> None:
     """Ask while a process has two executions, another is dead, and somebody keeps the file locked."""
     workflow = Workflow("long")

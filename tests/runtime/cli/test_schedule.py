@@ -16,11 +16,8 @@ Cli = Callable[..., str]
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
     """Carry out a command line in an empty folder with one definition; what it printed as data."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("PERDURE_DB", "PERDURE_AGENTS", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
     Path("report.yaml").write_text(WORKFLOW)
 
     def perform(line: str, *more: str, code: int = 0) -> str:

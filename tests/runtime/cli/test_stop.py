@@ -48,10 +48,7 @@ steps:
 
 
 @pytest.fixture(autouse=True)
-def _shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("PERDURE_DB", "PERDURE_AGENTS", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
+def _shop() -> None:
     Path("shop.py").write_text(AGENTS)
     Path("sale.yaml").write_text(SALE)
     Path("broken.txt").write_text("")

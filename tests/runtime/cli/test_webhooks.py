@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -39,13 +38,8 @@ async def run() -> None:
         await (await runtime.start(work(), {}, id="w1")).result()
 
 
-def test_a_dead_call_is_listed_with_the_reason_and_repeated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_a_dead_call_is_listed_with_the_reason_and_repeated(capsys: pytest.CaptureFixture[str]):
     """It waits for a process that makes it."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("PERDURE_DB", "PERDURE_AGENTS", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
     asyncio.run(run())
     assert run_command(["webhooks"]) == 0
     head, line = capsys.readouterr().out.splitlines()

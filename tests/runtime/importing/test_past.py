@@ -284,13 +284,11 @@ def test_a_column_is_never_two_things():
 
 
 def test_the_command_imports_a_folder_and_takes_it_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    empty_folder: Path, capsys: pytest.CaptureFixture[str]
 ):
     """Every file is told of; the database is copied first, once there is one."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PERDURE_DB", raising=False)
-    past.run_history(tmp_path / "old" / "a.db")
-    past.execution_history(tmp_path / "old" / "deep" / "a.db")
+    past.run_history(empty_folder / "old" / "a.db")
+    past.execution_history(empty_folder / "old" / "deep" / "a.db")
     assert run_command(["import", "old", "--dry-run"]) == 1
     assert "8 executions would be imported" in capsys.readouterr().out
     assert not Path("perdure.db").exists()

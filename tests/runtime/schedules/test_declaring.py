@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from scenarios import virtually
 
 from perdure.runtime import InvalidArgument, Runtime, Workflow
 from perdure.runtime.testing import VirtualRuntime, run_virtual
@@ -24,16 +24,6 @@ def report(*schedule: dict[str, Any], name: str = "report") -> Workflow:
         return day
 
     return workflow
-
-
-def in_a_runtime(body: Callable[[Runtime], Awaitable[Any]]) -> Any:
-    """Run a body in a virtual runtime."""
-
-    async def main() -> Any:
-        async with VirtualRuntime() as runtime:
-            return await body(runtime)
-
-    return run_virtual(main)
 
 
 async def ids(runtime: Runtime) -> dict[str, str]:
@@ -54,7 +44,7 @@ def test_a_published_workflow_starts_by_itself():
         (execution,) = await runtime.list()
         assert (await (await runtime.execution(execution.id)).result()).outputs == {"write": "now"}
 
-    in_a_runtime(body)
+    virtually(body)
 
 
 def test_what_is_declared_no_more_is_gone_and_what_was_added_by_hand_stays():
@@ -69,7 +59,7 @@ def test_what_is_declared_no_more_is_gone_and_what_was_added_by_hand_stays():
         await runtime.publish(report())
         assert await ids(runtime) == {"mine": "300000", "report-2": "420000"}
 
-    in_a_runtime(body)
+    virtually(body)
 
 
 def test_another_schedule_makes_no_other_revision():
@@ -82,7 +72,7 @@ def test_another_schedule_makes_no_other_revision():
         assert "schedule" not in first.definition
         assert await ids(runtime) == {"report": "7200000"}
 
-    in_a_runtime(body)
+    virtually(body)
 
 
 def test_a_program_that_publishes_at_every_start_loses_no_moment(tmp_path: Path):
@@ -111,7 +101,7 @@ def test_two_workflows_cannot_declare_one_schedule():
             await runtime.publish(report({"id": "nightly", "every": "1h"}, name="other"))
         assert [one.name for one in await runtime.workflows()] == ["report"]
 
-    in_a_runtime(body)
+    virtually(body)
 
 
 def test_a_declaration_is_heard_of_by_a_runtime_that_keeps_schedules_already(tmp_path: Path):
