@@ -8,7 +8,7 @@ import msgspec
 
 from perdure.actors.decider.reopening import downstream, shared, step_named
 from perdure.actors.effects.sharing import Past
-from perdure.actors.execution.restoring import find_restore_point
+from perdure.actors.execution.reading import find_restore_point
 from perdure.actors.execution.services import Plans
 from perdure.actors.instructions.plan import Plan
 from perdure.runtime.arguments import InvalidArgument

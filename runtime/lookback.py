@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.actors.execution.restoring import find_restore_point
+from perdure.actors.execution.reading import find_restore_point
 from perdure.runtime.changes import Change, changes
 from perdure.store.errors import NotFound
 from perdure.store.protocol import Store

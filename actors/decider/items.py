@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from perdure.actors.instructions.plan import ITEMS_MAX
 from perdure.actors.state.loop import PAGE_ITEMS
 from perdure.store.codec import encode
 from perdure.store.errors import PayloadTooLarge, PerdureError
 
-ITEMS_MAX: Final = 1_000_000  # of one step; who has more gives each item a range
 ITEMS_BYTES_MAX: Final = 16 * 2**20  # of a list, which is held in memory while the step goes over it
 
 

@@ -17,11 +17,10 @@ from perdure.actors.effects import overdue
 from perdure.actors.effects.accounting import Accounting
 from perdure.actors.effects.orders import Reply, Ring, StartChild, describe_refusal
 from perdure.actors.effects.outbox import deliveries_of
-from perdure.actors.effects.roles import told_as
 from perdure.actors.effects.telling import Telling
 from perdure.actors.effects.timing import Timing
 from perdure.actors.effects.workload import Ticket, Workload
-from perdure.actors.instructions.plan import Candidate
+from perdure.actors.instructions.plan import Candidate, PlannedStep
 from perdure.actors.messages import Answer, Interrupt
 from perdure.actors.state.execution import ExecutionState
 from perdure.store.errors import PerdureError
@@ -41,6 +40,7 @@ from perdure.store.writes import (
 
 IN_FLIGHT: Final = frozenset({State.EXECUTING, State.AWAITING_COMPLETION})
 ENDED_STEP: Final = SETTLED_STEP - {StepState.COMPENSATED}  # when it ended stays, though it be undone later
+UNDO_EVENTS: Final = {"step_started": "step_compensating", "step_completed": "step_compensated"}
 encode: Final = msgspec.json.Encoder().encode
 
 
@@ -175,7 +175,7 @@ class Turn(Telling, Timing, Accounting):
     ) -> None:
         """Write one line into the log; of a hook or a compensation it has a name of its own."""
         if step_no is not None and step_no >= self.state.size:
-            kind, step_no = told_as(self.state.plan.steps[step_no], kind)
+            kind, step_no = _told_as(self.state.plan.steps[step_no], kind)
         encoded = None if data is None else encode(data)
         self._events.append(
             EventWrite(kind, step_no=step_no, attempt=attempt, by=by, command_id=command_id, data=encoded)
@@ -351,3 +351,10 @@ class Turn(Telling, Timing, Accounting):
             fields=self._fields,
             claimed_by=claimed_by,
         )
+
+
+def _told_as(step: PlannedStep, kind: str) -> tuple[str, int]:
+    """What happens to a hook is told of the hook, what happens to a compensation of the step it undoes."""
+    if step.undoes is None:
+        return kind.replace("step_", "hook_", 1), step.no
+    return UNDO_EVENTS.get(kind, kind.replace("step_", "step_compensation_", 1)), step.undoes

@@ -33,8 +33,8 @@ from perdure.actors.effects.turn import (
 from perdure.actors.execution.claiming import check_lease, claim, read_again, read_claimed
 from perdure.actors.execution.crew import Crew
 from perdure.actors.execution.publishing import publish
+from perdure.actors.execution.reading import find_restore_point
 from perdure.actors.execution.relatives import Relatives
-from perdure.actors.execution.restoring import find_restore_point
 from perdure.actors.execution.services import Services
 from perdure.actors.execution.wakeups import Wakeups
 from perdure.actors.kernel import Actor, Envelope, Stop

@@ -14,11 +14,11 @@ from perdure.actors.effects.turn import Launch
 from perdure.actors.execution.inside import BodyValues
 from perdure.actors.execution.services import Services
 from perdure.actors.instructions.context import StepContext
+from perdure.actors.instructions.names import ITERATION, PREVIOUS, NamedValues
 from perdure.actors.instructions.plan import Candidate, PlannedStep, Values
 from perdure.actors.log import get_logger
 from perdure.actors.messages import Interrupt, Interrupted, Nudge, StepEnded, StepReport
 from perdure.actors.state.execution import ExecutionState
-from perdure.actors.state.names import NamedValues, iteration_values
 from perdure.actors.state.step_run import StepRun
 from perdure.actors.state.values import StepValues
 
@@ -139,8 +139,14 @@ def _part(step: PlannedStep, run: StepRun, inside: StepValues, item: int | None)
         names = {step.for_each.as_name: run.loop.item(item), step.for_each.index_name: item}
         return NamedValues(inside, names), f"{step.key}[{item}]", run.loop.open[item].attempt
     if step.repeat is not None:
-        return iteration_values(inside, run), step.key, run.attempt
+        return _iteration_values(inside, run), step.key, run.attempt
     return inside, step.key, run.attempt
+
+
+def _iteration_values(values: Values, run: StepRun) -> NamedValues:
+    """What the body of a step that repeats may read."""
+    previous = None if run.previous is None else msgspec.json.decode(run.previous)
+    return NamedValues(values, {ITERATION: run.iteration, PREVIOUS: previous})
 
 
 def _idempotency_key(execution_id: str, step: PlannedStep, run: StepRun, item: int | None) -> str:

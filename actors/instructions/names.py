@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from perdure.actors.state.step_run import StepRun
-
 if TYPE_CHECKING:
     from perdure.actors.instructions.plan import Values
 
@@ -39,9 +35,3 @@ class NamedValues:
     def execution(self) -> Mapping[str, Any]:
         """What hooks and compensations may know of the execution."""
         return self._values.execution
-
-
-def iteration_values(values: Values, run: StepRun) -> NamedValues:
-    """What the body of a step that repeats may read."""
-    previous = None if run.previous is None else msgspec.json.decode(run.previous)
-    return NamedValues(values, {ITERATION: run.iteration, PREVIOUS: previous})

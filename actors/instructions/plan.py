@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -21,6 +21,8 @@ from perdure.actors.instructions.waits import Wait
 from perdure.actors.instructions.webhook import Webhook
 from perdure.store.states import Role
 from perdure.store.usage import Usage
+
+ITEMS_MAX: Final = 1_000_000  # of one step; who has more gives each item a range
 
 
 class Mode(StrEnum):

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+from perdure.actors.instructions.names import NamedValues
 from perdure.actors.instructions.plan import Hook, Inputs, Values
-from perdure.actors.state.names import NamedValues
 from perdure.runtime.agents.signature import Parameter
 from perdure.runtime.language import names
 from perdure.runtime.language.definition import ActionDefinition, Definition, StepDefinition

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any
 
+from perdure.actors.instructions.names import ITERATION, OUTPUT, NamedValues
 from perdure.actors.instructions.plan import ForEach, Repeat, Values
-from perdure.actors.state.names import ITERATION, OUTPUT, NamedValues
 from perdure.runtime.language.definition import RepeatDefinition, StepDefinition
 from perdure.runtime.language.findings import Path
 from perdure.runtime.language.questions import Answer, repeat_question

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from perdure.actors.instructions.names import ITERATION, OUTPUT, PREVIOUS
 from perdure.actors.instructions.plan import Values
-from perdure.actors.state.names import ITERATION, OUTPUT, PREVIOUS
 from perdure.runtime.agents.binding import bind
 from perdure.runtime.agents.registry import PYTHON, Agents
 from perdure.runtime.language.conditions import (

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import FieldInfo, fields
 
-from perdure.actors.decider.items import ITEMS_MAX
+from perdure.actors.instructions.plan import ITEMS_MAX
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.durations import duration_ms
 from perdure.runtime.language.definition import Expression, Part

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perdure.actors.decider.items import ITEMS_MAX
-from perdure.actors.instructions.plan import ForEach, RetryPolicy, Scheduling
+from perdure.actors.instructions.plan import ITEMS_MAX, ForEach, RetryPolicy, Scheduling
 from perdure.actors.messages import (
     Cancel,
     Completed,
