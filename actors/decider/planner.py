@@ -200,16 +200,18 @@ def _go_on(turn: Turn) -> None:
     state = turn.state
     if state.entering:
         entering.decide(turn)
-    _give_up_waits(turn)
+    if state.is_blocked:
+        _give_up_waits(turn)
     schedule.launch(turn, guarding.admit)
-    while looping.go_on(turn):
+    while state.looping and looping.go_on(turn):
         schedule.launch(turn, guarding.admit)
-    _give_up_waits(turn)
+    if state.is_blocked:
+        _give_up_waits(turn)
 
 
 def _give_up_waits(turn: Turn) -> None:
     state = turn.state
-    if state.is_blocked and (state.waiting or state.ready) and state.state in schedule.MAY_LAUNCH:
+    if (state.waiting or state.ready) and state.state in schedule.MAY_LAUNCH:
         waiting.abandon(turn)
 
 
@@ -245,19 +247,22 @@ def may_park(turn: Turn, *, linger_ms: int | None, is_closing: bool) -> bool:
 
 def due_times(state: ExecutionState) -> list[int]:
     """When (ms) the execution has something to do that nobody tells it."""
-    times = [] if state.deadline_at is None else [state.deadline_at]
+    times = list(state.warnings.values())
+    if state.deadline_at is not None:
+        times.append(state.deadline_at)
     if state.trial is not None and state.trial.until is not None:
         times.append(state.trial.until)
     if state.resume_plan is not None and state.resume_plan.at_ms is not None:
         times.append(state.resume_plan.at_ms)
-    times += looping.due_times(state)
-    return [*times, *state.warnings.values(), *(due_at for _, due_at in _moments(state))]
+    if state.looping:
+        times += looping.due_times(state)
+    if state.waiting:
+        times += [due_at for _, due_at in _moments(state)]
+    return times
 
 
 def _moments(state: ExecutionState) -> list[tuple[int, int]]:
     """When (ms) waiting steps have something to do; while nothing may start, waits have not."""
-    if not state.waiting:
-        return []
     may_fire = state.state in schedule.MAY_LAUNCH
     return [
         (no, due_at)
@@ -280,9 +285,11 @@ def _take_report(turn: Turn, report: StepReport) -> None:
     match report.outcome:
         case Completed(output, statements):
             turn.execute(statements)
-            if not repeating.is_repeated(turn, report.step_no, output):
+            step = state.plan.steps[report.step_no]
+            if step.repeat is None or not repeating.is_repeated(turn, step, step.repeat, output):
                 schedule.complete(turn, report.step_no, output)
-                undoing.record(turn, state.plan.steps[report.step_no])
+                if step.undoes is not None:
+                    undoing.record(turn, step)
         case Failed():
             _take_failure(turn, report, report.outcome)
         case Interrupted(reason):

@@ -21,23 +21,20 @@ from perdure.store.records import Error
 from perdure.store.states import StepState
 
 
-def is_repeated(turn: Turn, step_no: int, output: bytes) -> bool:
+def is_repeated(turn: Turn, step: PlannedStep, repeat: Repeat, output: bytes) -> bool:
     """Take the output of an iteration; False when it is the output of the step, which is still to settle."""
-    step = turn.state.plan.steps[step_no]
-    if step.repeat is None:
-        return False
-    goes_on, error = _ask(turn, step, step.repeat, output)
-    iteration = turn.state.steps[step_no].iteration
-    if goes_on and error is None and iteration >= step.repeat.max_iterations:
-        if not step.repeat.fails_when_exhausted:
+    goes_on, error = _ask(turn, step, repeat, output)
+    iteration = turn.state.steps[step.no].iteration
+    if goes_on and error is None and iteration >= repeat.max_iterations:
+        if not repeat.fails_when_exhausted:
             return False
         exhausted = RepeatExhausted(step.key, iterations=iteration)
         error = Error(type=type(exhausted).__name__, message=str(exhausted))
     if error is not None:
-        schedule.fail(turn, step_no, error)
+        schedule.fail(turn, step.no, error)
         return True
     if goes_on:
-        _begin_next(turn, step, step.repeat, output)
+        _begin_next(turn, step, repeat, output)
     return goes_on
 
 

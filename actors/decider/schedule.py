@@ -234,10 +234,11 @@ def stop_running(state: ExecutionState, step_no: int) -> None:
 
 def _has_room(state: ExecutionState) -> bool:
     """Whether anything may start beside what is in flight."""
-    if state.is_exclusive or any(not state.plan.steps[no].is_parallel for no in state.lingering):
+    lingering = state.lingering
+    if state.is_exclusive or (lingering and any(not state.plan.steps[no].is_parallel for no in lingering)):
         return False
     limit = state.plan.parallelism or len(state.steps)
-    return len(state.running) + len(state.lingering) < limit
+    return len(state.running) + len(lingering) < limit
 
 
 def _fits_beside(state: ExecutionState, step_no: int) -> bool:

@@ -1,9 +1,9 @@
-"""The part of a turn that keeps what comes for steps (signals, decisions), and how far their items are."""
+"""The part of a turn that keeps rows of all kinds: what comes for steps, how far their items are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -16,22 +16,26 @@ from perdure.store.writes import SignalMove, SignalWrite
 if TYPE_CHECKING:
     from perdure.actors.state.execution import ExecutionState
 
+NOTHING: Final[Mapping[str, tuple[Any, ...]]] = {}
+
 
 class Keeping:
-    """What a turn writes of it."""
+    """What a turn writes of them. Most turns write none: a kind has a list from its first row on."""
 
-    __slots__ = ("_approvals", "_items", "_loops", "_signals", "_taken")
+    __slots__ = ("_items", "_loops", "_rows")
 
     state: ExecutionState
     version_before: int
 
     def __init__(self) -> None:
         """Nothing has come yet."""
-        self._signals: list[SignalWrite] = []
-        self._taken: list[SignalMove] = []
-        self._approvals: list[ApprovalWrite] = []
+        self._rows: dict[str, list[Any]] = {}  # by what a Delta calls them
         self._loops: dict[int, tuple[Loop, bool]] = {}  # by step, and whether it is new
         self._items: dict[tuple[int, int], ItemWrite] = {}
+
+    def keep(self, kind: str, row: Any) -> None:
+        """Keep a row of that kind, which is the name of a field of Delta."""
+        self._rows.setdefault(kind, []).append(row)
 
     def touch(self, loop: Loop, *, is_new: bool = False) -> None:
         """Keep how far a loop has come; one that is new, with what it goes over."""
@@ -51,37 +55,37 @@ class Keeping:
         """Keep a signal that has just come; the version this turn makes names it."""
         signal = KeptSignal(version=self.version_before + 1, name=name, payload=msgspec.Raw(payload))
         self.state.signals.append(signal)
-        self._signals.append(SignalWrite(name, payload))
+        self.keep("signals", SignalWrite(name, payload))
         return signal
 
     def take_signal(self, signal: KeptSignal, *, step_no: int) -> None:
         """Let a step take a signal that is kept."""
         self.state.signals.remove(signal)
-        self._taken.append(SignalMove(signal.version, step_no))
+        self.keep("taken", SignalMove(signal.version, step_no))
 
     def give_back(self, signals: Iterable[KeptSignal]) -> None:
         """Keep signals again that steps had taken."""
         for signal in signals:
-            self._taken.append(SignalMove(signal.version, None))
+            self.keep("taken", SignalMove(signal.version, None))
             self.state.signals.append(signal)
         self.state.signals.sort(key=lambda signal: signal.version)
 
     def keep_approval(self, approval: Approval) -> None:
         """Keep what a step asks people, and what they have decided."""
         self.state.approvals[approval.step_no] = approval
-        self._approvals.append(ApprovalWrite(approval.step_no, approval))
+        self.keep("approvals", ApprovalWrite(approval.step_no, approval))
 
     def drop_approval(self, step_no: int) -> None:
         """Nobody is asked any more."""
         if self.state.approvals.pop(step_no, None) is not None:
-            self._approvals.append(ApprovalWrite(step_no, None))
+            self.keep("approvals", ApprovalWrite(step_no, None))
 
-    def kept(self) -> dict[str, tuple[Any, ...]]:
-        """Its part of what the turn writes."""
-        return {
-            "signals": tuple(self._signals),
-            "taken": tuple(self._taken),
-            "approvals": tuple(self._approvals),
-            "loops": tuple(loop.write(is_new=is_new) for loop, is_new in self._loops.values()),
-            "items": tuple(self._items.values()),
-        }
+    def kept(self) -> Mapping[str, tuple[Any, ...]]:
+        """Its part of what the turn writes: the kinds of which there are rows."""
+        if not (self._rows or self._loops):
+            return NOTHING
+        kept: dict[str, tuple[Any, ...]] = {kind: tuple(rows) for kind, rows in self._rows.items()}
+        if self._loops:
+            kept["loops"] = tuple(loop.write(is_new=is_new) for loop, is_new in self._loops.values())
+            kept["items"] = tuple(self._items.values())
+        return kept

@@ -18,13 +18,10 @@ MESSAGE_MAX: Final = 2_000  # characters of an error; the log has all of it
 
 def deliveries_of(turn: Turn) -> tuple[DeliveryWrite, ...]:
     """What is to be told of this turn, and to whom."""
-    webhooks = turn.state.plan.webhooks
-    if not webhooks:
-        return ()
     return tuple(
         _delivery(turn, event, webhook)
         for event in _events(turn)
-        for webhook in webhooks
+        for webhook in turn.state.plan.webhooks
         if event in webhook.events
     )
 

@@ -17,19 +17,18 @@ if TYPE_CHECKING:
 class Telling(Keeping):
     """What a turn writes into the inboxes of others, and whom it therefore rings."""
 
-    __slots__ = ("_posts", "asks_answered")
+    __slots__ = ("asks_answered",)
 
     orders: list[Any]
 
     def __init__(self) -> None:
         """Nothing has been said yet."""
         super().__init__()
-        self._posts: list[PostWrite] = []
         self.asks_answered: list[str] = []  # what the parent has asked and is to hear of
 
     def post(self, execution_id: str, command: Command) -> None:
         """Leave a message in the inbox of another execution."""
         kind, sender = type(command).__name__, self.state.id
         payload = msgspec.json.encode(command)
-        self._posts.append(PostWrite(execution_id, command.id, kind, payload, sender))
+        self.keep("posts", PostWrite(execution_id, command.id, kind, payload, sender))
         self.orders.append(Ring(execution_id))

@@ -6,23 +6,22 @@ from typing import Any
 
 import msgspec
 
-from perdure.actors.state.execution import DEADLINE_TIMER, ExecutionState
+from perdure.actors.effects.keeping import Keeping
+from perdure.actors.state.execution import DEADLINE_TIMER
 from perdure.store.records import ResumePlan
 from perdure.store.writes import EXECUTION_TIMER, RESUME_TIMER, TimerWrite
 
 
-class Timing:
+class Timing(Keeping):
     """What a turn writes of it."""
 
     __slots__ = ()
 
-    state: ExecutionState
-    _timers: list[TimerWrite]
     _fields: dict[str, Any]
 
     def set_timer(self, kind: str, step_no: int, due_at: int | None) -> None:
         """Set or clear one durable timer."""
-        self._timers.append(TimerWrite(kind, step_no, due_at))
+        self.keep("timers", TimerWrite(kind, step_no, due_at))
 
     def set_deadline(self, deadline_at: int | None) -> None:
         """Set or clear the execution's deadline."""

@@ -35,7 +35,6 @@ from perdure.store.writes import (
     EventWrite,
     MessageWrite,
     Statement,
-    TimerWrite,
 )
 
 IN_FLIGHT: Final = frozenset({State.EXECUTING, State.AWAITING_COMPLETION})
@@ -95,9 +94,6 @@ class Turn(Telling, Timing, Accounting):
         "_checkpoint",
         "_events",
         "_fields",
-        "_messages",
-        "_statements",
-        "_timers",
         "before",
         "chance",
         "lines",
@@ -125,9 +121,6 @@ class Turn(Telling, Timing, Accounting):
         self.lines: list[tuple[str, dict[str, Any]]] = []  # for the log, once it is durable
         self._attempts: list[AttemptWrite] = []
         self._events: list[EventWrite] = []
-        self._timers: list[TimerWrite] = []
-        self._messages: list[MessageWrite] = []
-        self._statements: list[Statement] = []
         self._checkpoint: CheckpointWrite | None = None
         self._fields: dict[str, Any] = {}
 
@@ -275,7 +268,8 @@ class Turn(Telling, Timing, Accounting):
 
     def execute(self, statements: tuple[Statement, ...]) -> None:
         """Run the user's own statements in the same transaction."""
-        self._statements.extend(statements)
+        for statement in statements:
+            self.keep("statements", statement)
 
     def release(self) -> None:
         """Give the execution up, in the same commit: nothing is in flight."""
@@ -284,7 +278,7 @@ class Turn(Telling, Timing, Accounting):
 
     def mark_applied(self, message_no: int, answer: bytes | None = None) -> None:
         """Mark an inbox message applied, and answered where `answer` is given."""
-        self._messages.append(MessageWrite(message_no, answer))
+        self.keep("messages", MessageWrite(message_no, answer))
 
     def respond(self, asker: Asker, answer: Answer | PerdureError | dict[str, Any]) -> None:
         """Answer once this turn is durable; an answer to an inbox row is part of the turn."""
@@ -309,7 +303,7 @@ class Turn(Telling, Timing, Accounting):
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        rows = self._attempts or self._events or self._timers or self._messages or self._posts or self._loops
+        rows = self._attempts or self._events or self._rows or self._loops
         return not (rows or self._fields or self._checkpoint or self.state.state is not self.before)
 
     @property
@@ -327,13 +321,9 @@ class Turn(Telling, Timing, Accounting):
         return Delta(
             attempts=tuple(self._attempts),
             events=tuple(self._events),
-            timers=tuple(self._timers),
-            messages=tuple(self._messages),
-            posts=tuple(self._posts),
             checkpoint=self._checkpoint,
-            statements=tuple(self._statements),
+            deliveries=deliveries_of(self) if self.state.plan.webhooks else (),
             **self.kept(),
-            deliveries=deliveries_of(self),
         )
 
     def change(self, *, claimed_by: int | None = None) -> Change:

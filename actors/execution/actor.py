@@ -124,8 +124,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
             self._crew.start(level)
             while self._crew.is_at_work:
                 await self._turn()
-                if self._crew.is_at_work:
-                    self._crew.start(level)
+                self._crew.start(level)
         except BaseException:
             self._crew.unwind()
             raise

@@ -28,8 +28,8 @@ log = get_logger("perdure.step")
 class Crew:
     """Starts bodies once their start is durable, interrupts them, and knows which still run.
 
-    A launch waits in `_launches` until a level's task group takes it: the one that is open while
-    anything runs in it, else the next. So a body never outlives the level it belongs to.
+    A launch waits in `_launches` until a level's task group takes it: the one that is open, as long as
+    one body follows another, else the next. So a body never outlives the level it belongs to.
     """
 
     __slots__ = ("_attempts", "_launches", "_report", "_services")

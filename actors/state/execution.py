@@ -255,9 +255,9 @@ class ExecutionState:
         """Whether the needs of a step, all settled, have ended so that it may run."""
         step = self.plan.steps[step_no]
         if step.dependencies is DependenciesPolicy.ALL_SUCCESS:
-            return all(self.is_met(need) for need in step.needs)
+            return all(map(self.is_met, step.needs))
         if step.dependencies is DependenciesPolicy.ANY and step.needs:
-            return any(self.is_met(need) for need in step.needs)
+            return any(map(self.is_met, step.needs))
         return True
 
     def is_met(self, step_no: int) -> bool:
