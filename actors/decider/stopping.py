@@ -59,7 +59,7 @@ def _rollback(turn: Turn, command: Rollback, asker: Asker, waiters: list[Asker])
     state = turn.state
     is_over = state.state in TERMINAL
     if is_over and not undoing.has_anything(state):
-        return illegal(turn, command, hint="nothing that has completed has a compensation")
+        return illegal(turn, command, hint="nothing that it has completed itself has a compensation")
     _wait(turn, asker, waiters)
     if state.rollback_reason is None or is_over:
         turn.set_error(None)

@@ -9,6 +9,8 @@ undid it. So a crash anywhere comes back to the same place.
 When a compensation fails for good, whatever its step was built upon stays as it is: to pull the
 ground away from under what still stands is what the order is there to prevent. The rest is undone,
 and the execution fails, saying what is left; a retry goes on with it.
+
+What a fork has taken over was done by its source, once, and is the source's to undo.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def undo_after(turn: Turn, reason: str) -> None:
     """A step has failed in a way that is to undo what was done; where nothing was, it has just failed."""
     state = turn.state
     steps = state.plan.steps[: state.size]
-    if any(step.undo is not None and state.steps[step.no].state in UNDOABLE_YET for step in steps):
+    if any(_is_own(state, step) and state.steps[step.no].state in UNDOABLE_YET for step in steps):
         rollback(turn, reason)
 
 
@@ -127,7 +129,12 @@ def _never_run(turn: Turn, step_no: int) -> None:
 
 
 def _is_undoable(state: ExecutionState, step: PlannedStep) -> bool:
-    return step.undo is not None and state.steps[step.no].state is StepState.COMPLETED
+    return _is_own(state, step) and state.steps[step.no].state is StepState.COMPLETED
+
+
+def _is_own(state: ExecutionState, step: PlannedStep) -> bool:
+    """Whether it can be undone, and by this execution."""
+    return step.undo is not None and not state.steps[step.no].is_shared
 
 
 def _in_order(state: ExecutionState) -> list[int]:

@@ -74,6 +74,11 @@ class StepRun:
         return self.is_between_iterations or (self.state is StepState.WAITING and self.loop is not None)
 
     @property
+    def is_shared(self) -> bool:
+        """Whether its outcome was taken over from the source of this fork: it never began here."""
+        return self.state is StepState.COMPLETED and self.started_at is None
+
+    @property
     def is_suspect(self) -> bool:
         """Whether the process has died so often while it ran that it is tried before anything else runs."""
         return self.worst_deaths >= SUSPECT_DEATHS

@@ -140,6 +140,42 @@ def test_the_past_of_a_completed_execution_is_undone_long_after():
     virtually(scenario)
 
 
+def test_a_fork_undoes_what_it_did_and_its_source_what_it_shares():
+    """Nothing is undone twice, whichever of them is rolled back first, and however often it is folded."""
+    world = World()
+
+    async def scenario(runtime: Runtime) -> None:
+        source = await runtime.start(order(world), {"item": "lamp"})
+        await source.result()
+        fork = await source.fork(from_step="charge")
+        await fork.result()
+        world.acts.clear()
+        await anyio.sleep(FOREVER_S)
+        assert await fork.rollback("of the fork") is State.ROLLED_BACK
+        assert world.acts == ["refund 40 because of the fork"]
+        states = {key: step["state"] for key, step in (await fork.query())["steps"].items()}
+        assert states == {"reserve": "completed", "charge": "compensated", "ship": "completed"}
+        assert await source.rollback("of the source") is State.ROLLED_BACK
+        assert world.acts[1:] == ["refund 40 because of the source", "release 1 lamp of lamp"]
+
+    virtually(scenario)
+
+
+def test_a_fork_that_has_done_nothing_itself_has_nothing_to_undo():
+    """All that could be undone is its source's."""
+    world = World()
+
+    async def scenario(runtime: Runtime) -> None:
+        source = await runtime.start(order(world), {"item": "lamp"})
+        await source.result()
+        fork = await source.fork(from_step="ship")
+        await fork.result()
+        with pytest.raises(IllegalTransition, match="nothing that it has completed itself has"):
+            await fork.rollback()
+
+    virtually(scenario)
+
+
 def test_what_could_not_be_undone_is_named_and_a_retry_goes_on_with_it():
     """Under the same idempotency keys."""
     world = World()

@@ -302,4 +302,4 @@ def test_what_has_nothing_to_undo_cannot_be_rolled_back_after_its_end(make_bench
     bench.complete(0)
     bench.complete(SUCCESS, FINALLY)
     refusal = bench.tell(Rollback(id=bench.id()))
-    assert "nothing that has completed has a compensation" in str(refusal)
+    assert "nothing that it has completed itself has a compensation" in str(refusal)

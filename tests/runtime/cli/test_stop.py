@@ -128,4 +128,4 @@ def test_what_has_nothing_to_undo_is_refused(capsys: pytest.CaptureFixture[str])
     Path("plain.yaml").write_text("{name: plain, steps: [{key: a, sleep: 1ms}]}")
     assert run_command(["run", "plain.yaml"]) == 0
     assert run_command(["rollback", "@last"]) == 5
-    assert "nothing that has completed has a compensation" in capsys.readouterr().err
+    assert "nothing that it has completed itself has a compensation" in capsys.readouterr().err
