@@ -242,7 +242,8 @@ class History:
             self._expect_running(step, event)
             step.state = StepState.WAITING
             return
-        self._check_start(step, event)
+        is_next = event.data.get("for") == "child" and step.state is StepState.WAITING
+        self._check_start(step, event, is_at_once=not is_next)  # the next child is started in its time
         if event.type == "step_waiting" or event.data["passed"]:
             step.wait(event.attempt or 0, event.version)
 
@@ -286,14 +287,14 @@ class History:
             return
         step.settle(StepState.FAILED, event.version)
 
-    def _check_start(self, step: StepHistory, event: Event) -> None:
+    def _check_start(self, step: StepHistory, event: Event, *, is_at_once: bool = True) -> None:
         """A step starts when it is its turn, after its needs, and never twice at once."""
         attempt = event.attempt or 0
         if step.state not in {StepState.PENDING, StepState.WAITING}:
             self._complain(event, f"it is {step.state.value}")
         if attempt != max(step.attempt, 1):
             self._complain(event, f"its next attempt is {max(step.attempt, 1)}")
-        if self.is_stopping:
+        if self.is_stopping and is_at_once:
             self._complain(event, "a stop was asked for")
         if not self._may_run(step):
             unmet = next(need for need in step.needs if not self.steps[need].is_met)

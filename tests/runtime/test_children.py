@@ -316,6 +316,30 @@ def test_what_a_child_gave_back_while_its_parent_was_paused_is_there_on_resume()
     virtually(scenario, workflows=[billing(seconds=MINUTE_S)])
 
 
+def test_a_child_that_fails_while_its_parent_comes_to_rest_has_a_next_one_when_it_goes_on():
+    """The attempt is over, and the next one due, while nothing may start."""
+    failures = [True, False]
+    flaky = Workflow("billing")
+
+    @flaky.step
+    async def charge(amount: int) -> int:
+        await anyio.sleep(MINUTE_S)
+        if failures.pop(0):
+            raise OSError("not now")
+        return amount
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(order(retry=Retry(max_retries=1, delay=5)))
+        await anyio.sleep(1)
+        assert await execution.pause() is State.PAUSED
+        await anyio.sleep(MINUTE_S)
+        assert len(await runtime.list(parent=execution.id)) == 1
+        await execution.resume()
+        assert (await execution.result()).outputs["ship"] == {"charge": 21}
+
+    virtually(scenario, workflows=[flaky])
+
+
 def test_what_starts_itself_is_refused_at_a_depth():
     """With an error that says so, all the way up."""
     loop = Workflow("loop").workflow_step("again", workflow="loop")

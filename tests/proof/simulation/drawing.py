@@ -7,19 +7,26 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from simulation.workflows import ALWAYS, GENEROUS_S, HOUR, Itemised, Repeated, StepSpec, WorkflowSpec
+from simulation.workflows import ALWAYS, GENEROUS_S, HOUR, Called, Itemised, Repeated, StepSpec, WorkflowSpec
 
 STEPS_MAX: Final = 9
+CALLS_MAX: Final = 2  # in one workflow: executions may call three deep
 
 
-def draw_workflow(chance: Random, name: str) -> WorkflowSpec:
+def draw_workflows(chance: Random) -> list[WorkflowSpec]:
+    """One to four of them; each may call those that come after it."""
+    names = [f"w{no}" for no in range(chance.randint(1, 4))]
+    return [_draw_workflow(chance, name, names[no + 1 :]) for no, name in enumerate(names)]
+
+
+def _draw_workflow(chance: Random, name: str, callable: list[str]) -> WorkflowSpec:
     """Some workflow of one to nine steps."""
     may_end_late = chance.random() < 0.12
     richness = chance.choice([0, 0.2, 0.5])
     steps: list[StepSpec] = []
     for no in range(chance.randint(1, STEPS_MAX)):
         step = _draw_step(chance, [step.key for step in steps], no)
-        steps.append(_enrich(chance, step, steps) if chance.random() < richness else step)
+        steps.append(_enrich(chance, step, steps, callable) if chance.random() < richness else step)
     if may_end_late:
         no = chance.randrange(len(steps))
         steps[no] = StepSpec(key=steps[no].key, needs=steps[no].needs, is_endless=True)
@@ -55,19 +62,42 @@ def _draw_step(chance: Random, before: list[str], no: int) -> StepSpec:
     )
 
 
-def _enrich(chance: Random, step: StepSpec, before: list[StepSpec]) -> StepSpec:
+def _enrich(chance: Random, step: StepSpec, before: list[StepSpec], callable: list[str]) -> StepSpec:
     """The step with something more to decide, or with more to do."""
-    numbers = [each.key for each in before if each.key in step.needs and each.items is None]
+    numbers = [each.key for each in before if each.key in step.needs and _gives_a_number(each)]
     policy = chance.choice(["all_success", "all_success", "all_done", "any"])
     when = chance.choice(numbers) if numbers and chance.random() < 0.5 else None
     step = replace(step, policy=policy, when=when)
-    match chance.choice(["as it is", "repeated", "items"]):
+    calls = sum(each.child is not None for each in before)
+    match chance.choice(["as it is", "repeated", "items", "child"]):
+        case "child" if callable and calls < CALLS_MAX:
+            return _as_call(chance, step, callable)
         case "repeated":
             return replace(step, repeated=_draw_repeated(chance))
         case "items":
             return replace(step, items=_draw_items(chance, numbers))
         case _:
             return step
+
+
+def _gives_a_number(step: StepSpec) -> bool:
+    return step.items is None and step.child is None
+
+
+def _as_call(chance: Random, step: StepSpec, callable: list[str]) -> StepSpec:
+    waits = chance.random() < 0.8
+    follows = not waits or chance.random() < 0.7
+    return StepSpec(
+        key=step.key,
+        needs=step.needs,
+        policy=step.policy,
+        when=step.when,
+        is_optional=step.is_optional,
+        retries=chance.choice([0, 0, 1]),
+        delay_s=step.delay_s,
+        timeout_s=chance.choice([None, None, 30 * HOUR]) if waits else None,
+        child=Called(name=chance.choice(callable), waits=waits, follows=follows),
+    )
 
 
 def _draw_repeated(chance: Random) -> Repeated:

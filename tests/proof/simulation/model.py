@@ -29,6 +29,15 @@ class End(Enum):
     NEVER = "never"  # it does not end, or waits for what does not
 
 
+class Child(msgspec.Struct, frozen=True, kw_only=True):
+    """The execution that a step has started, and that counts for it."""
+
+    id: str
+    status: str
+    outputs: dict[str, Any]
+    is_last: bool  # of those that the step may start
+
+
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked of an execution and done to it, as far as that decides its end."""
 
@@ -36,6 +45,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     is_overdue: bool = False  # its deadline has passed, and it was neither retried nor restored since
     mended: frozenset[str] = frozenset()  # broken steps that came after the repair of the world
     given_up: frozenset[str] = frozenset()  # steps and items (`s1[2]`) that got fewer tries than they may
+    children: Mapping[str, Child] = {}  # by step; what they come to is a question of its own
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +64,7 @@ def expect(spec: WorkflowSpec, word: str, told: Told) -> Expected:
     outputs = walk.outputs
     if told.is_cancelled:
         return Expected(status="cancelled", at_most=outputs, at_least=frozenset())
-    is_late = told.is_overdue and spec.is_hasty
-    if is_late or End.NEVER in walk.ends.values():  # what never ends has a deadline
+    if told.is_overdue or End.NEVER in walk.ends.values():  # what never ends has a deadline
         return Expected(status="failed", at_most=outputs, at_least=frozenset())
     failing = [step for step in spec.steps if walk.ends[step.key] is End.FAILED and not step.is_optional]
     if not failing:
@@ -104,11 +113,24 @@ class _Walk:
     def _perform(self, step: StepSpec) -> tuple[End, Any]:
         if step.key in self._told.given_up:
             return End.FAILED, None
+        if step.child is not None:
+            return self._call(step)
         if step.repeated is not None:
             return self._repeat(step)
         if step.items is not None:
             return self._each(step)
         return (End.COMPLETED, self._digest(step)) if self._succeeds(step) else (End.FAILED, None)
+
+    def _call(self, step: StepSpec) -> tuple[End, Any]:
+        assert step.child is not None
+        child = self._told.children.get(step.key)
+        if child is None:
+            return End.NEVER, None
+        if not step.child.waits:
+            return End.COMPLETED, child.id
+        if child.status == "completed":
+            return End.COMPLETED, child.outputs
+        return (End.FAILED if child.is_last else End.NEVER), None
 
     def _repeat(self, step: StepSpec) -> tuple[End, Any]:
         assert step.repeated is not None

@@ -25,14 +25,14 @@ from perdure.store import SQLiteStore
 from perdure.store.records import PAGE_MAX, Execution
 from perdure.store.states import TERMINAL, State
 from simulation.customers import COMMANDS, SAFETY_S, TRIES_MAX, Customer
-from simulation.drawing import draw_workflow
+from simulation.drawing import draw_workflows
 from simulation.incidents import Operator
 from simulation.loop import Condition, SimulatedLoop, current
 from simulation.machine import Machine
-from simulation.verdict import disorder, judge, killers, past_of
+from simulation.verdict import Judge, disorder, killers, past_of
 from simulation.workflows import HOUR
 
-LIVENESS_S: Final = 400 * HOUR  # more than the longest chain of delays, sleeps and deadlines
+LIVENESS_S: Final = 1_000 * HOUR  # more than the longest chain of delays, sleeps and deadlines
 LOOK_S: Final = 0.5 * HOUR
 REREAD_S: Final = 1 * HOUR  # how often a timer looks at the wall clock
 POLL_S: Final = 600.0
@@ -57,7 +57,7 @@ class Simulation:
     ) -> None:
         """Draw everything that is drawn beforehand."""
         chance = Random(f"plot {seed}")
-        self.workflows = [draw_workflow(chance, f"w{no}") for no in range(chance.randint(1, 4))]
+        self.workflows = draw_workflows(chance)
         self.specs = {spec.name: spec for spec in self.workflows}
         self.machine = Machine(seed, loop, folder, self.workflows)
         self.machine.log = log
@@ -126,18 +126,25 @@ class Simulation:
 
     async def _is_over(self, execution: Execution) -> bool:
         """Whether the execution has come to the end it has to; where it only rests, go on with it."""
+        if execution.parent_id is not None:
+            return execution.state in TERMINAL  # whatever it waits for is its parent's business
         if execution.state is State.PAUSED:
             await self._want("resume", execution)
             return False
         if execution.state is not State.FAILED or execution.id in self.retried:
             return execution.state in TERMINAL
         past = await past_of(self.store, execution)
-        if not self.specs[execution.workflow].is_broken and not killers(past):
+        if not self._is_broken(execution.workflow) and not killers(past):
             return True
         self.machine.world.is_repaired.add(past.word)
         self.retried.add(execution.id)
         await self._want("retry", execution)
         return False
+
+    def _is_broken(self, name: str) -> bool:
+        """Whether a repair would help a workflow, or one that it calls."""
+        steps = self.specs[name].steps
+        return any(step.is_broken or (step.child and self._is_broken(step.child.name)) for step in steps)
 
     async def _want(self, name: str, execution: Execution) -> None:
         """Let its customer want something of it."""
@@ -176,15 +183,15 @@ class Simulation:
         for problem in left + found:
             self.machine.complain(problem)
         told = [each.command_id for each in acknowledged if each.command_id is not None]
-        for execution in await self._executions():
-            past = await past_of(self.store, execution)
+        pasts = [await past_of(self.store, execution) for execution in await self._executions()]
+        judge = Judge(pasts, self.specs, self.machine.world)
+        for past in pasts:
             for event in past.events:
                 self.machine.trace(
                     event.id, event.execution_id, event.version, event.type, event.step, event.at
                 )
-            spec = self.specs[execution.workflow]
-            for problem in judge(past, spec, self.machine.world) + disorder(past, told):
-                self.machine.complain(f"execution {execution.id} ({spec.name}): {problem}")
+            for problem in judge.judge(past) + disorder(past, told):
+                self.machine.complain(f"execution {past.name}: {problem}")
 
 
 # ---- the frame ----------------------------------------------------------------------------------

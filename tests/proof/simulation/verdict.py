@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -11,11 +11,12 @@ from perdure.store import SQLiteStore
 from perdure.store.items import Item
 from perdure.store.records import PAGE_MAX, Attempt, Event, Execution
 from perdure.store.states import STATUS, StepState
-from simulation.model import Told, compare, expect
-from simulation.workflows import WorkflowSpec
+from simulation.model import Child, Told, compare, expect
+from simulation.workflows import GENEROUS_S, StepSpec, WorkflowSpec
 from simulation.world import World
 
 REOPENING: Final = frozenset({"workflow_retried", "checkpoint_restored"})
+ENDS: Final = frozenset({"workflow_completed", "workflow_failed", "workflow_cancelled"})
 STOPPING: Final = frozenset({"cancel_requested", "deadline_exceeded"})
 
 
@@ -26,6 +27,16 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
     events: list[Event]
     newest: dict[str, Attempt]  # the last attempt of the last generation, by step
     items: dict[str, Item]  # by the name their bodies know: `s1[2]`
+
+    @property
+    def name(self) -> str:
+        """What people are told of it."""
+        return f"{self.execution.id} ({self.execution.workflow})"
+
+    @property
+    def status(self) -> str:
+        """How it ended."""
+        return STATUS[self.execution.state].value
 
     @property
     def word(self) -> str:
@@ -49,26 +60,84 @@ async def past_of(store: SQLiteStore, execution: Execution) -> Past:
     return Past(execution=execution, events=events, newest=newest, items=items)
 
 
-def judge(past: Past, spec: WorkflowSpec, world: World) -> list[str]:
-    """A sentence for each thing that is not as the model has it."""
-    expected = expect(spec, past.word, told(past, spec, world))
-    status = STATUS[past.execution.state].value
-    problems = compare(expected, status=status, outputs=outputs(past, spec))
-    note = _note(past.events)
-    if past.execution.context.get("note") != note:
-        problems.append(f"its context says {past.execution.context.get('note')!r}, its log {note!r}")
-    return problems
+class Judge:
+    """Holds what became of every execution against the model, and against what became of the others."""
+
+    def __init__(self, pasts: Sequence[Past], specs: Mapping[str, WorkflowSpec], world: World) -> None:
+        """`pasts` are all there are."""
+        self._pasts = {past.execution.id: past for past in pasts}
+        self._specs = specs
+        self._world = world
+
+    def judge(self, past: Past) -> list[str]:
+        """A sentence for each thing that is not as the model has it."""
+        spec = self._specs[past.execution.workflow]
+        expected = expect(spec, past.word, self._told(past, spec))
+        problems = compare(expected, status=past.status, outputs=outputs(past, spec))
+        note = _note(past.events)
+        if past.execution.context.get("note") != note:
+            problems.append(f"its context says {past.execution.context.get('note')!r}, its log {note!r}")
+        return problems + self._orphans(past, spec)
+
+    def _told(self, past: Past, spec: WorkflowSpec) -> Told:
+        """What decides the end beside the workflow."""
+        id_ = past.execution.id
+        children = {step.key: self._child(past, step) for step in spec.steps if step.child is not None}
+        return Told(
+            is_cancelled=_is_last_word(past.events, "cancel_requested"),
+            is_overdue=_may_be_late(past, spec) and _is_last_word(past.events, "deadline_exceeded"),
+            mended=frozenset(step.key for step in spec.steps if (id_, step.key) in self._world.mended),
+            given_up=killers(past) | _cut_short(past, spec),
+            children={key: child for key, child in children.items() if child is not None},
+        )
+
+    def _child(self, past: Past, step: StepSpec) -> Child | None:
+        """The last child of a step; where that has completed, the last that gave what it has."""
+        newest = past.newest.get(step.key)
+        children = [self._pasts[id_] for id_ in _started(past, step.key)]
+        if newest is None or not children:
+            return None
+        found = [
+            Child(
+                id=each.execution.id,
+                status=each.status,
+                outputs=self._given(each),
+                is_last=newest.attempt > step.retries,
+            )
+            for each in children
+        ]
+        output = None if newest.output is None else msgspec.json.decode(newest.output)
+        return next((child for child in reversed(found) if output in (child.id, child.outputs)), found[-1])
+
+    def _given(self, past: Past) -> dict[str, Any]:
+        return outputs(past, self._specs[past.execution.workflow])
+
+    def _orphans(self, past: Past, spec: WorkflowSpec) -> list[str]:
+        """Children that came to their end after the parent who was to wait for them."""
+        ends = [event for event in past.events if event.type in ENDS]
+        if len(ends) != 1:
+            return []
+        following = [step for step in spec.steps if step.child and step.child.waits and step.child.follows]
+        return [
+            f"its child {id_} ended after it"
+            for step in following
+            for id_ in _started(past, step.key)
+            if any(event.type in ENDS and event.id > ends[0].id for event in self._pasts[id_].events)
+        ]
 
 
-def told(past: Past, spec: WorkflowSpec, world: World) -> Told:
-    """What decides the end beside the workflow."""
-    id_ = past.execution.id
-    return Told(
-        is_cancelled=_is_last_word(past.events, "cancel_requested"),
-        is_overdue=_is_last_word(past.events, "deadline_exceeded"),
-        mended=frozenset(step.key for step in spec.steps if (id_, step.key) in world.mended),
-        given_up=killers(past) | _cut_short(past, spec),
-    )
+def _started(past: Past, key: str) -> list[str]:
+    """The children that a step has started, in order."""
+    return [
+        event.data["child"] for event in past.events if event.type == "child_started" and event.step == key
+    ]
+
+
+def _may_be_late(past: Past, spec: WorkflowSpec) -> bool:
+    """Whether its deadline is one that it may come to."""
+    timeout_ms = past.execution.timeout_ms
+    timeout_s = spec.timeout_s if timeout_ms is None else timeout_ms / 1_000
+    return timeout_s is not None and timeout_s < GENEROUS_S
 
 
 def killers(past: Past) -> frozenset[str]:

@@ -46,6 +46,14 @@ class Itemised(Spec, frozen=True, kw_only=True):
     goes_on: bool  # without items that fail
 
 
+class Called(Spec, frozen=True, kw_only=True):
+    """A step starts an execution of another workflow, with a word that has its key at the end."""
+
+    name: str
+    waits: bool
+    follows: bool  # whether the child rests, goes on and stops with its parent
+
+
 class StepSpec(Spec, frozen=True, kw_only=True):
     """How one step behaves: first it hangs so often, then it fails so often, then it succeeds."""
 
@@ -66,6 +74,7 @@ class StepSpec(Spec, frozen=True, kw_only=True):
     is_parallel: bool = True
     repeated: Repeated | None = None
     items: Itemised | None = None
+    child: Called | None = None
 
 
 class WorkflowSpec(Spec, frozen=True, kw_only=True):
@@ -81,16 +90,6 @@ class WorkflowSpec(Spec, frozen=True, kw_only=True):
     def step(self, key: str) -> StepSpec:
         """The step of that key."""
         return next(step for step in self.steps if step.key == key)
-
-    @property
-    def is_hasty(self) -> bool:
-        """Whether it may come to its deadline."""
-        return self.timeout_s is not None and self.timeout_s < GENEROUS_S
-
-    @property
-    def is_broken(self) -> bool:
-        """Whether a repair would help it."""
-        return any(step.is_broken for step in self.steps)
 
 
 def digest(key: str, word: str, part: object, needs: Mapping[str, Any]) -> int:
@@ -120,7 +119,6 @@ def _step(spec: WorkflowSpec, step: StepSpec) -> dict[str, Any]:
         "dependenciesPolicy": step.policy,
         "when": None if step.when is None else f"{_is_done(step.when)} && {_output(step.when)} % 3 != 0",
         "optional": step.is_optional,
-        "parallel": step.is_parallel,
         "timeoutMs": _ms(step.timeout_s),
         "retryPolicy": _retry(step),
         **_acts(spec, step),
@@ -129,11 +127,23 @@ def _step(spec: WorkflowSpec, step: StepSpec) -> dict[str, Any]:
 
 def _acts(spec: WorkflowSpec, step: StepSpec) -> dict[str, Any]:
     """What it does in its turn."""
+    if step.child is not None:
+        return {"workflow": _call(step, step.child)}
+    body = {"agent": spec.name, "parallel": step.is_parallel}
     if step.repeated is not None:
-        return {"agent": spec.name, "prompt": "{{previous}}", "repeat": _repeat(step.repeated)}
+        return body | {"prompt": "{{previous}}", "repeat": _repeat(step.repeated)}
     if step.items is not None:
-        return {"agent": spec.name, "prompt": "{{item}}", "forEach": _for_each(step.items)}
-    return {"agent": spec.name}
+        return body | {"prompt": "{{item}}", "forEach": _for_each(step.items)}
+    return body
+
+
+def _call(step: StepSpec, child: Called) -> dict[str, Any]:
+    return {
+        "name": child.name,
+        "input": {"word": f"{{{{word}}}}/{step.key}"},
+        "wait": child.waits,
+        "parentClosePolicy": "cancel" if child.follows else "abandon",
+    }
 
 
 def _retry(step: StepSpec) -> dict[str, Any]:
