@@ -145,7 +145,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
             loaded = await read_claimed(self._services, self._id, self._epoch)
         plan = await self._services.plans.plan(loaded.execution.workflow_no)
         self.state = ExecutionState.fold(plan, loaded)
-        self._has_adopted = self.state.state not in planner.RESTING
+        is_due = self._epoch is not None and self.state.state is State.AWAITING_COMPLETION
+        self._has_adopted = self.state.state not in planner.RESTING and not is_due
         for message in loaded.inbox:
             if message.no not in self._handed:
                 self._handed.add(message.no)

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from scenarios import virtually
 
-from perdure.runtime import ExecutionFailed, Runtime, State, Workflow
+from perdure.runtime import ExecutionFailed, IllegalTransition, Runtime, State, Workflow
 from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
 
 MINUTE_S = 60
@@ -155,5 +155,25 @@ def test_an_execution_that_only_waits_takes_a_resume_whether_it_is_hot_or_cold(r
         assert len(resumed) == 2
         await execution.signal("paid", 40)
         assert (await execution.result()).outputs["ship"] == "shipped for 40"
+
+    virtually(scenario, recover=recover)
+
+
+@pytest.mark.parametrize("recover", [True, False], ids=["cold", "hot"])
+def test_what_its_moment_has_set_going_runs_already_whether_it_was_hot_or_cold(recover: bool):  # noqa: FBT001
+    """Nobody had left it: a resume finds nothing to adopt, and its data is refused with it."""
+
+    async def scenario(runtime: Runtime) -> None:
+        workflow = Workflow("nap").sleep_step("nap", MINUTE_S)
+
+        @workflow.step(after="nap")
+        async def work() -> None:
+            await anyio.sleep(MINUTE_S)
+
+        execution = await runtime.start(workflow)
+        await anyio.sleep(1.5 * MINUTE_S)
+        with pytest.raises(IllegalTransition):
+            await execution.resume(data={"no": 1})
+        assert (await execution.query())["context"] == {}
 
     virtually(scenario, recover=recover)
