@@ -55,6 +55,10 @@ class RuntimeProcess:
         """Whether it has not been killed."""
         return self.process.is_alive
 
+    def has_made(self, id_: str) -> bool:
+        """Whether that id, of a runner or an execution, was drawn here."""
+        return id_ in self._made_ids
+
     async def open(self) -> None:
         """Open the runtime. Raises what opening raises, and ProcessDied."""
         self._main = self.process.spawn(self._live)
@@ -90,7 +94,7 @@ class RuntimeProcess:
         closing = self.runtime.store.close()
         with suppress(StopIteration):
             closing.__await__().send(None)  # an inline store closes without giving way
-        mine = [lock for lock in membership._held if Path(lock.name).stem in self._made_ids]  # noqa: SLF001
+        mine = [lock for lock in membership._held if self.has_made(Path(lock.name).stem)]  # noqa: SLF001
         for lock in mine:
             membership._held.discard(lock)  # noqa: SLF001
             lock.close()

@@ -53,6 +53,7 @@ class Bell:
         self._listener: Listener | None = None
         self._ringing: asyncio.Task[None] | None = None
         self._looking: asyncio.TimerHandle | None = None
+        self._leaving = asyncio.Event()
 
     def hear(self, listener: Listener) -> None:
         """Begin to listen, until `close`; must be called while a loop runs."""
@@ -72,8 +73,10 @@ class Bell:
         if self._looking is not None:
             self._looking.cancel()
         self._listener = None
+        self._leaving.set()
         if self._ringing is not None:
             await asyncio.wait([self._ringing])
+        self._leaving.clear()
         await self._link.close()
 
     async def _ring(self) -> None:
@@ -85,7 +88,8 @@ class Bell:
                 async with connection.transaction():
                     for text in _texts(words):
                         await connection.execute("SELECT pg_notify($1, $2)", self._channel, text)
-            await anyio.sleep(RING_EVERY_S)  # noqa: TID251 - for a server, whose time is real
+            with anyio.move_on_after(RING_EVERY_S):
+                await self._leaving.wait()
 
     def _look(self) -> None:
         """Make sure that there is something to hear with, and have the listener look by itself."""

@@ -60,14 +60,14 @@ class Pending(msgspec.Struct):
 
     task: Any
     execution_id: str
-    kind: str
+    kinds: set[str]  # what was asked, and what came first under the same id
 
 
 class Stage:
     """Everything that plays: processes, executions with their models, and what bodies have done."""
 
-    def __init__(self, folder: Path, *, seed: int) -> None:
-        """Nobody is open yet."""
+    def __init__(self, location: str | Path, *, seed: int) -> None:
+        """Nobody is open yet; the store is to be at `location`."""
         self.models: dict[str, Model] = {}
         self.processes: dict[str, RuntimeProcess] = {}
         self.bodies: dict[tuple[str, int], Body] = {}
@@ -75,13 +75,14 @@ class Stage:
         self.crashes = 0
         self.moves = 0
         self.transitions = 0
-        self._path = folder / "stage.db"
+        self._location = location
         self._seed = seed
-        self._opened = 0
+        self._lives = 0
         self._started: list[tuple[str, int, int]] = []
         self._ledger: list[Effect] = []
         self._told: list[Acknowledged] = []
         self._labels: dict[str, list[str]] = {}
+        self._kinds: dict[str, str] = {}  # of commands, by their ids
         self._ids = 0
         self._now = 0
         self._runner = asyncio.Runner(loop_factory=lambda: VirtualLoop(seed))
@@ -197,7 +198,8 @@ class Stage:
         task = process.process.spawn(lambda: ask(process.runtime))
         self._unwind(id_)
         self._follow()
-        self._hear(Pending(task, id_, kind), expected)
+        kinds = {kind, self._kinds.setdefault(command_id, kind)}
+        self._hear(Pending(task, id_, kinds), expected)
 
     def pass_time(self, moves: int) -> None:
         """Some time passes."""
@@ -236,6 +238,8 @@ class Stage:
     def _follow(self, moves: int = 1) -> None:
         """Let the machine and the models come to the end of the move, and compare them."""
         self.moves += 1
+        ahead_ms = self._runner.get_loop().time() * 1000 - self._now
+        assert ahead_ms < 1, f"{ahead_ms:g} ms have passed outside of moves"
         until = self._now + moves * MOVE_MS
         self._run(_sleep_until(until))
         for id_, model in self.models.items():
@@ -289,19 +293,19 @@ class Stage:
             else:
                 for no in model.bodies:
                     model.steps[no].deaths += died
-        self.pending = [pending for pending in self.pending if self._lives(pending)]
+        self.pending = [pending for pending in self.pending if self._may_answer(pending)]
         self._follow()
         self._take_note()
 
-    def _lives(self, pending: Pending) -> bool:
+    def _may_answer(self, pending: Pending) -> bool:
         return any(pending.task in process.process.tasks for process in self.processes.values())
 
     def _hear(self, pending: Pending, expected: str | None) -> None:
         """Look at an answer, or wait for it."""
         model = self.models[pending.execution_id]
-        waits = pending.kind in {"pause", "cancel"} and model.state in {"pausing", "cancelling"}
+        waits = pending.kinds & {"pause", "cancel"} and model.state in {"pausing", "cancelling"}
         if not pending.task.done():
-            assert waits, f"{pending.kind} of {pending.execution_id} was never answered: {model}"
+            assert waits, f"{pending.kinds} of {pending.execution_id} was never answered: {model}"
             self.pending.append(pending)
             return
         error = pending.task.exception()
@@ -315,9 +319,9 @@ class Stage:
             or error is not None
             or (isinstance(said, str) and expected is not None)
         ):
-            assert said == expected, f"{pending.kind}: {said}, and not {expected}"
+            assert said == expected, f"{pending.kinds}: {said}, and not {expected}"
         elif isinstance(said, str):
-            assert said not in {"pausing", "cancelling"}, f"{pending.kind} was answered too early"
+            assert said not in {"pausing", "cancelling"}, f"{pending.kinds} was answered too early"
 
     async def _compare(self) -> None:
         """The store says what the models say."""
@@ -370,11 +374,14 @@ class Stage:
         return self._run(self.processes[name].run(use))
 
     async def _opening(self, name: str) -> RuntimeProcess:
-        self._opened += 1
-        seed = f"{self._seed} {self._opened}"
-        process = RuntimeProcess(self._path, name=name, seed=seed, workflows=self._workflows)
+        self._lives += 1
+        process = self._make(name, seed=f"{self._seed} {self._lives}")
         await process.open()
         return process
+
+    def _make(self, name: str, *, seed: str) -> RuntimeProcess:
+        """A process that is not open yet."""
+        return RuntimeProcess(self._location, name=name, seed=seed, workflows=self._workflows)
 
     async def _stored(self, id_: str) -> Any:
         return await next(iter(self.processes.values())).runtime.store.execution(id_)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -22,12 +26,14 @@ from hypothesis.stateful import (
 )
 from moves import KINDS, Life
 from stage import SHAPES, Stage
+from stage_on_server import ServerStage
 
 DRIVER = Path(__file__).parent / "moves.py"
 TRANSITIONS = 500_000  # at scale 1; four fifths from fixed seeds
 JOBS = 2
 PURE_EXAMPLES = 2_900  # some 50,000 transitions
 EXAMPLES = 120
+SERVER_EXAMPLES = 12  # each with a schema of its own, and round trips
 STEPS = 50  # of one life
 
 SEED = st.integers(0, 2**20)
@@ -106,21 +112,15 @@ RARELY = st.sampled_from([False] * 5 + [True])
 
 
 class Moves(RuleBasedStateMachine):
-    """Two processes on one file, three executions; a test binds `folder`."""
+    """Two processes on one store, three executions; a test binds the rest."""
 
-    folder: Path
-    transitions = 0
-    moves = 0
-    crashes = 0
-    lives = 0
+    set_up: Callable[[int], Stage]  # a stage with a store of its own, from a seed
+    tally: Counter[str]
 
     @initialize(seed=st.integers(0, 999), two=st.booleans())
     def begin(self, seed: int, two: bool) -> None:  # noqa: FBT001
         """One process, or two."""
-        Moves.lives += 1
-        folder = self.folder / str(Moves.lives)
-        folder.mkdir()
-        self.stage = Stage(folder, seed=seed)
+        self.stage = type(self).set_up(seed)
         self.stage.open("one")
         if two:
             self.stage.open("two")
@@ -131,9 +131,8 @@ class Moves(RuleBasedStateMachine):
             return
         try:
             self.stage.end()
-            Moves.transitions += self.stage.transitions
-            Moves.moves += self.stage.moves
-            Moves.crashes += self.stage.crashes
+            for what in ("moves", "transitions", "crashes"):
+                self.tally[what] += getattr(self.stage, what)
         finally:
             self.stage.leave()
 
@@ -215,15 +214,40 @@ def test_whatever_is_asked_of_runtimes_they_do_as_the_model_says(
     say: Callable[[str, str], None], scale: float, fast_folder: Path
 ) -> None:
     """Two processes, killed, closed and opened; hypothesis looks for the shortest life that is wrong."""
+    paths = (fast_folder / f"{life}.db" for life in itertools.count())
     begun = time.monotonic()
-    bound = type("BoundMoves", (Moves,), {"folder": fast_folder})
-    examples = max(10, int(EXAMPLES * scale))
-    run_state_machine_as_test(
-        bound,
-        settings=settings(
-            max_examples=examples, stateful_step_count=STEPS, phases=[Phase.explicit, Phase.generate]
-        ),
+    tally = _play(lambda seed: Stage(next(paths), seed=seed), examples=int(EXAMPLES * scale))
+    say("runtimes", f"hypothesis over runtimes: {_told(tally, begun)}")
+
+
+def test_on_a_server_they_do_as_the_same_model_says(
+    say: Callable[[str, str], None], scale: float, postgres_server: str, postgres: ModuleType
+) -> None:
+    """The same rules on PostgreSQL, each life in a schema of its own."""
+    with ExitStack() as schemas:
+
+        def set_up(seed: int) -> Stage:
+            schemas.close()
+            return ServerStage(schemas.enter_context(postgres.schema(postgres_server)), seed=seed)
+
+        begun = time.monotonic()
+        tally = _play(set_up, examples=int(SERVER_EXAMPLES * scale))
+        say("server", f"hypothesis over runtimes on a server: {_told(tally, begun)}")
+
+
+def _play(set_up: Callable[[int], Stage], *, examples: int) -> Counter[str]:
+    """Live so many lives, each in a store of its own; what was done in all of them."""
+    tally: Counter[str] = Counter()
+    bound = type("BoundMoves", (Moves,), {"set_up": staticmethod(set_up), "tally": tally})
+    how = settings(
+        max_examples=max(10, examples),
+        stateful_step_count=STEPS,
+        phases=[Phase.explicit, Phase.generate],
     )
-    seconds = time.monotonic() - begun
-    counts = f"{Moves.moves:,} moves, {Moves.transitions:,} transitions, {Moves.crashes:,} crashes"
-    say("runtimes", f"hypothesis over runtimes: {counts} in {seconds:.0f} s")
+    run_state_machine_as_test(bound, settings=how)
+    return tally
+
+
+def _told(tally: Counter[str], begun: float) -> str:
+    counts = ", ".join(f"{tally[what]:,} {what}" for what in ("moves", "transitions", "crashes"))
+    return f"{counts} in {time.monotonic() - begun:.0f} s"
