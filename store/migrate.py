@@ -35,7 +35,7 @@ HINTS: Final = {  # what SQLite says of a migration that does not fit, and what 
     "already exists": "it has tables of that name that perdure did not make; use another file",
     "no such module": "the SQLite of this Python was built without it; use another Python",
 }
-REPORT: Final = "report it, and go on with the release before; nothing was changed"
+REPORT: Final = "report it, and go on with the release before"
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -90,11 +90,17 @@ def migrate(
     is_applied = False
     try:
         connection.execute(TABLE)
-        todo = wanted(missing(connection, path), path, to=to, version=version_of(connection))
-        if keep is not None and todo and version_of(connection) and not rehearse:
+        stands = version_of(connection)
+        todo = wanted(missing(connection, path), path, to=to, version=stands)
+        if keep is not None and todo and stands and not rehearse:
             kept = keep(path, todo[0].version)
         for migration in todo:
-            _apply(connection, migration, path)
+            try:
+                _apply(connection, migration)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                    raise
+                raise unfit(migration, error, path, stands=stands) from error
         is_applied = not rehearse
         connection.execute("ROLLBACK" if rehearse else "COMMIT")
     except BaseException:
@@ -123,6 +129,14 @@ def wanted(missing: Sequence[Migration], place: str, *, to: int | None, version:
             f"(`perdure restore-db {place}.before-{to + 1}`; on a server, your dump of it)"
         )
     return [migration for migration in missing if migration.version <= to]
+
+
+def unfit(migration: Migration, error: Exception, place: str, *, stands: int) -> MigrationError:
+    """What to say of a migration that does not fit what is there, which is undone up to where it `stands`."""
+    said = str(error).splitlines()[0]
+    hint = next((hint for sign, hint in HINTS.items() if sign in said), REPORT)
+    where = f"; nothing was changed, the schema is at version {stands}" if stands else ""
+    return MigrationError(f"{place} cannot take migration {migration.name} ({said}): {hint}{where}")
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -163,18 +177,10 @@ def _applied(connection: sqlite3.Connection) -> dict[int, str]:
     return dict(connection.execute("SELECT version, checksum FROM perdure_migrations ORDER BY version"))
 
 
-def _apply(connection: sqlite3.Connection, migration: Migration, path: str) -> None:
-    """Run one migration. Raises MigrationError when it does not fit what is in the file."""
+def _apply(connection: sqlite3.Connection, migration: Migration) -> None:
+    """Run one migration. Raises sqlite3.Error."""
     for statement in _statements(migration.sql):
-        try:
-            connection.execute(statement)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
-                raise
-            hint = next((hint for sign, hint in HINTS.items() if sign in str(error)), REPORT)
-            raise MigrationError(
-                f"{path} cannot take migration {migration.name} ({error}): {hint}"
-            ) from error
+        connection.execute(statement)
     connection.execute(
         "INSERT INTO perdure_migrations (version, name, checksum) VALUES (?, ?, ?)",
         (migration.version, migration.name, migration.checksum),

@@ -8,9 +8,10 @@ from typing import Any, Final
 import asyncpg
 
 from perdure.store.errors import MigrationError
-from perdure.store.migrate import Migrated, Migration, lacking, migrations, wanted
+from perdure.store.migrate import Migrated, Migration, lacking, migrations, unfit, wanted
 from perdure.store.postgres.address import Address
 from perdure.store.postgres.dialect import quoted
+from perdure.store.postgres.translate import REFUSED
 
 PACKAGE: Final = "perdure.store.postgres"
 LOCK: Final = 7_357_013_370  # any number that others do not take: of two that migrate at once one waits
@@ -59,18 +60,29 @@ async def migrate(
             await _make_schema(connection, address)
         await connection.execute(f"SET LOCAL search_path TO {quoted(address.schema)}")
         for migration in missing:
-            await connection.execute(migration.sql)
-            await connection.execute(
-                "INSERT INTO perdure_migrations (version, name, checksum) VALUES ($1, $2, $3)",
-                migration.version,
-                migration.name,
-                migration.checksum,
-            )
+            try:
+                await _apply(connection, migration)
+            except asyncpg.InsufficientPrivilegeError:
+                raise  # it is the role that does not fit
+            except REFUSED as error:
+                stands = max(applied, default=0)
+                raise unfit(migration, error, address.shown, stands=stands) from error
     except BaseException:
         await transaction.rollback()
         raise
     await (transaction.rollback() if rehearse else transaction.commit())
     return Migrated(applied=tuple(missing))
+
+
+async def _apply(connection: asyncpg.Connection[Any], migration: Migration) -> None:
+    """Run one migration. Raises asyncpg's errors."""
+    await connection.execute(migration.sql)
+    await connection.execute(
+        "INSERT INTO perdure_migrations (version, name, checksum) VALUES ($1, $2, $3)",
+        migration.version,
+        migration.name,
+        migration.checksum,
+    )
 
 
 async def _make_schema(connection: asyncpg.Connection[Any], address: Address) -> None:

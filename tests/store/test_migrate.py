@@ -109,7 +109,7 @@ async def test_a_later_migration_is_applied_to_an_older_file(path: str, monkeypa
     broken = Migration(99, "0099_broken", "CREATE TABLE extra (x);\nCREATE TABLE extra (x);")
     monkeypatch.setattr(migrate, "migrations", lambda: [*known, broken])
     before = schema(path)
-    with pytest.raises(MigrationError, match="0099_broken"):
+    with pytest.raises(MigrationError, match=f"0099_broken.*the schema is at version {len(known)}"):
         await opened(path)
     assert schema(path) == before
     monkeypatch.setattr(

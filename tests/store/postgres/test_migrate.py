@@ -10,9 +10,10 @@ import asyncpg
 import pytest
 
 from perdure.store.errors import MigrationError, StoreUnavailable
+from perdure.store.migrate import Migration, migrations
 from perdure.store.migrate import migrate as migrate_file
-from perdure.store.migrate import migrations
 from perdure.store.postgres import PostgresStore, migrate
+from perdure.store.postgres import upgrade as server_upgrade
 from perdure.store.postgres.address import Address
 
 pytestmark = pytest.mark.anyio
@@ -61,6 +62,24 @@ async def test_a_newer_schema_is_refused(postgres_url: str):
     )
     with pytest.raises(MigrationError, match="has schema version 99"):
         await opened(postgres_url)
+
+
+async def test_a_migration_that_does_not_fit_is_named_and_all_is_undone(postgres_url: str, monkeypatch):
+    """What came before it, too: the release before goes on with the schema as it was."""
+    await opened(postgres_url)
+    newest = len(migrations())
+    more = [
+        Migration(98, "0098_extra", "CREATE TABLE extra (x int)"),
+        Migration(99, "0099_odd", "DROP VIEW extra;"),
+    ]
+    for place in (migrate, server_upgrade):
+        monkeypatch.setattr(place, "migrations", lambda package: [*migrations(package), *more])
+    with pytest.raises(MigrationError, match=f"0099_odd.*nothing was changed, .* is at version {newest}"):
+        await opened(postgres_url)
+    version, missing = await server_upgrade.standing(postgres_url)
+    assert (version, [each.version for each in missing]) == (newest, [98, 99])
+    await server_upgrade.upgrade(postgres_url, to=98)
+    assert (await server_upgrade.standing(postgres_url))[0] == 98
 
 
 async def test_an_old_server_is_refused_by_its_number(postgres_url: str, monkeypatch):
