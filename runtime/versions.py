@@ -134,8 +134,11 @@ class Versions:
             return Verdict(blockers=(), changes=())
         execution = loaded.execution
         waits = frozenset(step.key for step in new.plan.steps if step.wait is not None)
-        standing = _standing(ExecutionState.fold(old.plan, loaded))
-        verdict = judge(old.definition, new.definition, standing=standing, waits=waits)
+        state = ExecutionState.fold(old.plan, loaded)
+        retrying = frozenset(step.key for step in old.plan.steps if _is_retrying(state, step.no))
+        verdict = judge(
+            old.definition, new.definition, standing=_standing(state), retrying=retrying, waits=waits
+        )
         blockers = list(verdict.blockers)
         if execution.state not in MOVABLE:
             hint = "it has ended" if execution.is_terminal else "pause it first"
@@ -179,12 +182,15 @@ class Versions:
 def _standing(state: ExecutionState) -> dict[str, StepState]:
     """Where each step stands that has begun; one that is to try again is as if it had been cut off."""
     return {
-        state.plan.steps[no].key: StepState.PENDING
-        if run.state is StepState.WAITING and state.timer_of(no) == RETRY_TIMER
-        else run.state
+        state.plan.steps[no].key: StepState.PENDING if _is_retrying(state, no) else run.state
         for no, run in enumerate(state.steps)
         if run.is_stored
     }
+
+
+def _is_retrying(state: ExecutionState, step_no: int) -> bool:
+    """Whether a step has a moment at which it is to be tried again."""
+    return state.steps[step_no].state is StepState.WAITING and state.timer_of(step_no) == RETRY_TIMER
 
 
 def _numbers(old: Plan, new: Plan) -> tuple[tuple[int, int | None], ...]:

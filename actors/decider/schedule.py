@@ -44,9 +44,7 @@ def enter_first(turn: Turn) -> None:
     """After a fold, a start or a reopening: let in every pending step whose time has come."""
     state = turn.state
     if state.is_blocked:
-        pending = StepState.PENDING  # what waits is let in when it is due
-        runs = enumerate(state.steps[: state.size])
-        state.ready.extend(no for no, run in runs if run.is_cut and run.state is pending)
+        _enter_begun(state, range(state.size))
     elif state.is_eager:
         open_steps: Iterable[int] = [no for no in range(state.size) if state.unmet[no] == 0]
         _enter(turn, open_steps)
@@ -69,11 +67,15 @@ def settle(turn: Turn, step_no: int) -> None:
     state = turn.state
     if step_no >= state.size:
         return
+    was_blocked = state.is_blocked
     state.count_settled(step_no)
-    if state.is_blocked or state.state in WINDING_UP:
+    dependents = state.plan.steps[step_no].dependents
+    if state.state in WINDING_UP:
         return
-    if state.is_eager:
-        _enter(turn, [no for no in state.plan.steps[step_no].dependents if state.unmet[no] == 0])
+    if state.is_blocked:
+        _enter_begun(state, dependents if was_blocked or state.is_eager else _above(state))
+    elif state.is_eager:
+        _enter(turn, [no for no in dependents if state.unmet[no] == 0])
     elif state.level_open[state.level] == 0:
         turn.checkpoint(label=None, by=None, is_automatic=True)
         _enter_level(turn)
@@ -259,6 +261,20 @@ def _enter_level(turn: Turn) -> None:
                 return
         state.level += 1
     state.level = len(levels) - 1
+
+
+def _above(state: ExecutionState) -> Iterable[int]:
+    """The steps of the levels that nobody has come to."""
+    return [no for level in state.plan.levels[state.level + 1 :] for no in level]
+
+
+def _enter_begun(state: ExecutionState, step_nos: Iterable[int]) -> None:
+    """A required step has failed: nothing begins any more, and what was cut off goes on.
+
+    What waits is let in when it is due.
+    """
+    pending = [no for no in step_nos if state.steps[no].state is StepState.PENDING]
+    state.ready.extend(no for no in pending if state.may_go_on(no))
 
 
 def _enter(turn: Turn, step_nos: Iterable[int]) -> None:

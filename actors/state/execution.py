@@ -233,8 +233,15 @@ class ExecutionState:
     def has_graph_ended(self) -> bool:
         """Whether nothing of the graph can run any more."""
         return self.is_everything_settled or (
-            self.is_blocked and not any(run.is_cut for run in self.steps[: self.size])
+            self.is_blocked and not any(self.may_go_on(no) for no in range(self.size))
         )
+
+    def may_go_on(self, step_no: int) -> bool:
+        """Whether a step has begun, is neither running nor settled, and nothing it needs is in its way.
+
+        Only in a version that an execution has moved to may something be.
+        """
+        return self.steps[step_no].is_cut and self.unmet[step_no] == 0 and self.lets_in(step_no)
 
     def timer_of(self, step_no: int) -> str:
         """The kind of timer a waiting step has: for its next attempt, or for what it waits for."""

@@ -38,17 +38,21 @@ def judge(
     new: Definition,
     *,
     standing: Mapping[str, StepState],
+    retrying: frozenset[str] = frozenset(),
     waits: frozenset[str] = frozenset(),
 ) -> Verdict:
     """`standing`: where each step stands that has begun, by key; `waits`: the new steps that only wait.
 
-    A step that is to try again stands `pending`, like one that was cut off.
+    A step that is to try again stands `pending`, like one that was cut off; `retrying` are those whose
+    moment to do so is fixed.
     """
     steps = {step.key: step for step in new.steps}
     blockers = []
     for step in old.steps:
         state = standing.get(step.key)
         why = None if state is None else _why_blocked(state, step, steps.get(step.key), waits=waits)
+        if why is None and step.key in retrying:
+            why = _why_too_early(step, steps.get(step.key))
         if why is not None:
             blockers.append(f"step {step.key!r} is {state} and {why}")
     return Verdict(blockers=tuple(blockers), changes=tuple(compare(plain(old), plain(new))))
@@ -76,9 +80,17 @@ def _why_blocked(
         return _difference(old, new)
     if new is None:
         return None
-    if old.for_each is not None and old.for_each != new.for_each:
-        return "has begun with its items, and differs in forEach"
+    has_begun_so = state in CUT or old.for_each is not None
+    if has_begun_so and old.for_each != new.for_each:
+        return "has begun, and differs in forEach"
     return "would have nothing to run any more" if state in CUT and old.key in waits else None
+
+
+def _why_too_early(old: StepDefinition, new: StepDefinition | None) -> str | None:
+    """Whether the moment of a next attempt may come before what the step then needs."""
+    if new is None or set(new.dependencies) <= set(old.dependencies):
+        return None
+    return "waits for its next attempt, and has other dependencies: let it end, or cancel the execution"
 
 
 def _difference(old: StepDefinition, new: StepDefinition | None) -> str | None:

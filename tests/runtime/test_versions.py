@@ -14,12 +14,14 @@ from perdure.runtime import Agents, CannotMigrate, IllegalTransition, NotFound, 
 Scenario = Callable[[Runtime, list[str]], Coroutine[Any, Any, None]]
 
 
-def text(version: str, *steps: str) -> Workflow:
-    """A version of `release` with those steps; `KEY<NEED` needs one other."""
-    lines = [f"name: release\nversion: '{version}'\nsteps:"]
+def text(version: str, *steps: str, scheduling: str = "level", last: str = "") -> Workflow:
+    """A version of `release` with those steps; `KEY<NEED` needs one other, `last` is in the last one."""
+    config = f"config: {{scheduling: {scheduling}}}"
+    lines = [f"name: release\nversion: '{version}'\n{config}\nsteps:"]
     for step in steps:
         key, _, need = step.partition("<")
-        lines.append(f"- {{key: {key}, agent: {key.rstrip('0123456789')}, dependencies: [{need}]}}")
+        more = last if step is steps[-1] else ""
+        lines.append(f"- {{key: {key}, agent: {key.rstrip('0123456789')}, dependencies: [{need}]{more}}}")
     return Workflow.parse("\n".join(lines))
 
 
@@ -40,11 +42,15 @@ def with_agents(scenario: Scenario) -> None:
                 await anyio.sleep(60)
                 if did.count("test") == 1:
                     raise ValueError("red")
+            if name == "red":
+                raise ValueError("red")
+            if name == "slow":
+                await anyio.sleep(1)
             return name
 
         agents.add(name, act)
 
-    for name in ("lint", "build", "test", "ship", "tell"):
+    for name in ("lint", "build", "test", "ship", "tell", "red", "slow"):
         note(name)
 
     virtually(lambda runtime: scenario(runtime, did), agents=agents)
@@ -121,6 +127,86 @@ def test_a_paused_execution_moves_and_its_checkpoints_with_it():
         fork = await execution.fork(from_checkpoint="built")
         assert sorted((await fork.result()).outputs) == ["build", "lint", "ship", "tell", "test"]
         assert did.count("build") == 1
+
+    with_agents(scenario)
+
+
+@pytest.mark.parametrize("scheduling", ["level", "eager"])
+def test_what_was_cut_off_goes_on_beside_a_failure_of_the_other_version(scheduling: str):
+    """Although its level has not come there: it had begun. Only then the execution fails."""
+    before = text("1", "build", "test<build", "ship<test", scheduling=scheduling)
+    after = text("2", "red", "build", "test<build", "ship<test", scheduling=scheduling)
+
+    async def scenario(runtime: Runtime, did: list[str]) -> None:
+        execution = await runtime.start(before, {})
+        await anyio.sleep(30)
+        await execution.pause(mode="interrupt")
+        await runtime.publish(after)
+        await execution.migrate("2")
+        await execution.resume()
+        result = await execution.result(check=False)
+        assert (result.status.value, did) == ("failed", ["build", "test", "red", "test"])
+        assert result.steps["test"] == "test"
+
+    with_agents(scenario)
+
+
+@pytest.mark.parametrize("scheduling", ["level", "eager"])
+@pytest.mark.parametrize(
+    ("first", "did_then"),
+    [("lint", ["lint", "test"]), ("red", ["red"]), ("slow", ["red", "slow", "test"])],
+)
+def test_what_was_cut_off_waits_for_what_it_needs_in_the_other_version(
+    scheduling: str, first: str, did_then: list[str]
+):
+    """And does not go on at all where that fails; where something else does, it goes on all the same."""
+    before = text("1", "build", "test<build", scheduling=scheduling)
+    beside = [first] if first == "lint" else sorted({first, "red"})
+    after = text("2", *beside, f"test<{first}", "build", scheduling=scheduling)
+
+    async def scenario(runtime: Runtime, did: list[str]) -> None:
+        execution = await runtime.start(before, {})
+        await anyio.sleep(30)
+        await execution.pause(mode="interrupt")
+        await runtime.publish(after)
+        await execution.migrate("2")
+        await execution.resume()
+        await execution.result(check=False)
+        assert did == ["build", "test", *did_then]
+
+    with_agents(scenario)
+
+
+def test_what_waits_for_its_next_attempt_may_not_need_anything_else():
+    """Its moment would come before what it needs there."""
+    retry = ", retryPolicy: {maxRetries: 1, retryDelayMs: 60000}"
+    before = text("1", "build", "red<build", last=retry)
+
+    async def scenario(runtime: Runtime, did: list[str]) -> None:
+        execution = await runtime.start(before, {})
+        await anyio.sleep(30)
+        await execution.pause()
+        await runtime.publish(text("2", "lint", "red<lint", "build"))
+        with pytest.raises(CannotMigrate, match="'red' is pending and waits for its next attempt"):
+            await execution.migrate("2")
+        await runtime.publish(text("3", "lint", "red<build", "build"))
+        await execution.migrate("3")
+
+    with_agents(scenario)
+
+
+def test_what_was_cut_off_may_not_go_over_items_in_the_other_version():
+    """Nor what has begun with its items do without them."""
+    one, many = text("1", "test"), text("2", "test", last=", forEach: {items: 3}")
+
+    async def scenario(runtime: Runtime, did: list[str]) -> None:
+        for workflow, other in ((one, many), (many, one)):
+            execution = await runtime.start(workflow, {})
+            await anyio.sleep(30)
+            await execution.pause(mode="interrupt")
+            await runtime.publish(other)
+            with pytest.raises(CannotMigrate, match=r"'test' .* has begun, and differs in forEach"):
+                await execution.migrate(other.definition.version)
 
     with_agents(scenario)
 

@@ -76,7 +76,7 @@ def test_a_step_that_is_in_the_middle_of_its_items_goes_over_the_same_ones():
     old = definition(A, each)
     other = definition(A, each | {"forEach": {"items": "{{inputs.other}}", "as": "file"}})
     assert judge(old, other, standing={"b": StepState.FAILED}).blockers == (
-        "step 'b' is failed and has begun with its items, and differs in forEach",
+        "step 'b' is failed and has begun, and differs in forEach",
     )
     assert judge(old, definition(A), standing={"b": StepState.FAILED}).blockers == ()
     assert judge(old, other, standing={}).blockers == ()
