@@ -29,6 +29,7 @@ ENDS: Final = {
 REOPENING: Final = frozenset({"workflow_retried", "checkpoint_restored", "rollback_requested"})
 BEFORE_REOPENING: Final = REOPENING | {"context_updated"}  # a restore tells of its context first
 AFTER_AN_END: Final = REOPENING | {"workflow_migrated"}
+ELSEWHERE: Final = frozenset({"forked_to"})  # somebody else goes on from here: nothing happens to this one
 STOPPING: Final = frozenset(
     {
         "pause_requested",
@@ -181,11 +182,11 @@ class History:
             if self.end is not None and not any(event.type in AFTER_AN_END for event in together):
                 self.problems.append(f"version {version} comes after the end ({self.end.value})")
             for event in together:
+                if event.command_id is not None:
+                    self.commands[event.command_id] += 1
                 if event.type == "workflow_migrated":
                     self._move(self.versions[event.data["to"]["revision"]])
-                elif (
-                    event.type != "forked_to"
-                ):  # somebody else goes on from here: nothing happens to this one
+                elif event.type not in ELSEWHERE:
                     self._take(event)
             if any(event.type in {"rollback_requested", "workflow_retried"} for event in together):
                 self.beside.open(version)
@@ -193,8 +194,6 @@ class History:
     def _take(self, event: Event) -> None:
         if self.end is not None and event.type not in BEFORE_REOPENING:
             self._complain(event, f"it has ended {self.end.value}")
-        if event.command_id is not None:
-            self.commands[event.command_id] += 1
         if event.type in STOPPING:
             self.is_stopping = True
         elif event.type in GOING_ON:

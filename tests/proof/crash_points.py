@@ -36,7 +36,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from reference import LIVES, Client, Journal, read
+from client import ID, Client, Journal, read
+from reference import LIVES
 
 from perdure.actors.kernel import faults
 from perdure.runtime import Runtime
@@ -48,6 +49,7 @@ from perdure.runtime.testing import (
     check_store,
     run_virtual,
 )
+from perdure.runtime.testing.virtual import virtual_seams
 from perdure.store import SQLiteStore, store_at
 
 PATIENCE_S: Final = 30  # a life takes well under a second; one that takes so long hangs
@@ -116,7 +118,7 @@ class Process:
     def live(self) -> dict[str, Any]:
         """Play to the end and check the store; answers the end. Does not return from a fatal point."""
         self._journal = Journal(self._journal_path)
-        self._workflow, self._play = LIVES[self._life](self._journal)
+        self._script = LIVES[self._life](self._journal)
         with faults.installed(self._hit):
             if self._real:
                 return asyncio.run(self._main())
@@ -129,7 +131,9 @@ class Process:
             (self.folder / f"died-{self._no}").write_text(f"{self._dies_at} {point}")
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def _runtime(self, **options: Any) -> Runtime:
+    def _runtime(self, *, kind: str = "embedded") -> Runtime:
+        workflows = [] if kind == "client" else [self._script.workflow]
+        options = {**self._script.options, "workflows": workflows, "kind": kind}
         if self._server is not None:
             return Runtime(self._schema, durability="process", **options)
         path = self.folder / "life.db"
@@ -139,12 +143,14 @@ class Process:
         if self._real:
             return Runtime(path, store=store, **options)
         self._runtimes += 1
-        return VirtualRuntime(path, store=store, seed=f"{self._seed} {self._runtimes}", **options)
+        seams = virtual_seams(f"{self._seed} {self._runtimes}")
+        options["seams"] = msgspec.structs.replace(seams, post=self._script.post)
+        return VirtualRuntime(path, store=store, **options)
 
     async def _main(self) -> dict[str, Any]:
-        async with self._runtime(workflows=[self._workflow]) as runtime:
-            client = Client(runtime, self._journal, another=lambda: self._runtime(kind="client"))
-            result = await self._play(client)
+        async with self._runtime() as runtime:
+            client = Client(runtime, self._journal, another=self._runtime)
+            result = await self._script.play(client)
         end = {"status": result.status.value, "outputs": result.outputs}
         return {"end": end, "problems": await self._check(), "points": self.points}
 
@@ -163,7 +169,7 @@ class Process:
             left = [f"runner {runner.id} is on the list, and gone" for runner in await store.runners()]
             return left + await check_store(
                 store,
-                ledger=[msgspec.convert(line, Effect) for line in lines if "told" not in line],
+                ledger=[msgspec.convert(line, Effect) for line in lines if "idempotency_key" in line],
                 acknowledged=[_promise(line["told"]) for line in lines if "told" in line],
             )
         finally:
@@ -171,8 +177,10 @@ class Process:
 
 
 def _promise(told: str) -> Acknowledged:
-    is_command = told != "start" and not told.startswith("saw ")
-    return Acknowledged(execution_id="life", command_id=told if is_command else None)
+    what, _, name = told.partition(" ")
+    if what == "start":
+        return Acknowledged(execution_id=name or ID)
+    return Acknowledged(execution_id=ID, command_id=None if what == "saw" else told)
 
 
 def _fork(work: Callable[[], None]) -> int:

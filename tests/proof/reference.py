@@ -9,135 +9,30 @@ life with crashes in it has to come to the same end.
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import anyio
 import msgspec
+from client import ID, Client, Journal, Life
+from reference_beyond import circuit, forked, migrated, slots, webhooks
 
 from perdure.runtime import (
     Action,
-    Execution,
     ExecutionSummary,
     ForEach,
     Repeat,
     Result,
     Retry,
     Runtime,
-    State,
     StepContext,
     Workflow,
 )
 
-ID = "life"
 WIDTH = 20
 FOREVER_S = 3_600.0
 PATIENCE_S = 0.05  # of attempts that hang and of delays: a moment, as some lives are lived in real time
-
-
-class Journal:
-    """What the world remembers of a life: a file that survives the process, one line at a time."""
-
-    def __init__(self, path: Path) -> None:
-        """Go on with that file."""
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        self.told = {line["told"] for line in read(path) if "told" in line}
-
-    def write(self, line: Mapping[str, Any]) -> None:
-        """Add a line, whole or not at all."""
-        os.write(self._file, json.dumps(line).encode() + b"\n")
-
-    def act(self, context: StepContext) -> None:
-        """A body acts on the world."""
-        self.write(
-            {
-                "execution_id": context.execution_id,
-                "step": context.step,
-                "generation": context.generation,
-                "attempt": context.attempt,
-                "idempotency_key": context.idempotency_key,
-            }
-        )
-
-    def tell(self, what: str) -> None:
-        """The client was told."""
-        self.told.add(what)
-        self.write({"told": what})
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a journal."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-class Client:
-    """The program that plays a life, from where its journal says it was."""
-
-    def __init__(
-        self,
-        runtime: Runtime,
-        journal: Journal,
-        *,
-        another: Callable[[], AbstractAsyncContextManager[Runtime]],
-    ) -> None:
-        """Play on that runtime; `another` opens a second one that performs nothing."""
-        self.runtime = runtime
-        self.another = another
-        self.gate = asyncio.Event()
-        self._journal = journal
-        self._execution: Execution | None = None
-
-    @property
-    def execution(self) -> Execution:
-        """The one execution of the life."""
-        assert self._execution is not None
-        return self._execution
-
-    async def start(self, workflow: Workflow, context: Mapping[str, Any], **options: Any) -> None:
-        """Start it, or join it if it has been started."""
-        self._execution = await self.runtime.start(workflow, context, id=ID, **options)
-        self._journal.tell("start")
-
-    async def say(
-        self, command_id: str, command: Callable[..., Awaitable[Any]], *args: Any, **more: Any
-    ) -> None:
-        """Give a command unless its answer is in the journal."""
-        if command_id not in self._journal.told:
-            await command(*args, command_id=command_id, **more)
-            self._journal.tell(command_id)
-
-    async def pause(self, execution: Execution, **more: Any) -> None:
-        """Bring it to rest. Whoever is told so may rely on nothing being in flight."""
-
-        async def rest(*, command_id: str) -> None:
-            assert await execution.pause(command_id=command_id, **more) is State.PAUSED
-            assert (await execution.query())["running"] == []
-
-        await self.say("pause", rest)
-
-    async def until(self, type_: str, step: str | None = None) -> None:
-        """Wait for that line in the log."""
-        async for event in self.execution.events(follow=True):
-            if event.type == type_ and event.step == step:
-                return
-
-    async def end(self, what: str = "end") -> Result:
-        """Wait for the end, whatever it is."""
-        result = await self.execution.result(check=False)
-        self._journal.tell(f"saw {what}")
-        return result
-
-    def has_seen(self, what: str) -> bool:
-        """Whether the journal has that end."""
-        return f"saw {what}" in self._journal.told
-
-
-Life = tuple[Workflow, Callable[[Client], Awaitable[Result]]]
 
 
 def _simple(workflow: Workflow, **options: Any) -> Life:
@@ -147,7 +42,7 @@ def _simple(workflow: Workflow, **options: Any) -> Life:
         await client.start(workflow, {"word": "go"}, **options)
         return await client.end()
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 def chain(journal: Journal) -> Life:
@@ -349,7 +244,7 @@ def failure(journal: Journal) -> Life:
         await client.say("retry", client.execution.retry)
         return await client.end()
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 def anew(journal: Journal) -> Life:
@@ -380,7 +275,7 @@ def anew(journal: Journal) -> Life:
         await client.say("retry", client.execution.retry, from_step="heat", data={"degrees": 80})
         return await client.end()
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 def later(journal: Journal) -> Life:
@@ -397,7 +292,7 @@ def later(journal: Journal) -> Life:
         client.gate.set()
         return await client.end()
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 def _gated(journal: Journal, gates: list[asyncio.Event]) -> Workflow:
@@ -438,7 +333,7 @@ def pause(journal: Journal) -> Life:
         client.gate.set()
         return await client.end()
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 def interrupt(journal: Journal) -> Life:
@@ -455,7 +350,7 @@ def interrupt(journal: Journal) -> Life:
         await client.say("resume", client.execution.resume)
         return await client.end()
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 def restore(journal: Journal) -> Life:
@@ -488,7 +383,7 @@ def restore(journal: Journal) -> Life:
         await client.say("resume", client.execution.resume, data={"word": "two"})
         return await client.end()
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 def blocking(journal: Journal) -> Life:
@@ -533,7 +428,7 @@ def cancel(journal: Journal) -> Life:
         await client.say("cancel", client.execution.cancel, "enough")
         return await client.end()
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 def elsewhere(journal: Journal) -> Life:
@@ -555,7 +450,7 @@ def elsewhere(journal: Journal) -> Life:
     async def play(client: Client) -> Result:
         gates.append(client.gate)
         await client.start(workflow, {"word": "one"})
-        async with client.another() as other:
+        async with client.another(kind="client") as other:
             execution = await other.execution(ID)
             await client.say("signal", execution.signal, "hello", {"from": "elsewhere"})
             await client.say("change", execution.update_context, {"word": "two"})
@@ -565,7 +460,7 @@ def elsewhere(journal: Journal) -> Life:
             client.gate.set()
             return await client.end()
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 def transaction(journal: Journal) -> Life:
@@ -610,7 +505,7 @@ def transaction(journal: Journal) -> Life:
         rows = _ask(client.runtime, "SELECT step, attempt FROM entries ORDER BY step, attempt")
         return msgspec.structs.replace(result, outputs={**result.outputs, "entries": rows})
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 def _ask(runtime: Runtime, sql: str) -> list[list[Any]]:
@@ -678,7 +573,7 @@ def waits(journal: Journal) -> Life:
         outputs = {key: value for key, value in result.outputs.items() if key != "nap"}  # a time
         return msgspec.structs.replace(result, outputs=outputs)
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 def repeats(journal: Journal) -> Life:
@@ -740,7 +635,7 @@ def spending(journal: Journal) -> Life:
         used = (await client.execution.query())["usage"]
         return msgspec.structs.replace(result, outputs=result.outputs | {"used": used})
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 def approvals(journal: Journal) -> Life:
@@ -766,7 +661,7 @@ def approvals(journal: Journal) -> Life:
     async def play(client: Client) -> Result:
         await client.start(workflow, {})
         await client.say("early", client.execution.approve, "both", by="ann")
-        async with client.another() as other:
+        async with client.another(kind="client") as other:
             execution = await other.execution(ID)
             await client.say("quorum", execution.approve, "both", by="bob", data={"n": 1})
             await client.say("rejected", execution.reject, "no", by="bob")
@@ -779,7 +674,7 @@ def approvals(journal: Journal) -> Life:
             plain[key] = plain[key] | {"decisions": [each["by"] for each in plain[key]["decisions"]]}
         return msgspec.structs.replace(result, outputs=plain, steps=plain)
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 def items(journal: Journal) -> Life:
@@ -844,7 +739,7 @@ def items_again(journal: Journal) -> Life:
         await client.say("retry", client.execution.retry)
         return await client.end()
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 def gates(journal: Journal) -> Life:
@@ -872,7 +767,7 @@ def gates(journal: Journal) -> Life:
         await client.say("resume", client.execution.resume, data={"go": True})
         return await client.end()
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 def family(journal: Journal) -> Life:
@@ -923,7 +818,7 @@ def family(journal: Journal) -> Life:
         await aside.result()
         return _with_children(result, await client.runtime.list(parent=ID))
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 def family_cancel(journal: Journal) -> Life:
@@ -948,7 +843,7 @@ def family_cancel(journal: Journal) -> Life:
         result = await client.end()
         return _with_children(result, [each for each in await client.runtime.list() if each.id != ID])
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 def _with_children(result: Result, summaries: list[ExecutionSummary]) -> Result:
@@ -994,7 +889,7 @@ def rollback(journal: Journal) -> Life:
         await client.say("rollback", client.execution.rollback, "rain")
         return await _standing(client, "steps", "compensations", "hooks")
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 async def _standing(client: Client, *parts: str) -> Result:
@@ -1036,7 +931,7 @@ def undoing_again(journal: Journal) -> Life:
         await client.say("retry", client.execution.retry)
         return await _standing(client, "steps", "compensations", "hooks")
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 def hooks(journal: Journal) -> Life:
@@ -1069,7 +964,7 @@ def hooks(journal: Journal) -> Life:
         await client.say("cancel", client.execution.cancel)
         return await _standing(client, "hooks")
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 def limited(journal: Journal) -> Life:
@@ -1099,7 +994,7 @@ def limited(journal: Journal) -> Life:
         assert (stored.queue, stored.slot) == (None, None)
         return result
 
-    return workflow, play
+    return Life(workflow, play)
 
 
 LIVES: dict[str, Callable[[Journal], Life]] = {
@@ -1138,5 +1033,10 @@ LIVES: dict[str, Callable[[Journal], Life]] = {
         rollback,
         undoing_again,
         hooks,
+        forked,
+        migrated,
+        webhooks,
+        slots,
+        circuit,
     )
 }
