@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from perdure.store.asking import PendingApproval
     from perdure.store.errors import (
         Conflict,
+        IdTaken,
         IllegalTransition,
         InvalidId,
         LeaseLost,
@@ -130,6 +131,7 @@ _HOMES = {
     "perdure.store.sealing": ("KeyMissing",),
     "perdure.store.errors": (
         "Conflict",
+        "IdTaken",
         "IllegalTransition",
         "InvalidId",
         "LeaseLost",
@@ -182,6 +184,7 @@ __all__ = [
     "FormMismatch",
     "From",
     "GateClosed",
+    "IdTaken",
     "IllegalTransition",
     "InputError",
     "InvalidArgument",

@@ -43,7 +43,7 @@ from perdure.runtime.trace import trace_of
 from perdure.runtime.upkeep import upkeep_of
 from perdure.runtime.webhooks.door import Webhooks, couriered
 from perdure.store import store_at
-from perdure.store.errors import NotFound
+from perdure.store.errors import IdTaken, NotFound
 from perdure.store.protocol import Store
 from perdure.store.records import LEASE_MS, Event, ExecutionSummary
 from perdure.store.sealing import Keys
@@ -202,12 +202,12 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         """Start an execution; when this returns it is durable.
 
         `context` holds the inputs, JSON values; declared defaults are filled in. An `id` that exists
-        already joins that execution and starts nothing. `timeout` (seconds) overrides the workflow's.
-        Where `max_active` executions are hot the new one queues by `priority` (higher first). `detach`
-        leaves it to another runner.
+        already joins that execution, if it is one of this workflow, and starts nothing. `timeout` (seconds)
+        overrides the workflow's. Where `max_active` executions are hot the new one queues by `priority`
+        (higher first). `detach` leaves it to another runner.
 
         Raises DefinitionError, InputError (inputs are missing or not as declared), UnknownAgent, NotFound,
-        NotSerializable, PayloadTooLarge, InvalidId, InvalidArgument.
+        NotSerializable, PayloadTooLarge, InvalidId, IdTaken, InvalidArgument.
         """
         self.check_open()
         timeout_ms = arguments.milliseconds(timeout, what="timeout")
@@ -238,10 +238,24 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         check_context(revision.definition, context, self.agents, missing=missing)
         is_left = new.is_detached or not self._blueprint.performs
         ready = msgspec.structs.replace(new, context=context, is_detached=is_left)
-        await self.machine.executions.start(ready)
+        if not await self.machine.executions.start(ready):
+            await self._refuse_another(ready, revision.definition.name)
         if new.is_detached:
             await self.ring_workers()
         return Execution(self, new.id)
+
+    async def _refuse_another(self, new: NewExecution, workflow: str) -> None:
+        """Somebody has this id: it is joined if it is the same workflow's, and a fork of the same source."""
+        there = await self.store.execution(new.id)
+        if there is None:
+            return  # deleted since
+        if there.workflow != workflow:
+            raise IdTaken(
+                new.id, is_one=f"of workflow {there.workflow!r}", wanted=f"of workflow {workflow!r}"
+            )
+        if new.past is not None and there.triggered_by != new.triggered_by:
+            wanted = f"forked from {new.past.fork.source_id}"
+            raise IdTaken(new.id, is_one="that began otherwise", wanted=wanted)
 
     async def execution(self, execution_id: str) -> Execution:
         """The handle of an execution that exists. Raises NotFound."""

@@ -136,7 +136,7 @@ class Travelling(ABC):
         `from_step` and all that depends on it run in the fork; `from_checkpoint` (label, version or
         `latest`) shares what had settled by then; without either it shares what has settled by now.
         Outcomes are shared that others can build on: what failed or was cancelled runs in the fork. `edit`
-        is merged into the context. An `id` that exists already joins that execution. Signals that
+        is merged into the context. An `id` that exists already joins that fork. Signals that
         nobody has taken, and what others have sent but not yet been applied, stay with the source.
 
         Raises NotFound, InvalidArgument, and what `Runtime.start` raises.

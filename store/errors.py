@@ -36,6 +36,18 @@ class InvalidId(PerdureError):
         self.name = name
 
 
+class IdTaken(PerdureError):
+    """An execution of that id is there, and is not the one that was to be started."""
+
+    def __init__(self, execution_id: str, *, is_one: str, wanted: str) -> None:
+        """`is_one` says what has the id, `wanted` what was to be started under it."""
+        super().__init__(
+            f"execution {execution_id} is there already and is one {is_one}, not {wanted}: "
+            "choose another id, or none to be given one"
+        )
+        self.execution_id = execution_id
+
+
 class Conflict(PerdureError):
     """Somebody was faster: the record is no longer at the version the caller had in mind."""
 

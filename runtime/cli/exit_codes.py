@@ -51,6 +51,7 @@ BY_ERROR: Final[dict[str, Exit]] = {
     "UnknownAgent": Exit.DEFINITION_INVALID,
     "AgentsNotLoaded": Exit.DEFINITION_INVALID,
     "Conflict": Exit.NOT_ALLOWED,
+    "IdTaken": Exit.NOT_ALLOWED,
     "CannotMigrate": Exit.NOT_ALLOWED,
     "IllegalTransition": Exit.NOT_ALLOWED,
     "DuplicateCommand": Exit.NOT_ALLOWED,

@@ -80,6 +80,10 @@ async def _run(
     from perdure.runtime.cli.attend import attend
 
     async with session.runtime("run", agents=agents, workflows=[workflow], must_exist=False) as runtime:
+        if start["id"] is not None and await runtime.store.execution(start["id"]) is not None:
+            session.note(
+                f"{start['id']} is there already and is joined; its inputs are those it was started with"
+            )
         execution = await runtime.start(workflow, **start)
         _warn(session, workflow, start["context"], runtime.agents)
         session.note(f"{workflow.name} {execution.id}")

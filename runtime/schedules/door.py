@@ -18,7 +18,7 @@ from perdure.runtime.schedules.keeper import LOOK_S, Keeper
 from perdure.runtime.schedules.policy import MOMENTS_MAX, execution_id, next_at, upcoming
 from perdure.runtime.schedules.rule import ID_RULE, Rule, is_schedule_id, rule_of
 from perdure.runtime.schedules.timetable import moments
-from perdure.store.errors import Conflict, IllegalTransition, NotFound
+from perdure.store.errors import Conflict, IdTaken, IllegalTransition, NotFound
 from perdure.store.records import Firing, Schedule
 from perdure.store.rows import milliseconds, moment
 from perdure.store.schedule_writes import DeleteSchedule, FiringWrite, MoveSchedule, PutSchedule
@@ -168,15 +168,21 @@ def _keeper_of(runtime: Runtime) -> Keeper:
 
 
 async def _start(runtime: Runtime, schedule: Schedule, rule: Rule, id_: str) -> Execution:
-    """Start it here, or leave it to a runner that has the code."""
+    """Start it here, or leave it to a runner that has the code.
+
+    A moment that has an execution keeps it, also where the schedule has started another workflow then.
+    """
     revision = await runtime.machine.plans.active(schedule.workflow)
-    return await runtime.start(
-        schedule.workflow,
-        rule.input,
-        id=id_,
-        triggered_by=f"schedule:{schedule.id}",
-        detach=not revision.plan.is_performable,
-    )
+    try:
+        return await runtime.start(
+            schedule.workflow,
+            rule.input,
+            id=id_,
+            triggered_by=f"schedule:{schedule.id}",
+            detach=not revision.plan.is_performable,
+        )
+    except IdTaken:
+        return await runtime.execution(id_)
 
 
 def _pause(schedule: Schedule, *, is_paused: bool, now: int) -> MoveSchedule:

@@ -19,6 +19,7 @@ from perdure.runtime import (
     ExecutionCancelled,
     ExecutionFailed,
     ExecutionTimeout,
+    IdTaken,
     IllegalTransition,
     InvalidArgument,
     InvalidContext,
@@ -673,6 +674,29 @@ def test_the_same_id_twice_joins_the_same_execution() -> None:
         assert first.id == second.id == "order-1"
         assert (await second.result()).outputs["ship"] == "shipped 1xlamp"
         assert log == ["reserve", "charge", "ship"]
+
+    virtually(scenario)
+
+
+def test_an_id_that_another_workflow_s_execution_has_is_refused() -> None:
+    """Nobody takes its result for that of what was to be started; another revision is the same workflow."""
+
+    async def scenario(runtime: Runtime) -> None:
+        other = Workflow("other")
+
+        @other.step
+        async def nothing() -> None: ...
+
+        first = await runtime.start(other, id="one")
+        with pytest.raises(IdTaken, match="is one of workflow 'other', not of workflow 'order'"):
+            await runtime.start(order(), {"item": "lamp"}, id="one")
+        with pytest.raises(IdTaken):
+            await runtime.start(order(), {"item": "lamp"}, id="one", detach=True)
+        assert [each.id for each in await runtime.list()] == ["one"]
+        assert (await first.result()).status is Status.COMPLETED
+
+        other.sleep_step("later", 1.0)
+        assert (await runtime.start(other, id="one")).id == "one"
 
     virtually(scenario)
 

@@ -8,7 +8,16 @@ import anyio
 import pytest
 from scenarios import virtually
 
-from perdure.runtime import Execution, InvalidArgument, NotFound, Runtime, State, StepContext, Workflow
+from perdure.runtime import (
+    Execution,
+    IdTaken,
+    InvalidArgument,
+    NotFound,
+    Runtime,
+    State,
+    StepContext,
+    Workflow,
+)
 
 both = pytest.mark.parametrize("scheduling", ["level", "eager"])
 
@@ -118,6 +127,24 @@ def test_a_fork_from_a_step_runs_that_step_and_what_depends_on_it(scheduling: st
         assert await told(source, "forked_to") == [{"execution": "fork", "version": before.version}]
         assert await source.status() == before
         assert (await fork.status()).triggered_by == "fork:source"
+
+    virtually(scenario)
+
+
+def test_a_fork_joins_itself_and_nothing_else():
+    """The same id again is the same fork; what began otherwise is not told to go on from here."""
+
+    async def scenario(runtime: Runtime) -> None:
+        kitchen = Kitchen()
+        source = await runtime.start(kitchen.workflow, {"dish": "soup"}, id="source")
+        await source.result(check=False)
+        fork = await source.fork(from_step="heat", edit={"degrees": 80}, id="fork")
+        await fork.result()
+        kitchen.did.clear()
+        assert (await source.fork(edit={"degrees": 80}, id="fork")).id == "fork"
+        with pytest.raises(IdTaken, match="not forked from fork"):
+            await fork.fork(id="source")
+        assert kitchen.did == []
 
     virtually(scenario)
 
