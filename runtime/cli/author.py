@@ -132,11 +132,13 @@ def _check(path: str, registry: Agents | None) -> dict[str, Any]:
     """What is to be said about one file: what it defines, or its problems."""
     from perdure.runtime import DefinitionError, Workflow
     from perdure.runtime.language import check_agents
+    from perdure.runtime.language.parsing import define, read_file
 
     report: dict[str, Any] = {"file": path, "problems": []}
     try:
-        workflow = Workflow.load(path)
-        definition = workflow.definition
+        document = read_file(Path(path))
+        definition = define(document)
+        workflow = Workflow.from_definition(definition)
         report |= {
             "name": definition.name,
             "version": definition.version,
@@ -145,7 +147,7 @@ def _check(path: str, registry: Agents | None) -> dict[str, Any]:
             "levels": len(workflow.levels()),
         }
         if registry is not None:
-            report["problems"] = list(check_agents(definition, registry))
+            report["problems"] = list(check_agents(definition, registry, locate=document.locate))
     except DefinitionError as error:
         report["problems"] = list(error.problems)
     return report

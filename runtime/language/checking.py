@@ -120,6 +120,7 @@ def misspelt_inputs(
         agent = agents.find(each.agent)
         if agent is not None:
             wanted |= {parameter.wants for parameter in _needs(each.step, agent).inputs}
+    wanted |= set((definition.inputs or {}).get("properties", ()))
     mentioned = set(re.findall(r"\w+", to_json(definition)))
     for key in context:
         if key in wanted or key in mentioned:

@@ -117,7 +117,7 @@ def _check_steps(definition: Definition, findings: Findings) -> Iterator[Look]:
 
 def _check_kind(no: int, step: StepDefinition, findings: Findings) -> None:
     """Refuse a step of no kind, of several, or with what its kind cannot have."""
-    if not kinds_of(step):
+    if not kinds_of(step) and not any(findings.has(("steps", no, kind)) for kind in KINDS):
         findings.add(("steps", no), "'agent' is missing", expected=f"one of {', '.join(KINDS)}")
     odd = (misfits, odd_performers, odd_calls)
     for path, sentence in [found for look in odd for found in look(step)]:
@@ -128,7 +128,7 @@ def _check_questions(definition: Definition, numbers: dict[str, int], findings: 
     """Compile each expression in CEL; yield what it looks at. Without the library there is one problem."""
     for no, step in enumerate(definition.steps):
         for question in questions_of(step):
-            if question.is_python:
+            if question.is_python or not question.text:  # without a text it has been told of
                 continue
             path: Path = ("steps", no, *question.path)
             try:

@@ -21,22 +21,34 @@ Format = Literal["yaml", "json"]
 DEFINITION_BYTES_MAX: Final = 1_000_000  # of a file; ten thousand steps fit, and it parses in a second
 
 
+WORDS: Final = {str: "text", list: "a list", bool: "true or false", int: "a number", float: "a number"}
+
+
 def read(path: Path) -> Definition:
     """Read a definition from a file. Raises DefinitionError with all its problems."""
+    return define(read_file(path))
+
+
+def read_file(path: Path) -> Document:
+    """Read a file as values that know their places. Raises DefinitionError."""
     try:
         with path.open("rb") as file:
             content = file.read(DEFINITION_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise DefinitionError([Problem(message=f"the file cannot be read: {why}", file=str(path))]) from None
-    return parse(content, source=str(path))
+    return read_document(content, source=str(path))
 
 
 def parse(text: str | bytes, *, source: str = "<text>", format: Format | None = None) -> Definition:
     """Read a definition from text. Raises DefinitionError with all its problems."""
-    document = read_document(text, source=source, format=format)
+    return define(read_document(text, source=source, format=format))
+
+
+def define(document: Document) -> Definition:
+    """Check everything there is to check without agents. Raises DefinitionError with all its problems."""
     if not isinstance(document.value, dict):
-        what = "empty" if document.value is None else f"a {type(document.value).__name__}"
+        what = "empty" if document.value is None else WORDS[type(document.value)]
         raise document.refuse(
             f"the document is {what}", line=1, column=1, expected="a mapping with name and steps"
         )

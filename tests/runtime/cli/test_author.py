@@ -93,7 +93,9 @@ def test_agents_that_do_not_exist_are_problems_when_agents_are_named(capsys: pyt
     Path("typo.yaml").write_text(GOOD.replace("agent: note, dep", "agent: noet, dep"))
     assert run_command(["validate", "typo.yaml"]) == 0
     assert run_command(["validate", "typo.yaml", "--agents", "agents.py:agents"]) == 4
-    assert "'note'" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "'note'" in told
+    assert "\ntypo.yaml:5:24: steps[1].agent: " in told
 
 
 def test_the_graph_shows_levels_needs_and_options(capsys: pytest.CaptureFixture[str]):

@@ -124,6 +124,17 @@ def test_an_input_that_nearly_has_the_name_of_one_not_given_is_found(agents, ext
     assert list(misspelt_inputs(REVIEW, context, agents)) == found
 
 
+def test_an_input_that_nearly_has_the_name_of_a_declared_one_is_found(agents):
+    """A declared default would otherwise stand in for what was given, without a word."""
+    definition = Workflow.parse("""
+        name: declared
+        inputs: {properties: {env: {type: string, default: dev}}}
+        steps: [{key: nap, sleep: 1s}]
+    """).definition
+    assert list(misspelt_inputs(definition, {"evn": "prod"}, agents)) == [("evn", "env")]
+    assert list(misspelt_inputs(definition, {"env": "prod"}, agents)) == []
+
+
 def test_an_input_that_the_definition_mentions_is_not_misspelt(agents):
     """A condition may read what no function asks for."""
     (parse, write) = REVIEW.steps

@@ -116,7 +116,7 @@ def test_a_circle_is_an_error_of_its_own_with_its_path(refused):
         ("", "the document is empty"),
         ("null", "the document is empty"),
         ("- a", "the document is a list"),
-        ("just text", "the document is a str"),
+        ("just text", "the document is text"),
         ("name: w", "'steps' is missing"),
         ("name: w\nsteps: []", "steps has 0 items"),
         ("name: w\nsteps: {a: 1}", "a mapping does not fit here, expected a list"),
@@ -156,6 +156,22 @@ def test_a_circle_is_an_error_of_its_own_with_its_path(refused):
 def test_what_is_wrong_is_said_in_words(refused, text, words):
     """One sentence, with what would be right."""
     assert words in str(refused(text))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "{key: a, sleep: 3 days}",
+        "{key: a, waitFor: paid}",
+        "{key: a, agent: 3}",
+        "{key: a, agent: x, forEach: {items: -1}}",
+        "{key: a, agent: x, forEach: {}}",
+        "{key: a, gate: {criteria: [{reason: r}]}}",
+    ],
+)
+def test_one_mistake_is_one_problem(refused, step):
+    """What does not fit is not missing as well, nor is it judged as if it were empty."""
+    assert len(refused(f"name: w\nsteps: [{step}]").problems) == 1
 
 
 def test_a_template_may_look_up_what_runs_before_its_dependencies(steps):
