@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 from cyclopts import Parameter
 
@@ -15,8 +15,10 @@ from perdure.runtime.cli.text import Cell
 from perdure.runtime.durations import duration_text
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
+    from perdure.runtime.schedules.door import Schedules
     from perdure.store.records import Firing, Schedule
 
 DEFAULTS: Final = Reading()
@@ -32,6 +34,7 @@ COLOURS: Final = {
 }
 
 Count = Annotated[int, Parameter(name=["--count", "-n"], negative="", validator=check_count)]
+T = TypeVar("T")
 
 
 def list_(*, workflow: str | None = None, options: Reading = DEFAULTS) -> int:
@@ -95,19 +98,7 @@ def next_(id: str, /, *, count: Count = MOMENTS, options: Reading = DEFAULTS) ->
         id: The schedule.
         count: How many.
     """
-    session = open_session(options)
-
-    async def main() -> int:
-        async with session.runtime("client") as runtime:
-            schedule = await runtime.schedules.get(id)
-            coming = await runtime.schedules.next(id, count=count)
-        if session.out.format == "table":
-            _show_moments(session, schedule, coming)
-        else:
-            session.out.records(coming)
-        return Exit.DONE
-
-    return run_async(main)
+    return _tell(id, lambda schedules: schedules.next(id, count=count), _show_moments, options=options)
 
 
 def history(id: str, /, *, limit: Limit = FIRINGS, options: Reading = DEFAULTS) -> int:
@@ -117,16 +108,27 @@ def history(id: str, /, *, limit: Limit = FIRINGS, options: Reading = DEFAULTS) 
         id: The schedule.
         limit: How many at most.
     """
+    return _tell(id, lambda schedules: schedules.history(id, limit=limit), _show_history, options=options)
+
+
+def _tell(
+    id_: str,
+    ask: Callable[[Schedules], Awaitable[list[T]]],
+    show: Callable[[Session, Schedule, list[T]], None],
+    *,
+    options: Reading,
+) -> int:
+    """Ask about a schedule; show people what there is, and give programs its records."""
     session = open_session(options)
 
     async def main() -> int:
         async with session.runtime("client") as runtime:
-            schedule = await runtime.schedules.get(id)
-            past = await runtime.schedules.history(id, limit=limit)
+            schedule = await runtime.schedules.get(id_)
+            found = await ask(runtime.schedules)
         if session.out.format == "table":
-            _show_history(session, schedule, past)
+            show(session, schedule, found)
         else:
-            session.out.records(past)
+            session.out.records(found)
         return Exit.DONE
 
     return run_async(main)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -81,13 +81,7 @@ def _gather_steps(
     if layout.steps is None:
         return by_name
     counts: dict[str, int] = defaultdict(int)
-    for row in tables.rows(layout.steps):
-        found.rows += 1
-        owner = text_of(value(row, layout.step, "run"))
-        run = runs.get(owner)
-        if run is None:
-            found.stray.append((f"{layout.steps} {_name(row, layout.step)}", _no_run(owner)))
-            continue
+    for row, run in _with_runs(tables, layout.steps, layout.step, runs, found):
         counts[run.id] += 1
         key = text_of(value(row, layout.step, "key")) or f"step-{counts[run.id]}"
         step = StepRow(row=row, key=key)
@@ -107,15 +101,22 @@ def _gather_outputs(
 ) -> None:
     if layout.outputs is None:
         return
-    for row in tables.rows(layout.outputs):
-        found.rows += 1
-        owner = text_of(value(row, layout.output, "run"))
-        run = runs.get(owner)
-        if run is None:
-            found.stray.append((f"{layout.outputs} {_name(row, layout.output)}", _no_run(owner)))
-            continue
+    for row, run in _with_runs(tables, layout.outputs, layout.output, runs, found):
         step = steps.get((run.id, text_of(value(row, layout.output, "step"))))
         (run.outputs if step is None else step.outputs).append(row)
+
+
+def _with_runs(
+    tables: Tables, table: str, names: Names, runs: Mapping[str, Run], found: Found
+) -> Iterator[tuple[Row, Run]]:
+    """The rows of a table, each with the run it belongs to; those that belong to none are stray."""
+    for row in tables.rows(table):
+        found.rows += 1
+        owner = text_of(value(row, names, "run"))
+        if owner in runs:
+            yield row, runs[owner]
+        else:
+            found.stray.append((f"{table} {_name(row, names)}", _no_run(owner)))
 
 
 def _workflow_names(tables: Tables, layout: Layout) -> dict[str, str]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from perdure.runtime.agents.errors import InputError
 from perdure.runtime.language.outputs import make_validator
 from perdure.runtime.near import nearest, quoted
 
@@ -74,13 +73,6 @@ def problems_of(schema: Schema | None, context: Mapping[str, Any]) -> list[Probl
     errors = _validator(msgspec.json.encode(schema)).iter_errors(context)
     found = [problem for error in errors for problem in _told(error, schema, context)]
     return sorted(found, key=lambda problem: problem.message)
-
-
-def check_inputs(schema: Schema | None, context: Mapping[str, Any]) -> None:
-    """Refuse a context that is not as declared. Raises InputError with all there is to say."""
-    found = problems_of(schema, context)
-    if found:
-        raise InputError([problem.message for problem in found])
 
 
 def typed(schema: Schema | None, name: str, text: str) -> Any:
