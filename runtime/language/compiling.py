@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -57,54 +57,22 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
     """
     numbers = {step.key: no for no, step in enumerate(definition.steps)}
     needs = needs_of(definition)
-    dependents = dependents_of(needs)
     level = level_of(needs, order_of(needs))
-    missing: dict[str, None] = {}
-    steps = []
-    for no, step in enumerate(definition.steps):
-        if (lack := missing_performer(step, agents)) is not None:
-            missing[lack] = None
-        answers, lacks = _answers(step, no, numbers=numbers, needs=needs, agents=agents)
-        missing |= dict.fromkeys(lacks)
-        steps.append(
-            PlannedStep(
-                no=no,
-                key=step.key,
-                level=level[no],
-                needs=tuple(needs[no]),
-                dependents=tuple(dependents[no]),
-                timeout_ms=step.timeout_ms,
-                retry=_retry_policy(step, definition.config),
-                is_optional=step.optional,
-                is_parallel=step.parallel,
-                check_output=_check_output(step),
-                dependencies=DependenciesPolicy(step.dependencies_policy),
-                when=answers.get(("when",)),
-                wait=compile_wait(step, numbers=numbers),
-                gate=compile_gate(step, answers),
-                **compile_loops(step, answers, numbers=numbers),
-                estimate=compile_usage(step.usage),
-                **_performed(step, numbers, agents),
-            )
-        )
     beside = _beside(definition, level=max(level) + 1, needs=needs, agents=agents)
-    for each in beside:
-        missing |= dict.fromkeys(each.lacks)
-        if each.step.undoes is not None:
-            undone = steps[each.step.undoes]
-            steps[undone.no] = msgspec.structs.replace(undone, undo=each.step.no)
+    undos = {each.step.undoes: each.step.no for each in beside}
+    steps = [*_in_graph(definition, level=level, needs=needs, undos=undos, agents=agents), *beside]
     outputs, wanting = compile_outputs(definition.outputs, numbers=numbers, needs=needs)
-    missing |= dict.fromkeys(wanting)
+    lacks = [*(lack for each in steps for lack in each.lacks), *wanting]
     return Plan(
         workflow=definition.name,
         workflow_no=workflow_no,
         revision=revision,
-        steps=(*steps, *(each.step for each in beside)),
+        steps=tuple(each.step for each in steps),
         levels=tuple(tuple(each) for each in by_level(level)),
         outputs=outputs,
         rule=compile_rule,
         limit=compile_limit(definition.name, definition.config.limits),
-        missing=tuple(missing),
+        missing=tuple(dict.fromkeys(lacks)),
         outside=len(beside),
         hooks={each.hook: each.step.no for each in beside if each.hook is not None},
         **_policy(definition.config),
@@ -128,11 +96,48 @@ def _policy(config: Config) -> dict[str, Any]:
 
 
 class _Compiled(msgspec.Struct, frozen=True):
-    """A hook or a compensation as a step of the plan."""
+    """A step of the plan, and what is missing here to perform it; `hook`: if that is what it is."""
 
     step: PlannedStep
-    hook: Hook | None
     lacks: tuple[str, ...]
+    hook: Hook | None = None
+
+
+def _in_graph(
+    definition: Definition,
+    *,
+    level: Sequence[int],
+    needs: Needs,
+    undos: Mapping[int | None, int],
+    agents: Agents,
+) -> Iterator[_Compiled]:
+    """The steps of the graph; `undos` are the numbers of what undoes them."""
+    numbers = {step.key: no for no, step in enumerate(definition.steps)}
+    dependents = dependents_of(needs)
+    for no, step in enumerate(definition.steps):
+        performer = missing_performer(step, agents)
+        answers, lacks = _answers(step, no, numbers=numbers, needs=needs, agents=agents)
+        planned = PlannedStep(
+            no=no,
+            key=step.key,
+            level=level[no],
+            needs=tuple(needs[no]),
+            dependents=tuple(dependents[no]),
+            timeout_ms=step.timeout_ms,
+            retry=_retry_policy(step, definition.config),
+            is_optional=step.optional,
+            is_parallel=step.parallel,
+            check_output=_check_output(step),
+            dependencies=DependenciesPolicy(step.dependencies_policy),
+            when=answers.get(("when",)),
+            wait=compile_wait(step, numbers=numbers),
+            gate=compile_gate(step, answers),
+            **compile_loops(step, answers, numbers=numbers),
+            estimate=compile_usage(step.usage),
+            undo=undos.get(no),
+            **_performed(step, numbers, agents),
+        )
+        yield _Compiled(planned, (*lacks,) if performer is None else (performer, *lacks))
 
 
 def _beside(definition: Definition, *, level: int, needs: Needs, agents: Agents) -> list[_Compiled]:
@@ -158,7 +163,7 @@ def _beside(definition: Definition, *, level: int, needs: Needs, agents: Agents)
             role=each.role,
             undoes=each.undoes,
         )
-        found.append(_Compiled(planned, each.hook, (each.agent,) if agent is None else ()))
+        found.append(_Compiled(planned, (each.agent,) if agent is None else (), each.hook))
     return found
 
 
