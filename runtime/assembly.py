@@ -36,8 +36,9 @@ from perdure.runtime.agents import Agents
 from perdure.runtime.callbacks import StepCallback, call_back
 from perdure.runtime.language import Workflow
 from perdure.runtime.plans import Plans
+from perdure.runtime.ringing import Parts, Rung
 from perdure.runtime.seams import Seams
-from perdure.store.protocol import Audible, Store
+from perdure.store.protocol import Store
 from perdure.store.writes import Renew
 
 IN_MEMORY = ":memory:"  # no other process can see such a store, so there is no bell to hang
@@ -106,7 +107,7 @@ async def _joined(blueprint: Blueprint, writer: Writer) -> AsyncIterator[Machine
     """This process on the list of runners, with a bell, and what needs both."""
     seams = blueprint.seams
     runner_id = seams.new_id()
-    rung = _Rung()
+    rung = Rung()
     doorbell = Doorbell(runner_id, on_ring=rung.ring, on_work=rung.work, on_company=rung.beat)
     alarms = Alarms()
     membership = Membership(
@@ -114,7 +115,7 @@ async def _joined(blueprint: Blueprint, writer: Writer) -> AsyncIterator[Machine
         writer,
         runner_id=runner_id,
         kind=blueprint.kind,
-        now_ms=lambda: int(seams.clock.now() * 1000),
+        now_ms=seams.now_ms,
         lease_ms=blueprint.lease_ms,
     )
 
@@ -126,7 +127,7 @@ async def _joined(blueprint: Blueprint, writer: Writer) -> AsyncIterator[Machine
         if blueprint.store.location != IN_MEMORY:
             await see_through(doorbell.open)
         await membership.join(doorbell=doorbell.path)
-        writer.probe_with(lambda: Renew(runner_no=membership.no, at=int(seams.clock.now() * 1000)))
+        writer.probe_with(lambda: Renew(runner_no=membership.no, at=seams.now_ms()))
         plans = Plans(blueprint.store, writer, blueprint.agents, performs=blueprint.performs)
         with _watched_slots(blueprint.max_active_steps) as slots:
             services = Services(
@@ -141,23 +142,15 @@ async def _joined(blueprint: Blueprint, writer: Writer) -> AsyncIterator[Machine
                 membership=membership,
                 on_commit=doorbell.announce,
                 crash_budget=blueprint.crash_budget,
-                guards=Guards(
-                    blueprint.store, writer, membership, now_ms=lambda: int(seams.clock.now() * 1000)
-                ),
+                guards=Guards(blueprint.store, writer, membership, now_ms=seams.now_ms),
                 linger_ms=LINGER_MS if blueprint.recovers or not blueprint.performs else None,
             )
             for workflow in blueprint.workflows:
                 await plans.publish(workflow, at_ms=services.now_ms())
             async with anyio.create_task_group() as beating:
                 try:
-                    async with _at_work(
-                        blueprint,
-                        services=services,
-                        membership=membership,
-                        plans=plans,
-                        rung=rung,
-                        beating=beating,
-                    ) as machine:
+                    at_work = _at_work(blueprint, services, plans=plans, rung=rung, beating=beating)
+                    async with at_work as machine:
                         yield machine
                 finally:
                     beating.cancel_scope.cancel()  # the last to go: what unwinds slowly is still ours
@@ -182,43 +175,17 @@ def _watched_slots(limit: int) -> Iterator[StepSlots]:
 
 @asynccontextmanager
 async def _at_work(
-    blueprint: Blueprint,
-    *,
-    services: Services,
-    membership: Membership,
-    plans: Plans,
-    rung: _Rung,
-    beating: TaskGroup,
+    blueprint: Blueprint, services: Services, *, plans: Plans, rung: Rung, beating: TaskGroup
 ) -> AsyncIterator[Machine]:
     """The executions, and what wakes them."""
+    membership = services.membership
     async with AsyncExitStack() as stack:
-        supervisor = await stack.enter_async_context(
-            Supervisor(
-                name="executions",
-                random=services.chance,
-                on_exit=lambda exit_: tell_exit(exit_, services.writer),
-                on_dead_letter=lambda letter: put_aside(letter, supervisor),
-                on_stuck=tell_stuck,
-                teardown=Teardown.TOGETHER,
-            )
-        )
+        supervisor = await stack.enter_async_context(_supervisor(services))
         helpers = await stack.enter_async_context(anyio.create_task_group())
-        executions = Executions(
-            services,
-            supervisor,
-            membership,
-            max_active=blueprint.max_active,
-            on_room=rung.sweep,
-            on_queued=rung.queued,
-            on_left=lambda: _ring(helpers, membership),
-            on_lost=rung.beat,
-            on_quarantine=lambda id_, error: _mark(helpers, services, id_, error),
-            on_unsure=rung.ring,
-            on_mail=rung.deliver,
-        )
+        executions = _executions(blueprint, services, supervisor, helpers=helpers, rung=rung)
         routing = Routing(services, executions, membership)
-        sweep_s = SWEEP_S * blueprint.seams.patience
-        recovery = Recovery(services, executions, routing, membership, sweep_s=sweep_s)
+        patience = blueprint.seams.patience
+        recovery = Recovery(services, executions, routing, membership, sweep_s=SWEEP_S * patience)
         stack.callback(_connect(services, helpers, executions))
         stack.callback(helpers.cancel_scope.cancel)
         stack.callback(executions.close)
@@ -231,12 +198,11 @@ async def _at_work(
         )
         membership.on_company = lease.note_company
         membership.on_lost = executions.doubt
-        rung.connect(helpers, routing, recovery, lease)
+        rung.connect(Parts(helpers=helpers, routing=routing, recovery=recovery, lease=lease))
         stack.callback(rung.disconnect)
-        _listen(blueprint.store, rung)
+        rung.hear(blueprint.store)
         beating.start_soon(lease.run, name="lease")
         if blueprint.performs:
-            patience = blueprint.seams.patience
             admissions = Admissions(services, executions, admits_all=blueprint.recovers, patience=patience)
             rung.admits(admissions, helpers)
         _start_helpers(blueprint, helpers, recovery)
@@ -252,12 +218,44 @@ async def _at_work(
         )
 
 
-def _listen(store: Store, rung: _Rung) -> None:
-    """Hear of what other processes leave, where the store tells."""
-    if isinstance(store, Audible):
-        store.hear(on_mail=rung.mail, on_work=rung.work, on_doubt=rung.doubt)
-        if store.cannot_hear:
-            log.warning("bell_not_heard", location=store.location, why=store.cannot_hear)
+def _supervisor(services: Services) -> Supervisor:
+    """Who watches over the executions: a crash of one is written down and concerns no other."""
+    supervisor = Supervisor(
+        name="executions",
+        random=services.chance,
+        on_exit=lambda exit_: tell_exit(exit_, services.writer),
+        on_dead_letter=lambda letter: put_aside(letter, supervisor),
+        on_stuck=tell_stuck,
+        teardown=Teardown.TOGETHER,
+    )
+    return supervisor
+
+
+def _executions(
+    blueprint: Blueprint, services: Services, supervisor: Supervisor, *, helpers: TaskGroup, rung: Rung
+) -> Executions:
+    """The executions of this process; what they have to tell others is told by helpers."""
+    membership = services.membership
+
+    def ring_workers() -> None:
+        helpers.start_soon(membership.try_to_ring_workers, name="ring")
+
+    def mark(execution_id: str, error: BaseException | None) -> None:
+        helpers.start_soon(mark_quarantined, services, execution_id, error)
+
+    return Executions(
+        services,
+        supervisor,
+        membership,
+        max_active=blueprint.max_active,
+        on_room=rung.sweep,
+        on_queued=rung.queued,
+        on_left=ring_workers,
+        on_lost=rung.beat,
+        on_quarantine=mark,
+        on_unsure=rung.ring,
+        on_mail=rung.deliver,
+    )
 
 
 def _connect(services: Services, helpers: TaskGroup, executions: Executions) -> Callable[[], None]:
@@ -272,76 +270,3 @@ def _start_helpers(blueprint: Blueprint, helpers: TaskGroup, recovery: Recovery)
         helpers.start_soon(recovery.run, name="recovery")
     if blueprint.on_step_start is not None or blueprint.on_step_complete is not None:
         helpers.start_soon(call_back, blueprint.bus, blueprint.on_step_start, blueprint.on_step_complete)
-
-
-class _Rung:
-    """What a ring of the bell leads to; the bell hangs before there is anything to lead to."""
-
-    def __init__(self) -> None:
-        self._parts: tuple[TaskGroup, Routing, Recovery, Lease] | None = None
-        self._listeners: list[Callable[[], None]] = []
-        self._admissions: Admissions | None = None
-
-    def connect(self, helpers: TaskGroup, routing: Routing, recovery: Recovery, lease: Lease) -> None:
-        self._parts = (helpers, routing, recovery, lease)
-
-    def ring(self, execution_id: str) -> None:
-        if self._parts is not None:
-            helpers, routing, *_ = self._parts
-            helpers.start_soon(routing.ring, execution_id)
-
-    def deliver(self, execution_id: str) -> None:
-        if self._parts is not None:
-            helpers, routing, *_ = self._parts
-            helpers.start_soon(routing.deliver, execution_id)
-
-    def disconnect(self) -> None:
-        self._parts = None
-
-    def mail(self, execution_id: str) -> None:
-        """Somebody tells everybody: it concerns whoever performs the execution."""
-        if self._parts is not None and self._parts[1].is_hot(execution_id):
-            self.ring(execution_id)
-
-    def doubt(self) -> None:
-        """Something may have been rung that nobody could hear."""
-        if self._parts is not None:
-            helpers, _, recovery, _ = self._parts
-            helpers.start_soon(recovery.look_for_mail)
-            recovery.ask()
-
-    def listen(self, listener: Callable[[], None]) -> None:
-        self._listeners.append(listener)
-
-    def work(self) -> None:
-        """Another process has work for somebody, or has changed when work begins."""
-        self.sweep()
-        for listener in self._listeners:
-            listener()
-
-    def admits(self, admissions: Admissions, helpers: TaskGroup) -> None:
-        self._admissions = admissions
-        self.listen(admissions.expect)
-        helpers.start_soon(admissions.run, name="admissions")
-
-    def queued(self, execution_id: str, queue: str) -> None:
-        if self._admissions is not None:
-            self._admissions.own(execution_id, queue)
-
-    def sweep(self) -> None:
-        if self._admissions is not None:
-            self._admissions.ask()
-        if self._parts is not None:
-            self._parts[2].ask()
-
-    def beat(self) -> None:
-        if self._parts is not None:
-            self._parts[3].wake()
-
-
-def _ring(helpers: TaskGroup, membership: Membership) -> None:
-    helpers.start_soon(membership.try_to_ring_workers, name="ring")
-
-
-def _mark(helpers: TaskGroup, services: Services, execution_id: str, error: BaseException | None) -> None:
-    helpers.start_soon(mark_quarantined, services, execution_id, error)

@@ -25,6 +25,10 @@ class Seams(msgspec.Struct, frozen=True, kw_only=True):
     patience: float = 1.0
     post: Post = post
 
+    def now_ms(self) -> int:
+        """Wall time in ms since 1970."""
+        return int(self.clock.now() * 1000)
+
 
 def new_id() -> str:
     """A UUIDv7: unique without asking anybody, and in the order of time."""
