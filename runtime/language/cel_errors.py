@@ -47,7 +47,10 @@ _TYPES: Final = {
     "null": "null",
     "null_type": "null",
     "bytes": "bytes",
+    "list": "a list",
+    "map": "a mapping",
 }
+_TYPE: Final = re.compile(r"[^\s,(]+(?:\(.*?\)+)?")  # `int`, `list(int)`, `map(string, list(int))`
 
 
 class Place(NamedTuple):
@@ -155,11 +158,25 @@ def _unknown(match: re.Match[str], place: Place, names: tuple[str, ...]) -> str:
 
 def _types(match: re.Match[str], place: Place, _names: tuple[str, ...]) -> str:
     operator = match[1].replace("_", "").replace("@", "") or match[1]
-    given = " and ".join(_TYPES.get(kind, kind) for kind in match[2].split(", "))
+    given = [_type_name(kind) for kind in _TYPE.findall(match[2])]
     do = "convert one of them, with string(…), int(…) or double(…)"
+    if operator == "?:":
+        condition, *given = given
+        if condition in {_TYPES["bool"], _TYPES["dyn"]}:
+            do = "both have to be of one type; write dyn(…) around one of them"
+            return f"`?:` gives either {' or '.join(given)} ({place}): {do}"
+        given = [condition]
     if operator in {"&&", "||", "!", "?:"}:
         do = "compare it with something, so that it is true or false"
-    return f"`{operator}` cannot be asked of {given} ({place}): {do}"
+    elif {"a list", "a mapping"} & set(given):
+        do = "lists and mappings take only ==, in and size(), two lists also +"
+    return f"`{operator}` cannot be asked of {' and '.join(given)} ({place}): {do}"
+
+
+def _type_name(kind: str) -> str:
+    """What people call a type of CEL, whatever is in it."""
+    outer = kind.partition("(")[0]
+    return _TYPES.get(outer, outer)
 
 
 def _number(_match: re.Match[str], place: Place, _names: tuple[str, ...]) -> str:

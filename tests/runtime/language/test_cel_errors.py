@@ -35,6 +35,14 @@ SAID = {
     "convert one of them, with string(…), int(…) or double(…)",
     "inputs.a && 1": "`&&` cannot be asked of any value and a whole number (character 10, at `&& 1`): "
     "compare it with something, so that it is true or false",
+    "inputs.a ? [1, 2] : null": "`?:` gives either a list or null (character 10, at `? [1, 2] : null`): "
+    "both have to be of one type; write dyn(…) around one of them",
+    "inputs.a == 1 ? {'a': 1} : 'x'": "`?:` gives either a mapping or a text "
+    "(character 15, at `? {'a': 1} : 'x'`): both have to be of one type; write dyn(…) around one of them",
+    "1 ? inputs.a : [inputs.b]": "`?:` cannot be asked of a whole number "
+    "(character 3, at `? inputs.a : [inputs.b]`): compare it with something, so that it is true or false",
+    "{'a': [1]} + [1]": "`+` cannot be asked of a mapping and a list (character 12, at `+ [1]`): "
+    "lists and mappings take only ==, in and size(), two lists also +",
     "inputs.a == 99999999999999999999": "the number is too large "
     "(character 13, at `99999999999999999999`): whole numbers have 64 bits; write it as 1e20, or as a text",
     "inputs.a, inputs.b": "`,` cannot follow `a` (character 9, at `, inputs.b`): "
