@@ -28,13 +28,15 @@ class Deed(msgspec.Struct, frozen=True, kw_only=True):
 class Company(TestRuntime):
     """A runtime with the workflows of a case and the agents they name, who note what they do."""
 
-    def __init__(self, texts: Sequence[str], *, unit: str = "1h", **options: Any) -> None:
-        """The first of the workflows is the one that `begin` starts; `options` are those of TestRuntime."""
+    def __init__(
+        self, texts: Sequence[str], *, unit: str = "1h", agents: Agents | None = None, **options: Any
+    ) -> None:
+        """The first of the workflows is the one that `begin` starts; `agents` are more of them."""
         self.workflows = [Workflow.parse(text) for text in texts]
         self.deeds: list[Deed] = []
         self._opened: float | None = None
         self._unit_s = seconds(unit)
-        agents = Agents()
+        agents = Agents(agents or ())
         for agent in (self.echo, self.shorter, self.write, self.stop, self.end, self.hire):
             agents.add(agent.__name__, agent)
         for agent in (self.work, self.unless_closed, self.arrive):
