@@ -19,7 +19,7 @@ from typing import Any
 
 STEPS = [f"s{n}" for n in range(6)]
 STEP_S = 0.05
-START_S = 0.2  # before that a process is still loading, and killing it proves little
+LOADING = 1 / 3  # of a whole run: before that a process is still loading, and killing it proves little
 
 CHAIN = "name: chain\nsteps:\n" + "".join(
     f"  - {{key: {key}, agent: slow, prompt: {key}, dependencies: [{need or ''}]}}\n"
@@ -32,17 +32,22 @@ def run_cold_kills(terminal: Any, *, count: int, seed: int) -> Counter[str]:
     moments = random.Random(seed)
     terminal.be_slow(STEP_S)
     (terminal.folder / "chain.yaml").write_text(CHAIN)
-    return Counter(_kill_one(terminal, f"kill-{n}", moments) for n in range(count))
+    begun = time.monotonic()
+    terminal.run(*_command("whole"))
+    whole_s = time.monotonic() - begun
+    return Counter(_kill_one(terminal, f"kill-{n}", moments, whole_s=whole_s) for n in range(count))
 
 
-def _kill_one(terminal: Any, id_: str, moments: random.Random) -> str:
+def _command(id_: str) -> tuple[str, ...]:
+    return "run", "chain.yaml", "--id", id_, "--agents", "agents.py:agents"
+
+
+def _kill_one(terminal: Any, id_: str, moments: random.Random, *, whole_s: float) -> str:
     """Start an execution, kill its process, resume it, look at what was done; tell where the kill fell."""
     (terminal.folder / "ledger.txt").unlink(missing_ok=True)
     trace = f"{moments.getrandbits(128):032x}"
-    process = terminal.start(
-        "run", "chain.yaml", "--id", id_, "--trace-id", trace, "--agents", "agents.py:agents"
-    )
-    time.sleep(START_S + moments.uniform(0, len(STEPS) * STEP_S * 2))
+    process = terminal.start(*_command(id_), "--trace-id", trace)
+    time.sleep(whole_s * moments.uniform(LOADING, 1))
     process.kill()
     process.communicate()
 

@@ -1,6 +1,6 @@
 """Three runners over one file, one of them killed every second: nothing is lost, nothing done twice.
 
-A program of its own: `python fleet_kills.py SECONDS [SEED]`. Chains are started all the time; each
+A program of its own: `python fleet_kills.py KILLS [SEED]`. Chains are started all the time; each
 second a worker drawn from the seed is killed and another put in its place. In the end everything
 that was acknowledged has come to its end, and the checker finds nothing in store and ledger that must
 not be. What was done is printed as JSON.
@@ -31,24 +31,22 @@ LEASE_S = 2.0
 END_S = 120.0  # what was cut twice is tried alone, one after another
 
 
-def run_fleet_kills(seconds: float, seed: int) -> dict[str, Any]:
-    """Kill for so long, let everything come to its end, look at it; `wrong` is empty if all is well."""
+def run_fleet_kills(kills: int, seed: int) -> dict[str, Any]:
+    """Kill so often, a second or more apart; let everything come to its end; `wrong`: what is not well."""
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         fleet = Fleet(Path(folder))
         try:
             workers = [fleet.worker(lease_s=LEASE_S) for _ in range(RUNNERS)]
             started: list[str] = []
-            kills = 0
             begun = time.monotonic()
-            while time.monotonic() - begun < seconds:
+            for kill in range(1, kills + 1):
                 ids = [f"e{len(started) + number}" for number in range(BATCH)]
                 chance.choice(workers).ask(start=ids, pace=PACE_S)
                 started += ids
-                time.sleep(max(0.0, begun + kills + 1 - time.monotonic()))
+                time.sleep(max(0.0, begun + kill - time.monotonic()))
                 victim = workers.pop(chance.randrange(RUNNERS))
                 victim.signal(signal.SIGKILL)
-                kills += 1
                 workers.append(fleet.worker(lease_s=LEASE_S))
             ended_s = fleet.until(lambda: set(fleet.states().values()) == {"completed"}, seconds=END_S)
         finally:
@@ -77,4 +75,4 @@ async def _check(fleet: Fleet, started: list[str]) -> list[str]:
 
 if __name__ == "__main__":
     given = int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().randrange(2**32)
-    print(json.dumps(run_fleet_kills(float(sys.argv[1]), given)))
+    print(json.dumps(run_fleet_kills(int(sys.argv[1]), given)))

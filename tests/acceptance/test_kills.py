@@ -14,7 +14,7 @@ pytestmark = pytest.mark.e2e
 
 SCALE = float(os.environ.get("PERDURE_PROOF_SCALE", "1"))
 COLD_KILLS = max(1, int(30 * SCALE))
-FLEET_S = 8 * SCALE
+FLEET_KILLS = max(2, int(8 * SCALE))
 
 
 def a_seed() -> int:
@@ -34,7 +34,6 @@ def test_kills_at_random_moments_repeat_at_most_the_step_in_flight(terminal):
 @pytest.mark.skipif(sys.platform == "win32", reason="kills processes with signals")
 def test_runners_that_are_killed_every_second_lose_and_double_nothing():
     """What one had when it was killed goes on in the others; the checker finds nothing wrong."""
-    told = run_fleet_kills(FLEET_S, a_seed())
+    told = run_fleet_kills(FLEET_KILLS, a_seed())
     print(told)
-    assert told["kills"] >= FLEET_S / 2
     assert told["wrong"] == []
