@@ -14,12 +14,14 @@ from perdure.runtime.language.errors import DefinitionError, Problem
 from perdure.runtime.language.findings import Findings
 from perdure.runtime.language.findings import Path as Parts
 from perdure.runtime.language.json_reader import read_json
-from perdure.runtime.language.schema import decode
+from perdure.runtime.language.schema import decode, fields_of
+from perdure.runtime.near import quoted
 
 Format = Literal["yaml", "json"]
 
 DEFINITION_BYTES_MAX: Final = 1_000_000  # of a file; ten thousand steps fit, and it parses in a second
-
+FOREIGN_MIN: Final = 2  # unknown fields: one alone is a slip of the keyboard
+FOREIGN_SHOWN: Final = 5  # of them; by then everybody knows what he has in front of him
 
 WORDS: Final = {str: "text", list: "a list", bool: "true or false", int: "a number", float: "a number"}
 
@@ -52,11 +54,24 @@ def define(document: Document) -> Definition:
         raise document.refuse(
             f"the document is {what}", line=1, column=1, expected="a mapping with name and steps"
         )
+    if foreign := _foreign(document.value):
+        raise document.refuse(foreign, line=1, column=1, expected="a mapping with name and steps")
     findings = Findings(document.locate)
     definition = decode(document.value, Definition, findings)
     check(definition, findings)
     findings.raise_if_any()
     return definition
+
+
+def _foreign(value: dict[str, Any]) -> str:
+    """Why it looks like the document of another program, so that its fields are not worth a problem each."""
+    known = fields_of(Definition)
+    foreign = [quoted(name) for name in value if name not in known]
+    if "name" in value or "steps" in value or len(foreign) < FOREIGN_MIN:
+        return ""
+    shown, more = ", ".join(foreign[:FOREIGN_SHOWN]), len(foreign) - FOREIGN_SHOWN
+    but = f"{shown} and {more} more" if more > 0 else shown
+    return f"this is no workflow as perdure writes them: there is neither 'name' nor 'steps', but {but}"
 
 
 def read_document(text: str | bytes, *, source: str, format: Format | None = None) -> Document:

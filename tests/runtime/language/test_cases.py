@@ -220,7 +220,9 @@ def test_foreign_documents_end_in_one_readable_error_or_a_definition(cases, suit
             continue
         judge(content, source=str(path))
         judge(content, source=path.with_suffix("").name)
-        assert isinstance(judge(content, source=str(path)), DefinitionError), path
+        refused = judge(content, source=str(path))
+        assert isinstance(refused, DefinitionError), path
+        assert suite == "json-test-suite" or len(refused.problems) == 1, str(refused)
 
 
 def _suite_texts(content: str) -> list[str]:

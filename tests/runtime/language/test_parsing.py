@@ -98,6 +98,24 @@ steps:
     assert "step 'y' is defined twice: it is also steps[2]" in text
 
 
+def test_a_document_of_another_program_is_one_problem_that_says_so(refused):
+    """Instead of one for each of its fields."""
+    error = refused("id: w\nnamespace: n\ninputs: []\ntasks: [{id: a, type: b}]\n")
+    (problem,) = error.problems
+    assert str(problem) == (
+        "w.yaml:1:1: this is no workflow as perdure writes them: there is neither 'name' nor 'steps', "
+        "but 'id', 'namespace', 'tasks', expected a mapping with name and steps"
+    )
+    many = refused(json.dumps({f"field-{no}": no for no in range(100)}))
+    assert str(many).endswith("'field-4' and 95 more, expected a mapping with name and steps")
+
+
+@pytest.mark.parametrize("text", ["name: w\ntasks: []\nid: 1", "steps: []\ntasks: []\nid: 1", "tasks: []"])
+def test_whoever_has_written_a_part_of_a_workflow_is_told_of_each_field(refused, text):
+    """What is there, and what is missing."""
+    assert "unknown field 'tasks' (did you mean" in str(refused(text))
+
+
 def test_a_circle_is_an_error_of_its_own_with_its_path(refused):
     """The first circle can be read from the error."""
     error = refused(
