@@ -51,6 +51,7 @@ COMMANDS: Final[dict[str, str]] = {
     "schedule rm": "schedule:rm",
     "webhooks list": "webhooks:list_",
     "webhooks repeat": "webhooks:repeat",
+    "publish": "publish:publish",
     "versions": "versions:versions",
     "activate": "versions:activate",
     "deactivate": "versions:deactivate",

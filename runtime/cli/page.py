@@ -50,6 +50,7 @@ Author
   describe FILE       what it takes and gives back
   graph FILE          levels and dependencies
   plan FILE           what it would do, take and cost
+  publish FILE…       make workflows known by their names, without starting any
   versions NAME       a workflow's versions, and the executions of each
   activate NAME V     let the name stand for that version
   deactivate NAME     let nothing start by that name
