@@ -34,10 +34,13 @@ async def looking_at(location: str, *, keys: Keys | None = None) -> AsyncIterato
 async def find(store: Questions | Store, text: str) -> str:
     """The one id that begins with `text`; `@last` is the newest, `NAME@last` a workflow's newest.
 
+    `@last` is never a child: whoever has started a parent means that, not what its steps have started.
+
     Raises NotFound where none or several do, InvalidArgument for an empty text.
     """
     if text.endswith("@last"):
-        newest = await store.executions(workflow=text.removesuffix("@last") or None, limit=1)
+        workflow = text.removesuffix("@last") or None
+        newest = await store.executions(workflow=workflow, only_top=workflow is None, limit=1)
         if not newest:
             raise NotFound("execution", text, hint="there is none yet")
         return newest[0].id

@@ -101,6 +101,7 @@ def executions(
     workflow: str | None,
     since: int | None,
     parent: str | None,
+    only_top: bool,
     limit: int,
     after: str | None,
 ) -> Script[list[ExecutionSummary]]:
@@ -121,6 +122,8 @@ def executions(
     if parent is not None:
         where.append("e.parent_id = ?")
         parameters.append(parent)
+    if only_top:
+        where.append("e.parent_id IS NULL")
     if after is not None:
         where.append("e.no < ?")
         parameters.append((yield from _no_of(after)))

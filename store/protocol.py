@@ -217,10 +217,13 @@ class Store(Protocol):
         workflow: str | None = None,
         since: datetime | None = None,
         parent: str | None = None,
+        only_top: bool = False,
         limit: int = 50,
         after: str | None = None,
     ) -> list[ExecutionSummary]:
         """A page of executions, newest first; `after` is the last id of the page before.
+
+        `only_top`: those without a parent.
 
         Raises NotFound when that execution has been deleted meanwhile: the list would end too early.
         """

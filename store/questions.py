@@ -185,13 +185,19 @@ class Questions(ABC):
         workflow: str | None = None,
         since: datetime | None = None,
         parent: str | None = None,
+        only_top: bool = False,
         limit: int = 50,
         after: str | None = None,
     ) -> list[ExecutionSummary]:
         """A page of executions, newest first; `after` is the last id of the page before."""
-        since_ms = None if since is None else int(since.timestamp() * 1000)
         page = pages.executions(
-            status=status, workflow=workflow, since=since_ms, parent=parent, limit=limit, after=after
+            status=status,
+            workflow=workflow,
+            since=None if since is None else int(since.timestamp() * 1000),
+            parent=parent,
+            only_top=only_top,
+            limit=limit,
+            after=after,
         )
         return await self._browse(page)
 

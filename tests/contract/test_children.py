@@ -99,6 +99,7 @@ async def test_a_family_can_be_looked_at(book):
     assert await book.store.kin("b", limit=1) == Kin(depth=1, children=1)
     assert await book.store.kin("d", limit=10) == Kin(depth=2, children=0)
     assert [summary.id for summary in await book.store.executions(parent="b")] == ["d", "c"]
+    assert [summary.id for summary in await book.store.executions(only_top=True)] == ["a"]
     assert [summary.parent_id for summary in await book.store.executions(parent="b")] == ["b", "b"]
     await book.start("urgent", priority=7)
     assert (await book.store.kin("urgent", limit=5)).priority == 7

@@ -53,6 +53,14 @@ def test_the_status_of_an_execution_shows_the_tree_below_it(capsys: pytest.Captu
     assert re.search(r"waits for child [0-9a-f]{32} \(leaf\)", text)
 
 
+def test_the_newest_execution_is_never_a_child(capsys: pytest.CaptureFixture[str]):
+    """A command for the newest one means what somebody has started, unless it names the child's workflow."""
+    assert run_command(["status", "@last", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["execution"]["id"] == "top-1"
+    assert run_command(["status", "middle@last", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["execution"]["parent_id"] == "top-1"
+
+
 def test_a_child_names_its_parent(capsys: pytest.CaptureFixture[str]):
     """In its status, and for programs."""
     assert run_command(["list", "--parent", "top-1", "--quiet"]) == 0
