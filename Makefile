@@ -6,7 +6,7 @@ CASES := $(abspath $(wildcard ../shared/cases))
 CASES_HERE := $(if $(CASES),PERDURE_CASES="$(CASES)")
 DEMO := build/demo
 PUBLISH := build/benchmarks/publish
-REVIEWED ?= store/pages.py
+REVIEWED ?= store/scripts/pages.py
 
 QUESTIONS ?=
 W ?= W2

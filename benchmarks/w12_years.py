@@ -17,8 +17,8 @@ from benchmarks import years
 from benchmarks.question import Case, Effort, Figure, Question
 from perdure.runtime import Runtime
 from perdure.runtime.upkeep import BATCH
-from perdure.store.files import size_of
-from perdure.store.retention import Prune
+from perdure.store.scripts.retention import Prune
+from perdure.store.sqlite.files import size_of
 
 ASKED: Final = 50  # times
 WITHIN: Final = {

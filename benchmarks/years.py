@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from perdure.runtime import Runtime, Workflow
 from perdure.store import SQLiteStore
-from perdure.store.search import Index
+from perdure.store.scripts.search import Index
 
 MODELS: Final = 10  # executions that are really run
 COPIES: Final = 500  # of each model in one transaction

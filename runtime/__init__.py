@@ -75,9 +75,9 @@ if TYPE_CHECKING:
         StoreLocked,
         StoreUnavailable,
     )
-    from perdure.store.items import Item
     from perdure.store.records import Checkpoint, Error, Event, ExecutionSummary
-    from perdure.store.sealing import KeyMissing
+    from perdure.store.scripts.items import Item
+    from perdure.store.scripts.sealing import KeyMissing
     from perdure.store.states import State, Status, StepState
 
 _HOMES = {
@@ -128,7 +128,7 @@ _HOMES = {
     ),
     "perdure.runtime.runtime": ("Runtime",),
     "perdure.store.asking": ("PendingApproval",),
-    "perdure.store.sealing": ("KeyMissing",),
+    "perdure.store.scripts.sealing": ("KeyMissing",),
     "perdure.store.errors": (
         "Conflict",
         "IdTaken",
@@ -149,7 +149,7 @@ _HOMES = {
         "StoreLocked",
         "StoreUnavailable",
     ),
-    "perdure.store.items": ("Item",),
+    "perdure.store.scripts.items": ("Item",),
     "perdure.store.records": ("Checkpoint", "Error", "Event", "ExecutionSummary"),
     "perdure.runtime.versions": ("CannotMigrate",),
     "perdure.store.states": ("State", "Status", "StepState"),

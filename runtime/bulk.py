@@ -17,9 +17,9 @@ from perdure.runtime.durations import duration_ms
 from perdure.runtime.near import quoted
 from perdure.store.errors import PerdureError
 from perdure.store.protocol import Store
-from perdure.store.questions import Questions
 from perdure.store.records import ExecutionSummary
-from perdure.store.rows import moment
+from perdure.store.scripts.questions import Questions
+from perdure.store.scripts.rows import moment
 from perdure.store.states import STATUS, State, Status
 
 if TYPE_CHECKING:

@@ -35,8 +35,8 @@ from perdure.runtime.stopping import Stopping
 from perdure.runtime.travelling import Travelling
 from perdure.store.codec import decode, encode
 from perdure.store.errors import IllegalTransition, NotFound, StoreUnavailable
-from perdure.store.items import Item
 from perdure.store.records import Attempt, Error, Event, ExecutionSummary
+from perdure.store.scripts.items import Item
 from perdure.store.states import STATUS, TERMINAL, State, Status
 from perdure.store.writes import UpdateExecution
 

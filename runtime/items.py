@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from perdure.runtime.near import nearest
 from perdure.store.errors import NotFound
 from perdure.store.fanout import Loop
-from perdure.store.items import Item
 from perdure.store.protocol import Store
-from perdure.store.questions import Questions
 from perdure.store.records import PAGE_MAX
+from perdure.store.scripts.items import Item
+from perdure.store.scripts.questions import Questions
 
 
 async def loop_of(store: Store | Questions, execution_id: str, step: str) -> Loop:

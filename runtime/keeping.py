@@ -9,12 +9,12 @@ from pathlib import Path
 from perdure.runtime.durations import duration_ms
 from perdure.runtime.upkeep import Upkeep
 from perdure.store import SQLiteStore
-from perdure.store.backup import Backup
 from perdure.store.errors import StoreError
-from perdure.store.faring import ErrorStatistics, StepStatistics
 from perdure.store.protocol import Store
 from perdure.store.records import WorkflowStatistics
-from perdure.store.search import SearchResult
+from perdure.store.scripts.faring import ErrorStatistics, StepStatistics
+from perdure.store.scripts.search import SearchResult
+from perdure.store.sqlite.backup import Backup
 
 
 class Keeping(ABC):

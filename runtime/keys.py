@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from perdure.runtime.arguments import InvalidArgument
-from perdure.store.sealing import KEY_BYTES, KEY_ID, KeyMissing, Keys
+from perdure.store.scripts.sealing import KEY_BYTES, KEY_ID, KeyMissing, Keys
 
 FILE: Final = "file:"
 VARIABLE: Final = "env:"

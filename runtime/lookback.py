@@ -11,8 +11,8 @@ from perdure.actors.execution.reading import find_restore_point
 from perdure.runtime.changes import Change, changes
 from perdure.store.errors import NotFound
 from perdure.store.protocol import Store
-from perdure.store.questions import Questions
 from perdure.store.records import PAGE_MAX, Attempt, Checkpoint, Error, Event, Step
+from perdure.store.scripts.questions import Questions
 from perdure.store.states import StepState
 
 BEGUN: Final[dict[str, StepState]] = {

@@ -12,10 +12,10 @@ from perdure.runtime.arguments import beginning
 from perdure.runtime.language import compile_plan, definition_from_json
 from perdure.store import store_at
 from perdure.store.errors import NotFound
-from perdure.store.looking import SQLiteView
 from perdure.store.protocol import Store
-from perdure.store.questions import Questions
-from perdure.store.sealing import Keys
+from perdure.store.scripts.questions import Questions
+from perdure.store.scripts.sealing import Keys
+from perdure.store.sqlite.looking import SQLiteView
 
 
 @asynccontextmanager

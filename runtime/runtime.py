@@ -46,7 +46,7 @@ from perdure.store import store_at
 from perdure.store.errors import IdTaken, NotFound
 from perdure.store.protocol import Store
 from perdure.store.records import LEASE_MS, Event, ExecutionSummary
-from perdure.store.sealing import Keys
+from perdure.store.scripts.sealing import Keys
 from perdure.store.states import Status, status_named
 from perdure.store.writes import DeleteExecution
 

@@ -19,8 +19,8 @@ from perdure.runtime.lookback import CheckpointState, differences, prunable, sta
 from perdure.runtime.near import quoted
 from perdure.runtime.trace import trace_of
 from perdure.store.errors import NotFound
-from perdure.store.marks import PruneCheckpoints
 from perdure.store.records import PAGE_MAX, Checkpoint, CheckpointStatistics
+from perdure.store.scripts.marks import PruneCheckpoints
 from perdure.store.states import State
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ from perdure.actors.errors import RuntimeClosed
 from perdure.actors.kernel import Alarms, Wakeup
 from perdure.actors.log import get_logger
 from perdure.actors.writer import OUTAGES, Writer
-from perdure.store.compaction import Compact, Compacted
 from perdure.store.errors import StoreClosed, StoreError
 from perdure.store.protocol import Store
-from perdure.store.retention import Prune, Pruned
-from perdure.store.search import DUE_EVENTS, Index
+from perdure.store.scripts.compaction import Compact, Compacted
+from perdure.store.scripts.retention import Prune, Pruned
+from perdure.store.scripts.search import DUE_EVENTS, Index
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime

@@ -18,8 +18,8 @@ from perdure.runtime.plans import Revision
 from perdure.store.codec import encode
 from perdure.store.errors import Conflict, DuplicateCommand, NotFound, PerdureError
 from perdure.store.records import Loaded, WorkflowVersion
+from perdure.store.scripts.versions import MOVABLE, ActivateWorkflow, DeactivateWorkflow, MigrateExecution
 from perdure.store.states import StepState
-from perdure.store.versions import MOVABLE, ActivateWorkflow, DeactivateWorkflow, MigrateExecution
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime

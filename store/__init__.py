@@ -2,6 +2,6 @@
 
 from perdure.store.location import store_at
 from perdure.store.protocol import Store
-from perdure.store.sqlite import SQLiteStore
+from perdure.store.sqlite.store import SQLiteStore
 
 __all__ = ["SQLiteStore", "Store", "store_at"]

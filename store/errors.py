@@ -1,7 +1,7 @@
 """Everything that can go wrong in the memory, and the root of every perdure error.
 
 Each error names a condition, carries fields as well as text, and its message says what was being
-done, to what, why it failed and what to do next. Only `store/sqlite.py` sees `sqlite3.Error`; it
+done, to what, why it failed and what to do next. Only `store/sqlite` sees `sqlite3.Error`; it
 translates once, into these.
 """
 
@@ -176,6 +176,23 @@ class StoreClosed(StoreError):
 
 class StoreUnavailable(StoreError):
     """The database cannot be used just now (full, locked, out of reach); nothing was changed, it may pass."""
+
+
+class StoreReplaced(StoreUnavailable):
+    """What is there now is not the store that this process has opened."""
+
+    def __init__(self, location: str, *, opened: str | None, found: str | None) -> None:
+        """The identities: of what was opened, and of what is there now, where they are known."""
+        now = "" if found is None else f" (now it is the store {found})"
+        was = "" if opened is None else f", which was the store {opened}"
+        super().__init__(
+            f"{location} is not what this process has opened{was}: it was moved, removed or replaced{now}; "
+            "nothing was written. Put it back, and the work goes on by itself; or end this process, and "
+            "start it again on what is there"
+        )
+        self.location = location
+        self.opened = opened
+        self.found = found
 
 
 class StoreLocked(StoreUnavailable):

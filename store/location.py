@@ -7,10 +7,10 @@ from typing import Final
 
 from perdure.store.errors import StoreError
 from perdure.store.protocol import Store
-from perdure.store.sealing import Keys
+from perdure.store.scripts.sealing import Keys
 from perdure.store.sqlite import SQLiteStore
+from perdure.store.urls import POSTGRES
 
-POSTGRES: Final = ("postgresql", "postgres")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 

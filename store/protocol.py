@@ -21,14 +21,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from perdure.store.asking import PendingApproval
 from perdure.store.claims import Claimed
-from perdure.store.compaction import Compacted
-from perdure.store.deliveries import Delivery
 from perdure.store.errors import PerdureError
 from perdure.store.fanout import Loop
-from perdure.store.faring import ErrorStatistics, StepStatistics
-from perdure.store.guards import Entered
-from perdure.store.items import Item
-from perdure.store.queueing import Queue
 from perdure.store.records import (
     Attempt,
     Checkpoint,
@@ -51,8 +45,14 @@ from perdure.store.records import (
     WorkflowStatistics,
     WorkflowVersion,
 )
-from perdure.store.retention import Pruned
-from perdure.store.search import Indexed, SearchResult
+from perdure.store.scripts.compaction import Compacted
+from perdure.store.scripts.deliveries import Delivery
+from perdure.store.scripts.faring import ErrorStatistics, StepStatistics
+from perdure.store.scripts.guards import Entered
+from perdure.store.scripts.items import Item
+from perdure.store.scripts.queueing import Queue
+from perdure.store.scripts.retention import Pruned
+from perdure.store.scripts.search import Indexed, SearchResult
 from perdure.store.states import Status
 from perdure.store.usage import StepHistory
 from perdure.store.writes import Changed, Started, Write

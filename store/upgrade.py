@@ -9,13 +9,13 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from perdure.store import migrate
-from perdure.store.backup import keep_before
 from perdure.store.errors import StoreError
-from perdure.store.files import LOCK_WAIT_S, reading, uri
-from perdure.store.migrate import Migrated, Migration
+from perdure.store.migration import Migrated, Migration
 from perdure.store.records import Record
-from perdure.store.translate import translated
+from perdure.store.sqlite import migrate
+from perdure.store.sqlite.backup import keep_before
+from perdure.store.sqlite.files import LOCK_WAIT_S, reading, uri
+from perdure.store.sqlite.translate import translated
 
 if TYPE_CHECKING:
     from types import ModuleType

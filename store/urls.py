@@ -1,8 +1,11 @@
-"""Addresses as people may see them."""
+"""Addresses of stores: what kind they are of, and as people may see them."""
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+POSTGRES: Final = ("postgresql", "postgres")  # the schemes of its addresses
 
 
 def without_password(location: str) -> str:

@@ -28,8 +28,8 @@ from perdure.actors.log import get_logger
 from perdure.actors.messages import Completed, Failed, Nudge
 from perdure.actors.writer import Writer
 from perdure.store.errors import Conflict, NotFound, StoreError
-from perdure.store.guards import Entered, LeaveGuard, MoveCircuit, PassGuard
 from perdure.store.protocol import Store
+from perdure.store.scripts.guards import Entered, LeaveGuard, MoveCircuit, PassGuard
 
 PATIENCE_MS: Final = 1_000  # how long a step waits in its task before it is held as a row
 HELD_MS_MAX: Final = 30_000  # how long one is held before it asks again, should nobody tell it

@@ -25,7 +25,7 @@ from perdure.actors.writer import Writer
 from perdure.store.errors import NotFound, StoreError
 from perdure.store.protocol import Store
 from perdure.store.records import LEASE_MS, Runner
-from perdure.store.rows import EPOCH
+from perdure.store.scripts.rows import EPOCH
 from perdure.store.writes import Deregister, Register, Renew
 
 try:

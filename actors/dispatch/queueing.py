@@ -14,7 +14,7 @@ from perdure.actors.execution.supervisor import Executions
 from perdure.actors.kernel import Wakeup
 from perdure.actors.log import get_logger
 from perdure.store.errors import PerdureError
-from perdure.store.queueing import Admit, Queue
+from perdure.store.scripts.queueing import Admit, Queue
 
 LOOK_S: Final = 15.0  # how often a look is taken though nobody is known to wait
 WATCH_S: Final = 1.0  # how often while somebody waits: what ends elsewhere is not told

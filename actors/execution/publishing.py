@@ -14,7 +14,7 @@ from perdure.actors.kernel import faults
 from perdure.actors.log import get_logger
 from perdure.actors.state.execution import ExecutionState
 from perdure.store.records import Event
-from perdure.store.rows import moment
+from perdure.store.scripts.rows import moment
 from perdure.store.states import TERMINAL
 
 log = get_logger("perdure.execution")

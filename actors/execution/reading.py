@@ -12,7 +12,7 @@ from perdure.actors.messages import RestorePoint
 from perdure.actors.state.execution import ExecutionState
 from perdure.store.errors import NotFound, StoreUnavailable
 from perdure.store.protocol import Store
-from perdure.store.questions import Questions
+from perdure.store.scripts.questions import Questions
 
 T = TypeVar("T")
 NAMES_MAX: Final = 10  # checkpoints that a refusal names

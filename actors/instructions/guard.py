@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from perdure.store.guards import Rate
+from perdure.store.scripts.guards import Rate
 
 
 class OnOpen(StrEnum):

@@ -10,7 +10,7 @@ import msgspec
 
 from perdure.actors.instructions.guard import CircuitPolicy, Guard, OnOpen
 from perdure.store.errors import PerdureError
-from perdure.store.guards import Rate
+from perdure.store.scripts.guards import Rate
 
 RATE: Final = re.compile(r"\s*(\d{1,9})\s*/\s*(\d{0,6})\s*(ms|s|min|m|h|d)\s*", re.ASCII)
 UNITS_MS: Final = {"ms": 1, "s": 1_000, "min": 60_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}

@@ -12,11 +12,11 @@ from perdure.runtime.cli.options import Flag, Reading, UsageError
 from perdure.runtime.cli.render import ago, size
 from perdure.runtime.cli.session import Session, open_session
 from perdure.runtime.cli.text import Cell, clean
-from perdure.store.backup import Backup, back_up
 from perdure.store.errors import StoreLocked
-from perdure.store.health import runners_of
 from perdure.store.records import Runner
-from perdure.store.restore import inspect, restore
+from perdure.store.sqlite.backup import Backup, back_up
+from perdure.store.sqlite.health import runners_of
+from perdure.store.sqlite.restore import inspect, restore
 
 READING = Reading()
 
@@ -97,7 +97,7 @@ def _refuse_while_in_use(db: str) -> None:
 
 def _holder(lock: Path) -> Runner:
     """Whoever holds that lock."""
-    from perdure.store.rows import EPOCH
+    from perdure.store.scripts.rows import EPOCH
 
     return Runner(
         no=0,

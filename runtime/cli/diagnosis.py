@@ -9,9 +9,9 @@ from typing import Final, Literal
 import msgspec
 
 from perdure.runtime.cli.render import ago, size
-from perdure.store.health import Health
 from perdure.store.records import PAGE_MAX, Runner
-from perdure.store.resting import Bounds, Resting, Work
+from perdure.store.scripts.resting import Bounds, Resting, Work
+from perdure.store.sqlite.health import Health
 
 TAKING_UP_MS: Final = 60_000  # four sweeps of a worker: what nobody has taken up by then stays
 DAY_MS: Final = 86_400_000  # a pause that somebody still remembers is shorter

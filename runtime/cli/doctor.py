@@ -15,9 +15,9 @@ from perdure.runtime.cli.render import Output, ago, size
 from perdure.runtime.cli.session import NoDatabase, Session, make_folder_importable, open_session
 from perdure.runtime.cli.text import Cell
 from perdure.store.errors import PerdureError
-from perdure.store.health import Health, definitions, examine
 from perdure.store.records import Runner
-from perdure.store.sqlite import SYNCHRONOUS, advice
+from perdure.store.sqlite.health import Health, definitions, examine
+from perdure.store.sqlite.store import SYNCHRONOUS, advice
 from perdure.store.urls import without_password
 
 if TYPE_CHECKING:

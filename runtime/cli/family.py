@@ -12,7 +12,7 @@ from perdure.store.records import ExecutionSummary
 if TYPE_CHECKING:
     from perdure.runtime.cli.session import Session
     from perdure.store.protocol import Store
-    from perdure.store.questions import Questions
+    from perdure.store.scripts.questions import Questions
 
 SHOWN_MAX: Final = 50  # of a family: more is a list, see `perdure list --parent`
 DEPTH_MAX: Final = 16  # no deeper than children may be, whatever somebody said of whose child is whose

@@ -14,8 +14,8 @@ from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell, clean
 from perdure.runtime.importing.statuses import CHOICES, spelling
 from perdure.runtime.importing.taking_over import Report, files_in, import_file, roll_back, source_of
-from perdure.store.backup import back_up
-from perdure.store.migrate import has_schema
+from perdure.store.sqlite.backup import back_up
+from perdure.store.sqlite.migrate import has_schema
 from perdure.store.states import State
 
 READING = Reading()

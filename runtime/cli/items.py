@@ -14,7 +14,7 @@ from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
 
 if TYPE_CHECKING:
-    from perdure.store.items import Item
+    from perdure.store.scripts.items import Item
 
 DEFAULTS = Reading()
 LIMIT: Final = 20  # what fits on a screen

@@ -11,7 +11,7 @@ from perdure.runtime.cli.options import Flag, Reading, UsageError
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell, clean
 from perdure.runtime.cli.versions import migrate_execution
-from perdure.store.migrate import Migrated
+from perdure.store.migration import Migrated
 from perdure.store.upgrade import Standing, standing, upgrade
 
 READING = Reading()

@@ -8,7 +8,7 @@ from perdure.runtime.cli.render import size
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
 from perdure.runtime.durations import OFF
-from perdure.store.files import size_of
+from perdure.store.sqlite.files import size_of
 
 READING = Reading()
 

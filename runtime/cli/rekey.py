@@ -10,7 +10,7 @@ from perdure.runtime.cli.session import open_session, run_async
 from perdure.runtime.cli.text import Cell
 from perdure.runtime.keys import keys_of
 from perdure.store.errors import PerdureError
-from perdure.store.sealing import Reseal
+from perdure.store.scripts.sealing import Reseal
 
 READING = Reading()
 ROWS_MAX: Final = 2_000  # of one commit: others write in between

@@ -14,8 +14,8 @@ from perdure.runtime.cli.options import Reading
 from perdure.runtime.cli.render import ago
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
-from perdure.store.locks import is_stopped
 from perdure.store.records import Runner
+from perdure.store.sqlite.locks import is_stopped
 
 DEFAULTS: Final = Reading()
 HEADS: Final = ("ID", "KIND", "PID", "HOST", "EXECUTIONS", "HEARTBEAT", "SINCE", "STATE")

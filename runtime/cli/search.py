@@ -12,7 +12,7 @@ from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
 from perdure.store.errors import StoreError
 from perdure.store.records import ExecutionSummary, Workflow
-from perdure.store.search import SearchResult
+from perdure.store.scripts.search import SearchResult
 
 READING = Reading()
 LIMIT: Final = 20  # what fits on a screen

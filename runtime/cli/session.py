@@ -20,12 +20,12 @@ from perdure.runtime.cli.text import clean
 from perdure.runtime.config import Config, resolve
 from perdure.runtime.keys import keys_of
 from perdure.store.errors import StoreError
-from perdure.store.migrate import has_schema
+from perdure.store.sqlite.migrate import has_schema
 
 if TYPE_CHECKING:  # the runtime is imported when a command opens one
     from perdure.runtime import Agents, Runtime, Workflow
     from perdure.store.protocol import Store
-    from perdure.store.questions import Questions
+    from perdure.store.scripts.questions import Questions
 
 Kind = Literal["run", "worker", "client"]
 TOLD_AS_ERRORS: Final = ("store_unavailable",)  # a client's one call ends with the same sentence

@@ -11,8 +11,8 @@ from perdure.runtime.cli.render import ago, duration
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
 from perdure.store.errors import NotFound
-from perdure.store.faring import ErrorStatistics, StepStatistics
 from perdure.store.records import WorkflowStatistics
+from perdure.store.scripts.faring import ErrorStatistics, StepStatistics
 
 READING = Reading()
 ERRORS: Final = 10  # the most frequent; the view `workflow_error_statistics` has them all

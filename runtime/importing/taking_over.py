@@ -21,9 +21,9 @@ from perdure.runtime.importing.converting import (
 from perdure.runtime.importing.runs import Found, Run, gather, value
 from perdure.runtime.importing.shapes import Layout, detected
 from perdure.store.errors import IllegalTransition, NotFound, PerdureError, StoreError
-from perdure.store.legacy import LegacyFile, opened
 from perdure.store.protocol import Answer
 from perdure.store.records import Event, Execution, Workflow
+from perdure.store.sqlite.legacy import LegacyFile, opened
 from perdure.store.states import State
 from perdure.store.writes import DeleteExecution, DeleteWorkflow, Start, Started, Write
 

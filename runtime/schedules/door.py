@@ -20,8 +20,8 @@ from perdure.runtime.schedules.rule import ID_RULE, Rule, is_schedule_id, rule_o
 from perdure.runtime.schedules.timetable import moments
 from perdure.store.errors import Conflict, IdTaken, IllegalTransition, NotFound
 from perdure.store.records import Firing, Schedule
-from perdure.store.rows import milliseconds, moment
 from perdure.store.schedule_writes import DeleteSchedule, FiringWrite, MoveSchedule, PutSchedule
+from perdure.store.scripts.rows import milliseconds, moment
 
 if TYPE_CHECKING:
     from perdure.runtime.execution import Execution

@@ -22,8 +22,8 @@ from perdure.runtime.schedules.rule import Rule
 from perdure.store.errors import Conflict, NotFound, PerdureError, StoreError
 from perdure.store.protocol import Store
 from perdure.store.records import Schedule
-from perdure.store.rows import milliseconds
 from perdure.store.schedule_writes import FiringWrite, MoveSchedule
+from perdure.store.scripts.rows import milliseconds
 
 LOOK_S: Final = 60.0  # how often the clock is looked at though nothing is due: it may have jumped
 REST_S: Final = 5.0  # after a failure of the store

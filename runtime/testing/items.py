@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from perdure.runtime.testing.history import History
 from perdure.store.fanout import Loop
-from perdure.store.items import Item
 from perdure.store.protocol import Store
 from perdure.store.records import PAGE_MAX
+from perdure.store.scripts.items import Item
 from perdure.store.states import StepState
 
 if TYPE_CHECKING:

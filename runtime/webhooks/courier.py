@@ -19,8 +19,8 @@ from perdure.actors.kernel import Wakeup
 from perdure.actors.log import get_logger
 from perdure.runtime.webhooks.posting import TIMEOUT_S, Post
 from perdure.runtime.webhooks.signing import ID, TIMESTAMP, InvalidSignature, sign
-from perdure.store.deliveries import DEAD, DELIVERED, PENDING, ClaimDelivery, Delivery, SettleDelivery
 from perdure.store.errors import PerdureError
+from perdure.store.scripts.deliveries import DEAD, DELIVERED, PENDING, ClaimDelivery, Delivery, SettleDelivery
 
 LOOK_S: Final = 60.0  # how often the outbox is looked at though nothing is due: the clock may have jumped
 REST_S: Final = 5.0  # after a failure of the store

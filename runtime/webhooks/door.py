@@ -11,7 +11,7 @@ import anyio
 
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.webhooks.courier import LOOK_S, Courier
-from perdure.store.deliveries import DEAD, DELIVERED, PENDING, Delivery, RepeatDelivery
+from perdure.store.scripts.deliveries import DEAD, DELIVERED, PENDING, Delivery, RepeatDelivery
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime

@@ -8,8 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import msgspec
 
 from perdure.store.errors import StoreError
-from perdure.store.location import POSTGRES
-from perdure.store.urls import without_password
+from perdure.store.urls import POSTGRES, without_password
 
 SCHEMA: Final = "perdure"  # ours alone, so that no table of the user's is ever in the way
 NAME_MAX: Final = 63  # bytes of an identifier; PostgreSQL would cut a longer one in silence

@@ -17,7 +17,6 @@ from typing import Any, Final
 import anyio
 import asyncpg
 
-from perdure.store.apply import APPLY
 from perdure.store.errors import OutcomeUnknown, PerdureError, StoreError
 from perdure.store.postgres.dialect import quoted
 from perdure.store.postgres.link import Link
@@ -25,7 +24,8 @@ from perdure.store.postgres.sets import gathered
 from perdure.store.postgres.statements import execute_statements
 from perdure.store.postgres.translate import AGAIN, REFUSED, is_lost, refused, translated
 from perdure.store.protocol import Answer
-from perdure.store.transitions import explain, statements_of
+from perdure.store.scripts.apply import APPLY
+from perdure.store.scripts.transitions import explain, statements_of
 from perdure.store.writes import Change, Start, Write
 
 TRIES: Final = 5  # of a transaction that others get in the way of; each waits twice as long as the one before

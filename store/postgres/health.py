@@ -6,18 +6,18 @@ from typing import Any, Final
 
 import asyncpg
 
-from perdure.store import rows
 from perdure.store.errors import StoreError
-from perdure.store.migrate import migrations
+from perdure.store.migration import migrations_of
 from perdure.store.postgres.address import Address
 from perdure.store.postgres.dialect import dialect, quoted
 from perdure.store.postgres.link import Link, identity_of
 from perdure.store.postgres.migrate import PACKAGE, applied_to
 from perdure.store.postgres.translate import translated
 from perdure.store.records import Record, Runner
-from perdure.store.resting import Bounds, Work, work
 from perdure.store.script import Script
-from perdure.store.verify import faults_of_executions
+from perdure.store.scripts import rows
+from perdure.store.scripts.resting import Bounds, Work, work
+from perdure.store.scripts.verify import faults_of_executions
 
 WATCHED: Final = ("autovacuum", "fsync", "full_page_writes", "max_connections", "synchronous_commit")
 SIZES: Final = """
@@ -84,7 +84,7 @@ async def _examined(
     link: Link, connection: asyncpg.Connection[Any], address: Address, bounds: Bounds
 ) -> ServerHealth:
     applied = await applied_to(connection, address)
-    known = migrations(PACKAGE)[-1].version
+    known = migrations_of(PACKAGE)[-1].version
     version = max(applied, default=0)
     if not version:
         raise StoreError(

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
-from perdure.store.identity import StoreReplaced
+from perdure.store.errors import StoreReplaced
 from perdure.store.postgres.address import Address
 from perdure.store.postgres.dialect import quoted
 from perdure.store.script import Many, Script

@@ -8,7 +8,7 @@ from typing import Any, Final
 import asyncpg
 
 from perdure.store.errors import MigrationError
-from perdure.store.migrate import Migrated, Migration, lacking, migrations, unfit, wanted
+from perdure.store.migration import Migrated, Migration, lacking, migrations_of, unfit, wanted
 from perdure.store.postgres.address import Address
 from perdure.store.postgres.dialect import quoted
 from perdure.store.postgres.translate import REFUSED
@@ -42,7 +42,7 @@ async def migrate(
     if connection.get_server_version().major < MAJOR_MIN:
         found = connection.get_server_version().major
         raise MigrationError(f"{address.shown} is PostgreSQL {found}: perdure needs {MAJOR_MIN} or newer")
-    known = migrations(PACKAGE)
+    known = migrations_of(PACKAGE)
 
     def todo(applied: Mapping[int, str]) -> Sequence[Migration]:
         lacks = lacking(applied, address.shown, known=known)

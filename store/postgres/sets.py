@@ -16,7 +16,10 @@ from typing import Any
 
 import msgspec
 
-from perdure.store.delta import (
+from perdure.store.errors import PerdureError
+from perdure.store.postgres.parts import COLUMNS, statement
+from perdure.store.protocol import Answer
+from perdure.store.scripts.delta import (
     checkpoint,
     event,
     illegal_attempt,
@@ -24,11 +27,8 @@ from perdure.store.delta import (
     moved_attempt,
     text,
 )
-from perdure.store.errors import PerdureError
-from perdure.store.postgres.parts import COLUMNS, statement
-from perdure.store.protocol import Answer
+from perdure.store.scripts.transitions import inserted_execution
 from perdure.store.states import TERMINAL, State, can_become
-from perdure.store.transitions import inserted_execution
 from perdure.store.writes import CHANGEABLE, Change, Changed, Delta, Start, Started, Write, is_id
 
 Row = tuple[Any, ...]

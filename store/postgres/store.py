@@ -21,11 +21,11 @@ from perdure.store.postgres.dialect import dialect
 from perdure.store.postgres.link import Link, identity_of
 from perdure.store.postgres.translate import is_lost, translated
 from perdure.store.protocol import Answer
-from perdure.store.questions import Questions
 from perdure.store.script import Script
-from perdure.store.sealing import Keys, enter, opening, sealed_writes
-from perdure.store.search import POSTGRES
-from perdure.store.verify import faults_of_executions
+from perdure.store.scripts.questions import Questions
+from perdure.store.scripts.sealing import Keys, enter, opening, sealed_writes
+from perdure.store.scripts.search import POSTGRES
+from perdure.store.scripts.verify import faults_of_executions
 from perdure.store.writes import Write
 
 SYNCHRONOUS: Final = {"power": "on", "process": "off"}

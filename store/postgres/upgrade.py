@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 
-from perdure.store.migrate import Migrated, Migration, lacking, migrations
+from perdure.store.migration import Migrated, Migration, lacking, migrations_of
 from perdure.store.postgres import migrate
 from perdure.store.postgres.address import Address
 from perdure.store.postgres.link import CONNECT_S
@@ -20,7 +20,7 @@ async def standing(url: str) -> tuple[int, list[Migration]]:
     address = Address.parse(url)
     async with _connected(address) as connection:
         applied = await migrate.applied_to(connection, address)
-    missing = lacking(applied, address.shown, known=migrations(migrate.PACKAGE))
+    missing = lacking(applied, address.shown, known=migrations_of(migrate.PACKAGE))
     return max(applied, default=0), missing
 
 

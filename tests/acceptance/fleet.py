@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from perdure.runtime.testing import Effect
-from perdure.store.locks import writer_of
+from perdure.store.sqlite.locks import writer_of
 
 PATIENCE_S = 30.0  # a loaded machine may be slow; a hang is still found
 
@@ -28,7 +28,7 @@ WORKER = '''
 import asyncio, json, logging, os, signal, sys
 from perdure.runtime import Runtime, StepContext, Workflow
 from perdure.store import store_at
-from perdure.store.apply import APPLY
+from perdure.store.scripts.apply import APPLY
 from perdure.store.errors import StoreLocked
 from perdure.store.writes import Change
 

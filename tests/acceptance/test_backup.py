@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from perdure.store import SQLiteStore
-from perdure.store.files import size_of
+from perdure.store.sqlite.files import size_of
 
 pytestmark = pytest.mark.e2e
 

@@ -11,7 +11,7 @@ import time
 import pytest
 from fleet import Fleet, Worker
 
-from perdure.store.locks import writer_of
+from perdure.store.sqlite.locks import writer_of
 
 pytestmark = [
     pytest.mark.e2e,

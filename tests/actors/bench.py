@@ -44,7 +44,7 @@ from perdure.store.records import (
     ResumePlan,
     Timer,
 )
-from perdure.store.rows import usage
+from perdure.store.scripts.rows import usage
 from perdure.store.states import (
     SETTLED_STEP,
     TERMINAL,

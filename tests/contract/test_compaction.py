@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from perdure.store.compaction import Compact
+from perdure.store.scripts.compaction import Compact
 from perdure.store.states import State
 from perdure.store.writes import CheckpointWrite, EventWrite
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from perdure.store.deliveries import ClaimDelivery, RepeatDelivery, SettleDelivery
 from perdure.store.errors import Conflict, NotFound
+from perdure.store.scripts.deliveries import ClaimDelivery, RepeatDelivery, SettleDelivery
 from perdure.store.states import State
 from perdure.store.writes import DeleteExecution, DeliveryWrite
 

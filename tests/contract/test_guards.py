@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from perdure.store.errors import Conflict, NotFound
-from perdure.store.guards import Entered, LeaveGuard, MoveCircuit, PassGuard, Rate
+from perdure.store.scripts.guards import Entered, LeaveGuard, MoveCircuit, PassGuard, Rate
 from perdure.store.writes import Deregister
 
 pytestmark = pytest.mark.anyio

@@ -30,8 +30,8 @@ from perdure.store import SQLiteStore
 from perdure.store.errors import Conflict, DuplicateCommand, IllegalTransition, LeaseLost, NotFound
 from perdure.store.postgres import PostgresStore
 from perdure.store.records import Loaded
+from perdure.store.scripts.verify import MAY_RUN
 from perdure.store.states import SETTLED_STEP, TERMINAL, State, StepState, can_become
-from perdure.store.verify import MAY_RUN
 from perdure.store.writes import (
     AnswerMessage,
     AttemptWrite,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perdure.store.errors import NotFound
-from perdure.store.marks import PruneCheckpoints
+from perdure.store.scripts.marks import PruneCheckpoints
 from perdure.store.states import State
 from perdure.store.writes import CheckpointWrite, ForkWrite
 

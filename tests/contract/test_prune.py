@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from perdure.store.retention import Prune
+from perdure.store.scripts.retention import Prune
 from perdure.store.states import TERMINAL, State, StepState
 from perdure.store.writes import DeleteWorkflow
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from perdure.store.queueing import AGE_MS, Admit
+from perdure.store.scripts.queueing import AGE_MS, Admit
 from perdure.store.states import State
 from perdure.store.writes import Place, UpdateExecution
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from perdure.store.errors import Conflict, NotFound
-from perdure.store.rows import milliseconds
 from perdure.store.schedule_writes import DeleteSchedule, FiringWrite, MoveSchedule, PutSchedule
+from perdure.store.scripts.rows import milliseconds
 
 pytestmark = pytest.mark.anyio
 

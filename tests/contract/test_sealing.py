@@ -12,12 +12,12 @@ import msgspec
 import pytest
 
 from perdure.runtime.keys import Keyring
-from perdure.store.apply import APPLY
 from perdure.store.errors import PayloadTooLarge
 from perdure.store.records import PAYLOAD_BYTES_MAX, Error, Loaded
-from perdure.store.resealing import COLUMNS
-from perdure.store.sealing import MARK, PAYLOADS, KeyMissing, Reseal
-from perdure.store.search import Index
+from perdure.store.scripts.apply import APPLY
+from perdure.store.scripts.resealing import COLUMNS
+from perdure.store.scripts.sealing import MARK, PAYLOADS, KeyMissing, Reseal
+from perdure.store.scripts.search import Index
 from perdure.store.states import State, StepState
 from perdure.store.writes import AnswerMessage, EventWrite, MessageWrite, SignalWrite
 

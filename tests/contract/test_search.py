@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from perdure.store.errors import NotFound
-from perdure.store.retention import Prune
-from perdure.store.search import Index
+from perdure.store.scripts.retention import Prune
+from perdure.store.scripts.search import Index
 from perdure.store.states import State
 from perdure.store.writes import DeleteExecution, DeleteWorkflow
 

@@ -8,8 +8,8 @@ import pytest
 
 from perdure.store.errors import Conflict, DuplicateCommand, IllegalTransition, NotFound
 from perdure.store.records import Execution
+from perdure.store.scripts.versions import ActivateWorkflow, DeactivateWorkflow, MigrateExecution
 from perdure.store.states import State, StepState
-from perdure.store.versions import ActivateWorkflow, DeactivateWorkflow, MigrateExecution
 from perdure.store.writes import DeleteExecution, DeleteWorkflow, EventWrite, PublishStep, TimerWrite
 
 pytestmark = pytest.mark.anyio

@@ -17,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from perdure.runtime import Retry, Runtime, Workflow
-from perdure.store import migrate
+from perdure.store.sqlite import migrate
 
 HERE = Path(__file__).parent
 

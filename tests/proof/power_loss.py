@@ -39,9 +39,9 @@ from sqlite_on_apsw import Connection
 from perdure.runtime import Execution, PerdureError, Retry, Runtime, StepContext, StoreError, Workflow
 from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual, virtual_seams
 from perdure.store import SQLiteStore
-from perdure.store.connection import InlineConnection, Link
 from perdure.store.protocol import Answer
-from perdure.store.sqlite import _pragmas
+from perdure.store.sqlite.connection import InlineConnection, Link
+from perdure.store.sqlite.store import _pragmas
 from perdure.store.states import TERMINAL
 from perdure.store.writes import Write
 

@@ -23,8 +23,8 @@ import pytest
 from perdure.runtime import Execution, NotFound, Result, Runtime, State, StepContext, Workflow
 from perdure.runtime.testing import Acknowledged, Effect, VirtualRuntime, check_store, run_virtual
 from perdure.store import SQLiteStore
-from perdure.store.connection import InlineConnection
 from perdure.store.records import Checkpoint
+from perdure.store.sqlite.connection import InlineConnection
 
 PASSES_MAX = 40  # of the loop; what is not done by then waits for time to pass
 ONCE = "once"

@@ -12,7 +12,7 @@ from perdure.runtime import Runtime, Workflow
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.cli import run_command
 from perdure.runtime.keys import Keyring, keys_of
-from perdure.store.sealing import KeyMissing
+from perdure.store.scripts.sealing import KeyMissing
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,7 @@ import pytest
 
 from perdure.runtime import Workflow
 from perdure.runtime.testing import VirtualRuntime, run_virtual
-from perdure.store.identity import StoreReplaced
+from perdure.store.errors import StoreReplaced
 
 
 def order() -> Workflow:

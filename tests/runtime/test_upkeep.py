@@ -13,7 +13,7 @@ from scenarios import virtually
 from perdure.runtime import InvalidArgument, Runtime, Workflow, upkeep
 from perdure.runtime.durations import RETENTION_MS_MIN, retention_ms
 from perdure.runtime.upkeep import BATCH, INDEX_S, LOOK_S
-from perdure.store.retention import Prune
+from perdure.store.scripts.retention import Prune
 
 DAY = 86_400.0
 

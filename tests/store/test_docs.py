@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from perdure.store import migrate
 from perdure.store.codec import DEPTH_MAX
 from perdure.store.diagram import states_as_mermaid, step_states_as_mermaid
-from perdure.store.files import LOCK_WAIT_S
 from perdure.store.records import INBOX_MAX, PAGE_MAX, PAYLOAD_BYTES_MAX
+from perdure.store.sqlite import migrate
+from perdure.store.sqlite.files import LOCK_WAIT_S
 
 HIDDEN = 1  # how SQLite marks the columns of an index that are no columns
 PAGE = (Path(__file__).parents[2] / "docs" / "store.md").read_text()

@@ -37,10 +37,10 @@ from perdure.actors.messages import (
     TakeCheckpoint,
     UpdateContext,
 )
-from perdure.store import apply, reads, transitions
-from perdure.store.connection import run
-from perdure.store.migrate import migrate
 from perdure.store.records import Error, Loaded
+from perdure.store.scripts import apply, reads, transitions
+from perdure.store.sqlite.connection import run
+from perdure.store.sqlite.migrate import migrate
 from perdure.store.states import TERMINAL, State, StepState
 from perdure.store.writes import (
     EXECUTION_TIMER,

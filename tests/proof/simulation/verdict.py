@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from perdure.store import SQLiteStore
-from perdure.store.items import Item
 from perdure.store.records import PAGE_MAX, Attempt, Event, Execution
+from perdure.store.scripts.items import Item
 from perdure.store.states import STATUS, StepState
 from simulation.model import Child, Told, compare, expect
 from simulation.workflows import GENEROUS_S, StepSpec, WorkflowSpec

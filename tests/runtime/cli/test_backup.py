@@ -13,7 +13,7 @@ import pytest
 from perdure.runtime import Runtime, Workflow
 from perdure.runtime.cli import backup as backup_commands
 from perdure.runtime.cli import run_command
-from perdure.store import restore
+from perdure.store.sqlite import restore
 
 pytestmark = pytest.mark.anyio
 

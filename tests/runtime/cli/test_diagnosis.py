@@ -16,9 +16,9 @@ from perdure.runtime.cli.diagnosis import (
     bounds,
     diagnose,
 )
-from perdure.store.health import Health
 from perdure.store.records import Runner
-from perdure.store.resting import Resting, Stalled, Work
+from perdure.store.scripts.resting import Resting, Stalled, Work
+from perdure.store.sqlite.health import Health
 
 NOW = datetime(2025, 6, 15, 12, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ import pytest
 
 from perdure.runtime import Runtime, Workflow
 from perdure.runtime.cli import run_command
-from perdure.store import files
+from perdure.store.sqlite import files
 
 COMMANDS = [
     ["list"],

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from perdure.runtime.cli import run_command
-from perdure.store.migrate import migrations
+from perdure.store.sqlite.migrate import migrations
 
 OLDEST = min((Path(__file__).parents[2] / "data").glob("sqlite-*.db.gz"))
 NEWEST = len(migrations())

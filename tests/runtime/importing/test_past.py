@@ -20,7 +20,7 @@ from perdure.runtime.importing.statuses import MEANINGS, meaning_of
 from perdure.runtime.importing.taking_over import import_file, roll_back
 from perdure.store import SQLiteStore, store_at
 from perdure.store.errors import NotFound
-from perdure.store.retention import Prune
+from perdure.store.scripts.retention import Prune
 from perdure.store.states import TERMINAL, State
 from perdure.store.writes import Publish
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.schedules import Rule, rule_of
 from perdure.runtime.schedules.timetable import check_cron, delayed, moments
-from perdure.store.rows import milliseconds, moment
+from perdure.store.scripts.rows import milliseconds, moment
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -17,7 +17,7 @@ from perdure.runtime.testing.process import RuntimeProcess
 from perdure.runtime.testing.virtual import virtual_seams
 from perdure.runtime.webhooks import verify
 from perdure.runtime.webhooks.courier import DELAY_MS_MAX, TRIES, settle
-from perdure.store.deliveries import Delivery
+from perdure.store.scripts.deliveries import Delivery
 
 HOUR_S = 3_600
 Scenario = Callable[[Runtime, "Receiver"], Coroutine[Any, Any, None]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from perdure.store.identity import StoreReplaced
+from perdure.store.errors import StoreReplaced
 from perdure.store.postgres import PostgresStore
 from perdure.store.postgres.address import Address
 

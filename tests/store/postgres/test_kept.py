@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from perdure.store.errors import MigrationError, StoreUnavailable
-from perdure.store.migrate import migrations
+from perdure.store.migration import migrations_of
 from perdure.store.postgres import PostgresStore, migrate
 from perdure.store.postgres.address import Address
 from perdure.store.upgrade import standing, upgrade
@@ -72,10 +72,10 @@ async def test_a_session_that_is_cut_off_in_the_middle_leaves_the_schema_as_it_w
     """After any of the migrations: they are one transaction."""
     missing = (await standing(kept)).missing
     for number in range(1, len(missing) + 1):
-        known = list(migrations(migrate.PACKAGE))
+        known = list(migrations_of(migrate.PACKAGE))
         place = known.index(missing[number - 1]) + 1
         cut = type(known[0])(1_000 + number, "cut", "SELECT pg_terminate_backend(pg_backend_pid())")
-        monkeypatch.setattr(migrate, "migrations", lambda _package: [*known[:place], cut])  # noqa: B023
+        monkeypatch.setattr(migrate, "migrations_of", lambda _package: [*known[:place], cut])  # noqa: B023
         with pytest.raises(StoreUnavailable):
             await upgrade(kept)
         monkeypatch.undo()

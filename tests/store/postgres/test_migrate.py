@@ -10,11 +10,12 @@ import asyncpg
 import pytest
 
 from perdure.store.errors import MigrationError, StoreUnavailable
-from perdure.store.migrate import Migration, migrations
-from perdure.store.migrate import migrate as migrate_file
+from perdure.store.migration import Migration, migrations_of
 from perdure.store.postgres import PostgresStore, migrate
 from perdure.store.postgres import upgrade as server_upgrade
 from perdure.store.postgres.address import Address
+from perdure.store.sqlite.migrate import migrate as migrate_file
+from perdure.store.sqlite.migrate import migrations
 
 pytestmark = pytest.mark.anyio
 
@@ -73,7 +74,7 @@ async def test_a_migration_that_does_not_fit_is_named_and_all_is_undone(postgres
         Migration(99, "0099_odd", "DROP VIEW extra;"),
     ]
     for place in (migrate, server_upgrade):
-        monkeypatch.setattr(place, "migrations", lambda package: [*migrations(package), *more])
+        monkeypatch.setattr(place, "migrations_of", lambda package: [*migrations_of(package), *more])
     with pytest.raises(MigrationError, match=f"0099_odd.*nothing was changed, .* is at version {newest}"):
         await opened(postgres_url)
     version, missing = await server_upgrade.standing(postgres_url)
@@ -98,7 +99,7 @@ async def test_a_server_that_is_not_there_is_told():
 
 async def test_both_kinds_of_store_have_the_same_tables_with_the_same_columns(postgres_url: str):
     """Whoever adds a migration to one adds it to the other."""
-    assert [each.name for each in migrations(migrate.PACKAGE)] == [each.name for each in migrations()]
+    assert [each.name for each in migrations_of(migrate.PACKAGE)] == [each.name for each in migrations()]
     await opened(postgres_url)
     connection = await asyncpg.connect(Address.parse(postgres_url).dsn)
     rows = await connection.fetch(

@@ -1,0 +1,241 @@
+"""How SQL reaches SQLite: a connection on a thread of its own, or inline on the caller's.
+
+aiosqlite gives the thread. One call is one hop: a whole function runs there, not a statement. Its
+only door for that is the private `Connection._execute`, used in this file alone; pyproject.toml
+bounds the version and a test watches the door. A caller that is cancelled abandons the wait, never
+the work: what has been queued for the thread runs to its end.
+
+`InlineConnection` runs the same functions at once, for virtual time, where a thread that works
+while the clock stands still would be a lie.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast
+
+import aiosqlite
+
+from perdure.store.errors import StoreClosed, StoreError, StoreReplaced
+from perdure.store.script import Cursor, Many, Script
+from perdure.store.sqlite.identity import identity_of, place_of
+
+IN_MEMORY: Final = ":memory:"
+STATEMENTS_CACHED: Final = 256  # more than the store has distinct statements, so none is parsed twice
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Link:
+    """One SQLite connection that the thread owning it can drop and open again."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        pragmas: tuple[str, ...],
+        lock_wait_s: float,
+        factory: type[sqlite3.Connection] = sqlite3.Connection,
+    ) -> None:
+        """Nothing is opened yet. `pragmas` are sent in order after each opening; tests plant a `factory`."""
+        self.path = path
+        self._factory = factory
+        self._pragmas = pragmas
+        self._lock_wait_s = lock_wait_s
+        self._connection: sqlite3.Connection | None = None
+        self._is_log_doubtful = False
+        self._place: tuple[int, int] | None = None
+        self.identity: str | None = None  # of the store that has to be there, once that is known
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The live connection; opened again if a failed commit had it dropped. Raises StoreReplaced.
+
+        SQLite goes on writing to a file that has lost its name: what it answered nobody would find.
+        """
+        self._check_place()
+        if self._connection is None:
+            self.open()
+        assert self._connection is not None
+        if self._is_log_doubtful:
+            self._begin_log_anew(self._connection)
+        return self._connection
+
+    def doubt_log(self) -> None:
+        """A sync has failed: what it should have covered may be in memory only, though it can be read.
+
+        A later sync that succeeds says nothing of it, and a commit is only as durable as those before it
+        in the log. So nothing is answered until all of it has been copied, synced, and a new log begun.
+        """
+        self._is_log_doubtful = True
+
+    def _begin_log_anew(self, connection: sqlite3.Connection) -> None:
+        """Raises sqlite3.Error while that cannot be done."""
+        is_busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if is_busy:
+            raise sqlite3.OperationalError("a reader still needs the log whose sync failed: tried again")
+        self._is_log_doubtful = False
+
+    def open(self) -> Link:
+        """Connect and set up. Raises StoreReplaced, sqlite3.Error, and leaves nothing open."""
+        connection = sqlite3.connect(
+            self.path,
+            timeout=self._lock_wait_s,
+            isolation_level=None,
+            uri=self.path.startswith("file://"),
+            cached_statements=STATEMENTS_CACHED,
+            factory=self._factory,
+        )
+        try:
+            for pragma in self._pragmas:
+                connection.execute(pragma).fetchall()
+            self._check_identity(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        self._place = place_of(self.path)
+        return self
+
+    def forget(self) -> None:
+        """Whatever is there when it is opened next is right."""
+        self.identity = self._place = None
+
+    def _check_place(self) -> None:
+        """Raise StoreReplaced when the name has come to mean another file, or none."""
+        if self._place is not None and place_of(self.path) != self._place:
+            raise StoreReplaced(self.path, opened=self.identity, found=None)
+
+    def _check_identity(self, connection: sqlite3.Connection) -> None:
+        """Raise StoreReplaced when another store is in the file."""
+        if self.identity is None:
+            return
+        found = identity_of(connection)
+        if found is None or found.id != self.identity:
+            raise StoreReplaced(self.path, opened=self.identity, found=None if found is None else found.id)
+
+    def drop(self) -> None:
+        """Let go of a connection that has failed; what is in memory only stays, or all of it would go."""
+        if self.path != IN_MEMORY:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the file. SQLite rolls back whatever was not committed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def run(connection: sqlite3.Connection, script: Script[T]) -> T:
+    """Hold the whole conversation. Raises what it raises, and sqlite3.Error."""
+    execute = connection.execute
+    try:
+        statement = next(script)
+        while True:
+            if isinstance(statement, Many):
+                cursor = connection.executemany(statement.sql, statement.rows)
+                statement = script.send(cast("Cursor", _Written(connection, cursor)))
+            else:
+                statement = script.send(execute(*statement))
+    except StopIteration as done:
+        return cast("T", done.value)
+
+
+class _Written:
+    """What came of one statement for many rows: SQLite counts them, but has to be asked for the key."""
+
+    def __init__(self, connection: sqlite3.Connection, cursor: sqlite3.Cursor) -> None:
+        self._connection = connection
+        self.rowcount = cursor.rowcount
+
+    @property
+    def lastrowid(self) -> int:
+        key: int = self._connection.execute("SELECT last_insert_rowid()").fetchone()[0]
+        return key
+
+
+def run_at_one_moment(connection: sqlite3.Connection, script: Script[T]) -> T:
+    """The same; no commit of anybody else shows between one question and the next."""
+    connection.execute("BEGIN")
+    try:
+        return run(connection, script)
+    finally:
+        connection.execute("ROLLBACK")
+
+
+class Connection(Protocol):
+    """A place where functions over a `Link` run, one after another."""
+
+    async def open(self) -> None:
+        """Connect. Raises sqlite3.Error."""
+        ...
+
+    async def run(self, function: Callable[Concatenate[Link, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `function(link, …)` to its end, in turn. Raises what it raises, and StoreClosed."""
+        ...
+
+    async def close(self) -> None:
+        """Wait for what was asked for, then disconnect."""
+        ...
+
+
+class InlineConnection:
+    """Runs every function at once, on the caller's thread, without giving way."""
+
+    def __init__(self, link: Link) -> None:
+        """Nothing is opened yet."""
+        self._link = link
+        self._is_open = False
+
+    async def open(self) -> None:
+        """Connect. Raises sqlite3.Error."""
+        self._link.open()
+        self._is_open = True
+
+    async def run(self, function: Callable[Concatenate[Link, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run it now. Raises what it raises, and StoreClosed."""
+        if not self._is_open:
+            raise StoreClosed(f"the store {self._link.path} is closed: open it before using it")
+        return function(self._link, *args, **kwargs)
+
+    async def close(self) -> None:
+        """Disconnect; a second time does nothing."""
+        self._is_open = False
+        self._link.close()
+
+
+class ThreadedConnection:
+    """Runs functions on the one thread of an aiosqlite connection, in the order they were asked for."""
+
+    def __init__(self, link: Link) -> None:
+        """Nothing is opened yet. Raises StoreError when aiosqlite has lost the private door."""
+        if not hasattr(aiosqlite.Connection, "_execute"):
+            raise StoreError(
+                f"aiosqlite {aiosqlite.__version__} cannot run a function on its thread: "
+                "install the version that perdure's requirements name"
+            )
+        self._link = link
+        self._thread: aiosqlite.Connection | None = None
+
+    async def open(self) -> None:
+        """Start the thread and connect on it. Raises sqlite3.Error."""
+        # aiosqlite only ever closes what its connector returned, so the link may stand in for the
+        # connection; that lets the thread open a new one after a failed commit.
+        connector = cast("Callable[[], sqlite3.Connection]", self._link.open)
+        self._thread = await aiosqlite.Connection(connector, iter_chunk_size=64)
+
+    async def run(self, function: Callable[Concatenate[Link, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run it on the thread, in turn. Raises what it raises, and StoreClosed."""
+        thread = self._thread
+        if thread is None:
+            raise StoreClosed(f"the store {self._link.path} is closed: open it before using it")
+        execute = cast("Any", thread._execute)  # noqa: SLF001  the private door
+        return cast("T", await execute(function, self._link, *args, **kwargs))
+
+    async def close(self) -> None:
+        """Let the queue run dry, disconnect and end the thread; a second time does nothing."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await thread.close()

@@ -1,0 +1,176 @@
+"""The moves of a whole batch as one: a statement for each kind of row instead of one for each row.
+
+Most of what is written at the same moment has nothing to do with each other, and nothing of it will
+be refused. So it is written together first, in a savepoint; should anything be not as it has to be,
+all of it is undone and each write looked at alone, which finds out what is wrong with which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, TypeGuard
+
+from perdure.store.protocol import Answer
+from perdure.store.script import Many, Script
+from perdure.store.scripts import delta
+from perdure.store.scripts.delta import Row
+from perdure.store.scripts.transitions import (
+    CLEAR_TIMERS,
+    INSERT_CONTEXT,
+    INSERT_EXECUTION,
+    PATCH_CONTEXT,
+    inserted_execution,
+    move_with,
+    moved_execution,
+    patched_context,
+    refuse_illegal_start,
+)
+from perdure.store.states import TERMINAL, can_become
+from perdure.store.writes import Change, Changed, Delta, Start, Started, Write, is_id
+
+TOGETHER_MIN: Final = 4  # fewer moves are as fast one by one
+
+
+class LookedAtAloneError(Exception):
+    """Something is not as it has to be; which write it is, and what, is found by applying them singly."""
+
+
+class _Move:
+    """One write on its way: the execution it moves, and the version that makes it."""
+
+    __slots__ = ("at", "delta", "no", "version")
+
+    def __init__(self, no: int, version: int, at: int, delta: Delta) -> None:
+        self.no = no
+        self.version = version
+        self.at = at
+        self.delta = delta
+
+
+def is_move(write: Write) -> TypeGuard[Start | Change]:
+    """Whether a write may be applied together with others: a move of one execution, all of it ours."""
+    if not isinstance(write, Start | Change):
+        return False
+    if isinstance(write, Start) and (write.fork or write.place or write.parent_epoch is not None):
+        return False
+    return write.delta.is_plain
+
+
+def together(writes: Sequence[Start | Change]) -> Script[list[Answer]]:
+    """Apply all of them; answers in order. Raises LookedAtAloneError, PerdureError, or what SQL raises."""
+    changes = [write for write in writes if isinstance(write, Change)]
+    starts = [write for write in writes if isinstance(write, Start)]
+    yield from _swap(changes)
+    keys = iter((yield from _insert(starts)))
+    moves = [
+        _Move(write.execution_no, write.version + 1, write.at, write.delta)
+        if isinstance(write, Change)
+        else _Move(next(keys), 1, write.at, write.delta)
+        for write in writes
+    ]
+    yield from _write_attempts(moves)
+    yield from _write_the_rest(moves)
+    first_ids = yield from _append_events(moves)
+    return [
+        Changed(move.version, first)
+        if isinstance(write, Change)
+        else Started(move.no, joined=False, first_event_id=first)
+        for write, move, first in zip(writes, moves, first_ids, strict=True)
+    ]
+
+
+def _swap(changes: list[Change]) -> Script[None]:
+    """All compare-and-swaps, those that set the same columns in one statement."""
+    by_columns: dict[tuple[str, ...], list[Row]] = {}
+    for change in changes:
+        _expect(can_become(change.before, change.state))
+        _expect(delta.illegal_attempt(change.delta.attempts) is None)
+        columns, values = moved_execution(change)
+        by_columns.setdefault(columns, []).append(values)
+    for columns, rows in by_columns.items():
+        yield from _write(move_with(columns), rows, is_each=True)
+    yield from _write(PATCH_CONTEXT, [patched_context(one) for one in changes if "context" in one.fields])
+    yield from _write(CLEAR_TIMERS, [(one.execution_no,) for one in changes if one.state in TERMINAL])
+
+
+def _insert(starts: list[Start]) -> Script[Sequence[int]]:
+    """The rows of new executions and their contexts; answers the keys."""
+    if not starts:
+        return ()
+    for start in starts:
+        _expect(is_id(start.id))
+        refuse_illegal_start(start)
+    inserted = yield Many(INSERT_EXECUTION, [inserted_execution(start) for start in starts])
+    last = inserted.lastrowid
+    assert last is not None
+    keys = range(last - len(starts) + 1, last + 1)
+    contexts = [(no, delta.text(one.context, "the context")) for no, one in zip(keys, starts, strict=True)]
+    yield Many(INSERT_CONTEXT, contexts)
+    return keys
+
+
+def _write_attempts(moves: list[_Move]) -> Script[None]:
+    """New attempts, then those that move on, which may be among the new ones."""
+    inserted: list[Row] = []
+    moved: list[Row] = []
+    for move in moves:
+        for attempt in move.delta.attempts:
+            if attempt.before is None:
+                inserted.append(delta.inserted_attempt(move.no, move.version, attempt))
+            else:
+                moved.append(delta.moved_attempt(move.no, move.version, attempt))
+    yield from _write(delta.INSERT_ATTEMPT, inserted)
+    yield from _write(delta.MOVE_ATTEMPT, moved, is_each=True)
+
+
+def _write_the_rest(moves: list[_Move]) -> Script[None]:
+    """Timers, of which the last word counts, messages and checkpoints."""
+    timers = {
+        (move.no, timer.kind, timer.step_no): timer.due_at for move in moves for timer in move.delta.timers
+    }
+    yield from _write(delta.CLEAR_TIMER, [key for key, due_at in timers.items() if due_at is None])
+    yield from _write(
+        delta.SET_TIMER, [(*key, due_at) for key, due_at in timers.items() if due_at is not None]
+    )
+    answers = [
+        (move.version, delta.text(message.answer, "an answer"), message.no, move.no)
+        for move in moves
+        for message in move.delta.messages
+    ]
+    yield from _write(delta.APPLY_MESSAGE, answers, is_each=True)
+    checkpoints = [
+        delta.checkpoint(move.no, move.version, move.at, move.delta.checkpoint)
+        for move in moves
+        if move.delta.checkpoint is not None
+    ]
+    yield from _write(delta.INSERT_CHECKPOINT, checkpoints)
+
+
+def _append_events(moves: list[_Move]) -> Script[list[int]]:
+    """All lines of the log, in order; answers the id of each move's first, or 0."""
+    rows = [
+        delta.event(move.no, move.version, move.at, event) for move in moves for event in move.delta.events
+    ]
+    if not rows:
+        return [0] * len(moves)
+    last = (yield Many(delta.INSERT_EVENT, rows)).lastrowid
+    assert last is not None
+    next_id = last - len(rows) + 1
+    first_ids = []
+    for move in moves:
+        count = len(move.delta.events)
+        first_ids.append(next_id if count else 0)
+        next_id += count
+    return first_ids
+
+
+def _write(sql: str, rows: Sequence[Row], *, is_each: bool = False) -> Script[None]:
+    """Write rows, if there are any; `is_each`: every one of them has to be found."""
+    if rows:
+        written = (yield Many(sql, rows)).rowcount
+        _expect(not is_each or written == len(rows))
+
+
+def _expect(condition: bool) -> None:  # noqa: FBT001 - an assertion
+    if not condition:
+        raise LookedAtAloneError

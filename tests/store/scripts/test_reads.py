@@ -1,0 +1,31 @@
+"""The hot questions on SQLite are answered by an index."""
+
+from __future__ import annotations
+
+import pytest
+
+from perdure.store.scripts import rows
+from perdure.store.scripts.reads import _DUE
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_hot_questions_are_answered_by_an_index(book):
+    """The plan names the partial index and never scans the table of executions."""
+    questions = {
+        "workflow_executions_claimable": rows.EXECUTION
+        + f"WHERE {rows.CLAIMABLE} ORDER BY e.priority DESC, e.no LIMIT 10",
+        "workflow_timers_due": "SELECT e.id "
+        + _DUE.replace("?", "-1")
+        + "AND t.due_at <= 5 AND (t.due_at, t.execution_no) > (1, 2) "
+        + "ORDER BY t.due_at, t.execution_no LIMIT 10",
+        "workflow_messages_unapplied": rows.MESSAGE
+        + "WHERE m.execution_no = 1 AND m.applied_version IS NULL ORDER BY m.no",
+        "workflow_events_execution": rows.EVENT + "WHERE v.execution_no = 1 AND v.id > 7 ORDER BY v.id",
+        "workflow_events_command": rows.EVENT + "WHERE v.execution_no = 1 AND v.command_id = 'c'",
+    }
+    for index, question in questions.items():
+        plan = "\n".join(row[3] for row in await book.raw("EXPLAIN QUERY PLAN " + question))
+        assert index in plan, plan
+        assert "TEMP B-TREE" not in plan, plan
+        assert "SCAN workflow_executions" not in plan, plan

@@ -1,0 +1,186 @@
+"""How functions reach SQLite: in turn, to their end, whether or not anybody still waits."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from pathlib import Path
+
+import aiosqlite
+import pytest
+
+from perdure.store.errors import StoreClosed, StoreError
+from perdure.store.sqlite.connection import InlineConnection, Link, ThreadedConnection
+
+pytestmark = pytest.mark.anyio
+
+CONNECTIONS = [InlineConnection, ThreadedConnection]
+
+
+def link_to(path: str) -> Link:
+    """A plain link."""
+    return Link(path, pragmas=("PRAGMA journal_mode = WAL",), lock_wait_s=0.0)
+
+
+def count(link: Link) -> int:
+    """The rows of the one table."""
+    return link.connection.execute("SELECT count(*) FROM t").fetchone()[0]
+
+
+def test_aiosqlite_still_has_the_door_we_use():
+    """One private name, bounded in pyproject.toml: this fails first when it goes."""
+    assert asyncio.iscoroutinefunction(aiosqlite.Connection._execute)
+
+
+def test_an_aiosqlite_without_the_door_is_refused_in_words(path: str, monkeypatch):
+    """And not with an AttributeError in the middle of a commit."""
+    monkeypatch.delattr(aiosqlite.Connection, "_execute")
+    with pytest.raises(StoreError, match="install the version that perdure's requirements name"):
+        ThreadedConnection(link_to(path))
+
+
+@pytest.fixture
+async def connect(path: str):
+    """Connections of either kind to one file; what a failing test leaves open is closed."""
+    connections = []
+
+    def connected(kind):
+        connections.append(kind(link_to(path)))
+        return connections[-1]
+
+    yield connected
+    for connection in connections:
+        await connection.close()
+
+
+@pytest.mark.parametrize("kind", CONNECTIONS)
+async def test_a_function_runs_over_the_link_and_answers(connect, kind):
+    """With its arguments; what it raises is raised."""
+    connection = connect(kind)
+    await connection.open()
+    await connection.run(lambda link: link.connection.execute("CREATE TABLE t (x)"))
+    await connection.run(lambda link, x: link.connection.execute("INSERT INTO t VALUES (?)", (x,)), 1)
+    assert await connection.run(count) == 1
+    with pytest.raises(sqlite3.OperationalError):
+        await connection.run(lambda link: link.connection.execute("no SQL"))
+    await connection.close()
+
+
+@pytest.mark.parametrize("kind", CONNECTIONS)
+async def test_a_closed_connection_says_so(connect, kind):
+    """Before it was opened, too; closing twice is closing once."""
+    connection = connect(kind)
+    with pytest.raises(StoreClosed):
+        await connection.run(count)
+    await connection.open()
+    await connection.close()
+    await connection.close()
+    with pytest.raises(StoreClosed, match="is closed: open it before using it"):
+        await connection.run(count)
+
+
+async def test_one_call_is_one_hop_to_one_thread(connect):
+    """Every function runs on the same thread, which is not the caller's."""
+    connection = connect(ThreadedConnection)
+    await connection.open()
+    threads = {await connection.run(lambda link: threading.get_ident()) for _ in range(5)}
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+    await connection.close()
+
+
+async def test_whoever_cancels_abandons_the_wait_and_not_the_work(connect):
+    """The function has begun: it runs to its end, and closing waits for it."""
+    connection = connect(ThreadedConnection)
+    await connection.open()
+    await connection.run(lambda link: link.connection.execute("CREATE TABLE t (x)"))
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def insert(link: Link) -> None:
+        begun.set()
+        may_go_on.wait()
+        link.connection.execute("INSERT INTO t VALUES (1)")
+
+    waits = asyncio.ensure_future(connection.run(insert))
+    await asyncio.to_thread(begun.wait)
+    waits.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waits
+    may_go_on.set()
+    assert await connection.run(count) == 1
+    await connection.close()
+
+
+@pytest.mark.parametrize("ticks", [0, 1, 2, 3])
+async def test_a_commit_cancelled_after_some_ticks_is_there_whole_or_not_at_all(
+    open_store, book_of, ticks: int
+):
+    """Never half: with its events and its steps, or without any of it. An empty batch waits for it."""
+    store = await open_store()
+    book = book_of(store)
+    execution = await book.start()
+    change = book.change(execution, attempts=(book.outcome(0), book.attempt(1)))
+    commit = asyncio.ensure_future(store.commit([change, book.starting("e2")]))
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    commit.cancel()
+    await asyncio.wait([commit])
+    await store.commit([])
+    version = (await book.execution()).version
+    happened = version == 2
+    assert happened is (ticks > 0)
+    assert len(await store.attempts("e1")) == (2 if happened else 0)
+    assert len(await store.events(execution_id="e1")) == version
+    assert await store.find("e") == (["e2", "e1"] if happened else ["e1"])
+    assert await store.verify() == []
+
+
+async def test_a_call_whose_caller_was_cancelled_in_the_queue_still_runs(path: str, connect):
+    """What was asked for before closing is done before closing."""
+    connection = connect(ThreadedConnection)
+    await connection.open()
+    await connection.run(lambda link: link.connection.execute("CREATE TABLE t (x)"))
+    calls = [
+        asyncio.ensure_future(
+            connection.run(lambda link: link.connection.execute("INSERT INTO t VALUES (1)"))
+        )
+        for _ in range(20)
+    ]
+    await asyncio.sleep(0)
+    for call in calls:
+        call.cancel()
+    await asyncio.wait(calls)
+    await connection.close()
+    reopened = link_to(path)
+    assert count(reopened) == 20
+    reopened.close()
+
+
+def test_a_link_that_cannot_be_set_up_leaves_nothing_open(tmp_path):
+    """A pragma that fails closes the connection again."""
+    link = Link(str(tmp_path / "t.db"), pragmas=("no SQL",), lock_wait_s=0.0)
+    with pytest.raises(sqlite3.OperationalError):
+        link.open()
+    assert link._connection is None
+
+
+def test_a_log_whose_sync_failed_is_begun_anew_before_anything_is_answered(path: str):
+    """All of it is copied and synced; while a reader still needs it, the connection is not to be had."""
+    link = Link(path, pragmas=("PRAGMA journal_mode = WAL",), lock_wait_s=0)
+    link.connection.execute("CREATE TABLE t (x)")
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM t").fetchall()
+    link.connection.execute("INSERT INTO t VALUES (1)")
+    link.doubt_log()
+    link.drop()
+    with pytest.raises(sqlite3.OperationalError, match="whose sync failed"):
+        _ = link.connection
+    reader.execute("COMMIT")
+    log = Path(f"{path}-wal")
+    assert log.stat().st_size > 0
+    assert link.connection.execute("SELECT x FROM t").fetchall() == [(1,)]
+    assert log.stat().st_size == 0
+    reader.close()
+    link.close()
