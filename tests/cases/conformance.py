@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import familiar
 import msgspec
 from company import Company
 
@@ -91,6 +92,7 @@ def page(known: Table) -> str:
     parts = (
         f"## Scenarios\n\n{_count(known.scenario)}{scenarios}",
         f"## Examples\n\n{_count(known.example)}{examples}",
+        familiar.section(familiar.rows()),
     )
     return HEAD + "\n".join(parts)
 
