@@ -9,11 +9,11 @@ from typing import Any, Final, TypeVar
 import anyio
 import msgspec
 
-from perdure.runtime import Execution, Runtime, State
+from perdure.runtime import DecisionRefused, Execution, Runtime, State
 from perdure.runtime.testing import Acknowledged
 from perdure.store.errors import Conflict, IllegalTransition, NotFound, PerdureError
 from simulation.machine import Gone, Machine
-from simulation.workflows import HOUR, WorkflowSpec
+from simulation.workflows import APPROVERS, HOUR, SIGNAL, WorkflowSpec
 
 T = TypeVar("T")
 TRIES_MAX: Final = 6
@@ -43,15 +43,30 @@ COMMANDS: Final = {
     "pause": Command("pause", _pause, is_logged=False),
     "interrupt": Command("interrupt", _interrupt, is_logged=False),
     "resume": Command("resume", lambda e, id_: e.resume(command_id=id_), is_logged=True),
-    "signal": Command("signal", lambda e, id_: e.signal("note", {"id": id_}, command_id=id_), is_logged=True),
+    "signal": Command("signal", lambda e, id_: e.signal(SIGNAL, {"id": id_}, command_id=id_), is_logged=True),
     "update": Command(
         "update", lambda e, id_: e.update_context({"note": id_}, command_id=id_), is_logged=True
     ),
     "checkpoint": Command("checkpoint", lambda e, id_: e.checkpoint(command_id=id_), is_logged=True),
+    "open": Command("open", lambda e, id_: e.update_context({"open": True}, command_id=id_), is_logged=True),
+    "go on": Command("go on", lambda e, id_: e.resume(data={"open": True}, command_id=id_), is_logged=True),
     "cancel": Command("cancel", lambda e, id_: e.cancel(command_id=id_), is_logged=False),
+    "undo": Command("undo", lambda e, id_: e.cancel(compensate=True, command_id=id_), is_logged=False),
+    "rollback": Command("rollback", lambda e, id_: e.rollback("why not", command_id=id_), is_logged=False),
     "retry": Command("retry", lambda e, id_: e.retry(command_id=id_), is_logged=True),
     "restore": Command("restore", lambda e, id_: e.restore("latest", command_id=id_), is_logged=True),
 }
+
+
+def decision(verdict: str, step: str, by: str) -> Command:
+    """What somebody decides, who was asked or will be."""
+
+    async def ask(execution: Execution, id_: str) -> State:
+        decide = execution.approve if verdict == "approve" else execution.reject
+        return await decide(step, by=by, command_id=id_)
+
+    return Command(verdict, ask, is_logged=True)
+
 
 STORIES: Final = (  # what is wanted of one execution, one after the other
     (),
@@ -63,8 +78,17 @@ STORIES: Final = (  # what is wanted of one execution, one after the other
     ("interrupt", "resume", "pause", "resume", "interrupt", "resume"),
     ("update", "checkpoint", "update", "interrupt", "restore", "resume"),
     ("checkpoint", "pause", "update", "restore", "update", "resume", "signal"),
+    ("open", "signal", "approve"),
+    ("approve", "signal", "approve", "pause", "open", "resume", "approve"),
+    ("pause", "approve", "reject", "signal", "resume"),
+    ("approve", "checkpoint", "reject", "pause", "restore", "signal", "resume"),
     ("cancel",),
     ("cancel", "retry"),
+    ("rollback",),
+    ("undo",),
+    ("rollback", "cancel", "retry"),
+    ("pause", "undo", "retry", "resume"),
+    ("cancel", "rollback", "restore", "retry"),
     ("signal", "cancel", "retry", "pause", "resume"),
     ("checkpoint", "cancel", "restore", "resume"),
     ("pause", "cancel", "retry"),
@@ -97,8 +121,17 @@ class Customer:
         while story:
             for name in story:
                 await anyio.sleep(chance.choice([0, 0, 0.001, 1, 60, 2 * HOUR, 20 * HOUR]) * chance.random())
-                await self.want(COMMANDS[name], tries=chance.choice([1, TRIES_MAX]))
+                command = self._command(name)
+                if command is not None:
+                    await self.want(command, tries=chance.choice([1, TRIES_MAX]))
             story = chance.choice(STORIES) if chance.random() < 0.4 else ()
+
+    def _command(self, name: str) -> Command | None:
+        """What is wanted, as it is to be said; None where nobody is asked."""
+        if name in COMMANDS:
+            return COMMANDS[name]
+        asking = self.spec.asking
+        return decision(name, self.chance.choice(asking), self.chance.choice(APPROVERS)) if asking else None
 
     async def start(self, tries: int) -> None:
         """Start it until somebody says that it is started."""
@@ -122,19 +155,20 @@ class Customer:
                 return
             await self._wait()
 
-    async def want(self, command: Command, *, tries: int = TRIES_MAX) -> None:
-        """Give a command until it is answered, or patience is over."""
+    async def want(self, command: Command, *, of: str | None = None, tries: int = TRIES_MAX) -> None:
+        """Give a command until it is answered, or patience is over; to the own execution, or another."""
         self._commands += 1
+        execution_id = of or self.id
         id_ = f"{self.id}-{self._commands}-{command.name}"
 
         async def ask(runtime: Runtime) -> Any:
-            return await command.ask(await runtime.execution(self.id), id_)
+            return await command.ask(await runtime.execution(execution_id), id_)
 
         for _ in range(tries):
             answer = await self._try(id_, ask)
             if answer is not None:
                 if command.is_logged and answer != "refused":
-                    self.acknowledged.append(Acknowledged(execution_id=self.id, command_id=id_))
+                    self.acknowledged.append(Acknowledged(execution_id=execution_id, command_id=id_))
                 return
             await self._wait()
 
@@ -148,7 +182,7 @@ class Customer:
         machine.trace("asks", runner.process.name, what)
         try:
             answer = await machine.call(runner, ask)
-        except (IllegalTransition, Conflict, NotFound) as refusal:
+        except (IllegalTransition, Conflict, NotFound, DecisionRefused) as refusal:
             machine.trace("refused", what, refusal)
             self.answers += 1
             return "refused"

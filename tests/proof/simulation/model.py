@@ -16,8 +16,9 @@ from enum import Enum
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from simulation.workflows import StepSpec, WorkflowSpec, digest
+from simulation.workflows import REASON, Guarded, StepSpec, WorkflowSpec, digest
 
 
 class End(Enum):
@@ -38,13 +39,23 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     is_last: bool  # of those that the step may start
 
 
+class Heard(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step that waits has come to; whether it may have is a question of its own."""
+
+    end: End
+    output: Any
+
+
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked of an execution and done to it, as far as that decides its end."""
 
     is_cancelled: bool = False  # and neither retried nor restored since
     is_overdue: bool = False  # its deadline has passed, and it was neither retried nor restored since
+    is_undone: bool = False  # or to be
+    left: frozenset[str] = frozenset()  # steps that could not be undone; whether so is another question
     mended: frozenset[str] = frozenset()  # broken steps that came after the repair of the world
     given_up: frozenset[str] = frozenset()  # steps and items (`s1[2]`) that got fewer tries than they may
+    heard: Mapping[str, Heard] = {}  # by step
     children: Mapping[str, Child] = {}  # by step; what they come to is a question of its own
 
 
@@ -58,10 +69,20 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
 
 def expect(spec: WorkflowSpec, word: str, told: Told) -> Expected:
     """The end of one execution of that workflow, started with that word."""
+    expected = _without_undoing(spec, word, told)
+    if told.is_undone:
+        status = "failed" if told.left else "rolled_back"
+        return replace(expected, status=status, at_least=frozenset())
+    if spec.undoes_failure and expected.status == "failed":
+        return replace(expected, status="rolled_back")
+    return expected
+
+
+def _without_undoing(spec: WorkflowSpec, word: str, told: Told) -> Expected:
     walk = _Walk(spec, word, told)
     for step in spec.steps:
         walk.go(step)
-    outputs = walk.outputs
+    outputs = walk.given()
     if told.is_cancelled:
         return Expected(status="cancelled", at_most=outputs, at_least=frozenset())
     if told.is_overdue or End.NEVER in walk.ends.values():  # what never ends has a deadline
@@ -78,7 +99,7 @@ class _Walk:
 
     def __init__(self, spec: WorkflowSpec, word: str, told: Told) -> None:
         self.ends: dict[str, End] = {}
-        self.outputs: dict[str, Any] = {}
+        self.outputs: dict[str, Any] = {}  # as dependents see them: null where there is none
         self._spec = spec
         self._word = word
         self._told = told
@@ -89,8 +110,11 @@ class _Walk:
         if end is None:
             end, output = self._perform(step)
         self.ends[step.key] = end
-        if end is End.COMPLETED or (end is End.FAILED and step.is_optional):
-            self.outputs[step.key] = output
+        self.outputs[step.key] = output
+
+    def given(self) -> dict[str, Any]:
+        """What the execution gives: of steps that completed, and null of those that need not have."""
+        return {key: output for key, output in self.outputs.items() if self._is_met(key)}
 
     def _entry(self, step: StepSpec) -> End | None:
         """The end of a step that is not let in, or None."""
@@ -100,9 +124,12 @@ class _Walk:
         may_run = {"all_success": all(met), "all_done": True, "any": any(met) or not met}[step.policy]
         if not may_run:
             return End.SKIPPED
-        if step.when is not None and (not self._is_done(step.when) or self.outputs[step.when] % 3 == 0):
+        if step.when is not None and not self._is_fine(step.when):
             return End.SKIPPED
         return End.NEVER if step.is_endless else None
+
+    def _is_fine(self, key: str) -> bool:
+        return self._is_done(key) and self.outputs[key] % 3 != 0
 
     def _is_done(self, key: str) -> bool:
         return self.ends[key] is End.COMPLETED
@@ -113,13 +140,25 @@ class _Walk:
     def _perform(self, step: StepSpec) -> tuple[End, Any]:
         if step.key in self._told.given_up:
             return End.FAILED, None
+        if step.awaited is not None:
+            heard = self._told.heard.get(step.key)
+            return (End.NEVER, None) if heard is None else (heard.end, heard.output)
+        if step.gate is not None:
+            return self._judge(step.gate)
         if step.child is not None:
             return self._call(step)
         if step.repeated is not None:
             return self._repeat(step)
         if step.items is not None:
             return self._each(step)
-        return (End.COMPLETED, self._digest(step)) if self._succeeds(step) else (End.FAILED, None)
+        return (End.COMPLETED, self._digest(step)) if succeeds(step, self._told) else (End.FAILED, None)
+
+    def _judge(self, gate: Guarded) -> tuple[End, Any]:
+        """One that is not decided by a need is opened by somebody, sooner or later."""
+        if gate.need is not None and not self._is_fine(gate.need):
+            return End.FAILED, None
+        verdict = {"when": gate.criterion, "reason": REASON, "holds": True}
+        return End.COMPLETED, {"passed": True, "criteria": [verdict]}
 
     def _call(self, step: StepSpec) -> tuple[End, Any]:
         assert step.child is not None
@@ -136,7 +175,7 @@ class _Walk:
         assert step.repeated is not None
         output = None
         for iteration in range(1, step.repeated.times_max + 1):
-            if not self._succeeds(step):
+            if not succeeds(step, self._told):
                 return End.FAILED, None
             output = self._digest(step, [iteration, output])
             if output % step.repeated.divisor == 0:
@@ -152,7 +191,7 @@ class _Walk:
         outputs: list[Any] = []
         for index in range(count):
             is_given_up = f"{step.key}[{index}]" in self._told.given_up
-            if is_given_up or (index == items.odd and not self._succeeds(step)):
+            if is_given_up or (index == items.odd and not succeeds(step, self._told)):
                 if not items.goes_on:
                     return End.FAILED, None
                 outputs.append(None)
@@ -160,36 +199,39 @@ class _Walk:
                 outputs.append(self._digest(step, [index, index]))
         return End.COMPLETED, outputs
 
-    def _succeeds(self, step: StepSpec) -> bool:
-        """Try a body as often as its policy allows."""
-        is_broken = step.is_broken and step.key not in self._told.mended
-        for attempt in range(1, step.retries + 2):
-            hangs = attempt <= step.hangs
-            fails = attempt <= step.hangs + step.fails or is_broken
-            if not hangs and not fails:
-                return True
-            if not hangs and step.is_fatal:
-                return False
-        return False
-
     def _digest(self, step: StepSpec, part: object = None) -> int:
-        needs = {need: self.outputs.get(need) for need in step.needs}
+        needs = {need: self.outputs[need] for need in step.needs}
         return digest(step.key, self._word, part, needs)
+
+
+def succeeds(step: StepSpec, told: Told) -> bool:
+    """Try a body as often as its policy allows."""
+    is_broken = step.is_broken and step.key not in told.mended
+    for attempt in range(1, step.retries + 2):
+        hangs = attempt <= step.hangs
+        fails = attempt <= step.hangs + step.fails or is_broken
+        if not hangs and not fails:
+            return True
+        if not hangs and step.is_fatal:
+            return False
+    return False
 
 
 def _certain(spec: WorkflowSpec, failing: list[StepSpec], outputs: Mapping[str, Any]) -> set[str]:
     """What has an output however early another step failed: all that every failing step stands on."""
-    certain: list[set[str]] = []
-    for step in failing:
-        found: set[str] = set()
-        open_ends = list(step.needs)
-        while open_ends:
-            key = open_ends.pop()
-            if key not in found:
-                found.add(key)
-                open_ends += spec.step(key).needs
-        certain.append(found)
-    return set.intersection(*certain) & outputs.keys()
+    return set.intersection(*(beneath(spec, step) for step in failing)) & outputs.keys()
+
+
+def beneath(spec: WorkflowSpec, step: StepSpec) -> set[str]:
+    """Everything that a step stands on."""
+    found: set[str] = set()
+    open_ends = list(step.needs)
+    while open_ends:
+        key = open_ends.pop()
+        if key not in found:
+            found.add(key)
+            open_ends += spec.step(key).needs
+    return found
 
 
 def compare(expected: Expected, *, status: str, outputs: Mapping[str, Any]) -> list[str]:

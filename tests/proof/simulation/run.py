@@ -23,14 +23,15 @@ from perdure.actors.kernel.testing import VIRTUAL_EPOCH, Deadlock, Livelock
 from perdure.runtime.testing import check_store
 from perdure.store import SQLiteStore
 from perdure.store.records import PAGE_MAX, Execution
-from perdure.store.states import TERMINAL, State
-from simulation.customers import COMMANDS, SAFETY_S, TRIES_MAX, Customer
+from perdure.store.states import TERMINAL, State, StepState
+from simulation.customers import COMMANDS, SAFETY_S, TRIES_MAX, Command, Customer, decision
 from simulation.drawing import draw_workflows
 from simulation.incidents import Operator
 from simulation.loop import Condition, SimulatedLoop, current
 from simulation.machine import Machine
-from simulation.verdict import Judge, disorder, killers, past_of
-from simulation.workflows import HOUR
+from simulation.past import past_of
+from simulation.verdict import Judge, disorder, killers
+from simulation.workflows import APPROVERS, HOUR
 
 LIVENESS_S: Final = 1_000 * HOUR  # more than the longest chain of delays, sleeps and deadlines
 LOOK_S: Final = 0.5 * HOUR
@@ -67,6 +68,7 @@ class Simulation:
         ]
         self.operator = Operator(self.machine, self.workflows, seed=seed)
         self.calm_hours = 0.0
+        self.executions = 0
         self.retried: set[str] = set()  # in the calm, after the repair of the world
         self.store = SQLiteStore(str(folder / "simulated.db"), durability="process", inline=True)
 
@@ -126,30 +128,49 @@ class Simulation:
 
     async def _is_over(self, execution: Execution) -> bool:
         """Whether the execution has come to the end it has to; where it only rests, go on with it."""
-        if execution.parent_id is not None:
-            return execution.state in TERMINAL  # whatever it waits for is its parent's business
+        parent = execution.parent_id
         if execution.state is State.PAUSED:
-            await self._want("resume", execution)
+            if parent is None or execution.paused_by != parent:
+                await self._want(COMMANDS["go on"], execution)
             return False
+        if execution.state is State.AWAITING_COMPLETION:
+            await self._answer(execution)
+        if parent is not None:
+            return execution.state in TERMINAL  # what becomes of it is its parent's business
         if execution.state is not State.FAILED or execution.id in self.retried:
             return execution.state in TERMINAL
         past = await past_of(self.store, execution)
-        if not self._is_broken(execution.workflow) and not killers(past):
+        is_undone = any(event.type == "rollback_requested" for event in past.events)
+        if not self._is_broken(execution.workflow) and not killers(past) and not is_undone:
             return True
         self.machine.world.is_repaired.add(past.word)
         self.retried.add(execution.id)
-        await self._want("retry", execution)
+        await self._want(COMMANDS["retry"], execution)
         return False
 
     def _is_broken(self, name: str) -> bool:
         """Whether a repair would help a workflow, or one that it calls."""
-        steps = self.specs[name].steps
-        return any(step.is_broken or (step.child and self._is_broken(step.child.name)) for step in steps)
+        spec = self.specs[name]
+        children = [step.child.name for step in spec.steps if step.child is not None]
+        return any(step.is_broken for step in (*spec.steps, *spec.undos)) or any(
+            map(self._is_broken, children)
+        )
 
-    async def _want(self, name: str, execution: Execution) -> None:
-        """Let its customer want something of it."""
-        customer = next(each for each in self.customers if each.id == execution.id)
-        await customer.want(COMMANDS[name])
+    async def _answer(self, execution: Execution) -> None:
+        """Give what it waits for of somebody."""
+        for attempt in await self.store.attempts(execution.id):
+            awaited = self.specs[execution.workflow].step(attempt.step).awaited
+            if attempt.state is not StepState.WAITING or awaited is None:
+                continue
+            if awaited.what == "signal":
+                await self._want(COMMANDS["signal"], execution)
+            for by in APPROVERS if awaited.what == "approval" else ():
+                await self._want(decision("approve", attempt.step, by), execution)
+
+    async def _want(self, command: Command, execution: Execution) -> None:
+        """Let its customer, or the first who comes, want something of it."""
+        its = [each for each in self.customers if each.id == execution.id]
+        await (its or self.customers)[0].want(command, of=execution.id)
 
     async def _where(self, execution_id: str) -> str:
         loaded = await self.store.load(execution_id)
@@ -184,6 +205,7 @@ class Simulation:
             self.machine.complain(problem)
         told = [each.command_id for each in acknowledged if each.command_id is not None]
         pasts = [await past_of(self.store, execution) for execution in await self._executions()]
+        self.executions = len(pasts)
         judge = Judge(pasts, self.specs, self.machine.world)
         for past in pasts:
             for event in past.events:
@@ -225,7 +247,7 @@ def _run(seed: int, loop: SimulatedLoop, folder: Path, log: Callable[[str], obje
         hash_, hours = machine.trace_hash, loop.time() / HOUR
         _bury(machine)
     counts = Counter(machine.weather.counts)
-    counts["executions"] = len(simulation.customers)
+    counts["executions"] = simulation.executions
     counts["effects"] = len(machine.world.ledger)
     counts["answers"] = sum(customer.answers for customer in simulation.customers)
     counts["processes"] = len(machine.dead)

@@ -5,59 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
-from perdure.store import SQLiteStore
-from perdure.store.records import PAGE_MAX, Attempt, Event, Execution
+from perdure.store.records import Attempt, Event
 from perdure.store.scripts.items import Item
-from perdure.store.states import STATUS, StepState
+from perdure.store.states import StepState
+from simulation.beside import left, odd_beside
+from simulation.hearing import heard_by, misheard
 from simulation.model import Child, Told, compare, expect
+from simulation.past import Past, output_of
 from simulation.workflows import GENEROUS_S, StepSpec, WorkflowSpec
 from simulation.world import World
 
 REOPENING: Final = frozenset({"workflow_retried", "checkpoint_restored"})
-ENDS: Final = frozenset({"workflow_completed", "workflow_failed", "workflow_cancelled"})
-STOPPING: Final = frozenset({"cancel_requested", "deadline_exceeded"})
-
-
-class Past(msgspec.Struct, frozen=True, kw_only=True):
-    """An execution that has ended, and how it came to that."""
-
-    execution: Execution
-    events: list[Event]
-    newest: dict[str, Attempt]  # the last attempt of the last generation, by step
-    items: dict[str, Item]  # by the name their bodies know: `s1[2]`
-
-    @property
-    def name(self) -> str:
-        """What people are told of it."""
-        return f"{self.execution.id} ({self.execution.workflow})"
-
-    @property
-    def status(self) -> str:
-        """How it ended."""
-        return STATUS[self.execution.state].value
-
-    @property
-    def word(self) -> str:
-        """What it was started with."""
-        return str(self.execution.context["word"])
-
-
-async def past_of(store: SQLiteStore, execution: Execution) -> Past:
-    """Read the past of an execution."""
-    events: list[Event] = []
-    while page := await store.events(
-        execution_id=execution.id, after=events[-1].id if events else 0, limit=PAGE_MAX
-    ):
-        events += page
-    attempts = await store.attempts(execution.id)
-    items: dict[str, Item] = {}
-    for loop in await store.loops(execution.id):
-        for item in await store.items(execution.id, loop.step, lineage=loop.lineage):
-            items[f"{loop.step}[{item.item}]"] = item
-    newest = {each.step: each for each in sorted(attempts, key=lambda each: (each.generation, each.attempt))}
-    return Past(execution=execution, events=events, newest=newest, items=items)
+ENDS: Final = frozenset(
+    {"workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_rolled_back"}
+)
+STOPPING: Final = frozenset({"cancel_requested", "deadline_exceeded", "rollback_requested"})
 
 
 class Judge:
@@ -72,12 +34,13 @@ class Judge:
     def judge(self, past: Past) -> list[str]:
         """A sentence for each thing that is not as the model has it."""
         spec = self._specs[past.execution.workflow]
-        expected = expect(spec, past.word, self._told(past, spec))
+        told = self._told(past, spec)
+        expected = expect(spec, past.word, told)
         problems = compare(expected, status=past.status, outputs=outputs(past, spec))
         note = _note(past.events)
         if past.execution.context.get("note") != note:
             problems.append(f"its context says {past.execution.context.get('note')!r}, its log {note!r}")
-        return problems + self._orphans(past, spec)
+        return problems + self._orphans(past, spec) + misheard(past, spec) + odd_beside(past, spec, told)
 
     def _told(self, past: Past, spec: WorkflowSpec) -> Told:
         """What decides the end beside the workflow."""
@@ -86,8 +49,11 @@ class Judge:
         return Told(
             is_cancelled=_is_last_word(past.events, "cancel_requested"),
             is_overdue=_may_be_late(past, spec) and _is_last_word(past.events, "deadline_exceeded"),
-            mended=frozenset(step.key for step in spec.steps if (id_, step.key) in self._world.mended),
+            is_undone=any(event.type == "rollback_requested" for event in past.events),
+            left=left(past, spec),
+            mended=frozenset(key for execution_id, key in self._world.mended if execution_id == id_),
             given_up=killers(past) | _cut_short(past, spec),
+            heard={step.key: heard for step in spec.steps if (heard := heard_by(past, step)) is not None},
             children={key: child for key, child in children.items() if child is not None},
         )
 
@@ -106,7 +72,7 @@ class Judge:
             )
             for each in children
         ]
-        output = None if newest.output is None else msgspec.json.decode(newest.output)
+        output = output_of(newest)
         return next((child for child in reversed(found) if output in (child.id, child.outputs)), found[-1])
 
     def _given(self, past: Past) -> dict[str, Any]:
@@ -149,11 +115,11 @@ def killers(past: Past) -> frozenset[str]:
 
 def outputs(past: Past, spec: WorkflowSpec) -> dict[str, Any]:
     """What the last generation of each step has brought, as the rows say."""
-    optional = {step.key for step in spec.steps if step.is_optional}
+    newest = [(step, past.newest[step.key]) for step in spec.steps if step.key in past.newest]
     return {
-        key: None if attempt.output is None else msgspec.json.decode(attempt.output)
-        for key, attempt in past.newest.items()
-        if attempt.state is StepState.COMPLETED or (attempt.state is StepState.FAILED and key in optional)
+        step.key: output_of(last)
+        for step, last in newest
+        if last.state is StepState.COMPLETED or (last.state is StepState.FAILED and step.is_optional)
     }
 
 

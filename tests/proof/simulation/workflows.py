@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 HOUR: Final = 3_600.0
 ALWAYS: Final = 1_000_000
 GENEROUS_S: Final = 5_000 * HOUR  # a deadline that no clock of a simulation reaches
+SIGNAL: Final = "note"  # what all steps wait for that wait for a signal
+APPROVERS: Final = ("ann", "bob", "eve")
+HOOK: Final = "hooks."  # before the moment, in the key of a hook
+UNDO: Final = ".compensate"  # after the key of the step, in the key of what undoes it
+REASON: Final = "it is closed"  # of every gate
 RETRYABLE: Final = ("RetryableError", "StepTimeout", "ChildFailed", "ChildNotStarted")
 
 
@@ -54,6 +59,29 @@ class Called(Spec, frozen=True, kw_only=True):
     follows: bool  # whether the child rests, goes on and stops with its parent
 
 
+class Awaited(Spec, frozen=True, kw_only=True):
+    """A step waits for time, for a signal or for people, with some patience or without end."""
+
+    what: Literal["sleep", "signal", "approval"]
+    sleep_s: float = 0.0
+    quorum: int = 1
+    timeout_s: float | None = None
+    on_timeout: str = "fail"
+    on_reject: str = "skip"
+
+
+class Guarded(Spec, frozen=True, kw_only=True):
+    """A step is a gate: it opens if 3 does not divide the output of a need, or when somebody opens it."""
+
+    need: str | None
+    on_no: str
+
+    @property
+    def criterion(self) -> str:
+        """The condition, as it is written."""
+        return "has(inputs.open) && inputs.open" if self.need is None else _is_fine(self.need)
+
+
 class StepSpec(Spec, frozen=True, kw_only=True):
     """How one step behaves: first it hangs so often, then it fails so often, then it succeeds."""
 
@@ -75,6 +103,9 @@ class StepSpec(Spec, frozen=True, kw_only=True):
     repeated: Repeated | None = None
     items: Itemised | None = None
     child: Called | None = None
+    awaited: Awaited | None = None
+    gate: Guarded | None = None
+    undo: StepSpec | None = None  # what undoes it, a step beside the graph
 
 
 class WorkflowSpec(Spec, frozen=True, kw_only=True):
@@ -86,10 +117,22 @@ class WorkflowSpec(Spec, frozen=True, kw_only=True):
     continue_on_error: bool = False
     parallelism: int | None = None
     timeout_s: float | None = None
+    undoes_failure: bool = False
+    hooks: tuple[StepSpec, ...] = ()  # steps beside the graph, `hooks.onFailure` and so on
+
+    @property
+    def asking(self) -> tuple[str, ...]:
+        """The steps that ask people."""
+        return tuple(step.key for step in self.steps if step.awaited and step.awaited.what == "approval")
+
+    @property
+    def undos(self) -> tuple[StepSpec, ...]:
+        """What undoes its steps."""
+        return tuple(step.undo for step in self.steps if step.undo is not None)
 
     def step(self, key: str) -> StepSpec:
-        """The step of that key."""
-        return next(step for step in self.steps if step.key == key)
+        """The step of that key, in the graph or beside it."""
+        return next(step for step in (*self.steps, *self.undos, *self.hooks) if step.key == key)
 
 
 def digest(key: str, word: str, part: object, needs: Mapping[str, Any]) -> int:
@@ -107,9 +150,16 @@ def document(spec: WorkflowSpec) -> dict[str, Any]:
         "parallelism": spec.parallelism,
         "continueOnError": spec.continue_on_error,
         "scheduling": "eager" if spec.is_eager else "level",
+        "onFailure": "compensate" if spec.undoes_failure else "fail",
     }
     steps = [_given(_step(spec, step)) for step in spec.steps]
-    return {"name": spec.name, "config": _given(config), "steps": steps}
+    hooks = {hook.key.removeprefix(HOOK): _beside(spec, hook) for hook in spec.hooks}
+    found = {"name": spec.name, "config": _given(config), "hooks": hooks or None, "steps": steps}
+    return _given(found)
+
+
+def _beside(spec: WorkflowSpec, step: StepSpec) -> dict[str, Any]:
+    return {"agent": spec.name, "prompt": step.key, "retryPolicy": _retry(step)}
 
 
 def _step(spec: WorkflowSpec, step: StepSpec) -> dict[str, Any]:
@@ -117,24 +167,42 @@ def _step(spec: WorkflowSpec, step: StepSpec) -> dict[str, Any]:
         "key": step.key,
         "dependencies": list(step.needs),
         "dependenciesPolicy": step.policy,
-        "when": None if step.when is None else f"{_is_done(step.when)} && {_output(step.when)} % 3 != 0",
+        "when": None if step.when is None else _is_fine(step.when),
         "optional": step.is_optional,
-        "timeoutMs": _ms(step.timeout_s),
-        "retryPolicy": _retry(step),
+        "compensate": None if step.undo is None else _beside(spec, step.undo),
         **_acts(spec, step),
     }
 
 
 def _acts(spec: WorkflowSpec, step: StepSpec) -> dict[str, Any]:
     """What it does in its turn."""
+    if step.awaited is not None:
+        return _wait(step.awaited)
+    if step.gate is not None:
+        criteria = [{"when": step.gate.criterion, "reason": REASON}]
+        return {"gate": {"criteria": criteria, "onNo": step.gate.on_no}}
+    patience = {"timeoutMs": _ms(step.timeout_s), "retryPolicy": _retry(step)}
     if step.child is not None:
-        return {"workflow": _call(step, step.child)}
-    body = {"agent": spec.name, "parallel": step.is_parallel}
+        return patience | {"workflow": _call(step, step.child)}
+    body = patience | {"agent": spec.name, "parallel": step.is_parallel}
     if step.repeated is not None:
         return body | {"prompt": "{{previous}}", "repeat": _repeat(step.repeated)}
     if step.items is not None:
         return body | {"prompt": "{{item}}", "forEach": _for_each(step.items)}
     return body
+
+
+def _wait(awaited: Awaited) -> dict[str, Any]:
+    patience = _given({"timeout": _ms(awaited.timeout_s), "onTimeout": awaited.on_timeout})
+    match awaited.what:
+        case "sleep":
+            return {"sleep": _ms(awaited.sleep_s)}
+        case "signal":
+            return {"waitFor": {"signal": SIGNAL, **patience}}
+        case "approval":
+            escalation = {"escalateTo": list(APPROVERS)} if awaited.on_timeout == "escalate" else {}
+            asked = {"quorum": awaited.quorum, "onReject": awaited.on_reject, **patience, **escalation}
+            return {"approval": asked}
 
 
 def _call(step: StepSpec, child: Called) -> dict[str, Any]:
@@ -171,6 +239,10 @@ def _for_each(items: Itemised) -> dict[str, Any]:
     else:
         count = f"{_is_done(key)} ? {_output(key)} % {items.count} : {items.count}"
     return {"items": count, "maxConcurrency": items.at_once, "continueOnError": items.goes_on}
+
+
+def _is_fine(key: str) -> str:
+    return f"{_is_done(key)} && {_output(key)} % 3 != 0"
 
 
 def _is_done(key: str) -> str:

@@ -1,0 +1,61 @@
+"""The past of one execution, as the store has it: read once, when it is over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from perdure.store import SQLiteStore
+from perdure.store.records import PAGE_MAX, Attempt, Event, Execution
+from perdure.store.scripts.items import Item
+from perdure.store.states import STATUS
+
+
+class Past(msgspec.Struct, frozen=True, kw_only=True):
+    """An execution that has ended, and how it came to that."""
+
+    execution: Execution
+    events: list[Event]
+    newest: dict[str, Attempt]  # the last attempt of the last generation, by step
+    items: dict[str, Item]  # by the name their bodies know: `s1[2]`
+
+    def of(self, step: str) -> list[Event]:
+        """What the log says of a step."""
+        return [event for event in self.events if event.step == step]
+
+    @property
+    def name(self) -> str:
+        """What people are told of it."""
+        return f"{self.execution.id} ({self.execution.workflow})"
+
+    @property
+    def status(self) -> str:
+        """How it ended."""
+        return STATUS[self.execution.state].value
+
+    @property
+    def word(self) -> str:
+        """What it was started with."""
+        return str(self.execution.context["word"])
+
+
+async def past_of(store: SQLiteStore, execution: Execution) -> Past:
+    """Read the past of an execution."""
+    events: list[Event] = []
+    while page := await store.events(
+        execution_id=execution.id, after=events[-1].id if events else 0, limit=PAGE_MAX
+    ):
+        events += page
+    attempts = await store.attempts(execution.id)
+    items: dict[str, Item] = {}
+    for loop in await store.loops(execution.id):
+        for item in await store.items(execution.id, loop.step, lineage=loop.lineage):
+            items[f"{loop.step}[{item.item}]"] = item
+    newest = {each.step: each for each in sorted(attempts, key=lambda each: (each.generation, each.attempt))}
+    return Past(execution=execution, events=events, newest=newest, items=items)
+
+
+def output_of(attempt: Attempt) -> Any:
+    """What an attempt has given; None where it has nothing."""
+    return None if attempt.output is None else msgspec.json.decode(attempt.output)
