@@ -188,7 +188,7 @@ class History:
                     self._move(self.versions[event.data["to"]["revision"]])
                 elif event.type not in ELSEWHERE:
                     self._take(event)
-            if any(event.type in {"rollback_requested", "workflow_retried"} for event in together):
+            if any(event.type == "rollback_requested" for event in together):
                 self.beside.open(version)
 
     def _take(self, event: Event) -> None:
@@ -327,6 +327,7 @@ class History:
     def _retry(self, version: int, asked: Mapping[str, Any]) -> None:
         """What did not succeed runs again under its keys, what is to be done anew under new ones."""
         self.end = None
+        self.beside.open(version)
         if self.beside.is_undoing:
             self.beside.go_on(version)
             return

@@ -352,6 +352,28 @@ def test_an_execution_is_paused_and_goes_on_while_a_hook_runs():
     virtually(scenario)
 
 
+def test_a_retry_with_nothing_left_to_do_but_a_hook_begins_with_it_at_once():
+    """It was cancelled when all its steps had completed: its hook runs again, in the retry's own change."""
+    workflow = Workflow("w")
+
+    @workflow.step
+    async def one() -> None:
+        """Nothing."""
+
+    @workflow.hook("onSuccess")
+    async def tell() -> None:
+        await anyio.sleep(FOREVER_S)
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(workflow)
+        await anyio.sleep(1)
+        assert await execution.cancel() is State.CANCELLED
+        await execution.retry()
+        assert (await execution.result()).status is Status.COMPLETED
+
+    virtually(scenario)
+
+
 def test_an_execution_that_waits_for_the_next_attempt_of_a_hook_is_cold():
     """A row and a timer."""
     workflow = Workflow("w")
