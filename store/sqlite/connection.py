@@ -78,7 +78,7 @@ class Link:
             raise sqlite3.OperationalError("a reader still needs the log whose sync failed: tried again")
         self._is_log_doubtful = False
 
-    def open(self) -> Link:
+    def open(self) -> None:
         """Connect and set up. Raises StoreReplaced, sqlite3.Error, and leaves nothing open."""
         connection = sqlite3.connect(
             self.path,
@@ -97,7 +97,6 @@ class Link:
             raise
         self._connection = connection
         self._place = place_of(self.path)
-        return self
 
     def forget(self) -> None:
         """Whatever is there when it is opened next is right."""
@@ -220,11 +219,17 @@ class ThreadedConnection:
         self._thread: aiosqlite.Connection | None = None
 
     async def open(self) -> None:
-        """Start the thread and connect on it. Raises sqlite3.Error."""
+        """Start the thread and connect on it. Raises sqlite3.Error, and ends the thread."""
         # aiosqlite only ever closes what its connector returned, so the link may stand in for the
-        # connection; that lets the thread open a new one after a failed commit.
-        connector = cast("Callable[[], sqlite3.Connection]", self._link.open)
+        # connection; that lets the thread open a new one after a failed commit. It is opened once the
+        # thread is there: for the end of a thread whose connector fails aiosqlite does not wait.
+        connector = cast("Callable[[], sqlite3.Connection]", lambda: self._link)
         self._thread = await aiosqlite.Connection(connector, iter_chunk_size=64)
+        try:
+            await self.run(Link.open)
+        except BaseException:
+            await self.close()
+            raise
 
     async def run(self, function: Callable[Concatenate[Link, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run it on the thread, in turn. Raises what it raises, and StoreClosed."""

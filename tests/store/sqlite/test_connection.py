@@ -33,6 +33,25 @@ def test_aiosqlite_still_has_the_door_we_use():
     assert asyncio.iscoroutinefunction(aiosqlite.Connection._execute)
 
 
+async def test_what_cannot_be_opened_waits_for_the_end_of_its_thread(tmp_path: Path, monkeypatch):
+    """One that outlived its loop would complain of that on stderr."""
+    junk = tmp_path / "junk.db"
+    junk.write_bytes(b"hello" * 1_000)
+    ends: list[asyncio.Future[object]] = []
+    stop = aiosqlite.Connection.stop
+
+    def watched(thread: aiosqlite.Connection) -> asyncio.Future[object] | None:
+        end = stop(thread)
+        assert end is not None
+        ends.append(end)
+        return end
+
+    monkeypatch.setattr(aiosqlite.Connection, "stop", watched)
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        await ThreadedConnection(link_to(str(junk))).open()
+    assert [end.done() for end in ends] == [True]
+
+
 def test_an_aiosqlite_without_the_door_is_refused_in_words(path: str, monkeypatch):
     """And not with an AttributeError in the middle of a commit."""
     monkeypatch.delattr(aiosqlite.Connection, "_execute")
