@@ -58,6 +58,11 @@ class Server:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
+    def folder(self) -> Path:
+        """Where its data and its socket are."""
+        return self._folder
+
+    @property
     def url(self) -> str:
         """Where it is: a socket in its folder."""
         return f"postgresql://postgres@/postgres?host={self._folder}"

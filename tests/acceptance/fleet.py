@@ -151,7 +151,7 @@ class Worker:
     """One process of the fleet."""
 
     def __init__(self, folder: Path, *, kind: str, lease_s: float, location: str) -> None:
-        """Start it and wait until it is on the list."""
+        """Start it; `arrive` waits until it is on the list."""
         self.words = (folder / f"worker-{time.monotonic_ns()}.log").open("w+")
         self.process = subprocess.Popen(
             [sys.executable, "worker.py", kind, str(lease_s)],
@@ -162,7 +162,12 @@ class Worker:
             stderr=self.words,
             text=True,
         )
+        self.id = ""
+
+    def arrive(self) -> Worker:
+        """Wait until it is on the list."""
         self.id = self.hear()["ready"]
+        return self
 
     @property
     def pid(self) -> int:
@@ -232,7 +237,11 @@ class Fleet:
         return str(self.folder / "fleet.db")
 
     def worker(self, *, kind: str = "worker", lease_s: float = 5.0) -> Worker:
-        """One more."""
+        """One more, on the list."""
+        return self.coming(kind=kind, lease_s=lease_s).arrive()
+
+    def coming(self, *, kind: str = "worker", lease_s: float = 5.0) -> Worker:
+        """One more, which is on its way."""
         made = Worker(self.folder, kind=kind, lease_s=lease_s, location=self.path)
         self.workers.append(made)
         return made

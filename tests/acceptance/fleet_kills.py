@@ -1,4 +1,4 @@
-"""Three runners over one file, one of them killed every second: nothing is lost, nothing done twice.
+"""Three runners over one store, one of them killed every second: nothing is lost, nothing done twice.
 
 A program of its own: `python fleet_kills.py KILLS [SEED]`. Chains are started all the time; each
 second a worker drawn from the seed is killed and another put in its place. In the end everything
@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from fleet import Fleet
+from over_postgres import PostgresFleet
 
 from perdure.runtime.testing import Acknowledged, check_store
-from perdure.store import SQLiteStore
+from perdure.store import store_at
 
 RUNNERS = 3
 BATCH = 10  # executions started between two kills
@@ -31,23 +32,28 @@ LEASE_S = 2.0
 END_S = 120.0  # what was cut twice is tried alone, one after another
 
 
-def run_fleet_kills(kills: int, seed: int) -> dict[str, Any]:
-    """Kill so often, a second or more apart; let everything come to its end; `wrong`: what is not well."""
+def run_fleet_kills(kills: int, seed: int, *, url: str | None = None) -> dict[str, Any]:
+    """Kill so often, a second or more apart; let everything come to its end; `wrong`: what is not well.
+
+    `url`: they share a PostgreSQL server, and not a file.
+    """
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
-        fleet = Fleet(Path(folder))
+        fleet = Fleet(Path(folder)) if url is None else PostgresFleet(Path(folder), url)
         try:
             workers = [fleet.worker(lease_s=LEASE_S) for _ in range(RUNNERS)]
             started: list[str] = []
             begun = time.monotonic()
             for kill in range(1, kills + 1):
+                coming = fleet.coming(lease_s=LEASE_S)
                 ids = [f"e{len(started) + number}" for number in range(BATCH)]
                 chance.choice(workers).ask(start=ids, pace=PACE_S)
                 started += ids
                 time.sleep(max(0.0, begun + kill - time.monotonic()))
                 victim = workers.pop(chance.randrange(RUNNERS))
                 victim.signal(signal.SIGKILL)
-                workers.append(fleet.worker(lease_s=LEASE_S))
+                workers.append(coming.arrive())
+            killed_s = time.monotonic() - begun
             ended_s = fleet.until(lambda: set(fleet.states().values()) == {"completed"}, seconds=END_S)
         finally:
             fleet.close()
@@ -58,13 +64,14 @@ def run_fleet_kills(kills: int, seed: int) -> dict[str, Any]:
             "kills": kills,
             "executions": len(started),
             "begun_again": sum(count - 1 for count in begun_per_step.values()),
+            "killed_s": round(killed_s, 1),
             "ended_s": round(ended_s, 1),
             "wrong": wrong,
         }
 
 
 async def _check(fleet: Fleet, started: list[str]) -> list[str]:
-    store = SQLiteStore(fleet.path)
+    store = store_at(fleet.path)
     await store.open()
     try:
         acknowledged = [Acknowledged(execution_id=id_) for id_ in started]

@@ -98,6 +98,12 @@ def _line(pattern: str) -> Callable[[str], Counted]:
     return read
 
 
+def _server(what: str, count: int) -> Callable[[int], list[str]]:
+    """What is done to a PostgreSQL server, or over one."""
+    program = str(ROOT / "tests/acceptance/server_outages.py")
+    return lambda seed: [sys.executable, program, what, str(count), str(seed)]
+
+
 def _zombies(said: str) -> Counted:
     found = json.loads(said)
     refused = found["changes"].get("LeaseLost", 0)
@@ -189,6 +195,35 @@ EXERCISES: Final = (
         target=10_000,
         command=lambda _seed: [sys.executable, str(ROOT / "tests/acceptance/zombies.py"), "1000"],
         read=_zombies,
+    ),
+    Exercise(
+        name="transitions on a server",
+        promise="PostgreSQL: two processes, killed, closed and opened, do as the model of the others says",
+        target=20_000,
+        command=lambda _seed: _tests("tests/proof/test_moves.py", "-k", "on_a_server"),
+        read=_line(r"runtimes on a server: .* moves, ([\d,]+) transitions"),
+        environment={"PERDURE_PROOF_SCALE": "5"},
+    ),
+    Exercise(
+        name="server stopped",
+        promise="PostgreSQL, stopped at once every few seconds, 25 executions begun between: exact results",
+        target=200,
+        command=_server("stops", 40),
+        read=_json("stops", "executions", "ended_s", wrong="wrong"),
+    ),
+    Exercise(
+        name="answers cut off",
+        promise="PostgreSQL: the line is cut between COMMIT and its answer; what was written is found out",
+        target=5_000,
+        command=_server("cuts", 1_000),
+        read=_json("cuts", "executions", wrong="wrong"),
+    ),
+    Exercise(
+        name="runners killed on a server",
+        promise="of three runners one is killed every second for two minutes: nothing lost, nothing twice",
+        target=120,
+        command=_server("kills", 120),
+        read=_json("kills", "executions", "begun_again", "killed_s", wrong="wrong"),
     ),
 )
 
