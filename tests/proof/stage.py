@@ -14,12 +14,14 @@ from typing import Any, Final
 
 import anyio
 import msgspec
+import pytest
 from model import ENDS, Model, Step
 
 from perdure.actors.kernel.processes import CURRENT
 from perdure.actors.kernel.testing import VirtualLoop
 from perdure.runtime import Conflict, Execution, IllegalTransition, Retry, Runtime, StepContext, Workflow
 from perdure.runtime.testing import Acknowledged, Effect, RuntimeProcess, check_store
+from perdure.store.errors import IdTaken
 from perdure.store.states import State
 
 MOVE_MS: Final = 10
@@ -82,6 +84,7 @@ class Stage:
         self._ledger: list[Effect] = []
         self._told: list[Acknowledged] = []
         self._labels: dict[str, list[str]] = {}
+        self._shapes: dict[str, int] = {}  # of executions, by their ids
         self._kinds: dict[str, str] = {}  # of commands, by their ids
         self._ids = 0
         self._now = 0
@@ -129,8 +132,12 @@ class Stage:
     # ---- moves -------------------------------------------------------------------------------
 
     def start(self, name: str, shape_no: int, id_: str) -> None:
-        """Start an execution, or join the one that has the id."""
+        """Start an execution, or join the one that has the id; one of another workflow is refused."""
         workflow = self._workflows[shape_no]
+        if self._shapes.setdefault(id_, shape_no) != shape_no:
+            with pytest.raises(IdTaken):
+                self._ask(name, lambda runtime: runtime.start(workflow, {"a": 1}, id=id_))
+            return
         self._ask(name, lambda runtime: runtime.start(workflow, {"a": 1}, id=id_))
         self._told.append(Acknowledged(execution_id=id_))
         if id_ not in self.models:

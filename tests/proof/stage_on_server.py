@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from stage import Stage
 
-from perdure.actors import membership
+from perdure.actors.cluster import membership
 from perdure.actors.kernel import outside
 from perdure.runtime.testing import RuntimeProcess
 from perdure.store.postgres import PostgresStore

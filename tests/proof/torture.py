@@ -199,7 +199,7 @@ EXERCISES: Final = (
     Exercise(
         name="transitions on a server",
         promise="PostgreSQL: two processes, killed, closed and opened, do as the model of the others says",
-        target=20_000,
+        target=5_000,
         command=lambda _seed: _tests("tests/proof/test_moves.py", "-k", "on_a_server"),
         read=_line(r"runtimes on a server: .* moves, ([\d,]+) transitions"),
         environment={"PERDURE_PROOF_SCALE": "5"},
