@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from scenarios import virtually
 
-from perdure.runtime import DefinitionError, Retry, Runtime, State, StepContext, Workflow
+from perdure.runtime import Retry, Runtime, State, StepContext, Workflow
 from perdure.runtime.cli import run_command
 
 
@@ -64,35 +64,6 @@ def test_a_tripped_execution_fails_and_can_be_retried():
         assert types.count("circuit_breaker_tripped") == 2
 
     virtually(scenario)
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("{}", "'errors' is missing"),
-        ("{errors: 0}", "config.circuitBreaker.errors: 0 does not fit here"),
-        ("{errors: 3, window: soon}", "config.circuitBreaker.window: 'soon'"),
-        ("{errors: 3, onTrip: shout}", "config.circuitBreaker.onTrip: 'shout' does not fit here"),
-    ],
-)
-def test_a_breaker_that_cannot_be_is_refused_at_its_place(text: str, problem: str):
-    """With the line, the column and what could stand there."""
-    with pytest.raises(DefinitionError, match=r"w\.yaml:2:") as refused:
-        Workflow.parse(
-            f"name: w\nconfig: {{circuitBreaker: {text}}}\nsteps: [{{key: a, agent: one}}]\n", source="w.yaml"
-        )
-    assert problem in str(refused.value)
-
-
-def test_python_and_text_say_the_same():
-    """One revision, whichever way it is written and read."""
-    workflow = Workflow("w", circuit_breaker={"errors": 3, "window": "2m", "latency": timedelta(seconds=1)})
-    workflow.agent_step("a", agent="one")
-    text = (
-        "name: w\nconfig: {circuitBreaker: {errors: 3, window: 120000, latency: 1s}}\n"
-        "steps: [{key: a, agent: one}]\n"
-    )
-    assert workflow.revision == Workflow.parse(text).revision == Workflow.parse(workflow.to_yaml()).revision
 
 
 AGENTS = """\

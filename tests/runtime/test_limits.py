@@ -9,7 +9,7 @@ import anyio
 import pytest
 from scenarios import virtually
 
-from perdure.runtime import DefinitionError, Runtime, State, StepContext, TemplateError, Workflow
+from perdure.runtime import Runtime, State, StepContext, TemplateError, Workflow
 from perdure.runtime.cli import run_command
 from perdure.runtime.testing import RuntimeProcess, VirtualRuntime, check_store, run_virtual
 
@@ -239,33 +239,6 @@ def test_a_context_without_the_key_is_refused_at_the_start():
         assert await runtime.list() == []
 
     virtually(scenario)
-
-
-@pytest.mark.parametrize(
-    ("limits", "problem"),
-    [
-        ("{}", "'concurrency' is missing"),
-        ("{concurrency: 0}", "config.limits.concurrency: 0 does not fit here"),
-        ("{concurrency: 1, key: same}", "the key is the same for every execution"),
-        ("{concurrency: 1, key: '{{a.b}}'}", "the key looks up step 'a', which has not run yet"),
-        ("{concurrency: 1, key: '{{'}", "is not closed"),
-    ],
-)
-def test_limits_that_cannot_be_are_refused_at_their_place(limits: str, problem: str):
-    """With the line and the column."""
-    with pytest.raises(DefinitionError, match=r"w\.yaml:2:") as refused:
-        Workflow.parse(
-            f"name: w\nconfig: {{limits: {limits}}}\nsteps: [{{key: a, agent: one}}]\n", source="w.yaml"
-        )
-    assert problem in str(refused.value)
-
-
-def test_python_and_text_say_the_same():
-    """One revision, whichever way it is written and read."""
-    workflow = Workflow("w", limits={"concurrency": 3, "key": "{{tenant}}"})
-    workflow.agent_step("a", agent="one")
-    text = "name: w\nconfig: {limits: {concurrency: 3, key: '{{tenant}}'}}\nsteps: [{key: a, agent: one}]\n"
-    assert workflow.revision == Workflow.parse(text).revision == Workflow.parse(workflow.to_yaml()).revision
 
 
 AGENTS = """\
