@@ -159,7 +159,35 @@ def _owners(work: Work, runners: Sequence[Runner], alive: Sequence[Runner]) -> I
 def _waiting(work: Work, alive: Sequence[Runner], circumstances: Circumstances) -> Iterator[Finding]:
     """Executions that have something to do and nobody who does it."""
     worker = next((runner for runner in alive if runner.kind in WORKERS), None)
-    missing = circumstances.missing or {}
+    yield from _unclaimed(work, worker, circumstances.missing or {})
+    told = len(work.unclaimed) + len(work.overdue)
+    if worker is None and work.unattended > told:
+        more = " more" if told else ""
+        yield attention(
+            "idle",
+            f"{work.unattended - told}{more} unfinished, and no process is there that would go on with them",
+            "`perdure worker`, or start your program again",
+        )
+    if work.overdue:
+        first = min(each.since for each in work.overdue)
+        yield attention(
+            "timer",
+            f"{_many(work.overdue)} overdue: the first should have been woken {_ago(first, circumstances)}",
+            f"`perdure worker{_agents_of(work.overdue)}`",
+            work.overdue,
+        )
+    if work.unanswered:
+        first = min(each.since for each in work.unanswered)
+        yield attention(
+            "command",
+            f"{_many(work.unanswered)} without an answer to a command of {_ago(first, circumstances)}",
+            "if a process has it, it hangs: look at its log; else `perdure worker`, or `perdure resume ID`",
+            work.unanswered,
+        )
+
+
+def _unclaimed(work: Work, worker: Runner | None, missing: Mapping[int, Sequence[str]]) -> Iterator[Finding]:
+    """Executions that anybody could take up, of each workflow together, and why nobody does."""
     for no in dict.fromkeys(each.workflow_no for each in work.unclaimed):
         mine = [each for each in work.unclaimed if each.workflow_no == no]
         if missing.get(no):
@@ -185,30 +213,6 @@ def _waiting(work: Work, alive: Sequence[Runner], circumstances: Circumstances) 
                 f"`perdure worker{_agents_of(mine)}`, or `perdure resume ID`",
                 mine,
             )
-    told = len(work.unclaimed) + len(work.overdue)
-    if worker is None and work.unattended > told:
-        more = " more" if told else ""
-        yield attention(
-            "idle",
-            f"{work.unattended - told}{more} unfinished, and no process is there that would go on with them",
-            "`perdure worker`, or start your program again",
-        )
-    if work.overdue:
-        first = min(each.since for each in work.overdue)
-        yield attention(
-            "timer",
-            f"{_many(work.overdue)} overdue: the first should have been woken {_ago(first, circumstances)}",
-            f"`perdure worker{_agents_of(work.overdue)}`",
-            work.overdue,
-        )
-    if work.unanswered:
-        first = min(each.since for each in work.unanswered)
-        yield attention(
-            "command",
-            f"{_many(work.unanswered)} without an answer to a command of {_ago(first, circumstances)}",
-            "if a process has it, it hangs: look at its log; else `perdure worker`, or `perdure resume ID`",
-            work.unanswered,
-        )
 
 
 def _set_aside(work: Work, now: datetime) -> Iterator[Finding]:

@@ -83,6 +83,14 @@ class Book:
             raise answer
         return answer
 
+    async def refusal_of(self, write: Write) -> PerdureError:
+        """The refusal of a write, once it is clear that it changed nothing."""
+        before = await self.facts()
+        answer = await self.answer_to(write)
+        assert isinstance(answer, PerdureError)
+        assert await self.facts() == before
+        return answer
+
     def publication(self, name: str = "order", *, revision: str = "r1", **fields: Any) -> Publish:
         """A revision with the steps a, b (needs a) and c (needs both)."""
         steps = (

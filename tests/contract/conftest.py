@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,21 @@ async def store(make_store: Callable[[], Any]) -> AsyncIterator[Any]:
     await store.open()
     yield store
     await store.close()
+
+
+@pytest.fixture
+async def books(store: Any, make_store: Callable[[], Any], book_of: Any) -> AsyncIterator[list[Any]]:
+    """Books about three stores of the same facts, as three processes have them."""
+    if store.location == ":memory:":
+        pytest.skip("nobody else can see such a store")
+    async with AsyncExitStack() as stack:
+        others = [make_store(), make_store()]
+        for other in others:
+            await other.open()
+            stack.push_async_callback(
+                other.close
+            )  # a thread that is left would keep the whole run from ending
+        yield [book_of(one) for one in (store, *others)]
 
 
 @pytest.fixture

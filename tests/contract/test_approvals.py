@@ -12,7 +12,7 @@ from perdure.store.asking import Approval, ApprovalWrite, Decision, Verdict
 from perdure.store.errors import PayloadTooLarge
 from perdure.store.records import PAYLOAD_BYTES_MAX
 from perdure.store.states import State
-from perdure.store.writes import Change, DeleteExecution, Delta
+from perdure.store.writes import DeleteExecution
 
 pytestmark = pytest.mark.anyio
 
@@ -23,24 +23,10 @@ ASKED = Approval(
 )
 
 
-def change(execution: Any, *approvals: ApprovalWrite, state: State | None = None) -> Change:
-    """Move the execution on by one version."""
-    return Change(
-        execution_no=execution.no,
-        execution_id=execution.id,
-        epoch=execution.epoch,
-        version=execution.version,
-        before=execution.state,
-        state=state or execution.state,
-        at=1,
-        delta=Delta(approvals=approvals),
-    )
-
-
 async def write(book: Any, *approvals: ApprovalWrite, id: str = "e1", state: State | None = None) -> Any:
     """Keep or drop them."""
     execution = (await book.store.load(id)).execution
-    return await book.answer_to(change(execution, *approvals, state=state))
+    return await book.answer_to(book.change(execution, state, approvals=approvals))
 
 
 async def kept(book: Any, id: str = "e1") -> tuple[Approval, ...]:
@@ -97,7 +83,7 @@ async def test_approvals_of_many_executions_may_share_a_batch(book):
     """Each stays with its own."""
     starts = [await book.start(f"e{no}") for no in range(6)]
     writes = [
-        change(start, ApprovalWrite(1, msgspec.structs.replace(ASKED, message=str(no))))
+        book.change(start, approvals=(ApprovalWrite(1, msgspec.structs.replace(ASKED, message=str(no))),))
         for no, start in enumerate(starts)
     ]
     answers = await book.store.commit(writes)

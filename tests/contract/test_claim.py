@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 
 import pytest
 
@@ -75,27 +74,19 @@ async def test_a_claim_of_nothing_is_not_found(book):
         await book.write(claim)
 
 
-async def test_of_several_that_bury_one_runner_at_once_one_counts_its_deaths(store, make_store, book_of):
+async def test_of_several_that_bury_one_runner_at_once_one_counts_its_deaths(store, books):
     """All survivors find out at the same moment; ten burials."""
-    if store.location == ":memory:":
-        pytest.skip("nobody else can see such a store")
-    others = [make_store(), make_store()]
-    async with AsyncExitStack() as stack:
-        for other in others:
-            await other.open()
-            stack.push_async_callback(other.close)
-        books = [book_of(one) for one in (store, *others)]
-        for burial in range(10):
-            dead = await books[0].register(f"runner-{burial}")
-            for number in range(5):
-                execution = await books[0].start(f"e{burial}-{number}", runner_no=dead)
-                await books[0].move(execution, attempts=(books[0].attempt(0),))
-            died = Deregister(runner_no=dead, died=True)
-            assert sorted(await asyncio.gather(*(book.write(died) for book in books))) == [0, 0, 1]
-            for number in range(5):
-                [attempt] = await store.attempts(f"e{burial}-{number}")
-                assert attempt.deaths == 1
-                assert (await books[0].execution(f"e{burial}-{number}")).epoch == 2
+    for burial in range(10):
+        dead = await books[0].register(f"runner-{burial}")
+        for number in range(5):
+            execution = await books[0].start(f"e{burial}-{number}", runner_no=dead)
+            await books[0].move(execution, attempts=(books[0].attempt(0),))
+        died = Deregister(runner_no=dead, died=True)
+        assert sorted(await asyncio.gather(*(book.write(died) for book in books))) == [0, 0, 1]
+        for number in range(5):
+            [attempt] = await store.attempts(f"e{burial}-{number}")
+            assert attempt.deaths == 1
+            assert (await books[0].execution(f"e{burial}-{number}")).epoch == 2
 
 
 async def test_whoever_lost_an_execution_cannot_change_it_any_more(book):
@@ -107,26 +98,18 @@ async def test_whoever_lost_an_execution_cannot_change_it_any_more(book):
         await book.move(execution)
 
 
-async def test_of_two_that_claim_one_execution_exactly_one_gets_it(store, make_store, book_of):
+async def test_of_two_that_claim_one_execution_exactly_one_gets_it(books):
     """Two stores of the same facts; twenty races."""
-    if store.location == ":memory:":
-        pytest.skip("nobody else can see such a store")
-    other = make_store()
-    await other.open()
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(other.close)  # a thread that is left would keep the whole run from ending
-        books = [book_of(store), book_of(other)]
-        runners = [await books[0].register(f"runner-{number}") for number in range(2)]
-        for race in range(20):
-            execution = await books[0].start(f"e{race}")
-            claims = [
-                book.answer_to(book.claim(execution, no)) for book, no in zip(books, runners, strict=True)
-            ]
-            answers = await asyncio.gather(*claims)
-            assert sorted(type(answer).__name__ for answer in answers) == ["Conflict", "Loaded"]
-            winner = next(answer for answer in answers if isinstance(answer, Loaded))
-            assert winner.execution == await books[1].execution(f"e{race}")
-            assert winner.execution.epoch == 1
+    books = books[:2]
+    runners = [await books[0].register(f"runner-{number}") for number in range(2)]
+    for race in range(20):
+        execution = await books[0].start(f"e{race}")
+        claims = [book.answer_to(book.claim(execution, no)) for book, no in zip(books, runners, strict=True)]
+        answers = await asyncio.gather(*claims)
+        assert sorted(type(answer).__name__ for answer in answers) == ["Conflict", "Loaded"]
+        winner = next(answer for answer in answers if isinstance(answer, Loaded))
+        assert winner.execution == await books[1].execution(f"e{race}")
+        assert winner.execution.epoch == 1
 
 
 async def test_of_many_those_that_are_free_are_claimed_and_the_others_passed_by(book):
@@ -164,22 +147,14 @@ async def test_a_runner_off_the_list_claims_nothing_of_many(book):
     assert (await book.execution()).runner is None
 
 
-async def test_runners_that_claim_the_same_many_share_them_out(store, make_store, book_of):
+async def test_runners_that_claim_the_same_many_share_them_out(store, books):
     """Three at once, thirty executions: each has one owner, and nobody waits or is refused."""
-    if store.location == ":memory:":
-        pytest.skip("nobody else can see such a store")
-    others = [make_store(), make_store()]
-    async with AsyncExitStack() as stack:
-        for other in others:
-            await other.open()
-            stack.push_async_callback(other.close)
-        books = [book_of(one) for one in (store, *others)]
-        runners = [await books[0].register(f"runner-{number}") for number in range(3)]
-        nos = tuple([(await books[0].start(f"e{number}")).no for number in range(30)])
-        wishes = [ClaimFree(execution_nos=nos, runner_no=no, at=books[0].tick()) for no in runners]
-        claimed = await asyncio.gather(*(b.write(w) for b, w in zip(books, wishes, strict=True)))
-        taken = [id_ for one in claimed for id_ in one.epochs]
-        owned = [await store.owned(runner_no=no) for no in runners]
+    runners = [await books[0].register(f"runner-{number}") for number in range(3)]
+    nos = tuple([(await books[0].start(f"e{number}")).no for number in range(30)])
+    wishes = [ClaimFree(execution_nos=nos, runner_no=no, at=books[0].tick()) for no in runners]
+    claimed = await asyncio.gather(*(b.write(w) for b, w in zip(books, wishes, strict=True)))
+    taken = [id_ for one in claimed for id_ in one.epochs]
+    owned = [await store.owned(runner_no=no) for no in runners]
     assert sorted(taken) == sorted(f"e{number}" for number in range(30))
     assert [sorted(one.epochs) for one in claimed] == [sorted(ids) for ids in owned]
 

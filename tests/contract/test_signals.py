@@ -9,23 +9,9 @@ import pytest
 from perdure.store.errors import PayloadTooLarge
 from perdure.store.records import PAYLOAD_BYTES_MAX
 from perdure.store.states import State
-from perdure.store.writes import Change, DeleteExecution, Delta, SignalMove, SignalWrite
+from perdure.store.writes import DeleteExecution, SignalMove, SignalWrite
 
 pytestmark = pytest.mark.anyio
-
-
-def change(execution: Any, delta: Delta, *, state: State | None = None) -> Change:
-    """Move the execution on by one version."""
-    return Change(
-        execution_no=execution.no,
-        execution_id=execution.id,
-        epoch=execution.epoch,
-        version=execution.version,
-        before=execution.state,
-        state=state or execution.state,
-        at=1,
-        delta=delta,
-    )
 
 
 async def keep(book: Any, *payloads: bytes) -> list[int]:
@@ -33,13 +19,13 @@ async def keep(book: Any, *payloads: bytes) -> list[int]:
     versions = []
     for payload in payloads:
         signals = (SignalWrite("go", payload),)
-        versions.append((await book.write(change(await book.execution(), Delta(signals=signals)))).version)
+        versions.append((await book.write(book.change(await book.execution(), signals=signals))).version)
     return versions
 
 
 async def take(book: Any, *moves: SignalMove, state: State | None = None) -> int:
     """Let steps take signals, or give them back."""
-    return (await book.write(change(await book.execution(), Delta(taken=moves), state=state))).version
+    return (await book.write(book.change(await book.execution(), state, taken=moves))).version
 
 
 async def kept(book: Any) -> list[tuple[int, str, bytes]]:
@@ -74,7 +60,7 @@ async def test_a_signal_that_is_too_large_is_refused_with_its_change(book):
     """Nothing of it is written."""
     await book.start()
     signals = (SignalWrite("go", b'"%s"' % (b"x" * PAYLOAD_BYTES_MAX)),)
-    answer = await book.answer_to(change(await book.execution(), Delta(signals=signals)))
+    answer = await book.answer_to(book.change(await book.execution(), signals=signals))
     assert isinstance(answer, PayloadTooLarge)
     assert await kept(book) == []
 
@@ -82,8 +68,10 @@ async def test_a_signal_that_is_too_large_is_refused_with_its_change(book):
 async def test_signals_of_many_executions_may_share_a_batch(book):
     """Each stays with its own."""
     starts = [await book.start(f"e{no}") for no in range(6)]
-    signals = [Delta(signals=(SignalWrite("go", b"%d" % no),)) for no in range(6)]
-    answers = await book.store.commit([change(s, d) for s, d in zip(starts, signals, strict=True)])
+    changes = [
+        book.change(start, signals=(SignalWrite("go", b"%d" % no),)) for no, start in enumerate(starts)
+    ]
+    answers = await book.store.commit(changes)
     assert [answer.version for answer in answers] == [2] * 6
     for no in range(6):
         loaded = await book.store.load(f"e{no}")

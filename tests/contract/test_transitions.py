@@ -14,7 +14,6 @@ from perdure.store.errors import (
     LeaseLost,
     NotFound,
     PayloadTooLarge,
-    PerdureError,
     StoreError,
 )
 from perdure.store.records import PAYLOAD_BYTES_MAX, Error
@@ -55,15 +54,6 @@ NAUGHTY_IDS = [
 ]
 
 
-async def refused(book, write) -> PerdureError:
-    """The refusal of a write, once it is clear that it changed nothing."""
-    before = await book.facts()
-    answer = await book.answer_to(write)
-    assert isinstance(answer, PerdureError)
-    assert await book.facts() == before
-    return answer
-
-
 # ---- start -----------------------------------------------------------------------------------
 
 
@@ -96,7 +86,7 @@ async def test_starting_the_same_id_twice_joins(book):
 async def test_a_naughty_id_is_refused(book, id_: str):
     """Ids end up in paths, addresses and logs."""
     await book.publish()
-    assert isinstance(await refused(book, book.starting(id_)), InvalidId)
+    assert isinstance(await book.refusal_of(book.starting(id_)), InvalidId)
 
 
 @pytest.mark.parametrize("id_", NAUGHTY_IDS)
@@ -118,16 +108,16 @@ async def test_an_ordinary_id_is_taken(book, id_: str):
 async def test_an_execution_cannot_begin_in_a_state_that_idle_does_not_lead_to(book):
     """Nor with a step in a state that no pending step comes to."""
     await book.publish()
-    illegal = await refused(book, book.starting("e1", state=State.RESTORING_CHECKPOINT))
+    illegal = await book.refusal_of(book.starting("e1", state=State.RESTORING_CHECKPOINT))
     assert isinstance(illegal, IllegalTransition)
     compensated = Delta(attempts=(book.attempt(0, StepState.COMPENSATED),))
-    assert isinstance(await refused(book, book.starting("e1", delta=compensated)), IllegalTransition)
+    assert isinstance(await book.refusal_of(book.starting("e1", delta=compensated)), IllegalTransition)
 
 
 async def test_an_execution_of_no_workflow_is_refused(book):
     """Foreign keys are on."""
     await book.publish()
-    assert isinstance(await refused(book, book.starting("e1", workflow_no=99)), StoreError)
+    assert isinstance(await book.refusal_of(book.starting("e1", workflow_no=99)), StoreError)
 
 
 # ---- change ----------------------------------------------------------------------------------
@@ -148,7 +138,7 @@ async def test_a_stale_version_conflicts_and_tells_the_current_one(book):
     """Somebody was faster."""
     execution = await book.start()
     await book.move(execution)
-    conflict = await refused(book, book.change(execution, State.PAUSING))
+    conflict = await book.refusal_of(book.change(execution, State.PAUSING))
     assert isinstance(conflict, Conflict)
     assert (conflict.expected, conflict.current) == (1, 2)
 
@@ -156,14 +146,14 @@ async def test_a_stale_version_conflicts_and_tells_the_current_one(book):
 async def test_a_version_from_the_future_conflicts_too(book):
     """It can only be a mistake."""
     execution = await book.start()
-    assert isinstance(await refused(book, book.change(execution, version=7)), Conflict)
+    assert isinstance(await book.refusal_of(book.change(execution, version=7)), Conflict)
 
 
 async def test_a_runner_that_lost_its_lease_cannot_write(book):
     """The epoch tells, even where the version is still right."""
     execution = await book.start()
     await book.write(book.claim(execution, await book.register()))
-    lost = await refused(book, book.change(execution, State.PAUSING))
+    lost = await book.refusal_of(book.change(execution, State.PAUSING))
     assert isinstance(lost, LeaseLost)
     assert (lost.held_epoch, lost.current_epoch) == (0, 1)
 
@@ -171,7 +161,7 @@ async def test_a_runner_that_lost_its_lease_cannot_write(book):
 async def test_a_move_that_is_not_in_the_table_is_refused(book):
     """And the refusal says where the execution is."""
     execution = await book.start()
-    illegal = await refused(book, book.change(execution, State.RESTORING_CHECKPOINT))
+    illegal = await book.refusal_of(book.change(execution, State.RESTORING_CHECKPOINT))
     assert isinstance(illegal, IllegalTransition)
     assert (illegal.state, illegal.version) == (State.EXECUTING, 1)
 
@@ -180,7 +170,7 @@ async def test_a_move_from_a_state_the_execution_is_not_in_is_refused(book):
     """Right version, right epoch, lawful move: and yet not this execution's."""
     execution = await book.start()
     wrong = book.change(execution, State.PAUSED, before=State.PAUSING)
-    assert isinstance(await refused(book, wrong), IllegalTransition)
+    assert isinstance(await book.refusal_of(wrong), IllegalTransition)
 
 
 async def test_a_change_of_nothing_is_not_found(book):
@@ -190,14 +180,14 @@ async def test_a_change_of_nothing_is_not_found(book):
     change = type(change)(
         **{name: getattr(change, name) for name in change.__struct_fields__} | {"execution_no": 99}
     )
-    assert isinstance(await refused(book, change), NotFound)
+    assert isinstance(await book.refusal_of(change), NotFound)
 
 
 async def test_an_illegal_move_of_a_lost_execution_says_that_it_is_lost(book):
     """What the runner must know first is that it has no business here."""
     execution = await book.start()
     await book.write(book.claim(execution, await book.register()))
-    assert isinstance(await refused(book, book.change(execution, State.RESTORING_CHECKPOINT)), LeaseLost)
+    assert isinstance(await book.refusal_of(book.change(execution, State.RESTORING_CHECKPOINT)), LeaseLost)
 
 
 @pytest.mark.parametrize("before", list(State))
@@ -267,13 +257,13 @@ async def test_a_change_may_not_set_any_other_column(book):
     """Least of all the version or the state behind the back of the table."""
     execution = await book.start()
     for column in ("version", "state", "epoch", "id", "priority = 9 --"):
-        assert isinstance(await refused(book, book.change(execution, fields={column: 1})), StoreError)
+        assert isinstance(await book.refusal_of(book.change(execution, fields={column: 1})), StoreError)
 
 
 async def test_a_context_patch_of_a_refused_change_is_undone(book):
     """It is written before the swap, in the same savepoint."""
     execution = await book.start(context=b'{"n":1}')
-    await refused(book, book.change(execution, version=9, fields={"context": b'{"n":2}'}))
+    await book.refusal_of(book.change(execution, version=9, fields={"context": b'{"n":2}'}))
     assert (await book.execution()).context == {"n": 1}
 
 
@@ -287,7 +277,7 @@ async def test_what_is_too_large_is_refused_before_it_is_kept(book):
         book.change(execution, attempts=(book.outcome(0, large),)),
         book.change(execution, events=(EventWrite("noted", data=large),)),
     ):
-        assert isinstance(await refused(book, change), PayloadTooLarge)
+        assert isinstance(await book.refusal_of(change), PayloadTooLarge)
 
 
 async def test_a_release_gives_up_only_what_is_still_held(book):
@@ -306,7 +296,7 @@ async def test_the_priority_may_be_changed_beside_the_owner(book):
     await book.write(UpdateExecution(execution_id="e1", priority=5, at=book.tick()))
     assert (await book.move(execution)).priority == 5
     missing = UpdateExecution(execution_id="nobody", priority=5, at=book.tick())
-    assert isinstance(await refused(book, missing), NotFound)
+    assert isinstance(await book.refusal_of(missing), NotFound)
 
 
 # ---- statements of the user's own ------------------------------------------------------------

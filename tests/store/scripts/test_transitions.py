@@ -21,15 +21,6 @@ from perdure.store.writes import (
 pytestmark = pytest.mark.anyio
 
 
-async def refused(book, write) -> PerdureError:
-    """The refusal of a write, once it is clear that it changed nothing."""
-    before = await book.facts()
-    answer = await book.answer_to(write)
-    assert isinstance(answer, PerdureError)
-    assert await book.facts() == before
-    return answer
-
-
 @pytest.mark.parametrize(
     "sql",
     [
@@ -62,7 +53,7 @@ async def test_a_statement_that_reaches_too_far_is_refused_with_its_change(book,
     """It may neither end the transaction nor write what is the store's."""
     await book.raw("CREATE TABLE ledger (entry TEXT UNIQUE)")
     execution = await book.start()
-    answer = await refused(book, book.change(execution, statements=(Statement(sql),)))
+    answer = await book.refusal_of(book.change(execution, statements=(Statement(sql),)))
     assert isinstance(answer, StatementFailed)
     assert await book.move(execution)
 
