@@ -16,8 +16,9 @@ from perdure.actors.log import get_logger
 from perdure.actors.writer import Writer
 from perdure.runtime.agents import Agents
 from perdure.runtime.arguments import InvalidArgument, plain_values
-from perdure.runtime.language import Definition, Workflow, check_context, compile_plan, definition_from_json
+from perdure.runtime.language import Definition, Workflow, compile_plan, definition_from_json
 from perdure.runtime.language.beside import beside_the_graph
+from perdure.runtime.language.demands import Contexts
 from perdure.runtime.language.inputs import filled
 from perdure.runtime.language.scheduling import rules_of
 from perdure.runtime.language.waits import performer_of
@@ -45,6 +46,7 @@ class Revision(msgspec.Struct, frozen=True):
     name: str
     definition: Definition
     plan: Plan
+    contexts: Contexts
 
 
 class Plans:
@@ -164,7 +166,7 @@ class Plans:
         """
         revision = await self.active(name) if version is None else await self._labelled(name, version)
         plain = filled(revision.definition.inputs, plain_values(context, "the input of a child"))
-        check_context(revision.definition, plain, self._agents)
+        revision.contexts.check(plain, self._agents)
         return revision.plan, plain
 
     async def _labelled(self, name: str, version: str) -> Revision:
@@ -175,7 +177,7 @@ class Plans:
 
     def _remember(self, no: int, revision: str, definition: Definition) -> Revision:
         plan = compile_plan(definition, agents=self._agents, workflow_no=no, revision=revision)
-        compiled = Revision(no, definition.name, definition, plan)
+        compiled = Revision(no, definition.name, definition, plan, Contexts(definition))
         self._revisions[no] = compiled
         while len(self._revisions) > PLANS_MAX:
             self._revisions.popitem(last=False)

@@ -32,7 +32,7 @@ from perdure.runtime.durations import RETENTION, retention_ms
 from perdure.runtime.execution import Execution
 from perdure.runtime.keeping import Keeping
 from perdure.runtime.keys import keys_of
-from perdure.runtime.language import Workflow, check_context
+from perdure.runtime.language import Workflow
 from perdure.runtime.language.conditions import EXTRA, ConditionsNotInstalled
 from perdure.runtime.language.inputs import filled
 from perdure.runtime.looking import find
@@ -235,7 +235,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         missing = () if new.is_detached else revision.plan.missing
         if EXTRA in missing:
             raise ConditionsNotInstalled
-        check_context(revision.definition, context, self.agents, missing=missing)
+        revision.contexts.check(context, self.agents, missing=missing)
         is_left = new.is_detached or not self._blueprint.performs
         ready = msgspec.structs.replace(new, context=context, is_detached=is_left)
         if not await self.machine.executions.start(ready):

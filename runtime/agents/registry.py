@@ -57,6 +57,7 @@ class Agents:
         """Begin with `agents`."""
         self._agents: dict[str, Agent] = {agent.name: agent for agent in agents}
         self._why_not: dict[str, str] = {}
+        self.changes = 0  # how often one was registered: what was made of the agents may be out of date
 
     def agent(
         self,
@@ -104,6 +105,7 @@ class Agents:
             raise DuplicateAgent(name, where=known.where)
         agent = make_agent(name, function, capabilities=capabilities, process=process, guard=guard)
         self._agents[name] = agent
+        self.changes += 1
         self._why_not.pop(name, None)
         return agent
 
@@ -166,6 +168,7 @@ class Agents:
             if known is not None and known.function is not agent.function and not replace:
                 raise DuplicateAgent(agent.name, where=known.where)
             self._agents[agent.name] = agent
+            self.changes += 1
         return self
 
     def __iter__(self) -> Iterator[Agent]:

@@ -4,7 +4,7 @@ from perdure.actors.errors import ChildFailed, ChildNotStarted, ExpressionError,
 from perdure.runtime.agents.errors import InputError, UnknownAgent
 from perdure.runtime.agents.signature import From
 from perdure.runtime.language.acting import Action
-from perdure.runtime.language.checking import check_agents, check_context
+from perdure.runtime.language.checking import check_agents
 from perdure.runtime.language.compiling import compile_plan
 from perdure.runtime.language.conditions import ConditionsNotInstalled
 from perdure.runtime.language.definition import (
@@ -15,6 +15,7 @@ from perdure.runtime.language.definition import (
     definition_from_json,
     revision_of,
 )
+from perdure.runtime.language.demands import check_context
 from perdure.runtime.language.errors import (
     CycleError,
     DefinitionError,

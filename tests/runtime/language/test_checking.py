@@ -1,4 +1,4 @@
-"""What is told before any step runs: agents that are missing, inputs that are."""
+"""What is told of steps and agents that do not fit together, and of inputs that are misspelt."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from perdure.runtime.agents import Agents
-from perdure.runtime.language import InputError, TemplateError, Workflow, check_agents, check_context
+from perdure.runtime.language import Workflow, check_agents
 from perdure.runtime.language.checking import misspelt_inputs
 
 REVIEW = Workflow.parse(
@@ -36,55 +36,6 @@ def agents() -> Agents:
         return f"{prompt} {parse_changes} {lines} {style}"
 
     return registry
-
-
-def test_a_context_with_all_inputs_passes(agents):
-    """Defaults need not be given."""
-    check_context(REVIEW, {"filePath": "a.py", "user": {"name": "Jo"}, "lines": 3}, agents)
-
-
-@pytest.mark.parametrize(
-    ("context", "words"),
-    [
-        ({"user": {"name": "x"}, "lines": 1}, "{{filePath}} is neither a step nor an input"),
-        ({"filepath": "a", "user": {"name": "x"}, "lines": 1}, "(did you mean 'filepath'?)"),
-        ({"filePath": "a", "user": {}, "lines": 1}, "{{user.name}} has no 'name': it is empty there"),
-    ],
-)
-def test_templates_are_checked_against_the_context(agents, context, words):
-    """The path, and what is there."""
-    with pytest.raises(TemplateError) as caught:
-        check_context(REVIEW, context, agents)
-    assert words in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("extra", "words"),
-    [
-        ({}, "parameter 'lines' takes the input 'lines'"),
-        ({"lines": "many"}, "cannot take 'many': Expected `int`"),
-        ({"lines": 1, "report": 2}, "the context key 'report' is also the key of a step"),
-    ],
-)
-def test_parameters_are_checked_against_the_context(agents, extra, words):
-    """Missing ones, wrong ones, and keys that are steps."""
-    with pytest.raises(InputError) as caught:
-        check_context(REVIEW, {"filePath": "a.py", "user": {"name": "Jo"}} | extra, agents)
-    assert words in str(caught.value)
-
-
-def test_everything_is_reported_at_once(agents):
-    """One error, one line for each."""
-    with pytest.raises(TemplateError) as caught:
-        check_context(REVIEW, {"report": 1}, agents)
-    assert len(caught.value.problems) == 4
-
-
-def test_without_agents_only_templates_are_checked():
-    """A client that cannot perform the steps can still start them."""
-    check_context(REVIEW, {"filePath": "a.py", "user": {"name": "Jo"}}, Agents())
-    with pytest.raises(TemplateError):
-        check_context(REVIEW, {}, Agents())
 
 
 def test_unknown_agents_are_problems_with_the_nearest_name(agents):
