@@ -24,12 +24,21 @@ from perdure.store.scripts.delta import (
     event,
     illegal_attempt,
     inserted_attempt,
-    moved_attempt,
     text,
 )
 from perdure.store.scripts.transitions import inserted_execution
 from perdure.store.states import TERMINAL, State, can_become
-from perdure.store.writes import CHANGEABLE, Change, Changed, Delta, Start, Started, Write, is_id
+from perdure.store.writes import (
+    CHANGEABLE,
+    AttemptWrite,
+    Change,
+    Changed,
+    Delta,
+    Start,
+    Started,
+    Write,
+    is_id,
+)
 
 Row = tuple[Any, ...]
 
@@ -113,7 +122,7 @@ class _Rows:
             if attempt.before is None:
                 parts["attempt"].append(inserted_attempt(ord_, version, attempt))
             else:
-                parts["move"].append(moved_attempt(no, version, attempt))
+                parts["move"].append(_moved_attempt(no, version, attempt))
         self._add_timers(ord_, no, delta)
         for message in delta.messages:
             parts["message"].append((no, message.no, version, text(message.answer, "an answer")))
@@ -162,6 +171,27 @@ def gathered(writes: Sequence[Write], schema: str) -> Gathered | None:
         return found
 
     return Gathered(sql, checked + arguments, answers)
+
+
+def _moved_attempt(no: int, version: int, attempt: AttemptWrite) -> Row:
+    """The columns of the part "move". Raises PayloadTooLarge."""
+    return (
+        attempt.state,
+        attempt.is_outcome,
+        version if attempt.is_outcome else None,
+        attempt.started_at,
+        attempt.finished_at,
+        attempt.due_at,
+        text(attempt.error, "an error"),
+        text(attempt.output, "the output of a step"),
+        attempt.cost_nanos,
+        attempt.tokens,
+        no,
+        attempt.step_no,
+        attempt.generation,
+        attempt.attempt,
+        attempt.before,
+    )
 
 
 def _by_number(row: Row) -> int:

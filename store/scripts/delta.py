@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 from perdure.store import telling
@@ -22,13 +23,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 # What an attempt has been given it keeps (when it started, its output); `due_at` is the new state's own.
 MOVE_ATTEMPT: Final = """
-UPDATE workflow_step_executions
-SET state = ?, is_outcome = is_outcome | ?, settled_version = coalesce(settled_version, ?),
-    started_at = coalesce(?, started_at), finished_at = coalesce(?, finished_at),
-    due_at = ?, error = coalesce(?, error), output = coalesce(?, output),
-    cost_nanos = coalesce(?, cost_nanos), tokens = coalesce(?, tokens)
+UPDATE workflow_step_executions SET state = ?, due_at = ?{columns}
 WHERE execution_no = ? AND step_no = ? AND generation = ? AND attempt = ? AND state = ?
 """
+OUTCOME: Final = "is_outcome = 1, settled_version = coalesce(settled_version, ?)"
 
 INSERT_EVENT: Final = """
 INSERT INTO workflow_events (execution_no, version, at, type, step_no, attempt, by, command_id, data)
@@ -103,7 +101,9 @@ def write(no: int, execution_id: str, version: int, at: int, delta: Delta) -> Sc
     for attempt in delta.attempts:
         if attempt.before is None:
             yield INSERT_ATTEMPT, inserted_attempt(no, version, attempt)
-        elif (yield MOVE_ATTEMPT, moved_attempt(no, version, attempt)).rowcount == 0:
+            continue
+        columns, values = moved_attempt(no, version, attempt)
+        if (yield move_attempt_with(columns), values).rowcount == 0:
             raise (yield from misplaced_attempt(no, execution_id, version, attempt))
     for timer in delta.timers:
         yield from _set_timer(no, timer)
@@ -155,25 +155,31 @@ def inserted_attempt(no: int, version: int, attempt: AttemptWrite) -> Row:
     )
 
 
-def moved_attempt(no: int, version: int, attempt: AttemptWrite) -> Row:
-    """The values of MOVE_ATTEMPT. Raises PayloadTooLarge."""
-    return (
-        attempt.state,
-        attempt.is_outcome,
-        version if attempt.is_outcome else None,
-        attempt.started_at,
-        attempt.finished_at,
-        attempt.due_at,
-        text(attempt.error, "an error"),
-        text(attempt.output, "the output of a step"),
-        attempt.cost_nanos,
-        attempt.tokens,
-        no,
-        attempt.step_no,
-        attempt.generation,
-        attempt.attempt,
-        attempt.before,
-    )
+def moved_attempt(no: int, version: int, attempt: AttemptWrite) -> tuple[tuple[str, ...], Row]:
+    """The columns that a move sets besides, and the values of its statement. Raises PayloadTooLarge."""
+    columns: dict[str, Any] = {}
+    if attempt.is_outcome:
+        columns[OUTCOME] = version
+    if attempt.started_at is not None:
+        columns["started_at = ?"] = attempt.started_at
+    if attempt.finished_at is not None:
+        columns["finished_at = ?"] = attempt.finished_at
+    if attempt.output is not None:
+        columns["output = ?"] = text(attempt.output, "the output of a step")
+    if attempt.error is not None:
+        columns["error = ?"] = text(attempt.error, "an error")
+    if attempt.cost_nanos is not None:
+        columns["cost_nanos = ?"] = attempt.cost_nanos
+    if attempt.tokens is not None:
+        columns["tokens = ?"] = attempt.tokens
+    guard = (no, attempt.step_no, attempt.generation, attempt.attempt, attempt.before)
+    return tuple(columns), (attempt.state, attempt.due_at, *columns.values(), *guard)
+
+
+@lru_cache(maxsize=256)
+def move_attempt_with(columns: tuple[str, ...]) -> str:
+    """The statement that moves an attempt on and sets these columns too."""
+    return MOVE_ATTEMPT.format(columns="".join(f", {column}" for column in columns))
 
 
 def misplaced_attempt(
@@ -236,7 +242,7 @@ def event(no: int, version: int, at: int, write: EventWrite) -> Row:
         write.attempt,
         write.by,
         write.command_id,
-        text(write.data, "the data of an event"),
+        None if write.data is None else text(write.data, "the data of an event"),
     )
 
 

@@ -7,7 +7,7 @@ as a PerdureError, and whoever runs them rolls back to the savepoint.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -57,7 +57,7 @@ INSERT_CONTEXT: Final = "INSERT INTO workflow_contexts (execution_no, context) V
 PATCH_CONTEXT: Final = "UPDATE workflow_contexts SET patched_context = ? WHERE execution_no = ?"
 
 MOVE_EXECUTION: Final = (
-    "UPDATE workflow_executions SET state = ?, version = version + 1, updated_at = ?{columns} "
+    "UPDATE workflow_executions SET version = version + 1, updated_at = ?{columns} "
     "WHERE no = ? AND version = ? AND epoch = ? AND state = ?"
 )
 
@@ -68,7 +68,6 @@ INSERT INTO workflow_events (execution_no, version, at, type, by, data)
 SELECT no, version, ?, 'forked_to', ?, ? FROM workflow_executions WHERE id = ?
 """
 
-CLAIMED: Final = ("epoch", "runner_no")  # what a change that claims sets before all else
 
 CLEAR_TIMERS: Final = "DELETE FROM workflow_timers WHERE execution_no = ?"
 
@@ -211,26 +210,39 @@ def patched_context(write: Change) -> delta.Row:
 
 
 def moved_execution(write: Change) -> tuple[tuple[str, ...], delta.Row]:
-    """The columns that a move sets besides, and the values of its statement. Raises PayloadTooLarge."""
+    """The columns that a move sets besides, and the values of its statement.
+
+    A state that stays is not among them: to be told of it costs six partial indexes a look. Raises
+    PayloadTooLarge, and StoreError for a column that a change may not set.
+    """
+    columns: dict[str, Any] = {}
+    if write.state is not write.before:
+        columns["state"] = write.state
+    if write.claimed_by is not None:
+        columns["epoch"] = write.epoch + 1
+        columns["runner_no"] = write.claimed_by
+    if write.fields:
+        columns |= _fields(write)
     guard = (write.execution_no, write.version, write.epoch, write.before)
-    if not write.fields and write.claimed_by is None:
-        return (), (write.state, write.at, *guard)
+    return tuple(columns), (write.at, *columns.values(), *guard)
+
+
+def _fields(write: Change) -> dict[str, Any]:
+    """The columns that a change names itself, but for the context, which has a row of its own."""
     fields = {name: value for name, value in write.fields.items() if name != "context"}
+    unknown = fields.keys() - CHANGEABLE
+    if unknown:
+        raise StoreError(
+            f"a change may not set {', '.join(sorted(unknown))}: only {', '.join(sorted(CHANGEABLE))}"
+        )
     if isinstance(error := fields.get("error"), bytes):
         fields["error"] = delta.text(error, "an error")
-    if write.claimed_by is None:
-        return tuple(fields), (write.state, write.at, *fields.values(), *guard)
-    claim = (write.epoch + 1, write.claimed_by)
-    return (*CLAIMED, *fields), (write.state, write.at, *claim, *fields.values(), *guard)
+    return fields
 
 
 @lru_cache(maxsize=256)
 def move_with(columns: tuple[str, ...]) -> str:
-    """The compare-and-swap that sets these columns too. Raises StoreError for one that may not be."""
-    named = columns[len(CLAIMED) :] if columns[: len(CLAIMED)] == CLAIMED else columns
-    unknown = [column for column in named if column not in CHANGEABLE]
-    if unknown:
-        raise StoreError(f"a change may not set {', '.join(unknown)}: only {', '.join(sorted(CHANGEABLE))}")
+    """The compare-and-swap that sets these columns too."""
     return MOVE_EXECUTION.format(columns="".join(f", {column} = ?" for column in columns))
 
 

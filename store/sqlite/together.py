@@ -8,6 +8,8 @@ all of it is undone and each write looked at alone, which finds out what is wron
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain
 from typing import Final, TypeGuard
 
 from perdure.store.protocol import Answer
@@ -29,6 +31,7 @@ from perdure.store.states import TERMINAL, can_become
 from perdure.store.writes import Change, Changed, Delta, Start, Started, Write, is_id
 
 TOGETHER_MIN: Final = 4  # fewer moves are as fast one by one
+INSERTED_MAX: Final = 32  # rows of one statement: with 20 columns each below 999 values, old libraries' limit
 
 
 class LookedAtAloneError(Exception):
@@ -100,27 +103,31 @@ def _insert(starts: list[Start]) -> Script[Sequence[int]]:
     for start in starts:
         _expect(is_id(start.id))
         refuse_illegal_start(start)
-    inserted = yield Many(INSERT_EXECUTION, [inserted_execution(start) for start in starts])
-    last = inserted.lastrowid
-    assert last is not None
+    last = yield from _insert_rows(INSERT_EXECUTION, [inserted_execution(start) for start in starts])
     keys = range(last - len(starts) + 1, last + 1)
     contexts = [(no, delta.text(one.context, "the context")) for no, one in zip(keys, starts, strict=True)]
-    yield Many(INSERT_CONTEXT, contexts)
+    yield from _insert_rows(INSERT_CONTEXT, contexts)
     return keys
 
 
 def _write_attempts(moves: list[_Move]) -> Script[None]:
-    """New attempts, then those that move on, which may be among the new ones."""
+    """New attempts, then those that move on, which may be among the new ones.
+
+    Moves that set the same columns are one statement; if the same attempt is in two of them, the states
+    that each of them begins with tell whether that order was the right one.
+    """
     inserted: list[Row] = []
-    moved: list[Row] = []
+    moved: dict[tuple[str, ...], list[Row]] = {}
     for move in moves:
         for attempt in move.delta.attempts:
             if attempt.before is None:
                 inserted.append(delta.inserted_attempt(move.no, move.version, attempt))
             else:
-                moved.append(delta.moved_attempt(move.no, move.version, attempt))
-    yield from _write(delta.INSERT_ATTEMPT, inserted)
-    yield from _write(delta.MOVE_ATTEMPT, moved, is_each=True)
+                columns, values = delta.moved_attempt(move.no, move.version, attempt)
+                moved.setdefault(columns, []).append(values)
+    yield from _insert_rows(delta.INSERT_ATTEMPT, inserted)
+    for columns, rows in moved.items():
+        yield from _write(delta.move_attempt_with(columns), rows, is_each=True)
 
 
 def _write_the_rest(moves: list[_Move]) -> Script[None]:
@@ -143,7 +150,7 @@ def _write_the_rest(moves: list[_Move]) -> Script[None]:
         for move in moves
         if move.delta.checkpoint is not None
     ]
-    yield from _write(delta.INSERT_CHECKPOINT, checkpoints)
+    yield from _insert_rows(delta.INSERT_CHECKPOINT, checkpoints)
 
 
 def _append_events(moves: list[_Move]) -> Script[list[int]]:
@@ -153,15 +160,33 @@ def _append_events(moves: list[_Move]) -> Script[list[int]]:
     ]
     if not rows:
         return [0] * len(moves)
-    last = (yield Many(delta.INSERT_EVENT, rows)).lastrowid
-    assert last is not None
-    next_id = last - len(rows) + 1
+    next_id = (yield from _insert_rows(delta.INSERT_EVENT, rows)) - len(rows) + 1
     first_ids = []
     for move in moves:
         count = len(move.delta.events)
         first_ids.append(next_id if count else 0)
         next_id += count
     return first_ids
+
+
+def _insert_rows(sql: str, rows: Sequence[Row]) -> Script[int]:
+    """Insert rows, many with each statement; answers the key of the last, where there are keys."""
+    last: int | None = None
+    start, size = 0, INSERTED_MAX
+    while start < len(rows):
+        while size > len(rows) - start:
+            size //= 2
+        values = tuple(chain.from_iterable(rows[start : start + size]))
+        last = (yield _insert_of(sql, size), values).lastrowid
+        start += size
+    return last or 0
+
+
+@lru_cache(maxsize=64)
+def _insert_of(sql: str, size: int) -> str:
+    """The insert of one row as that of several."""
+    head, values, row = sql.rpartition("VALUES")
+    return f"{head}{values}{','.join([row] * size)}"
 
 
 def _write(sql: str, rows: Sequence[Row], *, is_each: bool = False) -> Script[None]:

@@ -69,6 +69,7 @@ def bad_ones(book: Any, execution: Execution) -> list[Write]:
         book.change(execution, attempts=(book.outcome(2, before=StepState.RUNNING),)),
         book.change(execution, messages=(MessageWrite(99, None),)),
         book.change(execution, fields={"remaining_ms": 2**70}),
+        book.change(execution, fields={"epoch": 77}),
         book.starting("e1"),
         book.starting("no id"),
         book.starting("e-9", workflow_no=99),
