@@ -146,7 +146,9 @@ def _reopened(state: ExecutionState, command: Retry) -> dict[int, bool] | Perdur
             return step_no
         if command.only:
             others = [no for no in undone if no != step_no and state.steps[no].state is not StepState.SKIPPED]
-            return _not_alone(state, others) if others else {step_no: True}
+            if others:
+                return _not_alone(state, others)
+            return {step_no: True} if state.steps[step_no].state in SETTLED_STEP else {}
         again = downstream(state.plan, [step_no])
     settled = {no for no in again if state.steps[no].state in SETTLED_STEP}
     asked = settled if command.step is not None else settled - set(undone)

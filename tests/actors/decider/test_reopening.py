@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from perdure.actors.decider.reopening import downstream, shared, step_named
 from perdure.actors.instructions.plan import DependenciesPolicy, Scheduling
-from perdure.actors.messages import Answer, Retry
+from perdure.actors.messages import Answer, Cancel, Pause, Retry
 from perdure.store.errors import IllegalTransition, NotFound
 from perdure.store.records import Attempt
 from perdure.store.states import State, StepState
@@ -139,6 +139,19 @@ def test_one_step_only_is_refused_where_another_has_failed_too(make_bench: Make)
     assert isinstance(refusal, IllegalTransition)
     assert "s3" in str(refusal)
     assert (bench.state.version, bench.state.state) == (version, State.FAILED)
+
+
+def test_a_step_that_never_began_is_not_opened_anew_by_a_retry_of_it_only(make_bench: Make):
+    """It simply begins: there is no outcome that a new generation would replace."""
+    bench = make_bench([(), (0,)]).start()
+    bench.tell(Pause(id="p"))
+    bench.complete(0)
+    bench.tell(Cancel(id="c"))
+    assert bench.state.state is State.CANCELLED
+    bench.tell(Retry(id="r", step="s1", only=True))
+    bench.complete(1)
+    assert bench.state.state is State.COMPLETED
+    assert [(run.generation, run.lineage) for run in bench.state.steps] == [(0, 0), (0, 0)]
 
 
 def test_a_retry_with_downstream_runs_again_what_completed_on_a_failure(make_bench: Make):

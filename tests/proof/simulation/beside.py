@@ -16,8 +16,14 @@ CUTTING: Final = frozenset({"cancel_requested", "rollback_requested"})
 def left(past: Past, spec: WorkflowSpec) -> frozenset[str]:
     """The steps that have completed, could be undone and are not."""
     undoable = [step.key for step in spec.steps if step.undo is not None]
-    done = [key for key in undoable if key in past.newest]
+    done = [key for key in undoable if key in past.newest and not _is_shared(past, key)]
     return frozenset(key for key in done if past.newest[key].state is StepState.COMPLETED)
+
+
+def _is_shared(past: Past, key: str) -> bool:
+    """Whether what a fork has of a step is its source's, which alone may undo it."""
+    types = {event.type for event in past.events if event.step == key}
+    return "step_shared" in types and not types & {"step_started", "child_started"}
 
 
 def odd_beside(past: Past, spec: WorkflowSpec, told: Told) -> list[str]:

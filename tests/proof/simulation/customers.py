@@ -29,6 +29,7 @@ class Command(msgspec.Struct, frozen=True):
     name: str
     ask: Callable[[Execution, str], Awaitable[Any]]
     is_logged: bool  # whether, once answered, the log has to know the command's id
+    starts: bool = False  # whether there is then an execution of that id
 
 
 async def _pause(execution: Execution, id_: str) -> State:
@@ -68,6 +69,26 @@ def decision(verdict: str, step: str, by: str) -> Command:
     return Command(verdict, ask, is_logged=True)
 
 
+def retry_of(spec: WorkflowSpec, *, first: str | None = None, only: bool = False) -> Command:
+    """Another try, at least of all that was built on what comes out differently."""
+    is_thorough = spec.is_tolerant and first is None
+
+    async def ask(execution: Execution, id_: str) -> State:
+        return await execution.retry(from_step=first, only=only, with_downstream=is_thorough, command_id=id_)
+
+    return Command("retry", ask, is_logged=True)
+
+
+def fork(first: str | None) -> Command:
+    """A second execution that goes on from where this one is, or from a step."""
+
+    async def ask(execution: Execution, id_: str) -> str:
+        detach = not execution._runtime._blueprint.performs
+        return (await execution.fork(from_step=first, id=id_, detach=detach)).id
+
+    return Command("fork", ask, is_logged=False, starts=True)
+
+
 STORIES: Final = (  # what is wanted of one execution, one after the other
     (),
     (),
@@ -84,6 +105,10 @@ STORIES: Final = (  # what is wanted of one execution, one after the other
     ("approve", "checkpoint", "reject", "pause", "restore", "signal", "resume"),
     ("cancel",),
     ("cancel", "retry"),
+    ("cancel", "again"),
+    ("signal", "cancel", "again", "cancel", "only"),
+    ("fork",),
+    ("pause", "fork", "resume", "cancel", "fork", "again"),
     ("rollback",),
     ("undo",),
     ("rollback", "cancel", "retry"),
@@ -128,8 +153,19 @@ class Customer:
 
     def _command(self, name: str) -> Command | None:
         """What is wanted, as it is to be said; None where nobody is asked."""
-        if name in COMMANDS:
-            return COMMANDS[name]
+        steps = self.spec.steps
+        match name:
+            case "retry":
+                return retry_of(self.spec)
+            case "again":
+                return retry_of(self.spec, first=self.chance.choice(steps).key)
+            case "only":
+                bodies = [step.key for step in steps if step.has_body]
+                return retry_of(self.spec, first=self.chance.choice(bodies), only=True) if bodies else None
+            case "fork":
+                return fork(self.chance.choice([None, *(step.key for step in steps)]))
+            case _ if name in COMMANDS:
+                return COMMANDS[name]
         asking = self.spec.asking
         return decision(name, self.chance.choice(asking), self.chance.choice(APPROVERS)) if asking else None
 
@@ -167,6 +203,8 @@ class Customer:
         for _ in range(tries):
             answer = await self._try(id_, ask)
             if answer is not None:
+                if command.starts and answer != "refused":
+                    self.acknowledged.append(Acknowledged(execution_id=id_))
                 if command.is_logged and answer != "refused":
                     self.acknowledged.append(Acknowledged(execution_id=execution_id, command_id=id_))
                 return

@@ -54,6 +54,7 @@ def _draw_workflow(chance: Random, name: str, callable: list[str]) -> WorkflowSp
     return WorkflowSpec(
         name=name,
         steps=tuple(steps),
+        at_once=chance.choice([None, None, 1, 2]) if richness else None,
         undoes_failure=can_undo and chance.random() < 0.5,
         hooks=_draw_hooks(chance) if richness and chance.random() < 0.5 else (),
         is_eager=chance.random() < 0.5,
@@ -140,7 +141,7 @@ def _draw_beside(chance: Random, key: str) -> StepSpec:
 
 
 def _gives_a_number(step: StepSpec) -> bool:
-    return not (step.items or step.child or step.awaited or step.gate)
+    return step.has_body and step.items is None
 
 
 def _without_body(step: StepSpec) -> StepSpec:

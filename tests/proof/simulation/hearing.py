@@ -57,7 +57,7 @@ def _may_have_slept(past: Past, key: str, awaited: Awaited, heard: Heard) -> boo
 def _may_have_taken(past: Past, key: str, awaited: Awaited, heard: Heard) -> bool:
     """A signal that has come, or none in time."""
     if heard.output is not None:
-        signals = [event.data["payload"] for event in past.events if event.type == "signal_received"]
+        signals = [event.data["payload"] for event in past.lore if event.type == "signal_received"]
         return heard.end is End.COMPLETED and heard.output in signals
     ends = {"fail": End.FAILED, "skip": End.SKIPPED, "continue": End.COMPLETED}
     return awaited.timeout_s is not None and heard.end is ends[awaited.on_timeout]

@@ -17,12 +17,18 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
 
     execution: Execution
     events: list[Event]
+    lore: list[Event]  # these, after those of the executions it is a fork of
     newest: dict[str, Attempt]  # the last attempt of the last generation, by step
     items: dict[str, Item]  # by the name their bodies know: `s1[2]`
 
     def of(self, step: str) -> list[Event]:
-        """What the log says of a step."""
-        return [event for event in self.events if event.step == step]
+        """What its log says of a step, and those of its sources."""
+        return [event for event in self.lore if event.step == step]
+
+    @property
+    def sources(self) -> list[str]:
+        """The executions it is a fork of."""
+        return [event.data["execution"] for event in self.lore if event.type == "forked_from"]
 
     @property
     def name(self) -> str:
@@ -53,7 +59,14 @@ async def past_of(store: SQLiteStore, execution: Execution) -> Past:
         for item in await store.items(execution.id, loop.step, lineage=loop.lineage):
             items[f"{loop.step}[{item.item}]"] = item
     newest = {each.step: each for each in sorted(attempts, key=lambda each: (each.generation, each.attempt))}
-    return Past(execution=execution, events=events, newest=newest, items=items)
+    lore = events
+    for event in events:
+        if event.type == "forked_from":
+            source = await store.execution(event.data["execution"])
+            assert source is not None
+            before = await past_of(store, source)
+            lore, items = before.lore + events, before.items | items
+    return Past(execution=execution, events=events, lore=lore, newest=newest, items=items)
 
 
 def output_of(attempt: Attempt) -> Any:

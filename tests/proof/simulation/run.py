@@ -17,6 +17,7 @@ import anyio
 import msgspec
 
 from perdure.actors.cluster import doorbell
+from perdure.actors.dispatch import queueing
 from perdure.actors.execution import wakeups
 from perdure.actors.kernel import faults
 from perdure.actors.kernel.testing import VIRTUAL_EPOCH, Deadlock, Livelock
@@ -24,19 +25,20 @@ from perdure.runtime.testing import check_store
 from perdure.store import SQLiteStore
 from perdure.store.records import PAGE_MAX, Execution
 from perdure.store.states import TERMINAL, State, StepState
-from simulation.customers import COMMANDS, SAFETY_S, TRIES_MAX, Command, Customer, decision
+from simulation.customers import COMMANDS, SAFETY_S, TRIES_MAX, Command, Customer, decision, retry_of
 from simulation.drawing import draw_workflows
 from simulation.incidents import Operator
 from simulation.loop import Condition, SimulatedLoop, current
 from simulation.machine import Machine
 from simulation.past import past_of
-from simulation.verdict import Judge, disorder, killers
+from simulation.verdict import Judge, crowds, disorder, killers
 from simulation.workflows import APPROVERS, HOUR
 
-LIVENESS_S: Final = 1_000 * HOUR  # more than the longest chain of delays, sleeps and deadlines
+LIVENESS_S: Final = 4_000 * HOUR  # more than the longest queue of chains of delays, sleeps and deadlines
 LOOK_S: Final = 0.5 * HOUR
 REREAD_S: Final = 1 * HOUR  # how often a timer looks at the wall clock
 POLL_S: Final = 600.0
+WATCH_S: Final = 600.0  # how often those look who wait for a slot
 
 
 class SeedResult(msgspec.Struct, kw_only=True):
@@ -145,7 +147,8 @@ class Simulation:
             return True
         self.machine.world.is_repaired.add(past.word)
         self.retried.add(execution.id)
-        await self._want(COMMANDS["retry"], execution)
+        spec = self.specs[execution.workflow]
+        await self._want(COMMANDS["retry"] if is_undone else retry_of(spec), execution)
         return False
 
     def _is_broken(self, name: str) -> bool:
@@ -206,6 +209,9 @@ class Simulation:
         told = [each.command_id for each in acknowledged if each.command_id is not None]
         pasts = [await past_of(self.store, execution) for execution in await self._executions()]
         self.executions = len(pasts)
+        for spec in self.workflows:
+            for problem in crowds([past for past in pasts if past.execution.workflow == spec.name], spec):
+                self.machine.complain(problem)
         judge = Judge(pasts, self.specs, self.machine.world)
         for past in pasts:
             for event in past.events:
@@ -285,6 +291,7 @@ def _stretched() -> Iterator[None]:
     stretched = {
         (wakeups, "CLOCK_REREAD_S"): REREAD_S,
         (doorbell, "POLL_S"): POLL_S,
+        (queueing, "WATCH_S"): WATCH_S,
     }
     before = {place: getattr(*place) for place in stretched}
     try:

@@ -16,6 +16,7 @@ from simulation.workflows import GENEROUS_S, StepSpec, WorkflowSpec
 from simulation.world import World
 
 REOPENING: Final = frozenset({"workflow_retried", "checkpoint_restored"})
+HASTENING: Final = frozenset({"pause_requested", "cancel_requested", "rollback_requested"})
 ENDS: Final = frozenset(
     {"workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_rolled_back"}
 )
@@ -38,20 +39,20 @@ class Judge:
         expected = expect(spec, past.word, told)
         problems = compare(expected, status=past.status, outputs=outputs(past, spec))
         note = _note(past.events)
-        if past.execution.context.get("note") != note:
+        if not past.sources and past.execution.context.get("note") != note:
             problems.append(f"its context says {past.execution.context.get('note')!r}, its log {note!r}")
         return problems + self._orphans(past, spec) + misheard(past, spec) + odd_beside(past, spec, told)
 
     def _told(self, past: Past, spec: WorkflowSpec) -> Told:
         """What decides the end beside the workflow."""
-        id_ = past.execution.id
+        ids = {past.execution.id, *past.sources}
         children = {step.key: self._child(past, step) for step in spec.steps if step.child is not None}
         return Told(
             is_cancelled=_is_last_word(past.events, "cancel_requested"),
             is_overdue=_may_be_late(past, spec) and _is_last_word(past.events, "deadline_exceeded"),
             is_undone=any(event.type == "rollback_requested" for event in past.events),
             left=left(past, spec),
-            mended=frozenset(key for execution_id, key in self._world.mended if execution_id == id_),
+            mended=frozenset(key for id_, key in self._world.mended if id_ in ids),
             given_up=killers(past) | _cut_short(past, spec),
             heard={step.key: heard for step in spec.steps if (heard := heard_by(past, step)) is not None},
             children={key: child for key, child in children.items() if child is not None},
@@ -88,15 +89,42 @@ class Judge:
             f"its child {id_} ended after it"
             for step in following
             for id_ in _started(past, step.key)
+            if self._pasts[id_].execution.parent_id == past.execution.id
             if any(event.type in ENDS and event.id > ends[0].id for event in self._pasts[id_].events)
         ]
 
 
 def _started(past: Past, key: str) -> list[str]:
     """The children that a step has started, in order."""
-    return [
-        event.data["child"] for event in past.events if event.type == "child_started" and event.step == key
-    ]
+    return [event.data["child"] for event in past.of(key) if event.type == "child_started"]
+
+
+def crowds(pasts: Sequence[Past], spec: WorkflowSpec) -> list[str]:
+    """A sentence for each moment at which more executions were under way than may be.
+
+    Those that somebody has let go on by hand are not counted: they do not wait for a slot.
+    """
+    patient = {past.execution.id for past in pasts if not _is_by_hand(past)}
+    events = [event for past in pasts if past.execution.id in patient for event in past.events]
+    under_way: set[str] = set()
+    found: list[str] = []
+    for event in sorted(events, key=lambda event: event.id):
+        if event.type == "workflow_started":
+            under_way.add(event.execution_id)
+            if spec.at_once is not None and len(under_way) > spec.at_once:
+                found.append(f"{sorted(under_way)} of {spec.name} are under way, and {spec.at_once} may be")
+        elif event.type in ENDS:
+            under_way.discard(event.execution_id)
+    return found
+
+
+def _is_by_hand(past: Past) -> bool:
+    """Whether it was opened again, or called out of the queue by what was to stop it."""
+    began = [event.version for event in past.events if event.type == "workflow_started"]
+    return any(
+        event.type in REOPENING or (event.type in HASTENING and event.version in began)
+        for event in past.events
+    )
 
 
 def _may_be_late(past: Past, spec: WorkflowSpec) -> bool:
@@ -133,7 +161,7 @@ def disorder(past: Past, acknowledged: Sequence[str]) -> list[str]:
 
 def _cut_short(past: Past, spec: WorkflowSpec) -> frozenset[str]:
     """What failed while all was being stopped, got no further try, and may yet have been settled by that."""
-    if not any(event.type in STOPPING for event in past.events):
+    if not any(event.type in STOPPING for event in past.lore):
         return frozenset()
     found: set[str] = set()
     for step in spec.steps:

@@ -107,6 +107,11 @@ class StepSpec(Spec, frozen=True, kw_only=True):
     gate: Guarded | None = None
     undo: StepSpec | None = None  # what undoes it, a step beside the graph
 
+    @property
+    def has_body(self) -> bool:
+        """Whether it performs something itself."""
+        return not (self.awaited or self.gate or self.child)
+
 
 class WorkflowSpec(Spec, frozen=True, kw_only=True):
     """A workflow; steps stand after what they need."""
@@ -117,6 +122,7 @@ class WorkflowSpec(Spec, frozen=True, kw_only=True):
     continue_on_error: bool = False
     parallelism: int | None = None
     timeout_s: float | None = None
+    at_once: int | None = None  # so many of its executions
     undoes_failure: bool = False
     hooks: tuple[StepSpec, ...] = ()  # steps beside the graph, `hooks.onFailure` and so on
 
@@ -124,6 +130,11 @@ class WorkflowSpec(Spec, frozen=True, kw_only=True):
     def asking(self) -> tuple[str, ...]:
         """The steps that ask people."""
         return tuple(step.key for step in self.steps if step.awaited and step.awaited.what == "approval")
+
+    @property
+    def is_tolerant(self) -> bool:
+        """Whether a step may go on from what another has failed to give, and so from something else later."""
+        return any(step.policy != "all_success" for step in self.steps)
 
     @property
     def undos(self) -> tuple[StepSpec, ...]:
@@ -150,6 +161,7 @@ def document(spec: WorkflowSpec) -> dict[str, Any]:
         "parallelism": spec.parallelism,
         "continueOnError": spec.continue_on_error,
         "scheduling": "eager" if spec.is_eager else "level",
+        "limits": None if spec.at_once is None else {"concurrency": spec.at_once},
         "onFailure": "compensate" if spec.undoes_failure else "fail",
     }
     steps = [_given(_step(spec, step)) for step in spec.steps]
