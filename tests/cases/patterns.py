@@ -26,7 +26,8 @@ The forty-three control-flow patterns of the workflow literature ([workflowpatte
 and what the language says to each. **Native**: the language has a word for it. **By other means**: it can
 be said with several words, or with a few lines in the body of a step, and is as durable. **Refused**: it
 cannot be said, and whoever tries is told. `tests/cases/patterns.py` writes this page from
-`tests/cases/patterns.toml`; the tests run the very workflows that stand here.
+`tests/cases/patterns.toml`; the tests run the very workflows that stand here. Those that need nobody from
+outside come to the same end if their process is killed at any commit (`tests/cases/test_pattern_crashes.py`).
 
 """
 
@@ -47,6 +48,8 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     answer: Literal["native", "by other means", "refused"]
     how: str
     workflows: tuple[str, ...]
+    inputs: dict[str, Any] = {}
+    waits_for_others: bool = False
 
 
 def patterns() -> dict[int, Pattern]:

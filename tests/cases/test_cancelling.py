@@ -22,11 +22,12 @@ async def _states(company: Company, id_: str) -> dict[str, StepState]:
 
 @virtual_time
 async def test_pattern_19_one_task_is_withdrawn_and_the_rest_goes_on():
-    """What depends on it runs, too, with `null` for its output."""
+    """What depends on it runs, too, with `null` for its output; a crash right afterwards changes nothing."""
     async with company_for(19) as company:
         execution = await company.begin()
         await company.advance("1h")
         await _cancel_child(company, execution)
+        await company.crash()
         await company.assert_completed(execution, {"task": None})
         assert [deed.step for deed in company.deeds] == ["beside", "next"]
 
