@@ -39,6 +39,8 @@ class Beside:
 
     def take(self, event: Event) -> None:
         """Take a line of the log, whatever it tells."""
+        if event.type == "rollback_requested" and not self.is_undoing:
+            self._begun_stopped = dict.fromkeys(self._begun_stopped, False)  # for an end that is not to be
         if event.type in STOPS:
             self._is_stopped, self._is_pausing = True, False
             self.is_undoing = self.is_undoing or event.type == "rollback_requested"

@@ -374,6 +374,37 @@ def test_a_retry_with_nothing_left_to_do_but_a_hook_begins_with_it_at_once():
     virtually(scenario)
 
 
+def test_what_runs_at_any_end_runs_again_when_a_rollback_overtakes_a_cancel():
+    """The end that it was cut short at is not the one that comes."""
+    workflow = Workflow("w")
+    ends: list[str] = []
+
+    @workflow.step(compensate=lambda: None)
+    async def one() -> None:
+        """Nothing."""
+
+    @workflow.step(after=one)
+    async def two() -> None:
+        await anyio.sleep(FOREVER_S)
+
+    @workflow.hook("finally")
+    async def tell(execution: dict[str, Any]) -> None:
+        ends.append(execution["state"])
+        if ends == ["cancelled"]:
+            await anyio.sleep(FOREVER_S)
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(workflow)
+        await anyio.sleep(1)
+        async with anyio.create_task_group() as group:
+            group.start_soon(execution.cancel)
+            await anyio.sleep(1)
+            assert await execution.rollback() is State.ROLLED_BACK
+        assert ends == ["cancelled", "rolled_back"]
+
+    virtually(scenario)
+
+
 def test_an_execution_that_waits_for_the_next_attempt_of_a_hook_is_cold():
     """A row and a timer."""
     workflow = Workflow("w")
