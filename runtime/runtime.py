@@ -333,6 +333,10 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
 
     async def _publish(self, workflow: Workflow) -> Revision:
         self.check_open()
+        if not isinstance(workflow, Workflow):
+            raise arguments.InvalidArgument(
+                f"{workflow!r:.60} is no workflow: give a Workflow, or the name of one that is published"
+            )
         revision = await self.machine.plans.publish(workflow, at_ms=self.machine.services.now_ms())
         if self.machine.recovery.waiting_for_code:
             self.machine.recovery.ask()

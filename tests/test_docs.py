@@ -90,6 +90,13 @@ def test_the_readme_leads_with_its_two_commands_and_code() -> None:
     assert "import asyncio" in lines[:16]
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    """A page that nobody is led to is read by nobody."""
+    readme = (ROOT / "README.md").read_text()
+    unlinked = [page.name for page in (ROOT / "docs").glob("*.md") if f"](docs/{page.name})" not in readme]
+    assert unlinked == []
+
+
 @pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
 def test_every_link_between_pages_leads_somewhere(page: str) -> None:
     """Relative links only; addresses on the web are not looked up."""

@@ -40,9 +40,10 @@ from perdure.store.errors import (
     StoreError,
 )
 from perdure.store.records import Runner
-from perdure.store.states import TERMINAL
+from perdure.store.states import TERMINAL, State
 
 ROUTE_TRIES: Final = 20  # an execution may park, or change hands, just as a message is on its way
+REOPENED: Final = dict.fromkeys((State.FAILED, State.CANCELLED), "; `retry` opens it again")
 
 log = get_logger("perdure.executions")
 
@@ -204,7 +205,7 @@ class Routing:
                 state=execution.state.value,
                 command=_word(command),
                 version=execution.version,
-                hint="it has ended",
+                hint="it has ended" + REOPENED.get(execution.state, ""),
             )
         return await self._elsewhere.owner(execution)
 

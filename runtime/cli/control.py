@@ -11,6 +11,7 @@ from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.many import Ask, to_chosen
 from perdure.runtime.cli.options import Choosing, Flag, Reading, Seconds, read_json
 from perdure.runtime.cli.session import Session, open_session, run_async
+from perdure.store.states import State
 
 if TYPE_CHECKING:
     from perdure.runtime import Execution
@@ -124,3 +125,5 @@ async def show_standing(execution: Execution, *, session: Session) -> None:
         session.out.json(summary)
         return
     session.out.write(f"{session.out.paint(session.out.word(str(summary.state)))}  {summary.id}\n")
+    if summary.state is State.PAUSED and summary.pause_reason:
+        session.note(f"paused by {summary.paused_by or 'somebody'}: {summary.pause_reason}")

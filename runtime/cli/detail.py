@@ -136,7 +136,8 @@ def checkpoints(
             return 0
         show_list(session, records)
         session.note(
-            f"{numbers.count} checkpoints ({numbers.labelled} labelled, {numbers.automatic} automatic), "
+            f"{numbers.count} checkpoint{'s' * (numbers.count != 1)} "
+            f"({numbers.labelled} labelled, {numbers.automatic} automatic), "
             f"the largest of {size(numbers.size_bytes_max)}"
         )
         return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
@@ -10,11 +10,14 @@ from perdure.runtime.cli.control import show_standing
 from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Flag, Performing, UsageError, read_inputs
 from perdure.runtime.cli.session import open_session, run_async
+from perdure.store.errors import NotFound
+from perdure.store.states import Role
 
 if TYPE_CHECKING:
     from perdure.runtime import Execution, Runtime
 
 DEFAULTS = Performing()
+STEPS_SHOWN: Final = 10  # of those that were not meant; as many as fit a line or two
 
 
 def fork(
@@ -72,11 +75,16 @@ async def _origin(runtime: Runtime, source: Execution, text: str | None) -> dict
         return {}
     stored = await runtime.store.execution(source.id)
     steps = [] if stored is None else await runtime.store.steps(stored.workflow_no)
-    is_step = any(step.key == text for step in steps)
+    is_step = text in {step.key for step in steps}
     checkpoint = await runtime.store.checkpoint(source.id, text)
     if is_step and checkpoint is not None:
         raise UsageError(
             f"--from {text}: there are a step and a checkpoint of that name: "
             f"give the checkpoint's version, {checkpoint.version}, or label it anew"
         )
+    if not is_step and checkpoint is None and not (text.isdigit() or text == "latest"):
+        keys = [step.key for step in steps if step.role is Role.GRAPH]
+        some = ", ".join(keys[:STEPS_SHOWN]) + " …" * (len(keys) > STEPS_SHOWN)
+        hint = f"the steps are {some}; `perdure checkpoints` lists the checkpoints"
+        raise NotFound("step or checkpoint", text, hint=hint)
     return {"from_step": text} if is_step else {"from_checkpoint": int(text) if text.isdigit() else text}

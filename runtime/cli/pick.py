@@ -99,7 +99,8 @@ def _at_execution(session: Session, options: Performing, summary: ExecutionSumma
     actions = ACTIONS.get(summary.status, {}) | ALWAYS
     while True:
         keys = ", ".join(f"{key} {name}" for key, name in actions.items())
-        name = actions.get(_ask(f"{summary.id} is {summary.status}: {keys}"))
+        answer = _ask(f"{summary.id} is {summary.status}: {keys}")
+        name = actions.get(answer)
         if name == "back":
             return None
         if name in {"status", "events"}:
@@ -107,6 +108,8 @@ def _at_execution(session: Session, options: Performing, summary: ExecutionSumma
         elif name is not None:
             session.note(session.command(name, summary.id))
             return _command(name, summary.id, options)
+        else:
+            session.note(f"{answer} is none of them: give one of the letters")
 
 
 def _show(session: Session, name: str, id_: str) -> None:

@@ -47,7 +47,7 @@ class TargetExists(StoreError):
 
     def __init__(self, path: str) -> None:
         """`path` is where it is."""
-        super().__init__(f"{path} is there already and was left alone: choose another name, or overwrite it")
+        super().__init__(f"{path} is there already and was left alone: choose another name, or say overwrite")
         self.path = path
 
 

@@ -104,6 +104,7 @@ def test_what_means_nothing_is_asked_for_again_and_q_leaves(folder: Path):
     assert code == 0, seen
     assert "9 is none of them: give a number from 1 to 1" in seen
     assert "zzz is none of them" in seen
+    assert "x is none of them: give one of the letters" in seen
 
 
 def test_a_paused_execution_can_be_looked_at_and_resumed(tmp_path: Path):

@@ -949,6 +949,19 @@ def test_a_pause_in_a_mode_nobody_knows_names_those_there_are() -> None:
     virtually(scenario)
 
 
+def test_what_is_no_workflow_is_neither_started_nor_published() -> None:
+    """A number, or a file that nobody has read yet."""
+
+    async def scenario(runtime: Runtime) -> None:
+        for wrong in (3, Path("order.yaml")):
+            with pytest.raises(InvalidArgument, match="is no workflow: give a Workflow"):
+                await runtime.start(wrong)  # type: ignore[arg-type]
+            with pytest.raises(InvalidArgument, match="is no workflow"):
+                await runtime.publish(wrong)  # type: ignore[arg-type]
+
+    virtually(scenario)
+
+
 def test_inputs_that_are_no_mapping_are_refused_in_words() -> None:
     """Of a start, a resume and a patch."""
 

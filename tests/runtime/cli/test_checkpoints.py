@@ -72,7 +72,7 @@ def test_prune_says_what_would_go_and_then_does_it(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == "1 gone\n"
     assert run_command(["checkpoints", "loaf"]) == 0
     told = capsys.readouterr()
-    assert told.err == "1 checkpoints (0 labelled, 1 automatic), the largest of 19 B\n"
+    assert told.err == "1 checkpoint (0 labelled, 1 automatic), the largest of 19 B\n"
     assert len(told.out.splitlines()) == 2
 
 

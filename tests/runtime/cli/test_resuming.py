@@ -7,7 +7,7 @@ import asyncio
 import anyio
 import pytest
 
-from perdure.runtime import Runtime, Workflow
+from perdure.runtime import Execution, Runtime, Workflow
 from perdure.runtime.cli import run_command
 
 pytestmark = pytest.mark.integration
@@ -57,3 +57,25 @@ def test_a_plan_nobody_can_keep_is_refused(tokens: list[str], said: str, capsys:
     """Before anything is written."""
     assert run_command(["resume", "nap-1", *tokens]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_who_resumes_what_pauses_again_at_once_is_told_why(capsys: pytest.CaptureFixture[str]):
+    """A gate that is still closed; another runner has the execution, and this command only tells it."""
+    gated = Workflow("gated")
+    gated.gate_step("ready", criteria=[("inputs.is_open", "the window is shut")], on_no="pause")
+
+    async def wait_at_the_gate() -> None:
+        async with Runtime("perdure.db") as runtime:
+            execution = await runtime.start(gated, {"is_open": False}, id="gate-1")
+            await arrived(execution)
+            assert await asyncio.to_thread(run_command, ["resume", "gate-1"]) == 0
+
+    async def arrived(execution: Execution) -> None:
+        async for event in execution.events(follow=True):
+            if event.type == "workflow_paused":
+                return
+
+    asyncio.run(wait_at_the_gate())
+    told = capsys.readouterr()
+    assert told.out == "‖ paused  gate-1\n"
+    assert "paused by gate ready: the window is shut" in told.err

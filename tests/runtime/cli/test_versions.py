@@ -45,6 +45,14 @@ def table(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines()]
 
 
+def test_what_a_failed_execution_does_not_take_tells_what_it_does(capsys: pytest.CaptureFixture[str]):
+    """The next command to say, and the names that it takes."""
+    assert run_command(["resume", "e1"]) == 5
+    assert "it is failed; it has ended; `retry` opens it again" in capsys.readouterr().err
+    assert run_command(["fork", "e1", "--from", "zzz"]) == 3
+    assert "no step or checkpoint 'zzz': the steps are a, b; `perdure checkpoints`" in capsys.readouterr().err
+
+
 def test_versions_lists_them_and_activate_changes_which_is_meant(capsys: pytest.CaptureFixture[str]):
     """With the executions of each."""
     assert run_command(["activate", "w", "2"]) == 0
