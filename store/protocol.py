@@ -250,6 +250,10 @@ class Store(Protocol):
         """Every attempt of every step, in step order."""
         ...
 
+    async def messages(self, execution_id: str, *, after: int = 0, limit: int = 1_000) -> list[Message]:
+        """Every message of its inbox after that number, answered or not, oldest first."""
+        ...
+
     async def events(
         self, *, execution_id: str | None = None, after: int = 0, limit: int = 1_000
     ) -> list[Event]:
@@ -294,8 +298,10 @@ class Store(Protocol):
         """When (ms) the next call of a webhook is to be made."""
         ...
 
-    async def deliveries(self, *, state: str | None = None, limit: int = 50) -> list[Delivery]:
-        """Calls of webhooks, newest first, in that state or all."""
+    async def deliveries(
+        self, *, execution_id: str | None = None, state: str | None = None, limit: int = 50
+    ) -> list[Delivery]:
+        """Calls of webhooks, newest first, of one execution or of all, in that state or any."""
         ...
 
     async def versions(self, name: str) -> list[WorkflowVersion]:

@@ -101,6 +101,15 @@ class Beside:
             if step.role is Role.HOOK and step.state in SETTLED_STEP:
                 step.reopen(version, new_lineage=True)
 
+    def check_undone(self, event: Event) -> None:
+        """It was rolled back: all that could be undone is, each once."""
+        for step in self.steps.values():
+            if self._is_left(step):
+                self._complain(event, f"{step.key!r} was not undone")
+            times = sum(outcome.state is StepState.COMPLETED for outcome in step.outcomes)
+            if step.role is Role.UNDO and times > 1:
+                self._complain(event, f"{step.key.removesuffix(UNDO)!r} was undone {times} times")
+
     def _check_start(self, step: StepHistory, event: Event) -> None:
         if step.state not in {StepState.PENDING, StepState.WAITING}:
             self._complain(event, f"it is {step.state.value}")
@@ -136,7 +145,8 @@ class Beside:
             self._complain(event, f"{later[0]!r} completed after it and is not undone")
 
     def _is_left(self, step: StepHistory) -> bool:
-        return step.state is StepState.COMPLETED and step.key + UNDO in self.steps
+        """Whether it is to be undone still; what a fork has taken over is its source's to undo."""
+        return step.state is StepState.COMPLETED and step.key + UNDO in self.steps and not step.is_shared
 
     def _needed_by(self, steps: list[StepHistory]) -> set[str]:
         found: set[str] = set()

@@ -67,6 +67,7 @@ class StepHistory:
         self.attempt = 0
         self.lineage = 0
         self.has_row = False
+        self.is_shared = False  # whether another execution, which this one goes on from, has done it
         self.opened: list[tuple[int, int]] = []  # (version, generation)
         self.outcomes: list[Outcome] = []
         self.starts: Counter[tuple[int, int]] = Counter()  # by (generation, attempt)
@@ -125,6 +126,7 @@ class StepHistory:
     def reopen(self, version: int, *, new_lineage: bool, outcome: Outcome | None = None) -> None:
         """A new generation, pending or with an outcome it had before."""
         self.generation += 1
+        self.is_shared = self.is_shared and outcome is not None
         self.attempt = 1 if outcome is None else outcome.attempt
         self.lineage += new_lineage
         self.iteration = 1 if new_lineage else self.iteration
@@ -221,6 +223,7 @@ class History:
                 self._wait(step, event)
             case "step_shared":
                 step.attempt = attempt
+                step.is_shared = True
                 step.settle(StepState(event.data["state"]), event.version)
             case "step_completed" | "step_repeated" | "step_interrupted" | "step_held":
                 self._end_attempt(step, event)
@@ -317,6 +320,8 @@ class History:
         running = [step.key for step in self.steps.values() if step.state is StepState.RUNNING]
         if running:
             self._complain(event, f"step {running[0]!r} is running")
+        if self.end is State.ROLLED_BACK:
+            self.beside.check_undone(event)
 
     def _roll_back(self, version: int, *, again: bool) -> None:
         """What was done is to be undone, or what is left of that."""

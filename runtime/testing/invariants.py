@@ -1,7 +1,8 @@
 """The one checker of what must always hold: in any store, after any test, beside any ledger.
 
-It reads the store as it is and asks four things of every execution. Is the log a story that may
-happen (`history`)? Do the rows say the same as the log? Was every acknowledgement kept? And does a
+It reads the store as it is and asks five things of every execution. Is the log a story that may
+happen (`history`)? Do the rows say the same as the log? Was every acknowledgement kept? Does it say the
+same as those it has to do with: its inbox, its parent, its children, its outbox (`relations`)? And does a
 ledger outside the store, written by the steps themselves, show an effect more often than the log
 explains: once for each time an attempt was started, and started again only after an interruption?
 """
@@ -17,6 +18,7 @@ import msgspec
 from perdure.runtime.language import definition_from_json
 from perdure.runtime.testing.history import History, StepHistory
 from perdure.runtime.testing.items import check_items, is_of_an_item
+from perdure.runtime.testing.relations import Families, all_events, check_inbox, check_outbox
 from perdure.store.protocol import Store
 from perdure.store.records import PAGE_MAX, Attempt, Event, Execution, Loaded
 from perdure.store.states import SETTLED_STEP, TERMINAL, State, StepState
@@ -56,11 +58,13 @@ async def check_store(
     effects = list(ledger or ())
     promised = list(acknowledged)
     known: set[str] = set()
+    families = Families(store)
     async for execution_id in _ids(store):
         known.add(execution_id)
         found += await _check_execution(
             store,
             execution_id,
+            families=families,
             effects=[effect for effect in effects if effect.execution_id == execution_id],
             commands=[told.command_id for told in promised if told.execution_id == execution_id],
         )
@@ -80,13 +84,19 @@ async def _ids(store: Store) -> AsyncIterator[str]:
 
 
 async def _check_execution(
-    store: Store, execution_id: str, *, effects: list[Effect], commands: list[str | None]
+    store: Store,
+    execution_id: str,
+    *,
+    families: Families,
+    effects: list[Effect],
+    commands: list[str | None],
 ) -> list[str]:
     loaded = await store.load(execution_id)
     if loaded is None:
         return []  # deleted meanwhile
     execution = loaded.execution
-    history = await _history(store, execution)
+    events = await all_events(store, execution_id)
+    history = await _history(store, execution, events)
     attempts = await store.attempts(execution_id)
     of_items = [effect for effect in effects if is_of_an_item(effect, history)]
     effects = [effect for effect in effects if effect not in of_items]
@@ -97,13 +107,15 @@ async def _check_execution(
         *_acknowledgements(loaded, history, commands),
         *_effects(effects, history),
         *await check_items(store, execution_id, history, of_items),
+        *await check_inbox(store, execution_id, history),
+        *await check_outbox(store, execution_id, events),
+        *await families.check(execution),
     ]
     return [f"execution {execution_id}: {sentence}" for sentence in found]
 
 
-async def _history(store: Store, execution: Execution) -> History:
+async def _history(store: Store, execution: Execution, events: list[Event]) -> History:
     """The log of the execution, read again, by the graph of each version it was one of."""
-    events = await _events(store, execution.id)
     moves = [event.data for event in events if event.type == "workflow_migrated"]
     revisions = [move["from"]["revision"] for move in moves[:1]] + [move["to"]["revision"] for move in moves]
     name = execution.workflow
@@ -122,15 +134,6 @@ async def _empty(store: Store, name: str, revision: str) -> History:
     optional = frozenset(step.key for step in definition.steps if step.optional)
     policies = {step.key: step.dependencies_policy for step in definition.steps}
     return History(await store.steps(workflow.no), optional=optional, policies=policies)
-
-
-async def _events(store: Store, execution_id: str) -> list[Event]:
-    events: list[Event] = []
-    while page := await store.events(
-        execution_id=execution_id, after=events[-1].id if events else 0, limit=PAGE_MAX
-    ):
-        events += page
-    return events
 
 
 def _end_and_log(execution: Execution, history: History) -> list[str]:

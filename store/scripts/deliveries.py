@@ -158,12 +158,13 @@ def next_due() -> Script[int | None]:
     return None if row is None or row[0] is None else int(row[0])
 
 
-def deliveries(state: str | None, limit: int) -> Script[list[Delivery]]:
-    """Deliveries, newest first, in that state or all."""
-    where = "" if state is None else "WHERE d.state = ? "
-    parameters = (limit,) if state is None else (state, limit)
-    found = yield f"{DELIVERY} {where} ORDER BY d.created_at DESC, d.id DESC LIMIT ?", parameters
-    return [_delivery(row) for row in found]
+def deliveries(execution_id: str | None, state: str | None, limit: int) -> Script[list[Delivery]]:
+    """Deliveries, newest first, of that execution or all, in that state or any."""
+    wanted = {"e.id": execution_id, "d.state": state}
+    given = {column: value for column, value in wanted.items() if value is not None}
+    where = "".join(f"AND {column} = ? " for column in given)
+    query = f"{DELIVERY} WHERE 1 = 1 {where}ORDER BY d.created_at DESC, d.id DESC LIMIT ?"
+    return [_delivery(row) for row in (yield query, (*given.values(), limit))]
 
 
 def _delivery(row: Any) -> Delivery:

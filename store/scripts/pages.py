@@ -15,6 +15,7 @@ from perdure.store.records import (
     Execution,
     ExecutionSummary,
     Kin,
+    Message,
     Step,
     Workflow,
 )
@@ -149,6 +150,17 @@ def _no_of(execution_id: str) -> Script[int]:
     if row is None:
         raise NotFound("execution", execution_id, hint="begin the list anew")
     return int(row[0])
+
+
+def messages(execution_id: str, after: int, limit: int) -> Script[list[Message]]:
+    """Messages of an inbox after that number, whatever has become of them, oldest first."""
+    found = yield (
+        rows.MESSAGE
+        + "JOIN workflow_executions e ON e.no = m.execution_no "
+        + "WHERE e.id = ? AND m.no > ? ORDER BY m.no LIMIT ?",
+        (execution_id, after, bounded(limit)),
+    )
+    return list(map(rows.message, found))
 
 
 def attempts(execution_id: str) -> Script[list[Attempt]]:

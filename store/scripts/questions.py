@@ -223,6 +223,10 @@ class Questions(ABC):
         """Every attempt of every step, in step order."""
         return await self._browse(pages.attempts(execution_id))
 
+    async def messages(self, execution_id: str, *, after: int = 0, limit: int = 1_000) -> list[Message]:
+        """Every message of its inbox after that number, answered or not, oldest first."""
+        return await self._browse(pages.messages(execution_id, after, limit))
+
     async def events(
         self, *, execution_id: str | None = None, after: int = 0, limit: int = 1_000
     ) -> list[Event]:
@@ -268,9 +272,11 @@ class Questions(ABC):
         """When (ms) the next call of a webhook is to be made."""
         return await self._ask(deliveries.next_due())
 
-    async def deliveries(self, *, state: str | None = None, limit: int = 50) -> list[Delivery]:
-        """Calls of webhooks, newest first, in that state or all."""
-        return await self._ask(deliveries.deliveries(state, pages.bounded(limit)))
+    async def deliveries(
+        self, *, execution_id: str | None = None, state: str | None = None, limit: int = 50
+    ) -> list[Delivery]:
+        """Calls of webhooks, newest first, of one execution or of all, in that state or any."""
+        return await self._ask(deliveries.deliveries(execution_id, state, pages.bounded(limit)))
 
     async def versions(self, name: str) -> list[WorkflowVersion]:
         """The revisions of one workflow, newest first, and how many executions are of each."""

@@ -102,6 +102,9 @@ CHECKS: Final = {
         SELECT e.id, e.state, t.kind FROM workflow_timers t
         JOIN workflow_executions e ON e.no = t.execution_no
         WHERE e.state IN ({terminal}) {only}""",
+    "execution {0} is {1} and still holds or wants a slot of {2}": """
+        SELECT e.id, e.state, coalesce(e.slot, e.queue) FROM workflow_executions e
+        WHERE e.state IN ({terminal}) AND coalesce(e.slot, e.queue) IS NOT NULL {only}""",
 }
 
 
@@ -113,4 +116,24 @@ def faults_of_executions(execution_id: str | None) -> Script[list[str]]:
     for sentence, query in CHECKS.items():
         rows = yield query.format(only=only, **LISTS), parameters
         found += [sentence.format(*row) for row in rows]
+    return found + (yield from _slots_of_nobody(execution_id))
+
+
+def _slots_of_nobody(execution_id: str | None) -> Script[list[str]]:
+    """Slots of agents whose holder, which begins with the id of its execution, needs none any more.
+
+    A slot is given back before the outcome of its step is written, or goes with its runner, whose
+    executions others take over only then.
+    """
+    found: list[str] = []
+    for scope, holder in (
+        yield "SELECT scope, holder FROM workflow_slots ORDER BY scope, holder", ()
+    ).fetchall():
+        id_ = holder.partition(":")[0]
+        if execution_id not in {None, id_}:
+            continue
+        row = (yield "SELECT state FROM workflow_executions WHERE id = ?", (id_,)).fetchone()
+        if row is None or row[0] in TERMINAL:
+            what = "is not there" if row is None else f"is {row[0]}"
+            found.append(f"execution {id_} {what} and still holds a slot of {scope!r}")
     return found

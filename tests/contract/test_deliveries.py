@@ -63,6 +63,8 @@ async def test_what_became_of_an_attempt_is_written_once(book):
     [after] = await book.store.deliveries(state="delivered")
     assert (after.attempts, after.status, after.reason, after.due_at) == (2, 200, None, None)
     assert await book.store.deliveries(state="dead") == []
+    assert await book.store.deliveries(execution_id="e1", state="delivered") == [after]
+    assert await book.store.deliveries(execution_id="e2") == []
     assert await book.store.next_delivery_due() is None
 
 

@@ -146,3 +146,17 @@ async def test_a_runner_is_told_which_of_its_executions_have_mail(book):
     waiting = await book.store.inbox(runner_no=runner_no)
     await book.move(mine, messages=tuple(MessageWrite(message.no, None) for message in waiting))
     assert await book.store.mail(runner_no=runner_no) == []
+
+
+async def test_an_inbox_can_be_read_as_a_whole(book):
+    """Page by page, whatever has become of the messages; of one execution."""
+    await book.start("e1")
+    await book.start("e2")
+    numbers = [await book.write(book.post("e1", command_id=f"c{no}")) for no in range(3)]
+    await book.write(book.post("e2"))
+    await book.write(AnswerMessage(message_no=numbers[0], answer=b"1"))
+    first, *others = await book.store.messages("e1")
+    assert [first.no, *(message.no for message in others)] == numbers
+    assert (first.answer, others[0].answer) == (b"1", None)
+    assert await book.store.messages("e1", after=numbers[0], limit=1) == others[:1]
+    assert await book.store.messages("nobody") == []

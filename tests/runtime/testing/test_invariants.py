@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable
 from pathlib import Path
 
 import anyio
 import pytest
+from stories import Told
 
 from perdure.runtime import Retry, StepContext, Workflow
-from perdure.runtime.testing import Acknowledged, Effect, VirtualRuntime, check_store, run_virtual
-from perdure.store import SQLiteStore
-
-TRIGGERS = "workflow_events_never_change", "workflow_events_never_vanish"
+from perdure.runtime.testing import Acknowledged, Effect, VirtualRuntime, run_virtual
 
 
-class Story:
-    """A store with an eventful life in it, the ledger of its steps and what the client was told."""
+class Story(Told):
+    """A store with an eventful life in it."""
 
     def __init__(self, path: Path) -> None:
         """Live it: a retry, a pause, a checkpoint, a failure, a restore, a retried end."""
-        self.path = path
-        self.ledger: list[Effect] = []
-        self.told: list[Acknowledged] = []
+        super().__init__(path)
         run_virtual(self._live)
 
     def _workflow(self) -> Workflow:
@@ -70,37 +64,6 @@ class Story:
             await execution.result()
         commands = (None, "pause", "mark", "resume", "retry", "restore", "again")
         self.told = [Acknowledged(execution_id="e", command_id=id_) for id_ in commands]
-
-    def lie(self, *statements: str) -> None:
-        """Change the file behind everybody's back."""
-        connection = sqlite3.connect(self.path)
-        for trigger in TRIGGERS:
-            connection.execute(f"DROP TRIGGER {trigger}")
-        connection.execute("DROP INDEX workflow_events_command")
-        connection.execute("DROP INDEX workflow_step_executions_outcome")
-        for statement in statements:
-            assert connection.execute(statement).rowcount > 0, statement
-        connection.commit()
-        connection.close()
-
-    def problems(
-        self, *, ledger: Iterable[Effect] | None = None, told: Iterable[Acknowledged] | None = None
-    ) -> list[str]:
-        """What the checker says."""
-
-        async def look() -> list[str]:
-            store = SQLiteStore(str(self.path), inline=True)
-            await store.open()
-            try:
-                return await check_store(
-                    store,
-                    ledger=self.ledger if ledger is None else ledger,
-                    acknowledged=self.told if told is None else told,
-                )
-            finally:
-                await store.close()
-
-        return run_virtual(look)
 
 
 @pytest.fixture

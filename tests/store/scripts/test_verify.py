@@ -97,6 +97,13 @@ PLANTED = {
         "UPDATE workflow_step_executions SET state = 'waiting' WHERE execution_no = 1 AND step_no = 1",
         "UPDATE workflow_executions SET state = 'failed' WHERE id = 'e1'",
     ],
+    "execution e1 is failed and still holds or wants a slot of orders": [
+        "UPDATE workflow_executions SET state = 'failed', slot = 'orders' WHERE id = 'e1'"
+    ],
+    "execution e1 is cancelled and still holds a slot of 'press'": [
+        "UPDATE workflow_executions SET state = 'cancelled' WHERE id = 'e1'",
+        "INSERT INTO workflow_slots (scope, holder, runner_no, taken_at) VALUES ('press', 'e1:0:0:1', 1, 0)",
+    ],
 }
 
 
@@ -110,6 +117,15 @@ async def test_planted_damage_is_told_in_a_sentence(book, sentence: str, stateme
     assert sentence in await book.store.verify("e1")
     assert not [told for told in await book.store.verify("e2") if "e1" in told]
     assert not [told for told in await book.store.verify() if " e2" in told]
+
+
+async def test_a_slot_of_nobody_is_told(book):
+    """Its execution was deleted; one of an execution that goes on is as it should be."""
+    await ordinary(book)
+    slot = "INSERT INTO workflow_slots (scope, holder, runner_no, taken_at) VALUES ('press', '{}', 1, 0)"
+    await book.damage(slot.format("e1:0:0:1"), slot.format("gone:0:0:1"))
+    told = [each for each in await book.store.verify() if "slot of 'press'" in each]
+    assert told == ["execution gone is not there and still holds a slot of 'press'"]
 
 
 async def test_rows_that_hang_in_the_air_are_told(book):
