@@ -151,9 +151,8 @@ def _show(
     would = "would be imported: nothing was written" if is_rehearsal else f"imported in batch {clean(batch)}"
     out.write(f"{_done(session)}  {imported:,} executions {would}\n")
     if kept is not None:
-        session.note(
-            f"what was there is kept as {kept}; to undo: {session.command('import', '--rollback', batch)}"
-        )
+        undo = f"; to undo: {session.command('import', '--rollback', batch)}" if imported else ""
+        session.note(f"what was there is kept as {kept}{undo}")
 
 
 def _row(report: Report) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import msgspec
 from perdure.runtime.importing.moments import milliseconds_of
 from perdure.runtime.importing.runs import Row, Run, StepRow, parsed, text_of, value
 from perdure.runtime.importing.shapes import Layout
-from perdure.runtime.importing.statuses import meaning_of, step_meaning_of
+from perdure.runtime.importing.statuses import meaning_of, spelling, step_meaning_of
 from perdure.runtime.language.names import KEY_MAX, is_key, is_name
 from perdure.store.codec import encode
 from perdure.store.records import Error
@@ -121,7 +121,8 @@ def converted(run: Run, kind: Kind, layout: Layout, order: Order, *, workflow_no
     status = value(run.row, layout.run, "status")
     meaning = meaning_of(status, order.own)
     if meaning is None:
-        raise Refusal(f"its status is {status!r}, which is not in the table: say what it means with --map")
+        word = f"--map {spelling(status)}=…"
+        raise Refusal(f"its status is {status!r}, which is not in the table: say what it means with {word}")
     times = _times(run, layout)
     created, started, finished = times.get("created"), times.get("started"), times.get("finished")
     at = min((moment for moment in times.values()), default=order.dated)

@@ -10,6 +10,7 @@ import msgspec
 from perdure.store.states import State, StepState
 
 COMPLETED, FAILED, CANCELLED = State.COMPLETED, State.FAILED, State.CANCELLED
+NO_STATUS: Final = "none"  # one that is empty; str() writes None so, too
 UNFINISHED_FAILS: Final = "it was still running when its database was imported, and nobody goes on with it"
 UNFINISHED_NEVER_BEGAN: Final = "it had not begun when its database was imported, and nobody starts it"
 UNFINISHED_RESTED: Final = "it was at rest when its database was imported, and nobody goes on with it"
@@ -47,14 +48,12 @@ _STEP: Final = {
 
 
 def spelling(status: Any) -> str:
-    """A status as the table has it: lower case, underscores."""
-    return str(status).strip().lower().replace("-", "_").replace(" ", "_")
+    """A status as the table has it: lower case, underscores; `none` for one that is not there, or empty."""
+    return str(status).strip().lower().replace("-", "_").replace(" ", "_") or NO_STATUS
 
 
 def meaning_of(status: Any, own: Mapping[str, State]) -> Meaning | None:
     """What it becomes, the user's `own` words first; None for a word that nobody has told us of."""
-    if not isinstance(status, str) or not status.strip():
-        return None
     word = spelling(status)
     return Meaning(own[word]) if word in own else MEANINGS.get(word)
 

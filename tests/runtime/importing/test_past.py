@@ -190,6 +190,21 @@ async def test_a_table_of_ids_and_statuses_is_enough(store: Any, tmp_path: Path)
     }
 
 
+async def test_a_status_that_is_a_number_or_none_at_all_can_be_told_of(store: Any, tmp_path: Path):
+    """By the word that the refusal gives."""
+    schema = "CREATE TABLE executions (execution_id TEXT, status)"
+    rows = {"executions": [("a", 2), ("b", None), ("c", " ")]}
+    path = past.made(tmp_path / "odd.db", schema, rows)
+    told = dict((await taken_over(store, path)).refused)
+    assert [told[f"run {id_}"].rpartition("with ")[2] for id_ in "abc"] == [
+        "--map 2=…",
+        "--map none=…",
+        "--map none=…",
+    ]
+    report = await taken_over(store, path, own={"2": State.COMPLETED, "none": State.FAILED})
+    assert (report.imported, report.refused) == (3, [])
+
+
 async def test_a_workflow_of_today_stays_the_active_one(store: Any, tmp_path: Path):
     """The past of the same name is listed beside it and cannot be started by name."""
     today = Publish(
