@@ -20,7 +20,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 import anyio
 
@@ -50,7 +50,6 @@ SYNCHRONOUS: Final = {"power": "FULL", "process": "NORMAL"}
 SAFE_WITH_TWO_WRITERS: Final = (3, 51, 3)  # older libraries can reset a WAL that another still needs
 
 T = TypeVar("T")
-Durability = Literal["power", "process"]
 
 
 class SQLiteStore(Questions):

@@ -123,9 +123,10 @@ class Client:
         self._journal.tell(f"saw {what}")
         return result
 
-    def has_seen(self, what: str) -> bool:
-        """Whether the journal has that end."""
-        return f"saw {what}" in self._journal.told
+    async def failure(self) -> None:
+        """Wait for the failure that is to be repaired, unless it has been seen: then it may have been."""
+        if "saw failure" not in self._journal.told:
+            await self.end("failure")
 
 
 async def deaf(url: str, headers: Mapping[str, str], body: bytes) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -163,13 +163,17 @@ def timeouts(journal: Journal) -> Life:
 def deadline(journal: Journal) -> Life:
     """An execution that does not finish in time."""
     workflow = Workflow("deadline")
+    _hangs(workflow, journal)
+    return _simple(workflow, timeout=PATIENCE_S * 4)
+
+
+def _hangs(workflow: Workflow, journal: Journal) -> None:
+    """Add a step that comes to no end by itself."""
 
     @workflow.step
     async def hangs(context: StepContext) -> None:
         journal.act(context)
         await anyio.sleep(FOREVER_S)
-
-    return _simple(workflow, timeout=PATIENCE_S * 4)
 
 
 def optional_failure(journal: Journal) -> Life:
@@ -239,8 +243,7 @@ def failure(journal: Journal) -> Life:
 
     async def play(client: Client) -> Result:
         await client.start(workflow, {})
-        if not client.has_seen("failure"):
-            await client.end("failure")
+        await client.failure()
         await client.say("retry", client.execution.retry)
         return await client.end()
 
@@ -270,8 +273,7 @@ def anew(journal: Journal) -> Life:
 
     async def play(client: Client) -> Result:
         await client.start(workflow, {})
-        if not client.has_seen("failure"):
-            await client.end("failure")
+        await client.failure()
         await client.say("retry", client.execution.retry, from_step="heat", data={"degrees": 80})
         return await client.end()
 
@@ -280,24 +282,20 @@ def anew(journal: Journal) -> Life:
 
 def later(journal: Journal) -> Life:
     """A pause that ends by itself: at a moment that was planned, whoever is there then."""
-    gates: list[asyncio.Event] = []
-    workflow = _gated(journal, gates)
 
-    async def play(client: Client) -> Result:
-        gates.append(client.gate)
-        await client.start(workflow, {})
+    async def play(client: Client) -> None:
         await client.until("step_completed", "quick")
         await client.pause(client.execution, mode="interrupt")
         await client.say("plan", client.execution.resume_later, at=PATIENCE_S)
         client.gate.set()
-        return await client.end()
 
-    return Life(workflow, play)
+    return _gated(journal, play)
 
 
-def _gated(journal: Journal, gates: list[asyncio.Event]) -> Workflow:
+def _gated(journal: Journal, play: Callable[[Client], Awaitable[None]]) -> Life:
     """One step that is quick, beside it one that waits for the gate, and one after both."""
     workflow = Workflow("gated")
+    gates: list[asyncio.Event] = []
 
     @workflow.step
     async def quick(context: StepContext) -> int:
@@ -315,42 +313,38 @@ def _gated(journal: Journal, gates: list[asyncio.Event]) -> Workflow:
         journal.act(context)
         return quick + waits
 
-    return workflow
+    async def from_start_to_end(client: Client) -> Result:
+        gates.append(client.gate)
+        await client.start(workflow, {})
+        await play(client)
+        return await client.end()
+
+    return Life(workflow, from_start_to_end)
 
 
 def pause(journal: Journal) -> Life:
     """A pause in the middle of a level, which drains; then on."""
-    gates: list[asyncio.Event] = []
-    workflow = _gated(journal, gates)
 
-    async def play(client: Client) -> Result:
-        gates.append(client.gate)
-        await client.start(workflow, {})
+    async def play(client: Client) -> None:
         await client.until("step_completed", "quick")
         asyncio.get_running_loop().call_later(PATIENCE_S, client.gate.set)
         await client.pause(client.execution)
         await client.say("resume", client.execution.resume)
         client.gate.set()
-        return await client.end()
 
-    return Life(workflow, play)
+    return _gated(journal, play)
 
 
 def interrupt(journal: Journal) -> Life:
     """A pause that cancels what is in flight; then on, with the same attempt."""
-    gates: list[asyncio.Event] = []
-    workflow = _gated(journal, gates)
 
-    async def play(client: Client) -> Result:
-        gates.append(client.gate)
-        await client.start(workflow, {})
+    async def play(client: Client) -> None:
         await client.until("step_started", "waits")
         await client.pause(client.execution, mode="interrupt")
         client.gate.set()
         await client.say("resume", client.execution.resume)
-        return await client.end()
 
-    return Life(workflow, play)
+    return _gated(journal, play)
 
 
 def restore(journal: Journal) -> Life:
@@ -377,8 +371,7 @@ def restore(journal: Journal) -> Life:
         await client.until("step_started", "fails_once")
         await client.say("mark", client.execution.checkpoint, label="here")
         client.gate.set()
-        if not client.has_seen("failure"):
-            await client.end("failure")
+        await client.failure()
         await client.say("restore", client.execution.restore, "here")
         await client.say("resume", client.execution.resume, data={"word": "two"})
         return await client.end()
@@ -406,11 +399,7 @@ def blocking(journal: Journal) -> Life:
 def cancel(journal: Journal) -> Life:
     """Stopped for good while a step is in flight and another waits for its retry."""
     workflow = Workflow("cancel")
-
-    @workflow.step
-    async def hangs(context: StepContext) -> None:
-        journal.act(context)
-        await anyio.sleep(FOREVER_S)
+    _hangs(workflow, journal)
 
     @workflow.step(retry=Retry(max_retries=1, delay=FOREVER_S, max_delay=FOREVER_S, jitter=False))
     async def fails(context: StepContext) -> None:
@@ -734,8 +723,7 @@ def items_again(journal: Journal) -> Life:
         await client.pause(client.execution)
         await client.say("resume", client.execution.resume)
         client.gate.set()
-        if not client.has_seen("failure"):
-            await client.end("failure")
+        await client.failure()
         await client.say("retry", client.execution.retry)
         return await client.end()
 
@@ -824,12 +812,7 @@ def family(journal: Journal) -> Life:
 def family_cancel(journal: Journal) -> Life:
     """Stopped for good with a child and a child of that one, while another is about to be started."""
     leaf = Workflow("leaf")
-
-    @leaf.step
-    async def hangs(context: StepContext) -> None:
-        journal.act(context)
-        await anyio.sleep(FOREVER_S)
-
+    _hangs(leaf, journal)
     middle = Workflow("middle").workflow_step("inner", workflow=leaf)
     workflow = Workflow("family-cancel").workflow_step("left", workflow=middle)
     workflow.workflow_step("right", workflow=leaf)
@@ -926,8 +909,7 @@ def undoing_again(journal: Journal) -> Life:
 
     async def play(client: Client) -> Result:
         await client.start(workflow, {})
-        if not client.has_seen("failure"):
-            await client.end("failure")
+        await client.failure()
         await client.say("retry", client.execution.retry)
         return await _standing(client, "steps", "compensations", "hooks")
 
@@ -937,11 +919,7 @@ def undoing_again(journal: Journal) -> Life:
 def hooks(journal: Journal) -> Life:
     """Cancelled: the hook of that end, which fails once, and the one of every end."""
     workflow = Workflow("hooks")
-
-    @workflow.step
-    async def hangs(context: StepContext) -> None:
-        journal.act(context)
-        await anyio.sleep(FOREVER_S)
+    _hangs(workflow, journal)
 
     @workflow.hook("onSuccess")
     async def never(context: StepContext) -> None:
@@ -985,8 +963,7 @@ def limited(journal: Journal) -> Life:
 
     async def play(client: Client) -> Result:
         await client.start(workflow, {"word": "go"})
-        if not client.has_seen("failure"):
-            await client.end("failure")
+        await client.failure()
         await client.say("retry", client.execution.retry)
         result = await client.end()
         stored = await client.runtime.store.execution(ID)

@@ -100,8 +100,7 @@ def migrated(journal: Journal) -> Life:
         await client.say("two", client.execution.migrate, "2")
         client.gate.set()
         await client.say("resume", client.execution.resume)
-        if not client.has_seen("failure"):
-            await client.end("failure")
+        await client.failure()
         await client.say("three", client.execution.migrate, "3")
         await client.say("retry", client.execution.retry)
         return await client.end()
