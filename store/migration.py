@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from importlib import resources
+from importlib import import_module
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -37,10 +38,10 @@ class Migration(msgspec.Struct, frozen=True):
 
 def migrations_of(package: str) -> list[Migration]:
     """Every migration this release knows for the kind of store that the package is, oldest first."""
-    folder = resources.files(package) / "migrations"
+    (place,) = import_module(package).__path__
     found = [
         Migration(int(file.name.split("_", 1)[0]), file.name.removesuffix(".sql"), file.read_text("utf-8"))
-        for file in folder.iterdir()
+        for file in (Path(place) / "migrations").iterdir()
         if file.name.endswith(".sql")
     ]
     return sorted(found, key=lambda migration: migration.version)

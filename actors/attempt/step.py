@@ -18,9 +18,7 @@ from collections.abc import Callable
 from typing import Any, Final, assert_never, cast
 
 import anyio
-import anyio.to_process
 import anyio.to_thread
-from structlog.contextvars import bind_contextvars
 
 from perdure.actors.attempt.admission import StepSlots
 from perdure.actors.attempt.guards import Entrance
@@ -32,7 +30,7 @@ from perdure.actors.instructions.metering import metering
 from perdure.actors.instructions.plan import Mode, PlannedStep, Values
 from perdure.actors.kernel import Alarm, Alarms, faults, outside
 from perdure.actors.kernel.stacks import format_stack
-from perdure.actors.log import get_logger
+from perdure.actors.log import bind, get_logger
 from perdure.actors.messages import (
     Completed,
     Failed,
@@ -146,7 +144,7 @@ class Attempt:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        bind_contextvars(step=self.context.step)
+        bind(step=self.context.step)
         try:
             outcome = await self._outcome(task)
         finally:
@@ -221,10 +219,12 @@ class Attempt:
 
     async def _in_a_process(self, bound: Any) -> Any:
         """Perform in a worker process, which a cancellation kills."""
+        from anyio import to_process  # noqa: PLC0415  what few need, few pay for
+
         no_context = cast("StepContext", None)
         try:
             with outside():
-                return await anyio.to_process.run_sync(self.step.perform, no_context, bound, cancellable=True)
+                return await to_process.run_sync(self.step.perform, no_context, bound, cancellable=True)
         except anyio.BrokenWorkerProcess as error:
             raise WorkerProcessDied(self.step.key, why=str(error)) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -12,8 +13,6 @@ from perdure.actors.messages import Answer, AnyCommand, Posted
 from perdure.store import errors as store_errors
 from perdure.store.errors import PerdureError
 from perdure.store.records import Message
-
-_decoder = msgspec.json.Decoder(AnyCommand)
 
 
 class Refused(PerdureError):
@@ -28,10 +27,16 @@ def payload_of(command: AnyCommand) -> bytes:
 def posted(message: Message) -> Posted:
     """A row of the inbox as a message to the execution's actor."""
     try:
-        command = _decoder.decode(message.payload)
+        command = _decoder().decode(message.payload)
     except msgspec.DecodeError:
         command = None
     return Posted(message.no, command, message.applied_version is not None)
+
+
+@cache
+def _decoder() -> msgspec.json.Decoder[AnyCommand]:
+    """Made when the first message comes: it has to know all commands there are."""
+    return msgspec.json.Decoder(AnyCommand)
 
 
 def answer_from(encoded: bytes) -> Answer | PerdureError:

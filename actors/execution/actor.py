@@ -15,8 +15,6 @@ from __future__ import annotations
 import asyncio
 from typing import TypeGuard
 
-from structlog.contextvars import bind_contextvars
-
 from perdure.actors.decider import children, commands, looping, planner, reopening, resuming
 from perdure.actors.effects.inbox import Refused, posted
 from perdure.actors.effects.orders import Ring, StartChild
@@ -38,6 +36,7 @@ from perdure.actors.execution.relatives import Relatives
 from perdure.actors.execution.services import Services
 from perdure.actors.execution.wakeups import Wakeups
 from perdure.actors.kernel import Actor, Envelope, Stop
+from perdure.actors.log import bind
 from perdure.actors.messages import (
     COMMANDS,
     Answer,
@@ -160,7 +159,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
         """Let every log line of its bodies, and every execution they start, carry this one's trace."""
         assert self.state is not None
         trace_id.set(self.state.trace_id)
-        bind_contextvars(trace_id=self.state.trace_id, execution_id=self._id)
+        bind(trace_id=self.state.trace_id, execution_id=self._id)
         return self.state
 
     # ---- turns -------------------------------------------------------------------------------

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Protocol
-
-from structlog.typing import FilteringBoundLogger
+from typing import TYPE_CHECKING, Any, Protocol
 
 from perdure.actors.instructions.budget import checked
 from perdure.actors.instructions.metering import metering
 from perdure.actors.instructions.transaction import SEALED, Collected, Transaction
 from perdure.store.usage import Usage
 from perdure.store.writes import Statement
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 
 class Inside(Protocol):

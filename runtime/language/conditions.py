@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from perdure.actors.instructions.plan import Condition, Values
-from perdure.runtime.language.cel_errors import explained
 from perdure.runtime.language.graph import Needs
 from perdure.store.errors import PerdureError
 
@@ -152,6 +151,8 @@ def _compile(text: str, names: tuple[str, ...]) -> cel.Expression:
     try:
         return _environment(names).compile(text)
     except RuntimeError as error:
+        from perdure.runtime.language.cel_errors import explained  # noqa: PLC0415  what few need, few pay for
+
         told = explained(str(error), text, names=("inputs", "steps", *names))
         raise BadCondition(told or _cleaned(str(error).splitlines())) from None
 

@@ -7,7 +7,6 @@ call once more, under the same id: it arrives at least once.
 
 from __future__ import annotations
 
-import http.client
 import os
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -121,7 +120,7 @@ class Courier:
         """The status it was answered with, or why there was no answer."""
         try:
             return await self._post(delivery.url, self._headers(delivery), delivery.payload), None
-        except (OSError, http.client.HTTPException, ValueError, InvalidSignature) as error:
+        except (OSError, ValueError, InvalidSignature) as error:
             return None, f"{type(error).__name__}: {error}"
 
     def _headers(self, delivery: Delivery) -> Mapping[str, str]:

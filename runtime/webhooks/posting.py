@@ -6,7 +6,6 @@ else's business.
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
@@ -17,22 +16,25 @@ Post = Callable[[str, Mapping[str, str], bytes], Awaitable[int]]
 
 TIMEOUT_S: Final = 10.0  # to connect, and again for the answer; what takes longer is done after answering
 
-SCHEMES: Final = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-
 
 async def post(url: str, headers: Mapping[str, str], body: bytes) -> int:
-    """Make the call and return the status it was answered with. Raises OSError, HTTPException, ValueError."""
+    """Make the call and return the status it was answered with. Raises OSError, ValueError."""
     return await anyio.to_thread.run_sync(_post, url, headers, body, abandon_on_cancel=True)
 
 
 def _post(url: str, headers: Mapping[str, str], body: bytes) -> int:
+    from http import client  # noqa: PLC0415  what few need, few pay for
+
+    schemes = {"http": client.HTTPConnection, "https": client.HTTPSConnection}
     parts = urlsplit(url)
-    if parts.scheme not in SCHEMES or not parts.hostname:
+    if parts.scheme not in schemes or not parts.hostname:
         raise ValueError(f"{url!r} is no address that begins with http:// or https://")
-    connection = SCHEMES[parts.scheme](parts.hostname, parts.port, timeout=TIMEOUT_S)
+    connection = schemes[parts.scheme](parts.hostname, parts.port, timeout=TIMEOUT_S)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         connection.request("POST", target, body, {"content-type": "application/json", **headers})
         return int(connection.getresponse().status)
+    except client.HTTPException as error:
+        raise ConnectionError(f"{type(error).__name__}: {error}") from error
     finally:
         connection.close()

@@ -24,7 +24,10 @@ def loaded() -> set[str]:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("name", ["yaml", "tomllib", "jsonschema_rs", "cyclopts", "uvloop", "asyncpg"])
+@pytest.mark.parametrize(
+    "name",
+    ["yaml", "tomllib", "jsonschema_rs", "cyclopts", "uvloop", "asyncpg", "structlog", "email", "pickle"],
+)
 def test_an_import_leaves_out_what_may_never_be_needed(loaded: set[str], name: str):
     """Each of them is loaded by the first call that needs it."""
     assert name not in loaded
