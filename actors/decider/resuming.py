@@ -113,7 +113,11 @@ def _ask(turn: Turn, rule: str, signal: Signal | None) -> bool:
         {
             "inputs": state.context,
             "steps": {
-                step.key: {"state": run.state.value, "output": _output(turn, step.no)}
+                step.key: {
+                    "state": run.state.value,
+                    "output": _output(turn, step.no),
+                    "error": run.failure,
+                }
                 for step, run in zip(state.plan.steps, state.steps, strict=True)
             },
             "execution": {

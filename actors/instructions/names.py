@@ -31,6 +31,10 @@ class NamedValues:
         """The state of a step."""
         return self._values.state(step_no)
 
+    def error(self, step_no: int) -> Mapping[str, str] | None:
+        """Why a step has failed; None where it has not."""
+        return self._values.error(step_no)
+
     @property
     def execution(self) -> Mapping[str, Any]:
         """What hooks and compensations may know of the execution."""

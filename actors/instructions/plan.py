@@ -96,6 +96,10 @@ class Values(Protocol):
         """The state of a step, as people read it."""
         ...
 
+    def error(self, step_no: int) -> Mapping[str, str] | None:
+        """Why a step has failed: its `type` and its `message`; None where it has not."""
+        ...
+
     @property
     def execution(self) -> Mapping[str, Any]:
         """What hooks and compensations may know: its id, the state it comes to, its error, the reason."""

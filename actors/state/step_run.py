@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -95,6 +96,13 @@ class StepRun:
         self.died_alone = False
         self.is_stored = False
         self.usage = None
+
+    @property
+    def failure(self) -> Mapping[str, str] | None:
+        """Why it has failed, as conditions see it; an attempt that was tried again does not count."""
+        if self.state is not StepState.FAILED or self.error is None:
+            return None
+        return {"type": self.error.type, "message": self.error.message}
 
     def reopen(self, *, new_lineage: bool) -> None:
         """Begin a new generation, as if never run."""

@@ -46,6 +46,10 @@ class StepValues:
         """The state of a step."""
         return self._state.steps[step_no].state.value
 
+    def error(self, step_no: int) -> Mapping[str, str] | None:
+        """Why a step has failed; None where it has not."""
+        return self._state.steps[step_no].failure
+
     @property
     def execution(self) -> Mapping[str, Any]:
         """What hooks and compensations may know of the execution."""

@@ -1,10 +1,10 @@
 """Conditions in CEL, the Common Expression Language, over JSON values.
 
 A condition sees two names: `inputs`, the context of the execution, and `steps`, which has for every
-step that comes before this one its `state` and its `output`; some see further ones. It is compiled
-when the workflow is read. The reference implementation bounds what an expression may cost: 32 levels
-of nesting, and a budget of iterations. It is an extra (`perdure[conditions]`) and imported when a
-workflow needs it.
+step that comes before this one its `state`, its `output` and its `error`; some see further ones. It
+is compiled when the workflow is read. The reference implementation bounds what an expression may
+cost: 32 levels of nesting, and a budget of iterations. It is an extra (`perdure[conditions]`) and
+imported when a workflow needs it.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def compile_condition(
 
     def condition(values: Values) -> Any:
         steps = {
-            key: {"state": values.state(no), "output": values.output(no)} for key, no in looked_at.items()
+            key: {"state": values.state(no), "output": values.output(no), "error": values.error(no)}
+            for key, no in looked_at.items()
         }
         data = {"inputs": dict(values.context), "steps": steps}
         return _evaluate(expression, data | {name: values.context[name] for name in names})

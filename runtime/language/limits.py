@@ -30,6 +30,9 @@ class _OnlyContext:
     def state(self, step_no: int) -> str:
         raise AssertionError(step_no)
 
+    def error(self, step_no: int) -> Mapping[str, str] | None:
+        raise AssertionError(step_no)
+
 
 def check_limits(definition: Definition, findings: Findings) -> None:
     """Add a key that is no template, looks up steps, or is the same for all."""

@@ -120,6 +120,13 @@ async def test_an_error_that_is_caught_does_not_fail_the_workflow(pet: int, foun
         await company.assert_completed(await company.begin(petId=pet), {"tryGetPet": found})
 
 
+@virtual_time
+async def test_an_error_that_is_not_to_be_caught_fails_the_workflow():
+    """Only 404 is."""
+    async with example("try-catch") as company:
+        await company.assert_failed(await company.begin(petId="no number"), "another error than 404")
+
+
 @pytest.mark.parametrize(
     ("pet", "outputs"),
     [

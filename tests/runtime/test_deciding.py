@@ -6,6 +6,7 @@ import pytest
 from scenarios import virtually
 
 from perdure.runtime import ExecutionFailed, InputError, Runtime, State, Workflow
+from perdure.runtime.testing import TestRuntime, stub, virtual_time
 
 
 def never(word: str) -> bool:
@@ -69,3 +70,50 @@ def test_the_inputs_of_a_condition_are_checked_before_anything_starts():
             await runtime.start(workflow)
 
     virtually(scenario)
+
+
+PETS = """
+name: pets
+steps:
+  - {key: get, agent: service, optional: true}
+  - {key: go, waitFor: {signal: go}, dependencies: [get]}
+  - key: notify
+    agent: work
+    dependencies: [go]
+    when: "steps.get.state == 'failed' && steps.get.error.type == 'LookupError'"
+  - key: repair
+    agent: work
+    dependencies: [go]
+    when: "steps.get.state == 'failed' && steps.get.error.message == 'down'"
+  - {key: buy, agent: work, dependencies: [go], when: steps.get.error == null}
+"""
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ran"), [(LookupError("404 no pet"), "notify"), (OSError("down"), "repair"), (1, "buy")]
+)
+@virtual_time
+async def test_a_condition_sees_why_a_step_failed_also_in_the_next_process(outcome: object, ran: str):
+    """Its type and its message; where it has not failed there is none."""
+    stubs = [stub("service", sequence=[outcome]), stub("work")]
+    async with TestRuntime(Workflow.parse(PETS), stubs=stubs) as test:
+        execution = await test.start("pets")
+        await test.advance("1s")
+        await test.crash()
+        await execution.signal("go")
+        result = await test.assert_completed(execution)
+        assert {"notify", "repair", "buy"} & set(result.outputs) == {ran}
+
+
+@virtual_time
+async def test_an_attempt_that_failed_before_one_that_succeeded_is_no_error_of_the_step():
+    """Only what has become of the step counts."""
+    text = """
+name: again
+steps:
+  - {key: get, agent: service, retryPolicy: {maxRetries: 1}}
+  - {key: buy, agent: work, dependencies: [get], when: steps.get.error == null}
+"""
+    stubs = [stub("service", sequence=[OSError("down"), 1]), stub("work")]
+    async with TestRuntime(Workflow.parse(text), stubs=stubs) as test:
+        await test.assert_completed(await test.start("again"), {"buy": None})

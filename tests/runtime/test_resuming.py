@@ -125,7 +125,7 @@ def test_a_rule_over_the_execution_is_asked_now_and_with_each_change():
         await execution.update_context({"ready": True})
         await execution.result()
         again = await paused(runtime)
-        await again.resume_later(when='steps.glow.state == "completed"')
+        await again.resume_later(when='steps.glow.state == "completed" && steps.glow.error == null')
         await again.result()
 
     virtually(scenario)

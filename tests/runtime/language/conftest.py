@@ -26,6 +26,10 @@ class SeenValues:
         """The state of a step: completed if it has an output."""
         return "completed" if step_no in self._outputs else "skipped"
 
+    def error(self, step_no: int) -> dict[str, str] | None:
+        """Why a step failed: none has."""
+        return None
+
 
 @pytest.fixture
 def seen() -> type[SeenValues]:

@@ -46,6 +46,8 @@ def ask(seen: Callable[..., Any]) -> Callable[..., Any]:
         ("steps.all(key, steps[key].state != 'failed')", True),
         ("'steps.nobody' == inputs.word", False),
         ("inputs.word.startsWith('é')", True),
+        ("steps.parse.error == null && steps['to-scan'].error.type == 'LookupError'", True),
+        ("steps['to-scan'].error.message.contains('404')", True),
     ],
 )
 def test_a_condition_is_cel_over_inputs_and_steps(ask: Callable[..., Any], text: str, *, answer: bool):
@@ -61,6 +63,7 @@ def test_a_condition_is_cel_over_inputs_and_steps(ask: Callable[..., Any], text:
     values.context = context  # type: ignore[attr-defined]
     values.output = lambda no: [{"functions": [{"name": "main"}]}, None][no]  # type: ignore[attr-defined]
     values.state = lambda no: ["completed", "skipped"][no]  # type: ignore[attr-defined]
+    values.error = lambda no: [None, {"type": "LookupError", "message": "404 no pet"}][no]  # type: ignore[attr-defined]
     assert closure(values) is answer
 
 
