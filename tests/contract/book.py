@@ -211,6 +211,12 @@ class Book:
             at=self.tick(),
         )
 
+    async def add_family(self) -> None:
+        """Two tables of the user's own beside the store's: no child without a parent at the commit."""
+        await self.raw("CREATE TABLE parents (id INTEGER PRIMARY KEY)")
+        reference = "INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED"
+        await self.raw(f"CREATE TABLE children (parent {reference})")
+
     def post(self, id: str = "e1", *, command_id: str = "c1", payload: bytes = b"{}") -> Post:
         """A message for the durable inbox."""
         return Post(

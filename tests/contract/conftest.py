@@ -58,9 +58,8 @@ async def books(store: Any, make_store: Callable[[], Any], book_of: Any) -> Asyn
         others = [make_store(), make_store()]
         for other in others:
             await other.open()
-            stack.push_async_callback(
-                other.close
-            )  # a thread that is left would keep the whole run from ending
+            # Also if the next one fails: a thread that is left keeps the whole run from ending.
+            stack.push_async_callback(other.close)
         yield [book_of(one) for one in (store, *others)]
 
 

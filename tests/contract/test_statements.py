@@ -11,18 +11,13 @@ from perdure.store.writes import Delta, Start, Started, Statement
 
 pytestmark = pytest.mark.anyio
 
-TABLES = (
-    "CREATE TABLE parents (id INTEGER PRIMARY KEY)",
-    "CREATE TABLE children (parent INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)",
-)
 ORPHAN = Statement("INSERT INTO children (parent) VALUES (7)")
 
 
 @pytest.fixture
 async def family(book: Any) -> Any:
     """A book whose store also holds two tables of the user's."""
-    for table in TABLES:
-        await book.raw(table)
+    await book.add_family()
     await book.publish()
     return book
 

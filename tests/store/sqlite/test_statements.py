@@ -11,10 +11,6 @@ from perdure.store.writes import Delta, Start, Started, Statement
 
 pytestmark = pytest.mark.anyio
 
-TABLES = (
-    "CREATE TABLE parents (id INTEGER PRIMARY KEY)",
-    "CREATE TABLE children (parent INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)",
-)
 ENDLESS = "WITH RECURSIVE a(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM a)"
 ORPHAN = Statement("INSERT INTO children (parent) VALUES (?)", (7,))
 
@@ -22,8 +18,7 @@ ORPHAN = Statement("INSERT INTO children (parent) VALUES (?)", (7,))
 @pytest.fixture
 async def family(book: Any) -> Any:
     """A book whose store also holds two tables of the user's."""
-    for table in TABLES:
-        await book.raw(table)
+    await book.add_family()
     await book.publish()
     return book
 
