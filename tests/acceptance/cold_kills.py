@@ -7,6 +7,7 @@ Where the kills fell is printed as JSON; what must not be ends the program.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import random
@@ -16,6 +17,9 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+from perdure.runtime.testing import check_store
+from perdure.store import store_at
 
 STEPS = [f"s{n}" for n in range(6)]
 STEP_S = 0.05
@@ -71,6 +75,15 @@ def _kill_one(terminal: Any, id_: str, moments: random.Random, *, whole_s: float
     return "cut"
 
 
+async def _check(path: Path) -> list[str]:
+    store = store_at(str(path))
+    await store.open()
+    try:
+        return await check_store(store)
+    finally:
+        await store.close()
+
+
 if __name__ == "__main__":
     from conftest import Terminal
 
@@ -79,4 +92,5 @@ if __name__ == "__main__":
         opened = Terminal(Path(folder))
         fates = run_cold_kills(opened, count=int(sys.argv[1]), seed=given)
         opened.close()
-    print(json.dumps({"seed": given, "kills": fates}))
+        wrong = asyncio.run(_check(Path(folder) / "perdure.db"))
+    print(json.dumps({"seed": given, "kills": fates, "wrong": wrong}))

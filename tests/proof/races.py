@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import anyio
 import msgspec
+from leaks import Base
 
 from perdure.runtime import Conflict, Execution, Runtime, StepContext, Workflow
 from perdure.runtime.testing import Acknowledged, VirtualRuntime, check_store, run_virtual
@@ -69,6 +70,7 @@ def run_races(seed: int, count: int) -> Raced:
     begun = time.perf_counter()
     raced = Raced()
     rounds = 0
+    base: Base | None = None  # once the first round has loaded what stays
     while raced.races < count:
         with tempfile.TemporaryDirectory(prefix="pd-") as folder:
             one = Round(f"{seed}/{rounds}", Path(folder), raced)
@@ -78,6 +80,9 @@ def run_races(seed: int, count: int) -> Raced:
                 error.add_note(f"python tests/proof/races.py --round {one.seed}")
                 raise
         rounds += 1
+        base = base or Base()
+        left = base.left()
+        assert left == [], f"round {one.seed}: {left}"
     raced.seconds = round(time.perf_counter() - begun, 1)
     return raced
 

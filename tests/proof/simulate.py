@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from leaks import Base
 from simulation.run import SeedResult, run_seed
+
+_bases: list[Base] = []  # of this process, once it has run a seed
 
 
 def simulate(seed: int, *, twice: bool) -> SeedResult:
@@ -25,6 +28,9 @@ def simulate(seed: int, *, twice: bool) -> SeedResult:
     result = run_seed(seed)
     if twice and (again := run_seed(seed)).trace_hash != result.trace_hash:
         result.problems.append(f"two runs differ: {result.trace_hash} and {again.trace_hash}")
+    if not _bases:
+        _bases.append(Base())  # what the first seed has loaded stays
+    result.problems += _bases[0].left()
     return result
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import reference
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent.parent
@@ -29,10 +30,9 @@ PAGE: Final = ROOT / "docs" / "reliability.md"
 FIRST_SEED: Final = 1_000  # below it lie the seeds of the short run
 SLICE_S_MAX: Final = 1_200  # a slice that takes longer hangs, which is a failure
 
-LIVES: Final = ("chain", "diamond", "wide", "retries_at_once", "retries_later", "timeouts", "deadline",
-                "optional_failure", "skipping", "conditions", "failure", "pause", "interrupt", "restore",
-                "blocking", "cancel", "elsewhere", "transaction")  # fmt: skip
-PAIRED: Final = ("diamond", "pause", "retries_later", "elsewhere")
+LIVES: Final = tuple(reference.LIVES)
+PAIRED: Final = ("diamond", "pause", "retries_later", "elsewhere", "forked", "migrated", "webhooks", "slots",
+                 "circuit", "family", "rollback", "approvals")  # fmt: skip
 FAILURES: Final = tuple((kind, mode) for kind in ("ioerr", "full", "cantopen", "busy")
                         for mode in ("once", "outage", "restart"))  # fmt: skip
 
@@ -73,6 +73,10 @@ def _program(name: str, *options: str) -> list[str]:
     return [sys.executable, str(HERE / name), *options]
 
 
+def _acceptance(name: str, *options: str) -> list[str]:
+    return [sys.executable, str(ROOT / "tests" / "acceptance" / name), *options]
+
+
 def _tests(path: str, *options: str) -> list[str]:
     return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(ROOT / path), *options]
 
@@ -100,8 +104,7 @@ def _line(pattern: str) -> Callable[[str], Counted]:
 
 def _server(what: str, count: int) -> Callable[[int], list[str]]:
     """What is done to a PostgreSQL server, or over one."""
-    program = str(ROOT / "tests/acceptance/server_outages.py")
-    return lambda seed: [sys.executable, program, what, str(count), str(seed)]
+    return lambda seed: _acceptance("server_outages.py", what, str(count), str(seed))
 
 
 def _zombies(said: str) -> Counted:
@@ -111,11 +114,16 @@ def _zombies(said: str) -> Counted:
     return Counted(refused, [taken] if taken else [], {"others": found["others"]})
 
 
+def _cold_kills(said: str) -> Counted:
+    found = json.loads(said)
+    return Counted(sum(found["kills"].values()), found["wrong"], found["kills"])
+
+
 EXERCISES: Final = (
     Exercise(
         name="kill points, one interleaving",
         promise="killed at every named fault point of each reference workflow: the same end, nothing twice",
-        target=2_000,
+        target=5_000,
         command=lambda seed: _program("crash_points.py", LIVES[seed % len(LIVES)]),
         read=_json("kills", "life", "points"),
     ),
@@ -143,6 +151,20 @@ EXERCISES: Final = (
             str(seed),
         ),
         read=_json("lives", "life"),
+    ),
+    Exercise(
+        name="cold kills",
+        promise="a process killed at any moment and another started: each recorded step done once",
+        target=1_000,
+        command=lambda seed: _acceptance("cold_kills.py", "25", str(seed)),
+        read=_cold_kills,
+    ),
+    Exercise(
+        name="runners killed under load",
+        promise="of three runners at work one is killed every second: nothing lost, nothing twice",
+        target=1_000,
+        command=lambda seed: _acceptance("fleet_kills.py", "60", str(seed)),
+        read=_json("kills", "executions", "begun_again", "ended_s", wrong="wrong"),
     ),
     Exercise(
         name="power-loss images",
@@ -193,7 +215,7 @@ EXERCISES: Final = (
         name="zombie writes",
         promise="a runner that was taken for dead comes back: each of its writes is refused",
         target=10_000,
-        command=lambda _seed: [sys.executable, str(ROOT / "tests/acceptance/zombies.py"), "1000"],
+        command=lambda _seed: _acceptance("zombies.py", "1000"),
         read=_zombies,
     ),
     Exercise(
