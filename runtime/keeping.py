@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from perdure.runtime.durations import duration_ms
@@ -27,22 +27,29 @@ class Keeping(ABC):
     def check_open(self) -> None:
         """Raise RuntimeClosed outside the `async with`."""
 
-    async def statistics(self, *, workflow: str | None = None) -> list[WorkflowStatistics]:
-        """How the executions of each workflow have fared, those included that were pruned since."""
-        self.check_open()
-        return await self.store.statistics(workflow=workflow)
+    async def statistics(
+        self, *, workflow: str | None = None, since: datetime | None = None
+    ) -> list[WorkflowStatistics]:
+        """How the executions of each workflow have fared, those included that were pruned since.
 
-    async def step_statistics(self, *, workflow: str | None = None) -> list[StepStatistics]:
+        `since`: only those created since then, and not pruned. So it is with all three.
+        """
+        self.check_open()
+        return await self.store.statistics(workflow=workflow, since=since)
+
+    async def step_statistics(
+        self, *, workflow: str | None = None, since: datetime | None = None
+    ) -> list[StepStatistics]:
         """How the steps have fared: how often each failed, and what trying again was worth."""
         self.check_open()
-        return await self.store.step_statistics(workflow=workflow)
+        return await self.store.step_statistics(workflow=workflow, since=since)
 
     async def error_statistics(
-        self, *, workflow: str | None = None, limit: int = 50
+        self, *, workflow: str | None = None, since: datetime | None = None, limit: int = 50
     ) -> list[ErrorStatistics]:
         """Which errors there were, the most frequent first."""
         self.check_open()
-        return await self.store.error_statistics(workflow=workflow, limit=limit)
+        return await self.store.error_statistics(workflow=workflow, since=since, limit=limit)
 
     async def search(self, words: str, *, limit: int = 20) -> SearchResult:
         """Workflows and ended executions that have all these words, newest first.

@@ -204,18 +204,25 @@ class Readable(Protocol):
         """When (ms) the oldest execution was created."""
         ...
 
-    async def step_statistics(self, *, workflow: str | None = None) -> list[StepStatistics]:
-        """How the steps of each workflow have fared, those of pruned executions included."""
+    async def step_statistics(
+        self, *, workflow: str | None = None, since: datetime | None = None
+    ) -> list[StepStatistics]:
+        """How the steps of each workflow have fared; see `statistics`."""
         ...
 
     async def error_statistics(
-        self, *, workflow: str | None = None, limit: int = 50
+        self, *, workflow: str | None = None, since: datetime | None = None, limit: int = 50
     ) -> list[ErrorStatistics]:
-        """Which errors there were, the most frequent first, those of pruned executions included."""
+        """Which errors there were, the most frequent first; see `statistics`."""
         ...
 
-    async def statistics(self, *, workflow: str | None = None) -> list[WorkflowStatistics]:
-        """How the executions of each workflow have fared."""
+    async def statistics(
+        self, *, workflow: str | None = None, since: datetime | None = None
+    ) -> list[WorkflowStatistics]:
+        """How the executions of each workflow have fared, those that were pruned included.
+
+        `since`: only those created since then, and not pruned; an index leads there.
+        """
         ...
 
     async def verify(self, execution_id: str | None = None) -> list[str]:

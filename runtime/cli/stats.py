@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from datetime import datetime
+from typing import Final, TypedDict
 
 from perdure.runtime.cli.exit_codes import Exit
-from perdure.runtime.cli.options import Reading
+from perdure.runtime.cli.options import Reading, read_period
 from perdure.runtime.cli.render import ago, duration
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
@@ -26,23 +27,35 @@ STEP_HEADS: Final = (
 ERROR_HEADS: Final = ("FAILURES", "WORKFLOW", "STEP", "ERROR", "LAST")
 
 
-def stats(workflow: str | None = None, /, *, options: Reading = READING) -> int:
+class Of(TypedDict):
+    """What is asked about."""
+
+    workflow: str | None
+    since: datetime | None
+
+
+def stats(workflow: str | None = None, /, *, last: str | None = None, options: Reading = READING) -> int:
     """Show how often executions succeed, how long they take, which steps fail, and of what.
 
     What was pruned is counted in; percentiles (P50, P95) are of the completed that are still there.
+    With --last it is only what was started since, and is still there.
 
     Args:
         workflow: Only of that workflow.
+        last: Only what was started within the last 24h, 7d, 4w or the like.
     """
     session = open_session(options)
+    since = None if last is None else session.now() - read_period(last, what="--last")
+    of: Of = {"workflow": workflow, "since": since}
 
     async def main() -> int:
         async with session.looking() as store:
-            workflows = await store.statistics(workflow=workflow)
-            steps = await store.step_statistics(workflow=workflow)
-            errors = await store.error_statistics(workflow=workflow, limit=ERRORS)
+            workflows = await store.statistics(**of)
+            steps = await store.step_statistics(**of)
+            errors = await store.error_statistics(**of, limit=ERRORS)
         if workflow is not None and not workflows:
-            raise NotFound("execution of a workflow", workflow)
+            within = "" if last is None else f" within the last {last}"
+            raise NotFound(f"execution of a workflow{within}", workflow)
         if session.out.format != "table":
             session.out.json({"workflows": workflows, "steps": steps, "errors": errors})
             return Exit.DONE

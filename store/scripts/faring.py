@@ -1,7 +1,13 @@
-"""How workflows, steps and attempts have fared: statistics over what is in the store and what was pruned."""
+"""How workflows, steps and attempts have fared: statistics over what is in the store and what was pruned.
+
+What was pruned is in the roll-ups and has no time any more: statistics of a stretch of time, which an
+index leads to, are of what is there.
+"""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
@@ -9,36 +15,37 @@ import msgspec
 
 from perdure.store.records import Record, WorkflowStatistics
 from perdure.store.script import Script
+from perdure.store.scripts.counting import EXECUTIONS, FAILURES, OF_EXECUTIONS, OF_STEPS, STEPS
 from perdure.store.scripts.pages import bounded
-from perdure.store.scripts.rows import Row, maybe_moment, moment
+from perdure.store.scripts.rows import Row, maybe_moment, milliseconds, moment
+from perdure.store.states import TERMINAL
 
-WORKFLOWS: Final = """
-SELECT workflow, executions, completed, failed, cancelled, active, success_ratio, duration_ms_mean,
-       duration_ms_min, duration_ms_max, last_started_at, rolled_back, pruned
-FROM workflow_statistics
-"""
+RECENT: Final = "e.created_at >= ?"
 # The smallest duration that so large a share of the completed did not exceed; equal ones are counted first.
 PERCENTILES: Final = """
 SELECT p.workflow, min(CASE WHEN p.place * 2 >= p.many THEN p.duration_ms END),
        min(CASE WHEN p.place * 20 >= p.many * 19 THEN p.duration_ms END)
 FROM (
-    SELECT w.name AS workflow, c.duration_ms,
-           sum(sum(c.many)) OVER (PARTITION BY w.name ORDER BY c.duration_ms) AS place,
-           sum(sum(c.many)) OVER (PARTITION BY w.name) AS many
-    FROM (SELECT e.workflow_no, e.duration_ms, count(*) AS many FROM workflow_executions e
-          WHERE e.state = 'completed' AND e.duration_ms IS NOT NULL
-          GROUP BY e.workflow_no, e.duration_ms) c
-    JOIN workflows w ON w.no = c.workflow_no {only}
-    GROUP BY w.name, c.duration_ms
+    SELECT w.name AS workflow, e.duration_ms,
+           sum(count(*)) OVER (PARTITION BY w.name ORDER BY e.duration_ms) AS place,
+           sum(count(*)) OVER (PARTITION BY w.name) AS many
+    FROM {chosen}
+    CROSS JOIN workflows w ON w.no = e.workflow_no
+    WHERE e.state = 'completed' AND e.duration_ms IS NOT NULL AND {where}
+    GROUP BY w.name, e.duration_ms
 ) p
 GROUP BY p.workflow
 """
-STEPS: Final = """
-SELECT workflow, step, attempts, outcomes, completed, failed, skipped, failure_ratio, retried,
-       retried_completed, retry_success_ratio, duration_ms_mean
-FROM workflow_step_statistics
+PRUNED: Final = """
+SELECT workflow, state, executions, timed, duration_ms_sum, duration_ms_min, duration_ms_max, last_started_at
+FROM workflow_rollups
 """
-ERRORS: Final = "SELECT workflow, step, error, failures, last_at FROM workflow_error_statistics "
+PRUNED_STEPS: Final = """
+SELECT workflow, step, attempts, outcomes, completed, failed, skipped, retried, retried_completed, timed,
+       duration_ms_sum
+FROM workflow_step_rollups
+"""
+PRUNED_ERRORS: Final = "SELECT workflow, step, error, failures, last_at FROM workflow_error_rollups"
 
 
 class StepStatistics(Record, frozen=True, kw_only=True):
@@ -75,43 +82,147 @@ class ErrorStatistics(Record, frozen=True, kw_only=True):
     last_at: datetime
 
 
-def workflows(workflow: str | None) -> Script[list[WorkflowStatistics]]:
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
+    """Which executions are counted: those of a workflow, those created since then (ms)."""
+
+    workflow: str | None
+    since: int | None
+
+    def count(self, counted: str) -> Script[list[Row]]:
+        """Count executions or steps, or how many took how long."""
+        where = f"{self._recent} AND {self._of('w.name')}"
+        sql = counted.format(chosen="workflow_executions e", where=where)
+        return (yield sql, self._parameters).fetchall()
+
+    def count_failures(self, of: dict[str, str]) -> Script[list[Row]]:
+        """Count errors, of steps or of executions."""
+        executions = f"SELECT e.no FROM workflow_executions e WHERE {RECENT}"
+        recent = "true" if self.since is None else f"f.execution_no IN ({executions})"
+        where = f"{recent} AND {self._of('f.workflow')}"
+        return (yield FAILURES.format(where=where, **of), self._parameters).fetchall()
+
+    def count_pruned(self, rolled_up: str) -> Script[list[Row]]:
+        """What was counted when it went."""
+        if self.since is not None:
+            return []
+        return (yield f"{rolled_up} WHERE {self._of('workflow')}", self._parameters).fetchall()
+
+    def percentiles(self) -> Script[dict[str, tuple[int, int]]]:
+        """By workflow the durations of the completed that half and 95 % of them did not exceed."""
+        return {row[0]: (row[1], row[2]) for row in (yield from self.count(PERCENTILES))}
+
+    @property
+    def _recent(self) -> str:
+        return "true" if self.since is None else RECENT
+
+    def _of(self, column: str) -> str:
+        return "true" if self.workflow is None else f"{column} = ?"
+
+    @property
+    def _parameters(self) -> tuple[Any, ...]:
+        return tuple(each for each in (self.since, self.workflow) if each is not None)
+
+
+def scope(workflow: str | None, since: datetime | None) -> Scope:
+    """What is asked for, as the store keeps time."""
+    return Scope(workflow=workflow, since=None if since is None else milliseconds(since))
+
+
+def workflows(scope: Scope) -> Script[list[WorkflowStatistics]]:
     """How the executions of each workflow have fared, by name."""
-    where, parameters = _of(workflow)
-    found = (yield f"{WORKFLOWS} {where} ORDER BY workflow", parameters).fetchall()
-    only = "" if workflow is None else "AND w.name = ?"
-    percentiles = {row[0]: row[1:] for row in (yield PERCENTILES.format(only=only), parameters)}
-    return [_workflow(row, *percentiles.get(row[0], (None, None))) for row in found]
+    there = yield from scope.count(EXECUTIONS)
+    gone = yield from scope.count_pruned(PRUNED)
+    percentiles = yield from scope.percentiles()
+    pruned = Counter[str]()
+    for name, _, executions, *_ in gone:
+        pruned[name] += executions
+    found = _grouped([*there, *gone], key=1)
+    return [
+        _workflow(name, rows, pruned[name], *percentiles.get(name, (None, None)))
+        for (name,), rows in sorted(found.items())
+    ]
 
 
-def steps(workflow: str | None) -> Script[list[StepStatistics]]:
+def steps(scope: Scope) -> Script[list[StepStatistics]]:
     """How their steps have fared, those that fail the most first."""
-    where, parameters = _of(workflow)
-    order = "ORDER BY workflow, failed DESC, step"
-    return [_step(row) for row in (yield f"{STEPS} {where} {order}", parameters)]
+    there = yield from scope.count(STEPS)
+    gone = yield from scope.count_pruned(PRUNED_STEPS)
+    counted = _grouped([*there, *gone], key=2)
+    found = [_step(workflow, step, rows) for (workflow, step), rows in counted.items()]
+    return sorted(found, key=lambda each: (each.workflow, -each.failed, each.step))
 
 
-def errors(workflow: str | None, limit: int) -> Script[list[ErrorStatistics]]:
+def errors(scope: Scope, limit: int) -> Script[list[ErrorStatistics]]:
     """Which errors there were, the most frequent first."""
-    where, parameters = _of(workflow)
-    order = "ORDER BY failures DESC, workflow, step, error LIMIT ?"
-    return [_error(row) for row in (yield f"{ERRORS} {where} {order}", (*parameters, bounded(limit)))]
+    rows: list[Row] = []
+    for of in (OF_STEPS, OF_EXECUTIONS):
+        rows += yield from scope.count_failures(of)
+    rows += yield from scope.count_pruned(PRUNED_ERRORS)
+    counted = _grouped(rows, key=3)
+    found = [_error(workflow, step, error, rows) for (workflow, step, error), rows in counted.items()]
+    found.sort(key=lambda each: (-each.failures, each.workflow, each.step, each.error))
+    return found[: bounded(limit)]
 
 
-def _of(workflow: str | None) -> tuple[str, tuple[Any, ...]]:
-    return ("", ()) if workflow is None else ("WHERE workflow = ?", (workflow,))
+def _grouped(rows: Iterable[Row], *, key: int) -> dict[tuple[str, ...], list[Row]]:
+    """The rows by their first columns, without these."""
+    found = defaultdict[tuple[str, ...], list[Row]](list)
+    for row in rows:
+        found[tuple(row[:key])].append(tuple(row[key:]))
+    return found
 
 
-def _workflow(row: Row, p50: int | None, p95: int | None) -> WorkflowStatistics:
-    found = dict(zip(WorkflowStatistics.__struct_fields__, row, strict=False))
-    found |= {"last_started_at": maybe_moment(row[10]), "duration_ms_p50": p50, "duration_ms_p95": p95}
-    return msgspec.convert(found, WorkflowStatistics)
+def _workflow(
+    name: str, rows: Iterable[Row], pruned: int, p50: int | None, p95: int | None
+) -> WorkflowStatistics:
+    states, counts, timed, sums, shortest, longest, started = zip(*rows, strict=True)
+    ends = Counter[str]()
+    for state, count in zip(states, counts, strict=True):
+        ends[str(state)] += count
+    return WorkflowStatistics(
+        workflow=name,
+        executions=sum(counts),
+        completed=ends["completed"],
+        failed=ends["failed"],
+        cancelled=ends["cancelled"],
+        active=sum(count for state, count in ends.items() if state not in TERMINAL),
+        success_ratio=_share(ends["completed"], ends["completed"] + ends["failed"]),
+        duration_ms_mean=_share(sum(sums), sum(timed)),
+        duration_ms_min=min((each for each in shortest if each is not None), default=None),
+        duration_ms_max=max((each for each in longest if each is not None), default=None),
+        last_started_at=maybe_moment(max(started)),
+        rolled_back=ends["rolled_back"],
+        pruned=pruned,
+        duration_ms_p50=p50,
+        duration_ms_p95=p95,
+    )
 
 
-def _step(row: Row) -> StepStatistics:
-    return msgspec.convert(dict(zip(StepStatistics.__struct_fields__, row, strict=True)), StepStatistics)
+def _step(workflow: str, step: str, rows: Iterable[Row]) -> StepStatistics:
+    sums = [sum(column) for column in zip(*rows, strict=True)]
+    attempts, outcomes, completed, failed, skipped, retried, retried_completed, timed, duration_ms = sums
+    return StepStatistics(
+        workflow=workflow,
+        step=step,
+        attempts=attempts,
+        outcomes=outcomes,
+        completed=completed,
+        failed=failed,
+        skipped=skipped,
+        failure_ratio=_share(failed, completed + failed),
+        retried=retried,
+        retried_completed=retried_completed,
+        retry_success_ratio=_share(retried_completed, retried),
+        duration_ms_mean=_share(duration_ms, timed),
+    )
 
 
-def _error(row: Row) -> ErrorStatistics:
-    found = dict(zip(ErrorStatistics.__struct_fields__, row, strict=True))
-    return msgspec.convert(found | {"last_at": moment(row[4])}, ErrorStatistics)
+def _error(workflow: str, step: str, error: str, rows: Iterable[Row]) -> ErrorStatistics:
+    failures, times = zip(*rows, strict=True)
+    return ErrorStatistics(
+        workflow=workflow, step=step, error=error, failures=sum(failures), last_at=moment(max(times))
+    )
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None

@@ -330,16 +330,20 @@ class Questions(ABC):
         """When the oldest execution was created."""
         return await self._browse(retention.oldest())
 
-    async def step_statistics(self, *, workflow: str | None = None) -> list[StepStatistics]:
+    async def step_statistics(
+        self, *, workflow: str | None = None, since: datetime | None = None
+    ) -> list[StepStatistics]:
         """How the steps of each workflow have fared."""
-        return await self._browse(faring.steps(workflow))
+        return await self._browse(faring.steps(faring.scope(workflow, since)))
 
     async def error_statistics(
-        self, *, workflow: str | None = None, limit: int = 50
+        self, *, workflow: str | None = None, since: datetime | None = None, limit: int = 50
     ) -> list[ErrorStatistics]:
         """Which errors there were, the most frequent first."""
-        return await self._browse(faring.errors(workflow, limit))
+        return await self._browse(faring.errors(faring.scope(workflow, since), limit))
 
-    async def statistics(self, *, workflow: str | None = None) -> list[WorkflowStatistics]:
+    async def statistics(
+        self, *, workflow: str | None = None, since: datetime | None = None
+    ) -> list[WorkflowStatistics]:
         """How the executions of each workflow have fared."""
-        return await self._browse(faring.workflows(workflow))
+        return await self._browse(faring.workflows(faring.scope(workflow, since)))

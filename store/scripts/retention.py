@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from perdure.store.script import Many, Script
+from perdure.store.scripts.counting import EXECUTIONS, FAILURES, OF_EXECUTIONS, OF_STEPS, STEPS
 from perdure.store.states import TERMINAL, State
 from perdure.store.writes import Write
 
@@ -34,16 +35,15 @@ SELECT e.no, e.created_at,
 FROM workflow_executions e WHERE e.no > ? ORDER BY e.no LIMIT ?
 """
 
-FOLD_EXECUTIONS: Final = """
+LISTED: Final = "SELECT execution_no FROM workflow_deletions"
+THESE: Final = {
+    "chosen": "workflow_deletions d CROSS JOIN workflow_executions e ON e.no = d.execution_no",
+    "where": "true",
+}
+FOLD_EXECUTIONS: Final = f"""
 INSERT INTO workflow_rollups (workflow, state, executions, timed, duration_ms_sum, duration_ms_min,
                               duration_ms_max, last_started_at)
-SELECT w.name, e.state, count(*), count(e.duration_ms), coalesce(sum(e.duration_ms), 0),
-       min(e.duration_ms), max(e.duration_ms), max(coalesce(e.started_at, e.created_at))
-FROM workflow_deletions d
-CROSS JOIN workflow_executions e ON e.no = d.execution_no
-JOIN workflows w ON w.no = e.workflow_no
-WHERE true
-GROUP BY w.name, e.state ORDER BY w.name, e.state
+{EXECUTIONS.format(**THESE)}
 ON CONFLICT (workflow, state) DO UPDATE SET
     executions = workflow_rollups.executions + excluded.executions,
     timed = workflow_rollups.timed + excluded.timed,
@@ -58,26 +58,10 @@ ON CONFLICT (workflow, state) DO UPDATE SET
         THEN workflow_rollups.last_started_at ELSE excluded.last_started_at END
 """
 
-LISTED: Final = "SELECT execution_no FROM workflow_deletions"
-DONE: Final = "a.is_outcome = 1 AND a.state IN ('completed', 'compensated')"
 FOLD_STEPS: Final = f"""
 INSERT INTO workflow_step_rollups (workflow, step, attempts, outcomes, completed, failed, skipped, retried,
                                    retried_completed, timed, duration_ms_sum)
-SELECT w.name, s.key, sum(CASE WHEN a.attempt > 0 THEN 1 ELSE 0 END), sum(a.is_outcome),
-       sum(CASE WHEN {DONE} THEN 1 ELSE 0 END),
-       sum(CASE WHEN a.is_outcome = 1 AND a.state = 'failed' THEN 1 ELSE 0 END),
-       sum(CASE WHEN a.is_outcome = 1 AND a.state = 'skipped' THEN 1 ELSE 0 END),
-       sum(CASE WHEN a.is_outcome = 1 AND a.attempt > 1 THEN 1 ELSE 0 END),
-       sum(CASE WHEN {DONE} AND a.attempt > 1 THEN 1 ELSE 0 END),
-       sum(CASE WHEN {DONE} AND a.duration_ms IS NOT NULL THEN 1 ELSE 0 END),
-       coalesce(sum(CASE WHEN {DONE} THEN a.duration_ms END), 0)
-FROM workflow_deletions d
-CROSS JOIN workflow_executions e ON e.no = d.execution_no
-CROSS JOIN workflow_step_executions a ON a.execution_no = e.no
-JOIN workflows w ON w.no = e.workflow_no
-JOIN workflow_steps s ON s.workflow_no = e.workflow_no AND s.no = a.step_no
-WHERE true
-GROUP BY w.name, s.key ORDER BY w.name, s.key
+{STEPS.format(**THESE)}
 ON CONFLICT (workflow, step) DO UPDATE SET
     attempts = workflow_step_rollups.attempts + excluded.attempts,
     outcomes = workflow_step_rollups.outcomes + excluded.outcomes,
@@ -90,12 +74,10 @@ ON CONFLICT (workflow, step) DO UPDATE SET
     duration_ms_sum = workflow_step_rollups.duration_ms_sum + excluded.duration_ms_sum
 """
 
+GONE: Final = f"f.execution_no IN ({LISTED})"
 FOLD_FAILURES: Final = """
 INSERT INTO workflow_error_rollups (workflow, step, error, failures, last_at)
-SELECT f.workflow, {step}, coalesce(f.error, ''), count(*), max(f.at)
-FROM {failures} f
-WHERE f.execution_no IN (SELECT execution_no FROM workflow_deletions)
-GROUP BY f.workflow, 2, 3 ORDER BY f.workflow, 2, 3
+{counted}
 ON CONFLICT (workflow, step, error) DO UPDATE SET
     failures = workflow_error_rollups.failures + excluded.failures,
     last_at = CASE WHEN workflow_error_rollups.last_at > excluded.last_at
@@ -104,8 +86,8 @@ ON CONFLICT (workflow, step, error) DO UPDATE SET
 FOLDS: Final = (
     FOLD_EXECUTIONS,
     FOLD_STEPS,
-    FOLD_FAILURES.format(failures="workflow_step_failures", step="f.step"),
-    FOLD_FAILURES.format(failures="workflow_execution_failures", step="''"),
+    FOLD_FAILURES.format(counted=FAILURES.format(where=GONE, **OF_STEPS)),
+    FOLD_FAILURES.format(counted=FAILURES.format(where=GONE, **OF_EXECUTIONS)),
 )
 
 PRUNE_FIRINGS: Final = """

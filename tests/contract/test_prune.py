@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
 
+from perdure.store.scripts.faring import StepStatistics
 from perdure.store.scripts.retention import Prune
 from perdure.store.states import TERMINAL, State, StepState
 from perdure.store.writes import DeleteWorkflow
@@ -14,6 +16,19 @@ from perdure.store.writes import DeleteWorkflow
 pytestmark = pytest.mark.anyio
 
 EVER = 2**50
+SAME = (
+    "executions",
+    "completed",
+    "failed",
+    "cancelled",
+    "active",
+    "success_ratio",
+    "duration_ms_mean",
+    "duration_ms_min",
+    "duration_ms_max",
+    "rolled_back",
+    "pruned",
+)
 ERROR = b'{"type":"Broken","message":"it broke","step":"b"}'
 LATE = b'{"type":"ExecutionTimeout","message":"too late"}'
 
@@ -154,6 +169,51 @@ async def test_statistics_are_the_same_before_and_after(book):
     assert await pruned(book) == [1]
     [order] = await book.store.statistics(workflow="order")
     assert (order.executions, order.failed, order.pruned) == (8, 3, 6)
+
+
+async def told_since(book: Any, since: datetime | None) -> list[Any]:
+    """All three kinds of statistics."""
+    store = book.store
+    return [
+        await ask(since=since) for ask in (store.statistics, store.step_statistics, store.error_statistics)
+    ]
+
+
+async def test_statistics_of_a_stretch_of_time_are_of_what_was_created_in_it(book):
+    """Of one workflow or of all; what was pruned has no time."""
+    await all_kinds(book)
+    assert await told_since(book, datetime.fromtimestamp(0, UTC)) == await told_since(book, None)
+    then = datetime.fromtimestamp(book.tick() / 1000, UTC)
+    assert await told_since(book, then) == [[], [], []]
+    await life(book, "late-1", State.FAILED)
+    await life(book, "late-2", State.COMPLETED)
+    [[order], steps, [error]] = await told_since(book, then)
+    assert (order.executions, order.completed, order.failed, order.active) == (2, 1, 1, 0)
+    assert (order.success_ratio, order.duration_ms_mean, order.duration_ms_p50) == (0.5, 500, 500)
+    assert [(each.step, each.failed, each.failure_ratio) for each in steps] == [("b", 1, 0.5), ("a", 0, 0.0)]
+    assert (error.step, error.error, error.failures) == ("b", "Broken", 3)
+    assert await book.store.statistics(since=then, workflow="other") == []
+    assert await book.store.statistics(since=then, workflow="order") == [order]
+    assert sum(await pruned(book)) == 6
+    assert await told_since(book, then) == [[], [], []]
+
+
+async def test_the_views_tell_what_the_statistics_tell(book):
+    """Also of what was pruned."""
+    await all_kinds(book)
+    for _ in range(2):
+        [order] = await book.store.statistics()
+        [[view]] = [await book.raw(f"SELECT {', '.join(SAME)} FROM workflow_statistics")]
+        assert tuple(view) == tuple(getattr(order, name) for name in SAME)
+        steps = await book.store.step_statistics()
+        views = await book.raw(
+            f"SELECT {', '.join(StepStatistics.__struct_fields__)} FROM workflow_step_statistics"
+        )
+        assert {tuple(view) for view in views} == {msgspec.structs.astuple(each) for each in steps}
+        errors = await book.store.error_statistics()
+        views = await book.raw("SELECT step, error, failures FROM workflow_error_statistics")
+        assert {tuple(view) for view in views} == {(e.step, e.error, e.failures) for e in errors}
+        await pruned(book)
 
 
 async def test_statistics_outlive_the_definition(book):

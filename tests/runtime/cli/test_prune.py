@@ -145,3 +145,13 @@ def test_without_a_retention_an_age_has_to_be_given(
     monkeypatch.setenv("PERDURE_RETENTION", "soon")
     assert run_command(["list"]) == 2
     assert "retention" in capsys.readouterr().err
+
+
+def test_statistics_of_the_last_days_are_of_what_was_started_in_them(capsys: pytest.CaptureFixture[str]):
+    """Under a year old, all of it; after a hundred days nothing of the last week."""
+    assert told(capsys, "--last", "52w") == told(capsys)
+    age(100)
+    assert told(capsys, "--last", "7d") == {"workflows": [], "steps": [], "errors": []}
+    assert run_command(["stats", "order", "--last", "7d"]) == 3
+    assert "within the last 7d" in capsys.readouterr().err
+    assert run_command(["stats", "--last", "soon"]) == 2

@@ -1,0 +1,45 @@
+"""What executions, their steps and their errors come to, told apart by workflow: counted over any of them.
+
+Retention counts those that it is about to delete, into the roll-ups; statistics count those that are
+there. `{chosen}` names the executions as `e`, `{where}` says which of them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+EXECUTIONS: Final = """
+SELECT w.name, e.state, count(*), count(e.duration_ms), CAST(coalesce(sum(e.duration_ms), 0) AS BIGINT),
+       min(e.duration_ms), max(e.duration_ms), max(coalesce(e.started_at, e.created_at))
+FROM {chosen}
+JOIN workflows w ON w.no = e.workflow_no
+WHERE {where}
+GROUP BY w.name, e.state ORDER BY w.name, e.state
+"""
+
+DONE: Final = "a.is_outcome = 1 AND a.state IN ('completed', 'compensated')"
+STEPS: Final = f"""
+SELECT w.name, s.key, sum(CASE WHEN a.attempt > 0 THEN 1 ELSE 0 END), sum(a.is_outcome),
+       sum(CASE WHEN {DONE} THEN 1 ELSE 0 END),
+       sum(CASE WHEN a.is_outcome = 1 AND a.state = 'failed' THEN 1 ELSE 0 END),
+       sum(CASE WHEN a.is_outcome = 1 AND a.state = 'skipped' THEN 1 ELSE 0 END),
+       sum(CASE WHEN a.is_outcome = 1 AND a.attempt > 1 THEN 1 ELSE 0 END),
+       sum(CASE WHEN {DONE} AND a.attempt > 1 THEN 1 ELSE 0 END),
+       sum(CASE WHEN {DONE} AND a.duration_ms IS NOT NULL THEN 1 ELSE 0 END),
+       CAST(coalesce(sum(CASE WHEN {DONE} THEN a.duration_ms END), 0) AS BIGINT)
+FROM {{chosen}}
+CROSS JOIN workflow_step_executions a ON a.execution_no = e.no
+JOIN workflows w ON w.no = e.workflow_no
+JOIN workflow_steps s ON s.workflow_no = e.workflow_no AND s.no = a.step_no
+WHERE {{where}}
+GROUP BY w.name, s.key ORDER BY w.name, s.key
+"""
+
+FAILURES: Final = """
+SELECT f.workflow, {step}, coalesce(f.error, ''), count(*), max(f.at)
+FROM {failures} f
+WHERE {where}
+GROUP BY f.workflow, 2, 3 ORDER BY f.workflow, 2, 3
+"""
+OF_STEPS: Final = {"failures": "workflow_step_failures", "step": "f.step"}
+OF_EXECUTIONS: Final = {"failures": "workflow_execution_failures", "step": "''"}
