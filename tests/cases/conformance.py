@@ -114,8 +114,8 @@ def _lines(translation: Translation) -> Iterator[str]:
     elif translation.refused:
         yield f"**Refused.** {translation.refused}"
     else:
-        text = "\n---\n".join(each.strip("\n") for each in translation.workflows)
-        yield f"{translation.how}\n\n```yaml\n{text}\n```"
+        yield translation.how
+        yield from (f"\n```yaml\n{text.strip()}\n```" for text in translation.workflows)
 
 
 if __name__ == "__main__":

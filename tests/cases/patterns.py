@@ -97,8 +97,8 @@ def _anchor(no: int, pattern: Pattern) -> str:
 
 def _section(no: int, pattern: Pattern, shown: Sequence[tuple[int, str]]) -> str:
     proofs = "".join(f"- `{test}`\n" for about, test in shown if about == no)
-    text = "\n---\n".join(each.strip("\n") for each in pattern.workflows)
-    return f"\n## {no} {pattern.name}\n\n```yaml\n{text}\n```\n\n{proofs}"
+    texts = "".join(f"```yaml\n{text.strip()}\n```\n\n" for text in pattern.workflows)
+    return f"\n## {no} {pattern.name}\n\n{texts}{proofs}"
 
 
 def _agents(known: Mapping[int, Pattern]) -> str:
