@@ -1,8 +1,9 @@
 """Waiting for an execution that runs in this process, and leaving it in good order.
 
 The first Ctrl-C asks for a durable pause: steps in flight get a moment to finish, then they are
-interrupted (their attempt does not count). The second leaves at once. What was recorded is safe
-either way; what was in flight runs again on resume.
+interrupted (their attempt does not count). The second leaves at once. SIGTERM, which comes from whoever
+looks after processes, pauses nothing: the runtime is left in good order, and whoever is there goes on.
+What was recorded is safe either way; what was in flight runs again.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ async def attend(
         result, code = await _wait(execution, view=view, session=session, timeout=timeout, after=after)
         await view.finish(execution)
     if result is None:
-        session.note(f"paused; go on with: {session.command('resume', execution.id)}")
+        done = "stopped" if code is Exit.TERMINATED else "paused"
+        session.note(f"{done}; go on with: {session.command('resume', execution.id)}")
         return code or Exit.PAUSED
     show_result(result, session=session)
     return code_of_outcome(result)
@@ -55,10 +57,10 @@ async def attend(
 async def _wait(
     execution: Execution, *, view: View, session: Session, timeout: float | None, after: int
 ) -> tuple[Any, Exit | None]:
-    """The result, or None and a code when it was paused because somebody wanted to leave."""
+    """The result, or None and a code when somebody wanted this process to leave."""
     result: Any = None
     code: Exit | None = None
-    interrupted = anyio.Event()
+    interrupted, terminated = anyio.Event(), anyio.Event()
     waiting = anyio.CancelScope()
 
     async def leave_when_interrupted() -> None:
@@ -72,6 +74,12 @@ async def _wait(
             if str(await _pause(execution, by=reason)) == "paused":
                 waiting.cancel()
 
+    async def leave_when_terminated() -> None:
+        nonlocal code
+        await terminated.wait()
+        code = Exit.TERMINATED
+        waiting.cancel()
+
     async def tell_of_rests() -> None:
         async for event in execution.events(after=after, follow=True):
             if event.type == "workflow_paused" and code is None:
@@ -81,10 +89,11 @@ async def _wait(
                     view.say(f"{_rest(summary)}; still waiting here; go on with: {go_on}")
 
     async with anyio.create_task_group() as group:
-        with _on_interrupt(interrupted.set):
+        with _on_signal(signal.SIGINT, interrupted.set), _on_signal(signal.SIGTERM, terminated.set):
             group.start_soon(view.follow, execution)
             group.start_soon(tell_of_rests)
             group.start_soon(leave_when_interrupted)
+            group.start_soon(leave_when_terminated)
             with waiting:
                 result = await execution.result(check=False)
             group.cancel_scope.cancel()
@@ -105,23 +114,23 @@ async def _pause(execution: Execution, *, by: str) -> Any:
 
 
 @contextmanager
-def _on_interrupt(first: Callable[[], None]) -> Iterator[None]:
-    """Inside, the first Ctrl-C calls `first` on the loop and the second ends the process with 130."""
+def _on_signal(number: signal.Signals, first: Callable[[], None]) -> Iterator[None]:
+    """Inside, the first such signal calls `first` on the loop and the second ends the process with 130."""
     loop = asyncio.get_running_loop()
-    presses = 0
+    times = 0
 
-    def pressed(*_: object) -> None:
-        nonlocal presses
-        presses += 1
-        if presses > 1:
+    def given(*_: object) -> None:
+        nonlocal times
+        times += 1
+        if times > 1:
             leave_at_once()
         loop.call_soon_threadsafe(first)
 
-    before = signal.signal(signal.SIGINT, pressed)
+    before = signal.signal(number, given)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
 
 
 def leave_at_once() -> None:

@@ -29,6 +29,7 @@ class Exit(IntEnum):
     PAUSED = 13
     TIMEOUT = 124
     LEFT = 130
+    TERMINATED = 143
 
 
 # By name, so that nothing has to be imported to tell a usage error from a lost database.

@@ -108,6 +108,17 @@ async def test_ctrl_c_pauses_by_draining_and_says_how_to_resume(
     assert signal.getsignal(signal.SIGINT) is before
 
 
+async def test_sigterm_leaves_without_a_pause(session: Session, capsys: pytest.CaptureFixture[str]):
+    """Whoever looks after processes wants this one to go, and nothing of the execution."""
+    execution = FakeExecution(events=[], ends=False)
+    async with anyio.create_task_group() as group:
+        group.start_soon(_press_when_watched, execution, signal.SIGTERM)
+        code = await attend(execution, session=session)
+    assert (code, execution.paused) == (143, [])
+    assert "stopped; go on with: perdure resume e1" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 async def test_ctrl_c_interrupts_what_does_not_drain_in_time(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ):
@@ -195,6 +206,6 @@ def test_a_failure_names_the_step_and_the_reason(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == "ValueError in step a: no\n"
 
 
-async def _press_when_watched(execution: FakeExecution) -> None:
+async def _press_when_watched(execution: FakeExecution, number: signal.Signals = signal.SIGINT) -> None:
     await execution.watched.wait()
-    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(number)
