@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from perdure.store import SQLiteStore
+from perdure.store.errors import MigrationError
 from perdure.store.migration import Migration
 from perdure.store.sqlite import migrate
 from perdure.store.sqlite.backup import keep_before
@@ -155,9 +156,9 @@ def test_a_migration_stops_where_it_is_told_to(path: str):
         migrate.migrate(connection, path, to=2)
         assert migrate.version_of(connection) == 2
         assert migrate.migrate(connection, path, to=2).applied == ()
-        with pytest.raises(migrate.MigrationError, match=r"restore-db .*perdure\.db\.before-2"):
+        with pytest.raises(MigrationError, match=r"restore-db .*perdure\.db\.before-2"):
             migrate.migrate(connection, path, to=1)
-        with pytest.raises(migrate.MigrationError, match=r"by this release, not to 99"):
+        with pytest.raises(MigrationError, match=r"by this release, not to 99"):
             migrate.migrate(connection, path, to=99)
         done = migrate.migrate(connection, path, keep=keep_before)
         assert [each.version for each in done.applied] == list(range(3, len(migrations()) + 1))
@@ -174,7 +175,7 @@ def test_a_rehearsal_leaves_nothing_behind(path: str, monkeypatch: pytest.Monkey
         assert done.kept is None
         known = [*migrations(), Migration(99, "0099_broken", "CREATE TABLE workflows (x);")]
         monkeypatch.setattr(migrate, "migrations", lambda: known)
-        with pytest.raises(migrate.MigrationError, match="0099_broken"):
+        with pytest.raises(MigrationError, match="0099_broken"):
             migrate.migrate(connection, path, keep=keep_before, rehearse=True)
         assert connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall() == schema
     assert [each.name for each in Path(path).parent.iterdir() if re.search("before", each.name)] == []
