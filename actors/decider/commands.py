@@ -78,6 +78,7 @@ MEANING: Final[dict[type, frozenset[State]]] = {
     RestorePoint: frozenset({State.PAUSED, State.FAILED, State.CANCELLED}),
 }
 
+_REOPENS: Final = frozenset({Retry, RestorePoint})  # what has ended
 _LEAVES_QUEUE: Final = (Pause, Cancel, Rollback)  # of one that waits for a slot: it waits no longer
 
 HINTS: Final[dict[type, str]] = {
@@ -96,6 +97,10 @@ def refusal(turn: Turn, command: AnyCommand, *, kind: type | None = None) -> Per
     if kind is RestorePoint and state.state is State.FAILED and state.rollback_reason is not None:
         return stale or illegal(
             turn, command, hint="part of what it did was undone: `retry` goes on with that"
+        )
+    if kind in _REOPENS and state.plan.is_of_the_past:
+        return stale or illegal(
+            turn, command, hint="it was imported: what it did was done elsewhere, and stays"
         )
     is_theirs = isinstance(command, Resume) and _is_theirs(turn, command)
     if stale is not None or (state.state in MEANING[kind] and not is_theirs):

@@ -22,6 +22,7 @@ from perdure.actors.instructions.webhook import Webhook
 from perdure.store.states import Role
 from perdure.store.usage import Usage
 
+PAST: Final = "imported-"  # how revisions begin that are made of what earlier systems have performed
 ITEMS_MAX: Final = 1_000_000  # of one step; who has more gives each item a range
 
 
@@ -245,6 +246,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def size(self) -> int:
         """How many steps the graph has."""
         return len(self.steps) - self.outside
+
+    @property
+    def is_of_the_past(self) -> bool:
+        """Whether it stands for what an earlier system has performed, and nobody ever can again."""
+        return self.revision.startswith(PAST)
 
     @property
     def is_performable(self) -> bool:

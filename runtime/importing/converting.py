@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from perdure.actors.instructions.plan import PAST
 from perdure.runtime.importing.moments import milliseconds_of
 from perdure.runtime.importing.runs import Row, Run, StepRow, parsed, text_of, value
 from perdure.runtime.importing.shapes import Layout
@@ -25,7 +26,6 @@ from perdure.store.writes import AttemptWrite, Delta, EventWrite, Publish, Publi
 
 BY: Final = "import"
 AGENT: Final = "imported"  # of steps that do not say; nobody is registered under it
-REVISION: Final = "imported-"  # how the revisions begin that are made of what runs have had for steps
 UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 TEXT_MAX: Final = 10_000  # characters of an error's message; all of it is in the original row
 
@@ -94,7 +94,7 @@ def publication(kind: Kind, *, at: int) -> Publish:
     )
     return Publish(
         name=kind.name,
-        revision=REVISION + hashlib.sha256(definition).hexdigest(),
+        revision=PAST + hashlib.sha256(definition).hexdigest(),
         version=None,
         description="made of imported runs",
         author=None,

@@ -9,8 +9,8 @@ from typing import Final, Protocol
 
 import msgspec
 
+from perdure.actors.instructions.plan import PAST
 from perdure.runtime.importing.converting import (
-    REVISION,
     Order,
     Refusal,
     converted,
@@ -221,7 +221,7 @@ async def roll_back(target: Target, batch: str) -> int:
     if not deleted:
         raise NotFound("batch", batch, hint="`perdure list` shows who has started an execution: import:BATCH")
     for workflow in await target.workflows(active_only=False):
-        if workflow.revision.startswith(REVISION):
+        if workflow.revision.startswith(PAST):
             write = DeleteWorkflow(name=workflow.name, revision=workflow.revision)
             [answer] = await target.commit([write])
             if isinstance(answer, PerdureError) and not isinstance(answer, IllegalTransition):

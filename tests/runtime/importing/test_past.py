@@ -323,3 +323,24 @@ def test_the_command_imports_a_folder_and_takes_it_back(
     assert run_command(["import", "--rollback", "one"]) == 3
     assert run_command(["import"]) == 2
     assert run_command(["import", "old", "--map", "x=y"]) == 2
+
+
+def test_what_failed_in_the_past_is_not_completed_today(
+    empty_folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Its one step has completed, so a retry would have nothing left to do."""
+    past.made(
+        empty_folder / "a.db",
+        past.RUNS,
+        {
+            "workflow_runs": [
+                (1, "report", "failed", "2024-03-01 02:00:00", "2024-03-01 02:05:00", "x", None)
+            ],
+            "workflow_steps": [(1, 1, "fetch", "completed", "2024-03-01 02:00:00", None, None)],
+        },
+    )
+    assert run_command(["import", "a.db"]) == 0
+    assert run_command(["retry", "a.1"]) == 5
+    assert "it was imported: what it did was done elsewhere, and stays" in capsys.readouterr().err
+    assert run_command(["list", "--status", "failed", "--quiet"]) == 0
+    assert capsys.readouterr().out == "a.1\n"
