@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import anyio
 import msgspec
@@ -23,12 +23,12 @@ from perdure.actors.attempt.circuit import CLOSED, Circuit, CircuitState
 from perdure.actors.attempt.held import HELD_MAX, Held, Here, Pass, Refused
 from perdure.actors.cluster.membership import Membership
 from perdure.actors.errors import AgentUnavailable
-from perdure.actors.instructions.guard import Guard, OnOpen
+from perdure.actors.instructions.guard import OnOpen
 from perdure.actors.log import get_logger
 from perdure.actors.messages import Completed, Failed, Nudge
 from perdure.actors.writer import Writer
-from perdure.store.errors import Conflict, NotFound, StoreError
-from perdure.store.protocol import Store
+from perdure.store.errors import Conflict, NotFound, OutcomeUnknown, StoreError
+from perdure.store.protocol import Answer, Store
 from perdure.store.scripts.guards import Entered, LeaveGuard, MoveCircuit, PassGuard
 
 PATIENCE_MS: Final = 1_000  # how long a step waits in its task before it is held as a row
@@ -78,9 +78,14 @@ class Guards:
         guard = entry.guard
         here = self._here.setdefault(guard.scope, Here())
         came_at = here.came_at(entry.holder, self.now_ms())
-        await self._pass_circuit(entry, here)
-        if guard.concurrency is not None or guard.rate is not None:
-            await self._pass_store(entry, here, came_at=came_at)
+        here.inside[entry.holder] = self._membership.no
+        try:
+            await self._pass_circuit(entry, here)
+            if guard.concurrency is not None or guard.rate is not None:
+                await self._pass_store(entry, here, came_at=came_at)
+        except BaseException:
+            here.inside.pop(entry.holder, None)
+            raise
         here.asked_at.pop(entry.holder, None)
 
     async def _pass_store(self, entry: Pass, here: Here, *, came_at: int) -> None:
@@ -93,7 +98,7 @@ class Guards:
                     while not (is_in or self._is_hopeless(here, came_at)):
                         here.room = anyio.Event()
                         has_asked = True
-                        asked = await self._ask(entry)
+                        asked = await self._ask(entry, here)
                         is_in = asked.held_by is None
                         if not is_in:
                             await _room(here, asked.retry_at, now=self.now_ms())
@@ -101,7 +106,7 @@ class Guards:
             if not is_in:
                 self._report(entry, is_good=None)
             if has_asked and not is_in:  # whatever was asked for last may still be granted
-                self._give_back(entry)
+                self._give_back(entry, runner_no=here.inside.get(entry.holder, self._membership.no))
         if not is_in:
             raise self._held(entry, here, asked, came_at=came_at)
         if entry.guard.rate is not None:
@@ -124,7 +129,7 @@ class Guards:
             self._call(here)  # somebody has left, and it is for another
         return Refused(refused.held_by or "", agent=entry.guard.scope, until=until)
 
-    async def _ask(self, entry: Pass) -> Entered:
+    async def _ask(self, entry: Pass, here: Here) -> Entered:
         guard = entry.guard
         for is_last in (False, True):
             wish = PassGuard(
@@ -136,7 +141,8 @@ class Guards:
                 at=self.now_ms(),
             )
             try:
-                entered = await self._writer.write(wish, is_patient=True)
+                here.inside[entry.holder] = wish.runner_no
+                entered = await self._ask_surely(wish)
             except NotFound:  # taken off the list: our executions are lost, but not yet told
                 if is_last:
                     raise
@@ -146,25 +152,42 @@ class Guards:
             return entered
         raise AssertionError
 
+    async def _ask_surely(self, wish: PassGuard) -> Answer:
+        """Ask again while nobody can tell whether it was granted: the same holder twice holds one slot."""
+        while True:
+            with suppress(OutcomeUnknown):
+                return await self._writer.write(wish, is_patient=True)
+
     # ---- on the way out ------------------------------------------------------------------------
 
     def leave(self, entry: Pass, *, is_good: bool | None, took_ms: int) -> None:
         """The step has ended: well, badly, or (None) called off. What it held is given back."""
-        self._give_back(entry, makes_room=True)
+        runner_no = self._here[entry.guard.scope].inside.pop(entry.holder, self._membership.no)
+        self._give_back(entry, runner_no=runner_no, makes_room=True)
         self._report(entry, is_good=is_good, took_ms=took_ms)
 
-    def _give_back(self, entry: Pass, *, makes_room: bool = False) -> None:
+    def _give_back(self, entry: Pass, *, runner_no: int, makes_room: bool = False) -> None:
         """Give the slot back; if the step had one, somebody else may have it now."""
         guard = entry.guard
         if guard.concurrency is None:
             return
         with suppress(StoreError):  # the writer is closed: the slot goes with the runner
-            left = self._writer.submit(LeaveGuard(scope=guard.scope, holder=entry.holder), is_patient=True)
-            left.add_done_callback(lambda done: self._has_left(done, guard, makes_room=makes_room))
+            wish = LeaveGuard(scope=guard.scope, holder=entry.holder, runner_no=runner_no)
+            left = self._writer.submit(wish, is_patient=True)
+            left.add_done_callback(
+                lambda done: self._has_left(done, entry, runner_no=runner_no, makes_room=makes_room)
+            )
 
-    def _has_left(self, done: asyncio.Future[Any], guard: Guard, *, makes_room: bool) -> None:
-        if makes_room and not done.cancelled() and done.exception() is None:
-            self._call(self._here[guard.scope])
+    def _has_left(
+        self, done: asyncio.Future[Answer], entry: Pass, *, runner_no: int, makes_room: bool
+    ) -> None:
+        """Whoever may still hold a slot gives it back once more, unless it has come again meanwhile."""
+        error = None if done.cancelled() else done.exception()
+        here = self._here[entry.guard.scope]
+        if isinstance(error, OutcomeUnknown) and entry.holder not in here.inside:
+            self._give_back(entry, runner_no=runner_no, makes_room=makes_room)
+        elif makes_room and error is None and not done.cancelled():
+            self._call(here)
 
     def _call(self, here: Here) -> None:
         """There is room, or will be: for the first in line, else for the one that was held longest."""
@@ -224,8 +247,11 @@ class Guards:
         """Move the circuit as `decide` says, by compare-and-swap; one that stays as it is is not written."""
         scope = entry.guard.scope
         answer: int | None = None
+        unsure: tuple[Circuit, int] | None = None  # what was written, perhaps, and its version
         for _ in range(SWAPS_MAX):
             before, version = here.circuit, here.version
+            if (before, version) == unsure:
+                return answer
             after, answer = decide(before, self.now_ms())
             if after == before:
                 return answer
@@ -234,7 +260,9 @@ class Guards:
             )
             try:
                 written = await self._writer.write(move, is_patient=True)
-            except Conflict:
+            except (Conflict, OutcomeUnknown) as error:
+                if isinstance(error, OutcomeUnknown):
+                    unsure = after, version + 1
                 await self._look(scope, here)
                 continue
             assert isinstance(written, int)

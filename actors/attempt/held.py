@@ -54,6 +54,7 @@ class Here:
         "asked_at",
         "circuit",
         "held_by_circuit",
+        "inside",
         "read_at",
         "room",
         "shut_until",
@@ -69,6 +70,7 @@ class Here:
         self.room = anyio.Event()
         self.shut_until = 0  # what the store said last of the rate
         self.held_by_circuit: dict[str, Pass] = {}
+        self.inside: dict[str, int] = {}  # who has come and neither left nor been refused, as which runner's
         self.asked_at: dict[str, int] = {}
         self._held: dict[str, Held] = {}
         self._told: dict[str, Held] = {}  # there is room for them, and they are on their way

@@ -28,6 +28,7 @@ TAKE_SLOT: Final = """
 INSERT INTO workflow_slots (scope, holder, runner_no, taken_at) VALUES (?, ?, ?, ?)
 ON CONFLICT (scope, holder) DO UPDATE SET runner_no = excluded.runner_no
 """
+LEAVE_SLOT: Final = "DELETE FROM workflow_slots WHERE scope = ? AND holder = ? AND runner_no = ?"
 GUARD: Final = """
 SELECT g.scope, g.ready_at_us, g.circuit_version, g.circuit,
        (SELECT count(*) FROM workflow_slots s WHERE s.scope = g.scope)
@@ -62,10 +63,11 @@ class PassGuard(Write, frozen=True, kw_only=True):
 
 
 class LeaveGuard(Write, frozen=True, kw_only=True):
-    """Give a slot back; one that is not held changes nothing."""
+    """Give a slot back; one that is not held, or that another runner holds by now, stays as it is."""
 
     scope: str
     holder: str
+    runner_no: int
 
 
 class MoveCircuit(Write, frozen=True, kw_only=True):
@@ -118,7 +120,7 @@ def _pass_rate(scope: str, rate: Rate, at: int) -> Script[int | None]:
 
 def leave(write: LeaveGuard) -> Script[None]:
     """Give the slot back."""
-    yield "DELETE FROM workflow_slots WHERE scope = ? AND holder = ?", (write.scope, write.holder)
+    yield LEAVE_SLOT, (write.scope, write.holder, write.runner_no)
 
 
 def move_circuit(write: MoveCircuit) -> Script[int]:

@@ -26,10 +26,21 @@ async def test_no_more_hold_a_slot_than_there_are(book):
     assert await come(book, "x", runner=runner, slots=2) == Entered()
     assert await come(book, "y", runner=runner, slots=2) == Entered()
     assert await come(book, "z", runner=runner, slots=2) == Entered("concurrency")
-    await book.write(LeaveGuard(scope="a", holder="x"))
-    await book.write(LeaveGuard(scope="a", holder="x"))
+    await book.write(LeaveGuard(scope="a", holder="x", runner_no=runner))
+    await book.write(LeaveGuard(scope="a", holder="x", runner_no=runner))
     assert await come(book, "z", runner=runner, slots=2) == Entered()
     assert (await book.store.guard("a")).slots_taken == 2
+
+
+async def test_a_slot_that_another_runner_holds_by_now_is_not_given_back(book):
+    """One that was thought dead comes back, and leaves what is no longer its own."""
+    one, two = await book.register("one"), await book.register("two")
+    await come(book, "x", runner=one, slots=1)
+    await come(book, "x", runner=two, slots=1)
+    await book.write(LeaveGuard(scope="a", holder="x", runner_no=one))
+    assert await come(book, "z", runner=two, slots=1) == Entered("concurrency")
+    await book.write(LeaveGuard(scope="a", holder="x", runner_no=two))
+    assert await come(book, "z", runner=two, slots=1) == Entered()
 
 
 async def test_many_who_come_in_one_batch_see_each_other(book):
@@ -91,7 +102,7 @@ async def test_one_who_gets_no_slot_does_not_use_up_the_rate(book):
     rate = Rate(count=1, period_ms=10_000)
     await come(book, "x", runner=runner, slots=1)
     assert (await come(book, "y", runner=runner, slots=1, rate=rate)).held_by == "concurrency"
-    await book.write(LeaveGuard(scope="a", holder="x"))
+    await book.write(LeaveGuard(scope="a", holder="x", runner_no=runner))
     assert await come(book, "y", runner=runner, slots=1, rate=rate) == Entered()
 
 

@@ -13,6 +13,7 @@ from simulation.workflows import (
     HOOK,
     HOUR,
     UNDO,
+    AgentSpec,
     Awaited,
     Called,
     Guarded,
@@ -55,6 +56,7 @@ def _draw_workflow(chance: Random, name: str, callable: list[str]) -> WorkflowSp
         name=name,
         steps=tuple(steps),
         at_once=chance.choice([None, None, 1, 2]) if richness else None,
+        agent=_draw_agent(chance) if richness and chance.random() < 0.4 else AgentSpec(),
         undoes_failure=can_undo and chance.random() < 0.5,
         hooks=_draw_hooks(chance) if richness and chance.random() < 0.5 else (),
         is_eager=chance.random() < 0.5,
@@ -119,6 +121,14 @@ def _undoable(chance: Random, step: StepSpec) -> StepSpec:
     if step.awaited or step.gate or chance.random() < 0.3:
         return step
     return replace(step, undo=_draw_beside(chance, f"{step.key}{UNDO}"))
+
+
+def _draw_agent(chance: Random) -> AgentSpec:
+    return AgentSpec(
+        at_once=chance.choice([None, 1, 2]),
+        rate=chance.choice([None, None, "2/min", "20/h"]),
+        cooldown_s=chance.choice([None, 60, 3 * HOUR]),
+    )
 
 
 def _draw_hooks(chance: Random) -> tuple[StepSpec, ...]:

@@ -96,6 +96,11 @@ class Machine:
         """The history in one word."""
         return self._hash.hexdigest()
 
+    @property
+    def had_stops(self) -> bool:
+        """Whether a process may be at work that the others have taken for dead."""
+        return bool(self.weather.counts["stop"] or self.weather.counts["zombie"])
+
     def complain(self, problem: str) -> None:
         """Something is not as it has to be."""
         self.trace("PROBLEM", problem)

@@ -16,6 +16,7 @@ from typing import Any, Final
 import anyio
 import msgspec
 
+from perdure.actors.attempt import guards
 from perdure.actors.cluster import doorbell
 from perdure.actors.dispatch import queueing
 from perdure.actors.execution import wakeups
@@ -39,6 +40,7 @@ LOOK_S: Final = 0.5 * HOUR
 REREAD_S: Final = 1 * HOUR  # how often a timer looks at the wall clock
 POLL_S: Final = 600.0
 WATCH_S: Final = 600.0  # how often those look who wait for a slot
+HELD_MS_MAX: Final = 3_600_000  # how often those ask again whom an agent's guard has held
 
 
 class SeedResult(msgspec.Struct, kw_only=True):
@@ -292,6 +294,7 @@ def _stretched() -> Iterator[None]:
         (wakeups, "CLOCK_REREAD_S"): REREAD_S,
         (doorbell, "POLL_S"): POLL_S,
         (queueing, "WATCH_S"): WATCH_S,
+        (guards, "HELD_MS_MAX"): HELD_MS_MAX,
     }
     before = {place: getattr(*place) for place in stretched}
     try:

@@ -113,6 +113,14 @@ class StepSpec(Spec, frozen=True, kw_only=True):
         return not (self.awaited or self.gate or self.child)
 
 
+class AgentSpec(Spec, frozen=True, kw_only=True):
+    """What guards the agent that performs all steps of a workflow, in all processes together."""
+
+    at_once: int | None = None
+    rate: str | None = None
+    cooldown_s: float | None = None  # of its circuit, which two failures within an hour open
+
+
 class WorkflowSpec(Spec, frozen=True, kw_only=True):
     """A workflow; steps stand after what they need."""
 
@@ -124,6 +132,7 @@ class WorkflowSpec(Spec, frozen=True, kw_only=True):
     timeout_s: float | None = None
     at_once: int | None = None  # so many of its executions
     undoes_failure: bool = False
+    agent: AgentSpec = AgentSpec()
     hooks: tuple[StepSpec, ...] = ()  # steps beside the graph, `hooks.onFailure` and so on
 
     @property

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from perdure.runtime import Agents, StepContext
+from perdure.runtime import Agents, CircuitBreaker, StepContext
 from perdure.runtime.testing import Effect
 from simulation.loop import current
-from simulation.workflows import FatalError, RetryableError, StepSpec, WorkflowSpec, digest
+from simulation.workflows import HOUR, FatalError, RetryableError, StepSpec, WorkflowSpec, digest
 
 if TYPE_CHECKING:
     from simulation.machine import Machine, Runner
@@ -28,6 +28,7 @@ class World:
         self.mended: set[tuple[str, str]] = set()  # (execution, step): what was broken, and no more
         self.is_repaired: set[str] = set()  # words: what they were given to works from now on
         self.most_active_steps = 0
+        self._workflow_of: dict[str, str] = {}  # by execution
         self._machine = machine
         self._workflows = {spec.name: spec for spec in workflows}
 
@@ -35,7 +36,14 @@ class World:
         """Who performs the steps of those workflows: an agent that is called as the workflow is."""
         agents = Agents()
         for spec in workflows:
-            agents.add(spec.name, self._perform)
+            guards = spec.agent
+            circuit = None
+            if guards.cooldown_s is not None:
+                circuit = CircuitBreaker(errors=2, window=HOUR, cooldown=guards.cooldown_s)
+            guarded = agents.agent(
+                spec.name, max_concurrency=guards.at_once, rate=guards.rate, circuit_breaker=circuit
+            )
+            guarded(self._perform)
         return agents
 
     async def _perform(self, context: StepContext, prompt: Any = None) -> int:
@@ -86,6 +94,7 @@ class World:
                 idempotency_key=context.idempotency_key,
             )
         )
+        self._workflow_of[id_] = spec.name
         runner.bodies[id_, step.key] += 1
         steps = [spec.step(key) for execution_id, key in runner.bodies if execution_id == id_]
         self._check(f"steps of {id_}", len(steps), spec.parallelism)
@@ -93,9 +102,16 @@ class World:
             self._check(f"steps of {id_}, with one that has to run alone,", len(steps), 1)
         if step.items is not None:
             self._check(f"items of {id_} {step.key}", runner.bodies[id_, step.key], step.items.at_once)
+        if not self._machine.had_stops:
+            self._check(f"steps of agent {spec.name}", self._performed_by(spec), spec.agent.at_once)
         active = runner.bodies.total()
         self.most_active_steps = max(self.most_active_steps, active)
         self._check(f"steps in {runner.process.name}", active, self._machine.max_active_steps)
+
+    def _performed_by(self, spec: WorkflowSpec) -> int:
+        """How many steps an agent performs, in all processes."""
+        bodies: Counter[tuple[str, str]] = sum((each.bodies for each in self._machine.runners), Counter())
+        return sum(count for body, count in bodies.items() if self._workflow_of[body[0]] == spec.name)
 
     def _check(self, what: str, count: int, most: int | None) -> None:
         if most is not None and count > most:
