@@ -115,6 +115,8 @@ def _data(pairs: tuple[str, ...], text: str | None) -> Any:
         return None if text is None else read_json(text, what="--json")
     if text is not None:
         raise UsageError("--data and --json: give one of them")
+    if (whole := next((pair for pair in pairs if pair.lstrip().startswith("{")), None)) is not None:
+        raise UsageError(f"--data {whole}: must be NAME=VALUE; a JSON value is given with --json")
     return read_values(pairs, what="--data")
 
 

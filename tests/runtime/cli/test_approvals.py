@@ -93,6 +93,7 @@ def test_a_rejection_ends_what_hangs_on_it(capsys: pytest.CaptureFixture[str]):
         (["--data", "limit=x"], Exit.USAGE, '$.limit: "x" is not of type "integer"'),
         ([], Exit.USAGE, "the data does not fit the form of step 'ok': $: null is not of type \"object\""),
         (["--data", "limit"], Exit.USAGE, "--data limit: must be NAME=VALUE"),
+        (["--data", '{"limit": 3}'], Exit.USAGE, "must be NAME=VALUE; a JSON value is given with --json"),
         (["--data", "a=1", "--json", "1"], Exit.USAGE, "--data and --json: give one of them"),
     ],
 )
