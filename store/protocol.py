@@ -37,6 +37,7 @@ from perdure.store.scripts.compaction import Compacted
 from perdure.store.scripts.guards import Entered
 from perdure.store.scripts.queueing import Queue
 from perdure.store.scripts.retention import Pruned
+from perdure.store.scripts.sealing import Resealed
 from perdure.store.scripts.search import Indexed
 from perdure.store.writes import Changed, Started, Write
 
@@ -48,6 +49,7 @@ Answer = (
     | Pruned
     | Indexed
     | Compacted
+    | Resealed
     | Loaded
     | Claimed
     | Entered

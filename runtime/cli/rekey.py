@@ -10,7 +10,7 @@ from perdure.runtime.cli.session import open_session, run_async
 from perdure.runtime.cli.text import Cell
 from perdure.runtime.keys import keys_of
 from perdure.store.errors import PerdureError
-from perdure.store.scripts.sealing import Reseal
+from perdure.store.scripts.sealing import Place, Reseal, Resealed
 
 READING = Reading()
 ROWS_MAX: Final = 2_000  # of one commit: others write in between
@@ -31,16 +31,14 @@ def rekey(*, options: Reading = READING) -> int:
     async def main() -> int:
         store = session.store()
         await store.open()
-        done = 0
+        done, place, is_done = 0, Place(), False
         try:
-            while True:
-                [answer] = await store.commit([Reseal(keys=keys, limit=ROWS_MAX)])
+            while not is_done:
+                [answer] = await store.commit([Reseal(keys=keys, limit=ROWS_MAX, place=place)])
                 if isinstance(answer, PerdureError):
                     raise answer
-                if not answer:
-                    break
-                assert isinstance(answer, int)
-                done += answer
+                assert isinstance(answer, Resealed)
+                done, place, is_done = done + answer.rows, answer.place, answer.is_done
         finally:
             await store.close()
         if session.out.format != "table":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from perdure.store.script import Script
-from perdure.store.scripts.sealing import MARK, Keys, Reseal, opened, seal, sealed_error
+from perdure.store.scripts.sealing import MARK, Keys, Place, Reseal, Resealed, opened, seal, sealed_error
 from perdure.store.scripts.search import begin_anew
 
 # Where payloads are: each table with its key and the columns that hold some.
@@ -19,41 +19,46 @@ COLUMNS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "workflow_messages": (("no",), ("payload", "answer")),
     "workflow_signals": (("execution_no", "version"), ("payload",)),
 }
+PLACES: Final = tuple((table, key, column) for table, (key, columns) in COLUMNS.items() for column in columns)
 
 
-def reseal(write: Reseal) -> Script[int]:
-    """At most `limit` rows; what changes meanwhile is left for the next time."""
+def reseal(write: Reseal) -> Script[Resealed]:
+    """At most `limit` rows, in the order of their keys; what changes meanwhile is found by the next pass."""
     done = plain = 0
-    for table, (key, columns) in COLUMNS.items():
-        for column in columns:
-            left = write.limit - done
-            count, unsealed = yield from _reseal_column(write, table, key, column, limit=left)
-            done, plain = done + count, plain + unsealed
+    place = Place()
+    for at, (table, key, column) in enumerate(PLACES):
+        if at < write.place.column:
+            continue
+        after = write.place.after if at == write.place.column else ()
+        rows = yield from _reseal_column(write, table, key, column, after=after, limit=write.limit - done)
+        done += len(rows)
+        plain += sum(MARK not in row[-1] for row in rows)
+        if done == write.limit:
+            place = Place(at, tuple(rows[-1][:-1]) if rows else after)
+            break
     if plain:
         yield from begin_anew()  # the index must not go on telling what is sealed from now on
-    if done == 0:
+    is_done = done == 0 and write.place == Place()
+    if is_done:
         yield "DELETE FROM workflow_keys WHERE id <> ?", (write.keys.current,)
-    return done
+    return Resealed(done, place, is_done)
 
 
 def _reseal_column(
-    write: Reseal, table: str, key: tuple[str, ...], column: str, *, limit: int
-) -> Script[tuple[int, int]]:
-    """How many rows it was, and how many of them were not sealed at all."""
-    if limit <= 0:
-        return 0, 0
+    write: Reseal, table: str, key: tuple[str, ...], column: str, *, after: tuple[int, ...], limit: int
+) -> Script[list[Any]]:
+    """The rows that it was, as they were."""
     mine = f'%"{MARK}{write.keys.current}:%'
     names, where = ", ".join(key), " AND ".join(f"{name} = ?" for name in key)
-    found = yield (
-        f"SELECT {names}, {column} FROM {table} WHERE {column} IS NOT NULL AND {column} NOT LIKE ? LIMIT ?",
-        (mine, limit),
-    )
-    rows = found.fetchall()
+    behind = f"AND ({names}) > ({', '.join('?' for _ in after)})" if after else ""
+    other = f"{column} IS NOT NULL AND {column} NOT LIKE ? {behind}"
+    sql = f"SELECT {names}, {column} FROM {table} WHERE {other} ORDER BY {names} LIMIT ?"
+    rows: list[Any] = (yield sql, (mine, *after, limit)).fetchall()
     for row in rows:
         *place, text = row
         fresh = _resealed(text, column, write.keys)
         yield f"UPDATE {table} SET {column} = ? WHERE {where} AND {column} = ?", (fresh, *place, text)
-    return len(rows), sum(MARK not in row[-1] for row in rows)
+    return rows
 
 
 def _resealed(text: str, column: str, keys: Keys) -> Any:

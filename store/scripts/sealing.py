@@ -63,11 +63,30 @@ class Keys(Protocol):
         ...
 
 
+class Place(msgspec.Struct, frozen=True):
+    """How far a resealing has come: which of the columns with payloads, and behind which of its rows."""
+
+    column: int = 0
+    after: tuple[int, ...] = ()
+
+
 class Reseal(Write, frozen=True, kw_only=True):
-    """Seal what is not sealed with the current key anew, at most `limit` rows. Answers how many it was."""
+    """Seal what is not sealed with the current key anew, at most `limit` rows, from there on.
+
+    Answers `Resealed`. A pass from the beginning that finds nothing is the end: then the older keys go.
+    """
 
     keys: Any
     limit: int
+    place: Place = Place()
+
+
+class Resealed(msgspec.Struct, frozen=True):
+    """The answer to `Reseal`: how many rows it was, where to go on, whether there was nothing left."""
+
+    rows: int
+    place: Place
+    is_done: bool
 
 
 class KeyedClaim(Claim, frozen=True, kw_only=True):

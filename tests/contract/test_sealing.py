@@ -16,7 +16,7 @@ from perdure.store.errors import PayloadTooLarge
 from perdure.store.records import PAYLOAD_BYTES_MAX, Error, Loaded
 from perdure.store.scripts.apply import APPLY
 from perdure.store.scripts.resealing import COLUMNS
-from perdure.store.scripts.sealing import MARK, PAYLOADS, KeyMissing, Reseal
+from perdure.store.scripts.sealing import MARK, PAYLOADS, KeyMissing, Reseal, Resealed
 from perdure.store.scripts.search import Index
 from perdure.store.states import State, StepState
 from perdure.store.writes import AnswerMessage, EventWrite, MessageWrite, SignalWrite
@@ -153,11 +153,11 @@ async def test_a_new_key_seals_what_is_new_and_the_old_one_opens_the_rest(with_k
     async with with_keys(keys) as book:
         await book.start("third", context=quoted(SECRET))
         before = {id_: await book.store.load(id_) for id_ in ("e1", "second", "third")}
-        counts = []
-        while not counts or counts[-1]:
-            counts.append(await book.write(Reseal(keys=keys, limit=4)))
-        assert len(counts) > 3
-        assert max(counts) == 4
+        told = await resealed(book, keys, limit=4)
+        assert max(each.rows for each in told) == 4
+        assert [each.rows for each in told[-2:]] == [told[-2].rows, 0]
+        places = [each.place for each in told]
+        assert places[:-2] == sorted(set(places[:-2]), key=lambda place: (place.column, place.after))
         found = await tables(book)
         assert SECRET not in found
         assert f"{MARK}k1:" not in found
@@ -165,6 +165,14 @@ async def test_a_new_key_seals_what_is_new_and_the_old_one_opens_the_rest(with_k
         assert await book.store.verify() == []
     async with with_keys(Keyring("k2", {"k2": BOTH["k2"]})) as book:
         assert (await book.execution("second")).context == {"said": SECRET}
+
+
+async def resealed(book: Any, keys: Keyring, *, limit: int) -> list[Resealed]:
+    """What each commit answered until nothing was left."""
+    told = [await book.write(Reseal(keys=keys, limit=limit))]
+    while not told[-1].is_done:
+        told.append(await book.write(Reseal(keys=keys, limit=limit, place=told[-1].place)))
+    return told
 
 
 async def test_an_event_never_changes_but_for_how_its_data_is_sealed(with_keys: Any):
@@ -240,8 +248,7 @@ async def test_what_is_sealed_cannot_be_searched_for(with_keys):
         await book.move(sealed, State.FAILED, fields={"finished_at": book.tick(), "error": error})
         await book.write(Index(events=100))
         assert [one.id for one in (await book.store.search(SECRET)).executions] == ["plain"]
-        while await book.write(Reseal(keys=keys, limit=100)):
-            pass
+        await resealed(book, keys, limit=100)
         await book.write(Index(events=100))
         assert (await book.store.search(SECRET)).executions == ()
         assert [one.id for one in (await book.store.search("sealed")).executions] == ["sealed"]
