@@ -133,6 +133,9 @@ class HostLoop(asyncio.SelectorEventLoop, HoldableLoop):
         process = CURRENT.get() if context is None else context.get(CURRENT)
         if process is not None:
             process.tasks.add(task)
+            if not process.is_alive:  # the code that killed it is still on its way out
+                _unregister_task(task)
+                _keep([task])
         return task
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:

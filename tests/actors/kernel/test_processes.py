@@ -94,6 +94,30 @@ def test_a_process_may_be_killed_from_within() -> None:
     assert went_on == []
 
 
+def test_what_a_process_begins_on_its_way_out_is_dead_as_well() -> None:
+    """Its clean-up runs as far as it does not wait; nobody waits for it at the end of the loop either."""
+    went_on: list[str] = []
+
+    async def main() -> None:
+        process = VirtualProcess("one")
+
+        async def clean_up() -> None:
+            went_on.append("clean-up")
+
+        async def work() -> None:
+            try:
+                process.kill()
+            finally:
+                await asyncio.ensure_future(clean_up())
+                went_on.append("work")
+
+        with pytest.raises(ProcessDied):
+            await process.run(work)
+
+    run_virtual(main)
+    assert went_on == []
+
+
 def test_a_process_that_catches_everything_is_dead_all_the_same() -> None:
     """What it hands to others before it next waits is not delivered."""
     heard: list[str] = []
