@@ -10,7 +10,7 @@ Parameters are written `?`, in the SQL that both databases understand.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -48,7 +48,7 @@ class Many(msgspec.Struct, frozen=True):
     """One statement for many rows, in order; of its cursor only the counts and the key mean something."""
 
     sql: str
-    rows: Sequence[Sequence[Any]]
+    rows: Iterable[Sequence[Any]]
 
 
 Script = Generator[tuple[str, Sequence[Any]] | Many, Cursor, T]

@@ -28,8 +28,11 @@ def is_id(text: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", text, re.ASCII) is not None
 
 
-class Write(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """One thing that happens entirely or not at all."""
+class Write(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """One thing that happens entirely or not at all.
+
+    Neither it nor its parts can be in a cycle, so the garbage collector is not told of them.
+    """
 
 
 class PublishStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +67,7 @@ class Publish(Write, frozen=True, kw_only=True):
     activates: bool = True
 
 
-class AttemptWrite(msgspec.Struct, frozen=True):
+class AttemptWrite(msgspec.Struct, frozen=True, gc=False):
     """Insert (`before` is None) or move on (`before` → `state`) one attempt of one step."""
 
     step_no: int
@@ -83,7 +86,7 @@ class AttemptWrite(msgspec.Struct, frozen=True):
     tokens: int | None = None
 
 
-class EventWrite(msgspec.Struct, frozen=True):
+class EventWrite(msgspec.Struct, frozen=True, gc=False):
     """One line for the log; `command_id`, where given, is unique per execution."""
 
     type: str
@@ -94,7 +97,7 @@ class EventWrite(msgspec.Struct, frozen=True):
     data: bytes | None = None
 
 
-class TimerWrite(msgspec.Struct, frozen=True):
+class TimerWrite(msgspec.Struct, frozen=True, gc=False):
     """Set (or with `due_at` None clear) the timer of that kind and step."""
 
     kind: str
@@ -102,7 +105,7 @@ class TimerWrite(msgspec.Struct, frozen=True):
     due_at: int | None
 
 
-class CheckpointWrite(msgspec.Struct, frozen=True):
+class CheckpointWrite(msgspec.Struct, frozen=True, gc=False):
     """Name the position this change creates."""
 
     label: str | None
@@ -113,7 +116,7 @@ class CheckpointWrite(msgspec.Struct, frozen=True):
     size_bytes: int
 
 
-class MessageWrite(msgspec.Struct, frozen=True):
+class MessageWrite(msgspec.Struct, frozen=True, gc=False):
     """Mark an inbox message applied and, where `answer` is given, answered."""
 
     no: int
@@ -155,7 +158,7 @@ class DeliveryWrite(msgspec.Struct, frozen=True):
     payload: bytes
 
 
-class Delta(msgspec.Struct, frozen=True, kw_only=True):
+class Delta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The rows that one transition adds or moves on."""
 
     attempts: tuple[AttemptWrite, ...] = ()
@@ -384,7 +387,7 @@ class UpdateExecution(Write, frozen=True, kw_only=True):
     at: int
 
 
-class Started(msgspec.Struct, frozen=True):
+class Started(msgspec.Struct, frozen=True, gc=False):
     """The answer to `Start`."""
 
     execution_no: int
@@ -392,7 +395,7 @@ class Started(msgspec.Struct, frozen=True):
     first_event_id: int
 
 
-class Changed(msgspec.Struct, frozen=True):
+class Changed(msgspec.Struct, frozen=True, gc=False):
     """The answer to `Change`: the new version and the id of the first event it wrote."""
 
     version: int

@@ -8,7 +8,7 @@ transaction nothing outlives one: there each conversation is a transaction, and 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 import asyncpg
@@ -157,7 +157,7 @@ class Link:
         rows = await statement.fetch(*parameters)
         return Answered(rows, statement.get_statusmsg())
 
-    async def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> Answered:
+    async def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> Answered:
         """Carry one statement there with many rows, waiting for none alone; what came of each is not told."""
         statement = await self.prepare(self._translate(sql))
         await statement.executemany(rows)

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import Final, TypeGuard
+from typing import Any, Final, TypeGuard
+
+import msgspec
 
 from perdure.store.protocol import Answer
 from perdure.store.script import Many, Script
@@ -30,6 +32,8 @@ from perdure.store.scripts.transitions import (
 from perdure.store.states import TERMINAL, can_become
 from perdure.store.writes import Change, Changed, Delta, Start, Started, Write, is_id
 
+Values = list[Any]  # of rows, one after the other: to keep a tuple for each would call the garbage collector
+
 TOGETHER_MIN: Final = 4  # fewer moves are as fast one by one
 INSERTED_MAX: Final = 32  # rows of one statement: with 20 columns each below 999 values, old libraries' limit
 
@@ -38,16 +42,13 @@ class LookedAtAloneError(Exception):
     """Something is not as it has to be; which write it is, and what, is found by applying them singly."""
 
 
-class _Move:
+class _Move(msgspec.Struct, frozen=True, gc=False):
     """One write on its way: the execution it moves, and the version that makes it."""
 
-    __slots__ = ("at", "delta", "no", "version")
-
-    def __init__(self, no: int, version: int, at: int, delta: Delta) -> None:
-        self.no = no
-        self.version = version
-        self.at = at
-        self.delta = delta
+    no: int
+    version: int
+    at: int
+    delta: Delta
 
 
 def is_move(write: Write) -> TypeGuard[Start | Change]:
@@ -84,29 +85,35 @@ def together(writes: Sequence[Start | Change]) -> Script[list[Answer]]:
 
 def _swap(changes: list[Change]) -> Script[None]:
     """All compare-and-swaps, those that set the same columns in one statement."""
-    by_columns: dict[tuple[str, ...], list[Row]] = {}
+    by_columns: dict[tuple[str, ...], Values] = {}
     for change in changes:
         _expect(can_become(change.before, change.state))
         _expect(delta.illegal_attempt(change.delta.attempts) is None)
-        columns, values = moved_execution(change)
-        by_columns.setdefault(columns, []).append(values)
-    for columns, rows in by_columns.items():
-        yield from _write(move_with(columns), rows, is_each=True)
-    yield from _write(PATCH_CONTEXT, [patched_context(one) for one in changes if "context" in one.fields])
-    yield from _write(CLEAR_TIMERS, [(one.execution_no,) for one in changes if one.state in TERMINAL])
+        columns, row = moved_execution(change)
+        by_columns.setdefault(columns, []).extend(row)
+    for columns, values in by_columns.items():
+        yield from _write(move_with(columns), values, is_each=True)
+    contexts: Values = []
+    for change in changes:
+        if "context" in change.fields:
+            contexts += patched_context(change)
+    yield from _write(PATCH_CONTEXT, contexts)
+    yield from _write(CLEAR_TIMERS, [one.execution_no for one in changes if one.state in TERMINAL])
 
 
 def _insert(starts: list[Start]) -> Script[Sequence[int]]:
     """The rows of new executions and their contexts; answers the keys."""
-    if not starts:
-        return ()
+    executions: Values = []
     for start in starts:
         _expect(is_id(start.id))
         refuse_illegal_start(start)
-    last = yield from _insert_rows(INSERT_EXECUTION, [inserted_execution(start) for start in starts])
+        executions += inserted_execution(start)
+    last = yield from _insert_all(INSERT_EXECUTION, executions)
     keys = range(last - len(starts) + 1, last + 1)
-    contexts = [(no, delta.text(one.context, "the context")) for no, one in zip(keys, starts, strict=True)]
-    yield from _insert_rows(INSERT_CONTEXT, contexts)
+    contexts: Values = []
+    for no, start in zip(keys, starts, strict=True):
+        contexts += (no, delta.text(start.context, "the context"))
+    yield from _insert_all(INSERT_CONTEXT, contexts)
     return keys
 
 
@@ -116,51 +123,48 @@ def _write_attempts(moves: list[_Move]) -> Script[None]:
     Moves that set the same columns are one statement; if the same attempt is in two of them, the states
     that each of them begins with tell whether that order was the right one.
     """
-    inserted: list[Row] = []
-    moved: dict[tuple[str, ...], list[Row]] = {}
+    inserted: Values = []
+    moved: dict[tuple[str, ...], Values] = {}
     for move in moves:
         for attempt in move.delta.attempts:
             if attempt.before is None:
-                inserted.append(delta.inserted_attempt(move.no, move.version, attempt))
+                inserted += delta.inserted_attempt(move.no, move.version, attempt)
             else:
-                columns, values = delta.moved_attempt(move.no, move.version, attempt)
-                moved.setdefault(columns, []).append(values)
-    yield from _insert_rows(delta.INSERT_ATTEMPT, inserted)
-    for columns, rows in moved.items():
-        yield from _write(delta.move_attempt_with(columns), rows, is_each=True)
+                columns, row = delta.moved_attempt(move.no, move.version, attempt)
+                moved.setdefault(columns, []).extend(row)
+    yield from _insert_all(delta.INSERT_ATTEMPT, inserted)
+    for columns, values in moved.items():
+        yield from _write(delta.move_attempt_with(columns), values, is_each=True)
 
 
 def _write_the_rest(moves: list[_Move]) -> Script[None]:
     """Timers, of which the last word counts, messages and checkpoints."""
-    timers = {
-        (move.no, timer.kind, timer.step_no): timer.due_at for move in moves for timer in move.delta.timers
-    }
-    yield from _write(delta.CLEAR_TIMER, [key for key, due_at in timers.items() if due_at is None])
-    yield from _write(
-        delta.SET_TIMER, [(*key, due_at) for key, due_at in timers.items() if due_at is not None]
-    )
-    answers = [
-        (move.version, delta.text(message.answer, "an answer"), message.no, move.no)
-        for move in moves
-        for message in move.delta.messages
-    ]
+    timers: dict[Row, int | None] = {}
+    answers: Values = []
+    checkpoints: Values = []
+    for move in moves:
+        for timer in move.delta.timers:
+            timers[move.no, timer.kind, timer.step_no] = timer.due_at
+        for message in move.delta.messages:
+            answers += (move.version, delta.text(message.answer, "an answer"), message.no, move.no)
+        if move.delta.checkpoint is not None:
+            checkpoints += delta.checkpoint(move.no, move.version, move.at, move.delta.checkpoint)
+    cleared = [key for key, due_at in timers.items() if due_at is None]
+    yield from _write(delta.CLEAR_TIMER, [*chain.from_iterable(cleared)])
+    due = [(*key, due_at) for key, due_at in timers.items() if due_at is not None]
+    yield from _write(delta.SET_TIMER, [*chain.from_iterable(due)])
     yield from _write(delta.APPLY_MESSAGE, answers, is_each=True)
-    checkpoints = [
-        delta.checkpoint(move.no, move.version, move.at, move.delta.checkpoint)
-        for move in moves
-        if move.delta.checkpoint is not None
-    ]
-    yield from _insert_rows(delta.INSERT_CHECKPOINT, checkpoints)
+    yield from _insert_all(delta.INSERT_CHECKPOINT, checkpoints)
 
 
 def _append_events(moves: list[_Move]) -> Script[list[int]]:
     """All lines of the log, in order; answers the id of each move's first, or 0."""
-    rows = [
-        delta.event(move.no, move.version, move.at, event) for move in moves for event in move.delta.events
-    ]
-    if not rows:
-        return [0] * len(moves)
-    next_id = (yield from _insert_rows(delta.INSERT_EVENT, rows)) - len(rows) + 1
+    values: Values = []
+    for move in moves:
+        for event in move.delta.events:
+            values += delta.event(move.no, move.version, move.at, event)
+    last = yield from _insert_all(delta.INSERT_EVENT, values)
+    next_id = last - sum(len(move.delta.events) for move in moves) + 1
     first_ids = []
     for move in moves:
         count = len(move.delta.events)
@@ -169,31 +173,35 @@ def _append_events(moves: list[_Move]) -> Script[list[int]]:
     return first_ids
 
 
-def _insert_rows(sql: str, rows: Sequence[Row]) -> Script[int]:
+def _insert_all(sql: str, values: Values) -> Script[int]:
     """Insert rows, many with each statement; answers the key of the last, where there are keys."""
     last: int | None = None
+    width = sql.count("?")
     start, size = 0, INSERTED_MAX
-    while start < len(rows):
-        while size > len(rows) - start:
+    while start < len(values):
+        while start + size * width > len(values):
             size //= 2
-        values = tuple(chain.from_iterable(rows[start : start + size]))
-        last = (yield _insert_of(sql, size), values).lastrowid
-        start += size
+        end = start + size * width
+        last = (yield _insert_of(sql, size), values[start:end]).lastrowid
+        start = end
     return last or 0
 
 
 @lru_cache(maxsize=64)
 def _insert_of(sql: str, size: int) -> str:
     """The insert of one row as that of several."""
-    head, values, row = sql.rpartition("VALUES")
-    return f"{head}{values}{','.join([row] * size)}"
+    head, word, row = sql.rpartition("VALUES")
+    return f"{head}{word}{','.join([row] * size)}"
 
 
-def _write(sql: str, rows: Sequence[Row], *, is_each: bool = False) -> Script[None]:
+def _write(sql: str, values: Values, *, is_each: bool = False) -> Script[None]:
     """Write rows, if there are any; `is_each`: every one of them has to be found."""
-    if rows:
-        written = (yield Many(sql, rows)).rowcount
-        _expect(not is_each or written == len(rows))
+    if not values:
+        return
+    width = sql.count("?")
+    rows = (values[start : start + width] for start in range(0, len(values), width))
+    written = (yield Many(sql, rows)).rowcount
+    _expect(not is_each or written * width == len(values))
 
 
 def _expect(condition: bool) -> None:  # noqa: FBT001 - an assertion
