@@ -202,7 +202,7 @@ class Answer(msgspec.Struct, frozen=True):
     version: int
 
 
-class Completed(msgspec.Struct, frozen=True):
+class Completed(msgspec.Struct, frozen=True, gc=False):
     """The body returned; `output` is encoded JSON."""
 
     output: bytes
@@ -223,7 +223,7 @@ class Interrupted(msgspec.Struct, frozen=True):
     reason: Interrupt
 
 
-class StepReport(msgspec.Struct, frozen=True):
+class StepReport(msgspec.Struct, frozen=True, gc=False):
     """How an attempt ended, and what it used.
 
     `lingers`: its worker thread runs on and will be reported by `StepEnded`.

@@ -29,10 +29,7 @@ def is_id(text: str) -> bool:
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """One thing that happens entirely or not at all.
-
-    Neither it nor its parts can be in a cycle, so the garbage collector is not told of them.
-    """
+    """One thing that happens entirely or not at all. It cannot be in a cycle: none is looked for (`gc`)."""
 
 
 class PublishStep(msgspec.Struct, frozen=True, kw_only=True):

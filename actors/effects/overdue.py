@@ -45,4 +45,4 @@ def take(turn: Turn, step_no: int) -> None:
         told.pop("form", None)
         turn.note("waiting_long", step_no=step_no, attempt=state.steps[step_no].attempt, data=told)
         told["step"] = step.key
-    turn.lines.append(("waiting_long", told))
+    turn.lines += (("waiting_long", told),)

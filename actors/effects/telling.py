@@ -24,7 +24,7 @@ class Telling(Keeping):
     def __init__(self) -> None:
         """Nothing has been said yet."""
         super().__init__()
-        self.asks_answered: list[str] = []  # what the parent has asked and is to hear of
+        self.asks_answered: tuple[str, ...] = ()  # what the parent has asked and is to hear of
 
     def post(self, execution_id: str, command: Command) -> None:
         """Leave a message in the inbox of another execution."""

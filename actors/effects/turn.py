@@ -118,7 +118,7 @@ class Turn(Telling, Timing, Accounting):
         self.orders: list[Order] = []
         self.workload = workload or Workload()
         self.releases = False
-        self.lines: list[tuple[str, dict[str, Any]]] = []  # for the log, once it is durable
+        self.lines: tuple[tuple[str, dict[str, Any]], ...] = ()  # for the log, once it is durable
         self._attempts: list[AttemptWrite] = []
         self._events: list[EventWrite] = []
         self._checkpoint: CheckpointWrite | None = None
@@ -287,7 +287,7 @@ class Turn(Telling, Timing, Accounting):
         elif asker.message_no is not None and isinstance(answer, Answer):
             self.mark_applied(asker.message_no, encode(answer))
             if asker.ask is not None:
-                self.asks_answered.append(asker.ask)
+                self.asks_answered += (asker.ask,)
         elif asker.message_no is not None and isinstance(answer, PerdureError):
             self.orders.append(Refuse(asker.message_no, encode(describe_refusal(answer))))
 

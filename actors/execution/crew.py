@@ -14,6 +14,7 @@ from perdure.actors.effects.turn import Launch
 from perdure.actors.execution.inside import BodyValues
 from perdure.actors.execution.services import Services
 from perdure.actors.instructions.context import StepContext
+from perdure.actors.instructions.guard import Guard
 from perdure.actors.instructions.names import ITERATION, PREVIOUS, NamedValues
 from perdure.actors.instructions.plan import Candidate, PlannedStep, Values
 from perdure.actors.log import get_logger
@@ -82,20 +83,22 @@ class Crew:
             report=self._report,
             alarms=services.alarms,
             slots=services.slots,
-            entrance=self._entrance(state, step, Nudge(step_no, run.generation, no, item)),
+            entrance=None if step.guard is None else self._entrance(state, step, step.guard, no, item),
             ticket=order.ticket,
         )
         self._launches.append(attempt)
 
-    def _entrance(self, state: ExecutionState, step: PlannedStep, nudge: Nudge) -> Entrance | None:
-        """What the attempt that is told so has to pass, if its agent is guarded."""
-        step_no, guard = step.no, step.guard
+    def _entrance(
+        self, state: ExecutionState, step: PlannedStep, guard: Guard, no: int, item: int | None
+    ) -> Entrance | None:
+        """What that attempt has to pass, if agents are guarded here."""
         guards = self._services.guards
-        if guard is None or guards is None:
+        if guards is None:
             return None
-        holder = f"{state.id}:{step_no}:{nudge.generation}:{nudge.attempt}"
-        if nudge.item is not None:
-            holder += f":{nudge.item}"
+        nudge = Nudge(step.no, state.steps[step.no].generation, no, item)
+        holder = f"{state.id}:{step.no}:{nudge.generation}:{no}"
+        if item is not None:
+            holder += f":{item}"
         return Entrance(guards, Pass(guard=guard, holder=holder, execution_id=state.id, nudge=nudge))
 
     def start(self, level: asyncio.TaskGroup) -> None:

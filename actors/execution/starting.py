@@ -50,13 +50,22 @@ def opened(new: NewExecution, *, at: int, workload: Workload | None = None) -> T
     return turn
 
 
-def start_write(new: NewExecution, state: State, *, at: int) -> Start:
-    """The write that begins an execution, as yet owned by nobody and with nothing done."""
+def start_write(
+    new: NewExecution,
+    state: State,
+    *,
+    at: int,
+    delta: Delta,
+    runner_no: int | None = None,
+    deadline_at: int | None = None,
+    **given: Any,
+) -> Start:
+    """The write that begins an execution; `given` are further fields of it."""
     return Start(
         id=new.id,
         workflow_no=new.plan.workflow_no,
         state=state,
-        runner_no=None,
+        runner_no=runner_no,
         priority=new.priority,
         triggered_by=new.triggered_by,
         parent_id=new.parent_id,
@@ -65,12 +74,13 @@ def start_write(new: NewExecution, state: State, *, at: int) -> Start:
         trace_id=new.trace_id,
         agents=new.agents,
         context=encode(new.context),
-        deadline_at=None,
+        deadline_at=deadline_at,
         remaining_ms=None,
         timeout_ms=new.timeout_ms,
         at=at,
-        delta=Delta(),
+        delta=delta,
         fork=None if new.past is None else new.past.fork,
+        **given,
     )
 
 
@@ -106,14 +116,17 @@ class Starting:
             del self._written[execution_id]
 
 
-def first_write(new: NewExecution, turn: Turn) -> Start:
-    """The write that begins an execution together with its first turn; whose it is has yet to be said."""
-    return msgspec.structs.replace(
-        start_write(new, turn.state.state, at=turn.now),
+def first_write(new: NewExecution, turn: Turn, *, runner_no: int | None) -> Start:
+    """The write that begins an execution together with its first turn, in the name of that runner."""
+    return start_write(
+        new,
+        turn.state.state,
+        at=turn.now,
+        delta=turn.delta(),
+        runner_no=runner_no,
         deadline_at=turn.state.deadline_at,
         finished_at=turn.fields.get("finished_at"),
         error=turn.fields.get("error"),
-        delta=turn.delta(),
     )
 
 
@@ -128,8 +141,7 @@ def queued_write(new: NewExecution, *, at: int, place: Place | None = None) -> S
     turn = opened(new, at=at)
     if place is not None:
         turn.note("workflow_queued", data={"queue": place.queue, "concurrency": place.most})
-    start = start_write(new, State.IDLE, at=at)
-    return msgspec.structs.replace(start, delta=turn.delta(), place=place)
+    return start_write(new, State.IDLE, at=at, delta=turn.delta(), place=place)
 
 
 async def has_started(written: asyncio.Future[Answer]) -> bool:

@@ -8,8 +8,6 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final
 
-import msgspec
-
 from perdure.actors.cluster.membership import Membership
 from perdure.actors.decider import children, planner
 from perdure.actors.effects.orders import Ring
@@ -45,7 +43,7 @@ from perdure.actors.state.execution import ExecutionState
 from perdure.store.errors import NotFound, OutcomeUnknown
 from perdure.store.protocol import Answer as Written
 from perdure.store.states import TERMINAL
-from perdure.store.writes import Place, Start, Started
+from perdure.store.writes import Place, Started
 
 SHUTDOWN_S: Final = 10.0  # bodies have this long to unwind before their actor is cancelled
 
@@ -163,32 +161,28 @@ class Executions:
         if place is not None or new.is_detached or not (self.has_room or is_owed):
             return await self._enqueue(new, place)
         turn = opened(new, at=self._services.now_ms(), workload=self._services.workload)
-        state = turn.state
         planner.begin(turn)
         planner.proceed(turn)
         if not turn.fields.keys() <= START_FIELDS:
             return await self._enqueue(new)  # whoever takes it up comes to the same, in a change
         children.tell(turn)
-        start = first_write(new, turn)
         if planner.may_park(turn, linger_ms=self._services.linger_ms, is_closing=False):
-            return await self._submit(start, state, turn, runner_no=None)
+            return await self._submit(new, turn, runner_no=None)
         runner_no = self._membership.no
         try:
-            return await self._submit(start, state, turn, runner_no=runner_no)
+            return await self._submit(new, turn, runner_no=runner_no)
         except NotFound as error:
             if error.kind != "runner":
                 raise
             await self._membership.rejoin(runner_no)
-            return await self._submit(start, state, turn, runner_no=self._membership.no)
+            return await self._submit(new, turn, runner_no=self._membership.no)
 
-    async def _submit(
-        self, start: Start, state: ExecutionState, turn: Turn, *, runner_no: int | None
-    ) -> bool:
+    async def _submit(self, new: NewExecution, turn: Turn, *, runner_no: int | None) -> bool:
         """Start it in this runner's name, or in nobody's if it only waits; False when it was joined."""
         turn.releases = runner_no is None
-        written = self._services.writer.submit(msgspec.structs.replace(start, runner_no=runner_no))
-        written.add_done_callback(lambda done: self._begin(state, turn, done))
-        self._starting.add(state.id, written)
+        written = self._services.writer.submit(first_write(new, turn, runner_no=runner_no))
+        written.add_done_callback(lambda done: self._begin(turn.state, turn, done))
+        self._starting.add(new.id, written)
         return await has_started(written)
 
     def _begin(self, state: ExecutionState, turn: Turn, written: asyncio.Future[Written]) -> None:

@@ -119,7 +119,7 @@ class ExecutionState:
         self.signals: list[KeptSignal] = []  # those that nobody has taken, oldest first
         self.approvals: dict[int, Approval] = {}  # by step
         self.warnings: dict[int, int] = {}  # when (ms) to tell that it waits for long, by step; -1: paused
-        self.reindex()
+        self._count_none()
 
     @classmethod
     def fold(cls, plan: Plan, loaded: Loaded) -> ExecutionState:
@@ -169,6 +169,11 @@ class ExecutionState:
 
         A waiting step leaves `waiting` for `ready` when it is due.
         """
+        self._count_none()
+        self._count_all()
+
+    def _count_none(self) -> None:
+        """Begin to count: no step has been touched."""
         plan = self.plan
         self.ready: deque[int] = deque()
         self.entering: deque[int] = deque()  # let in by their needs; what they are to do is undecided
@@ -185,6 +190,9 @@ class ExecutionState:
         self.unmet = [len(step.needs) for step in plan.steps]
         self.is_blocked = False
         self.is_exclusive = False
+
+    def _count_all(self) -> None:
+        plan = self.plan
         for step, run in zip(plan.steps, self.steps, strict=True):
             if run.state is StepState.RUNNING:
                 self.running.add(step.no)

@@ -46,7 +46,7 @@ def test_a_wait_that_lasts_is_told_of_once_by_whoever_is_there_then(make: Make, 
     ((step_no, data),) = told(bench)
     assert (step_no, data["for"]) == (0, own["wait"].describe()["for"])
     assert (data["since_ms"], data["waited_ms"]) == (since, AFTER_MS + 499)
-    assert bench.turn.lines == [("waiting_long", data | {"step": "s0"})]
+    assert bench.turn.lines == (("waiting_long", data | {"step": "s0"}),)
     assert (bench.state.state, bench.states()) == (State.AWAITING_COMPLETION, ["waiting"])
     assert planner.may_park(bench.turn, linger_ms=10, is_closing=False)
     bench.advance(10 * AFTER_MS)
