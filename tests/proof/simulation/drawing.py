@@ -19,6 +19,7 @@ from simulation.workflows import (
     Guarded,
     Itemised,
     Repeated,
+    Scheduled,
     StepSpec,
     WorkflowSpec,
 )
@@ -57,6 +58,7 @@ def _draw_workflow(chance: Random, name: str, callable: list[str]) -> WorkflowSp
         steps=tuple(steps),
         at_once=chance.choice([None, None, 1, 2]) if richness else None,
         agent=_draw_agent(chance) if richness and chance.random() < 0.4 else AgentSpec(),
+        scheduled=_draw_schedule(chance) if richness and chance.random() < 0.15 else None,
         undoes_failure=can_undo and chance.random() < 0.5,
         hooks=_draw_hooks(chance) if richness and chance.random() < 0.5 else (),
         is_eager=chance.random() < 0.5,
@@ -128,6 +130,14 @@ def _draw_agent(chance: Random) -> AgentSpec:
         at_once=chance.choice([None, 1, 2]),
         rate=chance.choice([None, None, "2/min", "20/h"]),
         cooldown_s=chance.choice([None, 60, 3 * HOUR]),
+    )
+
+
+def _draw_schedule(chance: Random) -> Scheduled:
+    return Scheduled(
+        every_s=chance.choice([70 * HOUR, 250 * HOUR]),
+        missed=chance.choice(["skip", "latest", "all"]),
+        overlap=chance.choice(["skip", "queue", "replace", "allow"]),
     )
 
 

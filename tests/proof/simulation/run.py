@@ -22,6 +22,7 @@ from perdure.actors.dispatch import queueing
 from perdure.actors.execution import wakeups
 from perdure.actors.kernel import faults
 from perdure.actors.kernel.testing import VIRTUAL_EPOCH, Deadlock, Livelock
+from perdure.runtime.schedules import policy
 from perdure.runtime.testing import check_store
 from perdure.store import SQLiteStore
 from perdure.store.records import PAGE_MAX, Execution
@@ -31,15 +32,17 @@ from simulation.drawing import draw_workflows
 from simulation.incidents import Operator
 from simulation.loop import Condition, SimulatedLoop, current
 from simulation.machine import Machine
-from simulation.past import past_of
-from simulation.verdict import Judge, crowds, disorder, killers
-from simulation.workflows import APPROVERS, HOUR
+from simulation.moments import odd_moments
+from simulation.past import Past, past_of
+from simulation.verdict import Judge, crowds, disorder, is_by_hand, killers
+from simulation.workflows import APPROVERS, HOUR, WorkflowSpec
 
 LIVENESS_S: Final = 4_000 * HOUR  # more than the longest queue of chains of delays, sleeps and deadlines
 LOOK_S: Final = 0.5 * HOUR
 REREAD_S: Final = 1 * HOUR  # how often a timer looks at the wall clock
 POLL_S: Final = 600.0
 WATCH_S: Final = 600.0  # how often those look who wait for a slot
+QUEUE_LOOK_MS: Final = 3_600_000  # how often a schedule looks whether what it waits for has ended
 HELD_MS_MAX: Final = 3_600_000  # how often those ask again whom an agent's guard has held
 
 
@@ -212,7 +215,8 @@ class Simulation:
         pasts = [await past_of(self.store, execution) for execution in await self._executions()]
         self.executions = len(pasts)
         for spec in self.workflows:
-            for problem in crowds([past for past in pasts if past.execution.workflow == spec.name], spec):
+            of_it = [past for past in pasts if past.execution.workflow == spec.name]
+            for problem in crowds(of_it, spec) + await self._odd_moments(spec, of_it):
                 self.machine.complain(problem)
         judge = Judge(pasts, self.specs, self.machine.world)
         for past in pasts:
@@ -220,8 +224,15 @@ class Simulation:
                 self.machine.trace(
                     event.id, event.execution_id, event.version, event.type, event.step, event.at
                 )
-            for problem in judge.judge(past) + disorder(past, told):
+            has_ended = past.execution.state in TERMINAL  # what has just started by itself has not
+            for problem in (judge.judge(past) if has_ended else []) + disorder(past, told):
                 self.machine.complain(f"execution {past.name}: {problem}")
+
+    async def _odd_moments(self, spec: WorkflowSpec, pasts: list[Past]) -> list[str]:
+        if spec.scheduled is None:
+            return []
+        firings = await self.store.firings(spec.name, limit=PAGE_MAX)
+        return odd_moments(firings, [past for past in pasts if not is_by_hand(past)], spec)
 
 
 # ---- the frame ----------------------------------------------------------------------------------
@@ -294,6 +305,7 @@ def _stretched() -> Iterator[None]:
         (wakeups, "CLOCK_REREAD_S"): REREAD_S,
         (doorbell, "POLL_S"): POLL_S,
         (queueing, "WATCH_S"): WATCH_S,
+        (policy, "QUEUE_LOOK_MS"): QUEUE_LOOK_MS,
         (guards, "HELD_MS_MAX"): HELD_MS_MAX,
     }
     before = {place: getattr(*place) for place in stretched}

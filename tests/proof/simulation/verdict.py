@@ -104,7 +104,7 @@ def crowds(pasts: Sequence[Past], spec: WorkflowSpec) -> list[str]:
 
     Those that somebody has let go on by hand are not counted: they do not wait for a slot.
     """
-    patient = {past.execution.id for past in pasts if not _is_by_hand(past)}
+    patient = {past.execution.id for past in pasts if not is_by_hand(past)}
     events = [event for past in pasts if past.execution.id in patient for event in past.events]
     under_way: set[str] = set()
     found: list[str] = []
@@ -118,7 +118,7 @@ def crowds(pasts: Sequence[Past], spec: WorkflowSpec) -> list[str]:
     return found
 
 
-def _is_by_hand(past: Past) -> bool:
+def is_by_hand(past: Past) -> bool:
     """Whether it was opened again, or called out of the queue by what was to stop it."""
     began = [event.version for event in past.events if event.type == "workflow_started"]
     return any(

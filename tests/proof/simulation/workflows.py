@@ -113,6 +113,14 @@ class StepSpec(Spec, frozen=True, kw_only=True):
         return not (self.awaited or self.gate or self.child)
 
 
+class Scheduled(Spec, frozen=True, kw_only=True):
+    """When a workflow starts by itself."""
+
+    every_s: float
+    missed: str
+    overlap: str
+
+
 class AgentSpec(Spec, frozen=True, kw_only=True):
     """What guards the agent that performs all steps of a workflow, in all processes together."""
 
@@ -133,6 +141,7 @@ class WorkflowSpec(Spec, frozen=True, kw_only=True):
     at_once: int | None = None  # so many of its executions
     undoes_failure: bool = False
     agent: AgentSpec = AgentSpec()
+    scheduled: Scheduled | None = None
     hooks: tuple[StepSpec, ...] = ()  # steps beside the graph, `hooks.onFailure` and so on
 
     @property
@@ -175,8 +184,19 @@ def document(spec: WorkflowSpec) -> dict[str, Any]:
     }
     steps = [_given(_step(spec, step)) for step in spec.steps]
     hooks = {hook.key.removeprefix(HOOK): _beside(spec, hook) for hook in spec.hooks}
-    found = {"name": spec.name, "config": _given(config), "hooks": hooks or None, "steps": steps}
-    return _given(found)
+    schedule = None if spec.scheduled is None else [_schedule(spec, spec.scheduled)]
+    found = {"name": spec.name, "config": _given(config), "hooks": hooks or None, "schedule": schedule}
+    return _given(found) | {"steps": steps}
+
+
+def _schedule(spec: WorkflowSpec, scheduled: Scheduled) -> dict[str, Any]:
+    return {
+        "id": spec.name,
+        "every": _ms(scheduled.every_s),
+        "missed": scheduled.missed,
+        "overlap": scheduled.overlap,
+        "input": {"word": f"by itself {spec.name}"},
+    }
 
 
 def _beside(spec: WorkflowSpec, step: StepSpec) -> dict[str, Any]:
