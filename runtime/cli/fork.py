@@ -43,23 +43,29 @@ def fork(
         edit: One value of the context to change, as NAME=VALUE; repeatable.
         new_id: Id of the new execution; the same id again joins the same execution.
         by: Who asks.
-        detach: Print the id and leave the work to a worker.
+        detach: Print where it stands and leave the work to a worker; one is started where none runs.
     """
     session = open_session(options)
     wish = {"edit": read_inputs(None, edit), "id": new_id, "by": by}
 
     async def main() -> int:
         from perdure.runtime.cli.attend import attend
+        from perdure.runtime.cli.worker import start_worker
 
         async with session.runtime("client") as runtime:
             source = await runtime.execution(await runtime.find(id))
             start = wish | await _origin(runtime, source, from_)
-            if detach or await runtime.has_worker():
+            stored = await runtime.store.execution(source.id)
+            has_worker = await runtime.has_worker()
+            if detach or has_worker:
                 forked = await source.fork(**start, detach=True)
-                session.note("a process that runs on this database takes it up")
+                if has_worker:
+                    session.note("a process that runs on this database takes it up")
+                else:
+                    pid = start_worker(session, agents=stored.agents if stored else None)
+                    session.note(f"handed to a new worker, process {pid}")
                 await show_standing(forked, session=session)
                 return Exit.DONE
-            stored = await runtime.store.execution(source.id)
         agents = session.agents(session.agents_argument or (stored.agents if stored else None))
         async with session.runtime("run", agents=agents) as runtime:
             forked = await (await runtime.execution(source.id)).fork(**start)

@@ -92,13 +92,16 @@ async def ensure_worker(runtime: Runtime, *, session: Session) -> int | None:
     return start_worker(session)
 
 
-def start_worker(session: Session) -> int:
-    """Start a worker that outlives this process, its words in a file beside the database."""
+def start_worker(session: Session, *, agents: str | None = None) -> int:
+    """Start a worker that outlives this process, its words in a file beside the database.
+
+    `agents` are those of what it is to perform, where the session names none.
+    """
     command = [sys.executable, "-m", "perdure.runtime.cli", "worker", "--idle-exit", str(DETACHED_IDLE_S)]
     db = session.settings.db
     command += ["--db", db if "://" in db else str(Path(db).resolve())]
-    if session.settings.agents:
-        command += ["--agents", session.settings.agents]
+    if session.settings.agents or agents:
+        command += ["--agents", session.settings.agents or agents or ""]
     log = Path("perdure.worker.log" if "://" in db else f"{db}.worker.log")
     with log.open("ab") as words:
         started = subprocess.Popen(  # noqa: S603 - our own interpreter on our own module

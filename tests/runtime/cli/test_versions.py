@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from perdure.runtime import Agents, Runtime, Workflow
-from perdure.runtime.cli import run_command
+from perdure.runtime.cli import run_command, worker
+from perdure.runtime.cli.session import Session
 
 pytestmark = pytest.mark.integration
 
@@ -51,6 +52,24 @@ def test_what_a_failed_execution_does_not_take_tells_what_it_does(capsys: pytest
     assert "it is failed; it has ended; `retry` opens it again" in capsys.readouterr().err
     assert run_command(["fork", "e1", "--from", "zzz"]) == 3
     assert "no step or checkpoint 'zzz': the steps are a, b; `perdure checkpoints`" in capsys.readouterr().err
+
+
+def test_a_fork_that_is_left_to_a_worker_has_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """One is started where none runs, as for a run that is left to one."""
+    started: list[str | None] = []
+
+    def start(_: Session, *, agents: str | None = None) -> int:
+        started.append(agents)
+        return 4711
+
+    monkeypatch.setattr(worker, "start_worker", start)
+    assert run_command(["fork", "e1", "--id", "f1", "--detach"]) == 0
+    told = capsys.readouterr()
+    assert "f1" in told.out
+    assert "handed to a new worker, process 4711" in told.err
+    assert started == [None]
 
 
 def test_versions_lists_them_and_activate_changes_which_is_meant(capsys: pytest.CaptureFixture[str]):
