@@ -191,9 +191,10 @@ class AgentUnavailable(StepError):
 class CircuitBreakerTripped(PerdureError):
     """Too many attempts of an execution went wrong within a short time."""
 
-    def __init__(self, reason: str) -> None:
-        """`reason` says how many, within what time."""
-        super().__init__(f"the circuit breaker has tripped: {reason}; retry the execution to go on")
+    def __init__(self, reason: str, *, is_undone: bool = False) -> None:
+        """`reason` says how many, within what time; what `is_undone` for it cannot be retried."""
+        hint = "" if is_undone else "; retry the execution to go on"
+        super().__init__(f"the circuit breaker has tripped: {reason}{hint}")
         self.reason = reason
 
 

@@ -67,7 +67,7 @@ def _trip(turn: Turn) -> None:
             turn.set_pause(PauseMode.DRAIN.value, by="circuit breaker", reason=reason)
             turn.become(State.PAUSING)
         case OnTrip.FAIL | OnTrip.COMPENSATE:
-            error = CircuitBreakerTripped(reason)
+            error = CircuitBreakerTripped(reason, is_undone=policy.on_trip is OnTrip.COMPENSATE)
             turn.set_error(Error(type=type(error).__name__, message=str(error)))
             if policy.on_trip is OnTrip.COMPENSATE:
                 undoing.rollback(turn, reason)

@@ -548,6 +548,8 @@ def test_a_rejection_and_a_breaker_undo_what_was_done():
             Status.ROLLED_BACK,
             "CircuitBreakerTripped",
         )
+        assert result.error is not None
+        assert "retry" not in result.error.message  # which would be refused
         assert [text.partition(" ")[0] for text in undone] == ["asks:", "trips:"]
         assert "too dear" in undone[0]
 
