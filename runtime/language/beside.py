@@ -18,7 +18,9 @@ from perdure.runtime.agents.signature import Parameter
 from perdure.runtime.language import names
 from perdure.runtime.language.definition import ActionDefinition, Definition, StepDefinition
 from perdure.runtime.language.findings import Findings, Path
+from perdure.runtime.language.questions import names_of
 from perdure.runtime.language.templates import BadTemplate, parse_template
+from perdure.runtime.language.templates import Path as TemplatePath
 from perdure.runtime.near import quoted
 from perdure.store.states import Role
 
@@ -86,6 +88,7 @@ def check_beside(definition: Definition, findings: Findings) -> list[tuple[Path,
         except BadTemplate as error:
             findings.add((*each.path, "prompt"), str(error))
             continue
+        _check_inherited(definition, each, template.paths, findings)
         reads += [
             ((*each.path, "prompt"), path.segments[0], str(path))
             for path in template.paths
@@ -99,6 +102,22 @@ def check_beside(definition: Definition, findings: Findings) -> list[tuple[Path,
             expected=f"{COMPENSATE} in at least one step",
         )
     return reads
+
+
+def _check_inherited(
+    definition: Definition, each: Beside, paths: Iterable[TemplatePath], findings: Findings
+) -> None:
+    """What undoes all of a step at once, by the prompt of its parts, knows nothing of a single part."""
+    step = None if each.undoes is None else definition.steps[each.undoes]
+    if step is None or step.compensate is None or step.compensate.prompt is not None:
+        return
+    keys = {step.key for step in definition.steps}
+    for name in sorted({path.segments[0] for path in paths} & names_of(step) - keys):
+        findings.add(
+            each.path,
+            f"the prompt of {step.key!r} speaks of {quoted(name)}, and all of the step is undone at once",
+            expected="a prompt of its own",
+        )
 
 
 def spellings(keys: Iterable[str]) -> dict[str, str]:

@@ -48,6 +48,19 @@ def test_a_step_that_waits_has_nothing_to_undo():
         Workflow.parse("{name: w, steps: [{key: a, sleep: 1s, compensate: {agent: x}}]}")
 
 
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [("forEach: {items: 3, as: image}", "image"), ("repeat: {until: iteration > 3}", "previous")],
+)
+def test_what_undoes_a_step_of_many_parts_has_no_prompt_that_speaks_of_one(part: str, name: str):
+    """It is refused when it is read, not at every start."""
+    step = f"{{key: a, agent: x, prompt: '{{{{{name}}}}}', {part}, compensate: {{agent: y%s}}}}"
+    Workflow.parse(f"{{name: w, steps: [{step % ', prompt: all'}]}}")
+    with pytest.raises(DefinitionError, match=f"speaks of '{name}'") as refused:
+        Workflow.parse(f"{{name: w, steps: [{step % ''}]}}")
+    assert len(refused.value.problems) == 1
+
+
 def test_an_input_that_is_not_declared_is_a_problem_also_in_a_hook():
     """Steps and `execution` need no declaration."""
     text = TEXT.replace("{{b}} {{execution", "{{who}} {{whom}} {{execution")
