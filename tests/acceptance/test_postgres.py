@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +16,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from over_postgres import PostgresFleet, Wire
+from over_postgres import PostgresFleet
+from server_outages import swallow
 from zombies import run_zombie_writes
 
 from perdure.runtime import Runtime, Workflow
@@ -33,7 +33,7 @@ SHARED_OUT = 300
 ZOMBIE_WRITES = 100
 OUTAGES = int(os.environ.get("PERDURE_POSTGRES_OUTAGES", "5"))
 KILLS = int(os.environ.get("PERDURE_POSTGRES_KILLS", "6"))
-CUTS = int(os.environ.get("PERDURE_POSTGRES_CUTS", "20"))
+CUTS = int(os.environ.get("PERDURE_POSTGRES_CUTS", "100"))
 
 
 @pytest.fixture
@@ -217,41 +217,9 @@ async def test_a_command_reaches_a_runner_whose_socket_cannot_be_seen(postgres_u
 @pytest.mark.anyio
 async def test_a_commit_whose_answer_is_lost_is_read_back(postgres_server: str, postgres_url: str):
     """The line is cut between COMMIT and its answer, at every third commit, until it has happened often."""
-    counting = Workflow("counting")
-
-    @counting.step
-    async def first(n: int) -> int:
-        return n + 1
-
-    @counting.step
-    async def second(first: int) -> int:
-        return first + 1
-
     folder = Path(postgres_server.partition("host=")[2].partition("&")[0])
-    wire = Wire(folder)
-    with tempfile.TemporaryDirectory() as place:
-        async with wire.listening(Path(place)) as host:
-            url = postgres_url.replace(str(folder), host)
-            async with Runtime(url, workflows=[counting]) as runtime:
-                wire.cut_every = 3
-                async with asyncio.timeout(120):
-                    number = 0
-                    while wire.cuts < CUTS:
-                        number += 1
-                        execution = await started(runtime, number)
-                        result = await execution.result()
-                        assert result.outputs["second"] == number + 2
-                wire.cut_every = 0
-                assert await runtime.store.verify() == []
-                print(f"{wire.cuts} answers swallowed over {number} executions")
-
-
-async def started(runtime: Runtime, number: int) -> Any:
-    """Start an execution under an id of ours, again if nobody can tell whether it was."""
-    from perdure.store.errors import OutcomeUnknown, StoreUnavailable
-
-    while True:
-        try:
-            return await runtime.start("counting", {"n": number}, id=f"c{number}")
-        except (OutcomeUnknown, StoreUnavailable):
-            continue
+    async with asyncio.timeout(120):
+        told = await swallow(folder, postgres_url, count=CUTS)
+    print(f"{told['cuts']} answers swallowed over {told['executions']} executions")
+    assert told["cuts"] >= CUTS
+    assert told["wrong"] == []
