@@ -188,6 +188,7 @@ async def _at_work(
         recovery = Recovery(services, executions, routing, membership, sweep_s=SWEEP_S * patience)
         stack.callback(_connect(services, helpers, executions))
         stack.callback(helpers.cancel_scope.cancel)
+        stack.callback(routing.close)
         stack.callback(executions.close)
         lease = Lease(
             services.store,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import anyio
+
 from perdure.actors.cluster.doorbell import call
 from perdure.actors.cluster.membership import Membership
 from perdure.actors.effects.inbox import answer_from, payload_of
+from perdure.actors.errors import RuntimeClosed
 from perdure.actors.execution.services import Services
 from perdure.actors.messages import Answer, AnyCommand
 from perdure.store.errors import PerdureError
@@ -24,6 +27,14 @@ class Elsewhere:
         self._services = services
         self._membership = membership
         self._on_orphan = on_orphan
+        self._waits: set[anyio.CancelScope] = set()
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Let nobody wait any longer: the runtime closes, and what was posted is the owner's."""
+        self._is_closed = True
+        for wait in self._waits:
+            wait.cancel()
 
     async def owner(self, execution: Execution) -> Runner | None:
         """The living runner in another process that has the execution, if any."""
@@ -32,7 +43,10 @@ class Elsewhere:
         return await self._membership.find(execution.runner)
 
     async def ask(self, execution_id: str, command: AnyCommand, owner: Runner) -> Answer:
-        """Post the command durably, ring, and wait for the answer, whoever gives it in the end."""
+        """Post the command durably, ring, and wait for the answer, whoever gives it in the end.
+
+        Raises RuntimeClosed when that has not come before the runtime closes.
+        """
         services = self._services
         message_no = await services.writer.write(
             Post(
@@ -45,13 +59,28 @@ class Elsewhere:
             )
         )
         assert isinstance(message_no, int)
+        with anyio.CancelScope() as wait:
+            self._waits.add(wait)
+            if self._is_closed:
+                wait.cancel()
+            try:
+                return await self._answer(execution_id, message_no, owner)
+            finally:
+                self._waits.discard(wait)
+        raise RuntimeClosed(
+            f"the runtime closed before {execution_id} answered, and the command is on its way; "
+            f"to learn what became of it, give it again under its id {command.id}"
+        )
+
+    async def _answer(self, execution_id: str, message_no: int, owner: Runner) -> Answer:
+        """Wait for what becomes of a message, whoever performs the execution by then."""
         while True:
             async with call(owner.doorbell) as line:
                 line.say(f"watch {execution_id}")
                 line.say(f"ring {execution_id}")
                 present: Runner | None = owner
                 while present is None or present.id == owner.id:
-                    message = await services.store.message(message_no)
+                    message = await self._services.store.message(message_no)
                     if message is not None and message.answer is not None:
                         answer = answer_from(message.answer)
                         if isinstance(answer, PerdureError):

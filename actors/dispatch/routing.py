@@ -59,6 +59,10 @@ class Routing:
         self._dispatcher = Dispatcher(services, executions, membership)
         self._elsewhere = Elsewhere(services, membership, on_orphan=executions.take_up)
 
+    def close(self) -> None:
+        """Let those who wait for other processes go."""
+        self._elsewhere.close()
+
     async def ask(self, execution_id: str, command: AnyCommand) -> Answer:
         """Send a command to wherever the execution is, and wait for what became of it.
 

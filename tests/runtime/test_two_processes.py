@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from perdure.runtime import IllegalTransition, Runtime, State, Status, Workflow
+from perdure.runtime import IllegalTransition, Runtime, RuntimeClosed, State, Status, Workflow
 from perdure.runtime.testing import VirtualRuntime, run_virtual
 
 Scenario = Callable[[Runtime, Runtime], Awaitable[None]]
@@ -61,6 +61,34 @@ def test_what_a_client_resumes_goes_on_at_once(tmp_path: Path) -> None:
         assert asyncio.get_running_loop().time() - begun < 0.5 + AT_ONCE_S
 
     side_by_side(tmp_path, scenario)
+
+
+def test_who_waits_for_another_process_is_told_when_the_own_one_closes(tmp_path: Path) -> None:
+    """The pause drains for an hour; it goes on without who asked for it."""
+    hour = Workflow("hour")
+
+    @hour.step
+    async def wait() -> None:
+        await anyio.sleep(3_600)
+
+    @hour.step
+    async def then(wait: None) -> None: ...
+
+    async def main() -> None:
+        path = tmp_path / "shared.db"
+        async with VirtualRuntime(path, seed=1, kind="worker", workflows=[hour]) as worker:
+            execution = await worker.start("hour", {}, id="e")
+            async with VirtualRuntime(path, seed=2, kind="client") as client:
+                seen = await client.execution("e")
+                asked = asyncio.create_task(seen.pause(command_id="p"))
+                await anyio.sleep(10)
+                assert not asked.done()
+            with pytest.raises(RuntimeClosed, match="under its id p"):
+                await asked
+            await anyio.sleep(3_600)
+            assert (await execution.status()).state is State.PAUSED
+
+    run_virtual(main)
 
 
 def test_what_a_client_starts_begins_at_once(tmp_path: Path) -> None:
