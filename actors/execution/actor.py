@@ -62,6 +62,7 @@ from perdure.actors.messages import (
 from perdure.actors.state.execution import ExecutionState
 from perdure.actors.trace import trace_id
 from perdure.store.errors import DuplicateCommand, PerdureError, StatementFailed
+from perdure.store.records import Message
 from perdure.store.states import State
 from perdure.store.writes import AnswerMessage, Changed, Release
 
@@ -128,8 +129,6 @@ class ExecutionActor(Actor[ExecutionMessage]):
             self._crew.unwind()
             raise
 
-    # ---- taking up ---------------------------------------------------------------------------
-
     async def _begin(self) -> None:
         """Have a state to work on. Raises LeaseLost when another runner was faster."""
         if self._prepared is not None:
@@ -150,6 +149,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
             if message.no not in self._handed:
                 self._handed.add(message.no)
                 self.cell.mailbox.post(posted(message))
+        _forget_answered(self._waiters, loaded.inbox)
         turn = self._new_turn()
         planner.take_up(turn, crash_budget=self._services.crash_budget)
         resuming.take_due(turn)
@@ -373,6 +373,15 @@ def _has_statements(message: ExecutionMessage) -> TypeGuard[StepReport]:
     if not isinstance(message, StepReport):
         return False
     return isinstance(message.outcome, Completed) and bool(message.outcome.statements)
+
+
+def _forget_answered(waiters: list[Asker], inbox: tuple[Message, ...]) -> None:
+    """Let those go whom the last change of a crashed incarnation has answered.
+
+    `inbox` holds the messages that wait for their answers.
+    """
+    unanswered = {message.no for message in inbox}
+    waiters[:] = [asker for asker in waiters if asker.message_no is None or asker.message_no in unanswered]
 
 
 def _is_of_a_body(message: ExecutionMessage) -> bool:

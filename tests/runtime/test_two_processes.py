@@ -12,8 +12,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from perdure.actors.kernel import faults
 from perdure.runtime import IllegalTransition, Runtime, RuntimeClosed, State, Status, Workflow
-from perdure.runtime.testing import VirtualRuntime, run_virtual
+from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
 
 Scenario = Callable[[Runtime, Runtime], Awaitable[None]]
 AT_ONCE_S = 3.0  # the client looks once a second; the sweep that is the safety net comes after fifteen
@@ -89,6 +90,42 @@ def test_who_waits_for_another_process_is_told_when_the_own_one_closes(tmp_path:
             assert (await execution.status()).state is State.PAUSED
 
     run_virtual(main)
+
+
+def test_who_was_answered_just_before_a_crash_is_not_answered_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The change that ended the execution holds the answer; another one would move what has ended."""
+    worked = second()
+
+    async def main() -> None:
+        path = tmp_path / "shared.db"
+        worker = VirtualRuntime(path, seed=1, kind="worker", workflows=[worked])
+        async with worker, VirtualRuntime(path, seed=2, kind="client") as client:
+            await worker.start("second", {}, id="e")
+            await anyio.sleep(0.75)
+            crashes: list[str] = []
+
+            def crash(point: str) -> None:
+                state = worker.machine.executions.live_state("e")
+                ended = state is not None and state.state is State.ROLLED_BACK
+                if point == "publish:before" and ended and not crashes:
+                    crashes.append(point)
+                    raise RuntimeError(point)
+
+            with faults.installed(crash):
+                assert await (await client.execution("e")).rollback() is State.ROLLED_BACK
+                await anyio.sleep(60)
+            assert crashes
+            assert await check_store(worker.store) == []
+            assert not worker.machine.executions.is_hot("e")
+            record = await worker.store.execution("e")
+            assert record is not None
+            events = [event async for event in (await worker.execution("e")).events()]
+            assert record.version == max(event.version for event in events)
+
+    run_virtual(main)
+    assert caplog.text.count("actor_crashed") == 1
 
 
 def test_what_a_client_starts_begins_at_once(tmp_path: Path) -> None:
