@@ -34,6 +34,7 @@ class Beside:
         self.is_undoing = False
         self._is_stopped = False
         self._is_pausing = False
+        self._is_other_end_to_come = False  # hooks open once the change has told what it cuts short
         self._begun_stopped: dict[str, bool] = {}  # hooks, and whether the execution was being stopped then
         self._complain = complain
 
@@ -41,6 +42,7 @@ class Beside:
         """Take a line of the log, whatever it tells."""
         if event.type == "rollback_requested" and not self.is_undoing:
             self._begun_stopped = dict.fromkeys(self._begun_stopped, False)  # for an end that is not to be
+        self._is_other_end_to_come |= event.type == "rollback_requested"
         if event.type in STOPS:
             self._is_stopped, self._is_pausing = True, False
             self.is_undoing = self.is_undoing or event.type == "rollback_requested"
@@ -59,6 +61,7 @@ class Beside:
         if kind is None or step is None:
             return
         if kind == "started":
+            self.finish(event.version)
             self._check_start(step, event)
             self._begun_stopped[step.key] = self._is_stopped
             step.start(event.attempt or 0, event.version)
@@ -100,6 +103,12 @@ class Beside:
         for step in self.steps.values():
             if step.role is Role.HOOK and step.state in SETTLED_STEP:
                 step.reopen(version, new_lineage=True)
+
+    def finish(self, version: int) -> None:
+        """A change has told what it stops; what comes after a rollback was asked for may begin."""
+        if self._is_other_end_to_come:
+            self.open(version)
+        self._is_other_end_to_come = False
 
     def check_undone(self, event: Event) -> None:
         """It was rolled back: all that could be undone is, each once."""

@@ -181,7 +181,8 @@ class History:
         """Take the whole log, oldest first."""
         for version, group in groupby(events, key=lambda event: event.version):
             together = list(group)
-            if self.end is not None and not any(event.type in AFTER_AN_END for event in together):
+            moves = [event.type for event in together if event.type not in ELSEWHERE]
+            if self.end is not None and moves and AFTER_AN_END.isdisjoint(moves):
                 self.problems.append(f"version {version} comes after the end ({self.end.value})")
             for event in together:
                 if event.command_id is not None:
@@ -190,8 +191,7 @@ class History:
                     self._move(self.versions[event.data["to"]["revision"]])
                 elif event.type not in ELSEWHERE:
                     self._take(event)
-            if any(event.type == "rollback_requested" for event in together):
-                self.beside.open(version)
+            self.beside.finish(version)
 
     def _take(self, event: Event) -> None:
         if self.end is not None and event.type not in BEFORE_REOPENING:

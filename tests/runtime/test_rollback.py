@@ -405,6 +405,33 @@ def test_what_runs_at_any_end_runs_again_when_a_rollback_overtakes_a_cancel():
     virtually(scenario)
 
 
+def test_a_rollback_runs_the_hook_anew_that_waits_for_its_next_attempt():
+    """The end it was for does not come: another one does, at once, as there is nothing to undo."""
+    workflow = Workflow("w")
+    ends: list[tuple[str, int]] = []
+
+    @workflow.step(compensate=lambda: None)
+    async def work() -> None:
+        await anyio.sleep(FOREVER_S)
+
+    @workflow.hook("onCancel", retry=Retry(max_retries=1, delay=600, max_delay=600, jitter=False))
+    async def tell(context: StepContext, execution: dict[str, Any]) -> None:
+        ends.append((execution["state"], context.attempt))
+        if execution["state"] == "cancelled":
+            raise OSError("later")
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(workflow)
+        await anyio.sleep(1)
+        async with anyio.create_task_group() as group:
+            group.start_soon(execution.cancel)
+            await anyio.sleep(60)
+            assert await execution.rollback() is State.ROLLED_BACK
+        assert ends == [("cancelled", 1), ("rolled_back", 1)]
+
+    virtually(scenario)
+
+
 def test_an_execution_that_waits_for_the_next_attempt_of_a_hook_is_cold():
     """A row and a timer."""
     workflow = Workflow("w")
