@@ -145,6 +145,7 @@ class Attempt:
         assert task is not None
         self._task = task
         bind(step=self.context.step)
+        outcome: Outcome | None = None  # of one that unwinds
         try:
             outcome = await self._outcome(task)
         finally:
@@ -153,8 +154,8 @@ class Attempt:
                     alarm.cancel()
             if self._ticket is not None:
                 self._ticket.give_back()
-        if self._entrance is not None:
-            self._entrance.leave(outcome, has_begun=self._runs, has_timed_out=self._is_reported)
+            if self._entrance is not None:
+                self._entrance.leave(outcome, has_begun=self._runs, has_timed_out=self._is_reported)
         if self._is_reported:
             self._report(StepEnded(self.step.no, self.item))
         else:

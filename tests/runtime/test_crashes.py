@@ -13,7 +13,7 @@ import pytest
 
 from perdure.actors.kernel import faults
 from perdure.actors.kernel.processes import CURRENT
-from perdure.runtime import Conflict, Execution, IllegalTransition, Runtime, State, Status, Workflow
+from perdure.runtime import Agents, Conflict, Execution, IllegalTransition, Runtime, State, Status, Workflow
 from perdure.runtime.testing import RuntimeProcess, VirtualRuntime, check_store, run_virtual
 
 Deed = Callable[[Execution], Awaitable[None]]
@@ -203,5 +203,39 @@ def test_a_body_is_not_taken_for_ended_because_one_before_a_crash_was(tmp_path: 
             assert next(acks) > 3, "the crash did not happen"
             types = [event.type async for event in execution.events()]
             assert types.count("step_interrupted") == 1
+
+    run_virtual(main)
+
+
+def test_a_step_gives_its_slot_back_when_its_actor_crashes(tmp_path: Path) -> None:
+    """Another has waited for it longer by then, and goes first."""
+    agents = Agents()
+
+    @agents.agent("service", max_concurrency=1)
+    async def call() -> None:
+        await anyio.sleep(60)
+
+    workflow = Workflow("calls")
+    workflow.agent_step("one", agent="service")
+    workflow.agent_step("other", agent="service")
+    points: list[str] = []
+
+    def crash(point: str) -> None:
+        points.append(point)
+        if point == "mailbox.ack:before" and points.count(point) == 1:
+            raise RuntimeError(point)
+
+    async def main() -> None:
+        async with VirtualRuntime(tmp_path / "life.db", seed=1, agents=agents) as runtime:
+            execution = await runtime.start(workflow, {}, id="e")
+            await anyio.sleep(10)
+            with faults.installed(crash):
+                await execution.signal("hello")
+                await anyio.sleep(1)
+            assert "mailbox.ack:before" in points, "the crash did not happen"
+            with anyio.fail_after(600):
+                await execution.result()
+            assert [guard.slots_taken for guard in await runtime.store.guards()] == [0]
+            assert await check_store(runtime.store) == []
 
     run_virtual(main)
