@@ -181,8 +181,7 @@ class History:
         """Take the whole log, oldest first."""
         for version, group in groupby(events, key=lambda event: event.version):
             together = list(group)
-            moves = [event.type for event in together if event.type not in ELSEWHERE]
-            if self.end is not None and moves and AFTER_AN_END.isdisjoint(moves):
+            if self.end is not None and not any(event.type in AFTER_AN_END for event in together):
                 self.problems.append(f"version {version} comes after the end ({self.end.value})")
             for event in together:
                 if event.command_id is not None:

@@ -124,16 +124,6 @@ def test_a_lie_in_the_store_is_found(story: Story, lie: str, sentence: str) -> N
     assert any(sentence in problem for problem in story.problems()), story.problems()
 
 
-def test_a_fork_of_what_has_been_answered_again_since_its_end_is_no_change_of_it(story: Story) -> None:
-    """An answer moves the version and tells nothing; the fork is told at that version, alone."""
-    story.lie(
-        "UPDATE workflow_executions SET version = version + 1",
-        "INSERT INTO workflow_events (execution_no, version, at, type, data) "
-        "SELECT no, version, updated_at, 'forked_to', '{}' FROM workflow_executions",
-    )
-    assert story.problems() == []
-
-
 def test_an_effect_that_no_start_explains_is_found(story: Story) -> None:
     """A body ran twice with nothing between, or before its start was durable."""
     effect = story.ledger[-1]
