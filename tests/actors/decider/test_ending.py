@@ -248,6 +248,21 @@ def test_what_missed_its_deadline_has_the_hooks_of_a_failure(make_bench: Make):
     assert bench.state.state is State.FAILED
 
 
+def test_a_cancel_after_the_deadline_cuts_the_hook_short_and_changes_nothing_of_the_end(make_bench: Make):
+    """The deadline has stopped it first: it is another stop, not another end."""
+    bench = make_bench([()], hooks=ALL, timeout_ms=50).start()
+    bench.advance(50)
+    bench.unwind()
+    bench.tell(Cancel(id=bench.id()))
+    bench.unwind()
+    assert bench.states()[FAILURE] == "cancelled"
+    assert list(bench.bodies) == [FINALLY]
+    bench.complete(FINALLY)
+    assert (bench.state.state, bench.states()[CANCEL]) == (State.FAILED, "pending")
+    assert bench.state.error is not None
+    assert bench.state.error.type == "ExecutionTimeout"
+
+
 def test_what_is_opened_again_has_its_hooks_run_again_at_the_next_end_under_new_keys(make_bench: Make):
     """Another end is another occasion."""
     bench = make_bench([()], hooks=ALL).start()

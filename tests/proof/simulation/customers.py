@@ -170,7 +170,7 @@ class Customer:
         return decision(name, self.chance.choice(asking), self.chance.choice(APPROVERS)) if asking else None
 
     async def start(self, tries: int) -> None:
-        """Start it until somebody says that it is started."""
+        """Start it until somebody says that it is started; no workflow is found before it is published."""
 
         async def start(runtime: Runtime) -> None:
             await runtime.start(
@@ -185,7 +185,7 @@ class Customer:
             if self.is_started:
                 return
             self.has_tried = True
-            if await self._try("start", start) is not None:
+            if await self._try("start", start) not in (None, "refused"):
                 self.is_started = True
                 self.acknowledged.append(Acknowledged(execution_id=self.id))
                 return

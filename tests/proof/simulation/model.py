@@ -49,7 +49,7 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked of an execution and done to it, as far as that decides its end."""
 
-    is_cancelled: bool = False  # and neither retried nor restored since
+    is_cancelled: bool = False  # before its deadline, and neither retried nor restored since
     is_overdue: bool = False  # its deadline has passed, and it was neither retried nor restored since
     is_undone: bool = False  # or to be
     left: frozenset[str] = frozenset()  # steps that could not be undone; whether so is another question

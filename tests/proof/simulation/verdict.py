@@ -47,9 +47,10 @@ class Judge:
         """What decides the end beside the workflow."""
         ids = {past.execution.id, *past.sources}
         children = {step.key: self._child(past, step) for step in spec.steps if step.child is not None}
+        stop = _first_stop(past.events)
         return Told(
-            is_cancelled=_is_last_word(past.events, "cancel_requested"),
-            is_overdue=_may_be_late(past, spec) and _is_last_word(past.events, "deadline_exceeded"),
+            is_cancelled=stop == "cancel_requested",
+            is_overdue=_may_be_late(past, spec) and stop == "deadline_exceeded",
             is_undone=any(event.type == "rollback_requested" for event in past.events),
             left=left(past, spec),
             mended=frozenset(key for id_, key in self._world.mended if id_ in ids),
@@ -178,10 +179,15 @@ def _got_less(last: Attempt | Item, retries: int) -> bool:
     return last.state is StepState.FAILED and last.attempt <= retries
 
 
-def _is_last_word(events: Sequence[Event], word: str) -> bool:
-    """Whether that has happened, and nothing since has opened the execution again."""
-    told = [event.type for event in events if event.type == word or event.type in REOPENING]
-    return told[-1:] == [word]
+def _first_stop(events: Sequence[Event]) -> str | None:
+    """What has stopped the execution since it was last opened: the first such decides the end."""
+    stop = None
+    for event in events:
+        if event.type in REOPENING:
+            stop = None
+        elif event.type in ("cancel_requested", "deadline_exceeded"):
+            stop = stop or event.type
+    return stop
 
 
 def _note(events: Sequence[Event]) -> Any:
