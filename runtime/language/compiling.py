@@ -158,6 +158,7 @@ def _beside(definition: Definition, *, level: int, needs: Needs, agents: Agents)
             inputs=told(inputs),
             perform=perform,
             mode=mode,
+            guard=None if agent is None else agent.guard,
             timeout_ms=step.timeout_ms,
             retry=_retry_policy(step, definition.config),
             role=each.role,

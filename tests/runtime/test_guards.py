@@ -10,7 +10,7 @@ import anyio
 import pytest
 from scenarios import virtually
 
-from perdure.runtime import Agents, CircuitBreaker, Execution, Runtime, State, Workflow
+from perdure.runtime import Action, Agents, CircuitBreaker, Execution, Runtime, State, Status, Workflow
 from perdure.runtime.agents import InvalidGuard
 from perdure.runtime.cli import run_command
 from perdure.runtime.testing import RuntimeProcess, VirtualRuntime, check_store, run_virtual
@@ -160,6 +160,32 @@ def test_what_is_held_can_be_paused_resumed_and_cancelled():
         assert len(service.calls) == 2
 
     virtually(scenario, agents=guarded(service, max_concurrency=1))
+
+
+def test_hooks_and_compensations_are_steps_of_their_agent_like_any_other():
+    """They wait for a slot as well, and nothing of the end is written before."""
+    service = Service(takes_s=10)
+    workflow = Workflow("undone", on_failure="compensate")
+    workflow.agent_step("call", agent="service", compensate=Action("service"))
+    workflow.agent_step("fail", agent="failing", after="call")
+    workflow.hook("finally", Action("service"))
+    agents = guarded(service, max_concurrency=1)
+
+    @agents.agent("failing")
+    async def fail() -> None:
+        raise ValueError("never")
+
+    async def scenario(runtime: Runtime) -> None:
+        executions = [await runtime.start(workflow) for _ in range(3)]
+        for execution in executions:
+            assert (await execution.result(check=False)).status is Status.ROLLED_BACK
+        assert (service.most, len(service.calls)) == (1, 9)
+        told = {event.type for each in executions async for event in each.events()}
+        assert told >= {"step_held", "step_compensation_held", "hook_held"}
+        assert [guard.slots_taken for guard in await runtime.store.guards()] == [0]
+        assert await check_store(runtime.store) == []
+
+    virtually(scenario, agents=agents)
 
 
 # ---- how often ---------------------------------------------------------------------------------
