@@ -139,7 +139,8 @@ def _reopened(state: ExecutionState, command: Retry) -> dict[int, bool] | Perdur
     """The steps a retry opens again; True for those that are to be done anew, with new keys."""
     undone = [no for no, run in enumerate(state.steps[: state.size]) if _is_undone(state, no, run.state)]
     if command.step is None:
-        again = downstream(state.plan, undone) if command.with_downstream else set()
+        first = [dependent for no in undone for dependent in state.plan.steps[no].dependents]
+        again = downstream(state.plan, first) if command.with_downstream else set()
     else:
         step_no = step_named(state.plan, command.step)
         if isinstance(step_no, NotFound):
@@ -150,9 +151,8 @@ def _reopened(state: ExecutionState, command: Retry) -> dict[int, bool] | Perdur
                 return _not_alone(state, others)
             return {step_no: True} if state.steps[step_no].state in SETTLED_STEP else {}
         again = downstream(state.plan, [step_no])
-    settled = {no for no in again if state.steps[no].state in SETTLED_STEP}
-    asked = settled if command.step is not None else settled - set(undone)
-    return dict.fromkeys(undone, False) | dict.fromkeys(asked, True)
+    settled = [no for no in again if state.steps[no].state in SETTLED_STEP]
+    return dict.fromkeys(undone, False) | dict.fromkeys(settled, True)
 
 
 def _is_undone(state: ExecutionState, step_no: int, step_state: StepState) -> bool:

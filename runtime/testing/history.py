@@ -343,7 +343,7 @@ class History:
         if first is not None:
             anew = {first} if asked["only"] else self._downstream({first})
         elif asked.get("with_downstream"):
-            anew = self._downstream(undone) - undone
+            anew = self._downstream({step.key for step in graph if undone.intersection(step.needs)})
         for step in settled:
             if step.key in anew or (step.key in undone and not asked.get("only")):
                 step.reopen(version, new_lineage=step.key in anew)

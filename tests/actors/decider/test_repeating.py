@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perdure.actors.instructions.plan import Repeat, RetryPolicy, Scheduling
+from perdure.actors.instructions.plan import DependenciesPolicy, Repeat, RetryPolicy, Scheduling
 from perdure.actors.messages import Cancel, Completed, Pause, Restore, Resume, Retry, TakeCheckpoint
 from perdure.actors.state.execution import ExecutionState
 from perdure.store.states import State
@@ -237,6 +237,19 @@ def test_a_retry_repeats_the_iteration_that_failed_and_none_before_it(make_bench
     assert bench.state.steps[0].previous == b"1"
     give(bench, 3)
     assert bench.state.state is State.COMPLETED
+
+
+def test_a_retry_with_downstream_begins_a_loop_anew_that_stands_on_what_runs_again(make_bench: Make):
+    """Its iterations were made of another output; what stands on nothing that runs again keeps its keys."""
+    loop = again() | {"dependencies": DependenciesPolicy.ALL_DONE}
+    bench = make_bench([(), (0,)], continue_on_error=True, steps={1: loop}).start()
+    bench.fail(0)
+    give(bench, 1, step_no=1)
+    bench.fail(1)
+    assert (bench.state.steps[1].iteration, bench.state.steps[1].previous) == (2, b"1")
+    bench.tell(Retry(id="r", with_downstream=True))
+    assert [run.lineage for run in bench.state.steps] == [0, 1]
+    assert (bench.state.steps[1].iteration, bench.state.steps[1].previous) == (1, None)
 
 
 def test_a_restore_into_a_loop_begins_it_anew(make_bench: Make):
