@@ -116,6 +116,9 @@ def take_started(turn: Turn, report: ChildStarted) -> None:
     turn.move_step(no, StepState.WAITING, due_at=None)
     if wait.follows:
         state.family.under_way[no] = Wish.RUN
+    elif state.state in schedule.WINDING_UP:  # it goes on by itself, and its parent has not waited to end
+        _end_wait(turn, no)
+        schedule.cancel(turn, no)
 
 
 def take_refused(turn: Turn, report: ChildRefused) -> None:

@@ -25,7 +25,7 @@ from perdure.actors.messages import (
     Resume,
 )
 from perdure.store.records import Error, Message
-from perdure.store.states import State
+from perdure.store.states import State, StepState
 
 Make = Callable[..., Any]
 RETRY = RetryPolicy(max_retries=1, delay_ms=100, jitter=False)
@@ -196,6 +196,17 @@ def test_an_abandoned_child_holds_nobody_up(make_bench: Make):
     assert bench.state.state is State.PAUSED
     bench.tell(Cancel(id="cancel"))
     assert (said(bench), bench.state.state) == ([], State.CANCELLED)
+
+
+def test_an_abandoned_child_that_is_started_during_a_cancel_leaves_no_step_behind(make_bench: Make):
+    """Its step ends with its parent: else a retry would wait for news that has long been told."""
+    abandoned = calls(wait={"follows": False})
+    bench = make_bench([(), (0,)], steps={0: abandoned}).start()
+    bench.tell(Cancel(id=bench.id()))
+    started(bench)
+    assert bench.state.state is State.CANCELLED
+    assert bench.state.steps[0].state is StepState.CANCELLED
+    assert not bench.state.waiting
 
 
 def test_an_input_that_cannot_be_put_together_fails_the_step(make_bench: Make):

@@ -23,17 +23,17 @@ from perdure.runtime.language import (
 )
 from perdure.runtime.language.definition import plain
 
-SECONDS_MAX = 1.0
+SECONDS_MAX = 5.0  # of the processor: what is read or compiled in more has stopped being proportionate
 
 
 def judge(text: str | bytes, *, source: str) -> Definition | DefinitionError:
     """Parse; anything but a definition or a readable DefinitionError fails the test, and so does time."""
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         verdict: Definition | DefinitionError = parse(text, source=source)
     except DefinitionError as error:
         verdict = error
-    took = time.perf_counter() - started
+    took = time.process_time() - started
     assert took < SECONDS_MAX, f"{source} took {took:.2f} s"
     if isinstance(verdict, DefinitionError):
         assert_readable(verdict)
@@ -246,8 +246,8 @@ def test_real_graphs_have_the_levels_that_others_measured(cases, folder):
         workflow = Workflow("graph")
         for no, needs in enumerate(row["deps"]):
             workflow.agent_step(f"t{no}", agent="noop", after=[f"t{need}" for need in needs])
-        started = time.perf_counter()
+        started = time.process_time()
         plan = compile_plan(workflow.definition, agents=Agents(), workflow_no=1, revision=workflow.revision)
-        assert time.perf_counter() - started < SECONDS_MAX
+        assert time.process_time() - started < SECONDS_MAX
         assert len(plan.levels) == row["levels"]
         assert row["widths"] in (None, [len(level) for level in plan.levels])
