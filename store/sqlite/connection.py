@@ -12,6 +12,7 @@ while the clock stands still would be a lie.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast
 
@@ -23,6 +24,8 @@ from perdure.store.sqlite.identity import identity_of, place_of
 
 IN_MEMORY: Final = ":memory:"
 STATEMENTS_CACHED: Final = 256  # more than the store has distinct statements, so none is parsed twice
+SWITCH_S: Final = 1.0  # a file is switched to WAL once, within milliseconds
+SWITCH_PAUSE_S: Final = 0.005  # between two looks at whether that is done
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -90,7 +93,7 @@ class Link:
         )
         try:
             for pragma in self._pragmas:
-                connection.execute(pragma).fetchall()
+                _configure(connection, pragma)
             self._check_identity(connection)
         except BaseException:
             connection.close()
@@ -125,6 +128,23 @@ class Link:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _configure(connection: sqlite3.Connection, pragma: str) -> None:
+    """Execute a pragma, again where a fresh file is just being switched to WAL by somebody else.
+
+    SQLite does not wait there as it does elsewhere: two who both read and want to write would for ever.
+    """
+    until = time.monotonic() + SWITCH_S
+    while True:
+        try:
+            connection.execute(pragma).fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(SWITCH_PAUSE_S)  # noqa: TID251 - the thread of a database, while it is opened
+        else:
+            return
 
 
 def run(connection: sqlite3.Connection, script: Script[T]) -> T:
