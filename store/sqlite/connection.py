@@ -11,6 +11,7 @@ while the clock stands still would be a lie.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ import aiosqlite
 
 from perdure.store.errors import StoreClosed, StoreError, StoreReplaced
 from perdure.store.script import Cursor, Many, Script
+from perdure.store.sqlite import files
 from perdure.store.sqlite.identity import identity_of, place_of
 
 IN_MEMORY: Final = ":memory:"
@@ -41,10 +43,12 @@ class Link:
         pragmas: tuple[str, ...],
         lock_wait_s: float,
         factory: type[sqlite3.Connection] = sqlite3.Connection,
+        rewrite: Callable[[str], None] = files.rewrite,
     ) -> None:
-        """Nothing is opened yet. `pragmas` are sent in order after each opening; tests plant a `factory`."""
+        """Nothing is opened yet. `pragmas` are sent in order after each opening; the rest is for tests."""
         self.path = path
         self._factory = factory
+        self._rewrite = rewrite
         self._pragmas = pragmas
         self._lock_wait_s = lock_wait_s
         self._connection: sqlite3.Connection | None = None
@@ -63,22 +67,27 @@ class Link:
             self.open()
         assert self._connection is not None
         if self._is_log_doubtful:
-            self._begin_log_anew(self._connection)
+            self._make_log_sure(self._connection)
         return self._connection
 
     def doubt_log(self) -> None:
         """A sync has failed: what it should have covered may be in memory only, though it can be read.
 
-        A later sync that succeeds says nothing of it, and a commit is only as durable as those before it
-        in the log. So nothing is answered until all of it has been copied, synced, and a new log begun.
+        A later sync that succeeds says nothing of it, a commit is only as durable as those before it in
+        the log, and a checkpoint that rests on a log with a hole tears the file. So nothing is answered,
+        and nothing copied, until all of the log has been written once more and synced.
         """
         self._is_log_doubtful = True
 
-    def _begin_log_anew(self, connection: sqlite3.Connection) -> None:
-        """Raises sqlite3.Error while that cannot be done."""
-        is_busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if is_busy:
-            raise sqlite3.OperationalError("a reader still needs the log whose sync failed: tried again")
+    def _make_log_sure(self, connection: sqlite3.Connection) -> None:
+        """While nobody else writes to it or begins it anew. Raises sqlite3.Error where that fails."""
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._rewrite(f"{self.path}-wal")
+        except OSError as error:
+            raise sqlite3.OperationalError(f"the log whose sync failed cannot be written: {error}") from error
+        finally:
+            connection.execute("ROLLBACK")
         self._is_log_doubtful = False
 
     def open(self) -> None:
@@ -121,10 +130,18 @@ class Link:
     def drop(self) -> None:
         """Let go of a connection that has failed; what is in memory only stays, or all of it would go."""
         if self.path != IN_MEMORY:
-            self.close()
+            self._let_go()
 
     def close(self) -> None:
-        """Let go of the file. SQLite rolls back whatever was not committed."""
+        """Let go of the file. SQLite rolls back whatever was not committed, and may copy the log."""
+        if self._is_log_doubtful and self._connection is not None:
+            with contextlib.suppress(
+                sqlite3.Error
+            ):  # the disk still fails, and nobody is left to wait for it
+                self._make_log_sure(self._connection)
+        self._let_go()
+
+    def _let_go(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()

@@ -1,7 +1,8 @@
 """A database as files: opened only to be read, written under a passing name, put in place at once.
 
 A file that SQLite has open in this process is never opened by hand here: closing such a handle would
-drop every lock SQLite holds on it. Renaming, linking and asking for sizes do no harm.
+drop every lock SQLite holds on it. Renaming, linking and asking for sizes do no harm, and on its log
+SQLite holds none.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from perdure.store.sqlite.translate import translated
 
 COMPANIONS: Final = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a file: they go together
 UNFINISHED: Final = ("-wal", "-journal")  # those that may hold commits the file itself does not have yet
+PART_BYTES: Final = 1 << 20
 LOCK_WAIT_S: Final = 4.0  # how long to wait for another process's transaction; StoreLocked is told within 5 s
 
 
@@ -92,13 +94,31 @@ def sync(path: str) -> None:
         return  # there a folder cannot be opened, and need not be
     handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
     try:
-        os.fsync(handle)
-        if sys.platform == "darwin":
-            import fcntl  # noqa: PLC0415  not on every platform
-
-            fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
+        _sync(handle)
     finally:
         os.close(handle)
+
+
+def _sync(handle: int) -> None:
+    os.fsync(handle)
+    if sys.platform == "darwin":
+        import fcntl  # noqa: PLC0415  not on every platform
+
+        fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
+
+
+def rewrite(path: str) -> None:
+    """Write what is in the file once more, to where it is, and bring it to the disk. Raises OSError.
+
+    After a failed sync the system takes what it could not write for written: it can be read, and no
+    later sync writes it. Source: "Can Applications Recover from fsync Failures?" (Rebello et al., 2020).
+    """
+    with Path(path).open("r+b") as file:
+        while part := file.read(PART_BYTES):
+            file.seek(-len(part), os.SEEK_CUR)
+            file.write(part)
+            file.flush()
+        _sync(file.fileno())
 
 
 def sync_folder_of(path: str) -> None:

@@ -100,6 +100,21 @@ class Disk(apsw.VFS):
         if sync:
             self.ops.append(("folder", None, None, None))
 
+    def rewrite(self, path: str) -> None:
+        """All that is in a file is written once more, and synced. Raises OSError where a call is to fail."""
+        inode = self._inodes[path]
+        try:
+            self.call("write")
+            self.ops.append(("write", inode, 0, Path(path).read_bytes()))
+            try:
+                self.call("sync")
+            except apsw.Error:
+                self.ops.append(("forget", inode, None, None))
+                raise
+        except apsw.Error as error:
+            raise OSError(str(error)) from error
+        self.ops.append(("sync", inode, None, None))
+
     def _name(self, path: str) -> None:
         self._count += 1
         self._inodes[path] = self._count

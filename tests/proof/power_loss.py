@@ -93,6 +93,7 @@ class StoreOnDisk(SQLiteStore):
             pragmas=(*_pragmas(durability, client=False), f"PRAGMA wal_autocheckpoint = {pages}"),
             lock_wait_s=0.0,
             factory=functools.partial(_connected, disk),  # type: ignore[arg-type]
+            rewrite=disk.rewrite,
         )
         self._browser = self._reader = self._writer = InlineConnection(self.link)
         self.disk = disk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sqlite3
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from perdure.store.errors import StoreClosed, StoreError
 from perdure.store.sqlite.connection import InlineConnection, Link, ThreadedConnection
+from perdure.store.sqlite.files import PART_BYTES, rewrite
 
 pytestmark = pytest.mark.anyio
 
@@ -184,22 +186,50 @@ def test_a_link_that_cannot_be_set_up_leaves_nothing_open(tmp_path):
     assert link._connection is None
 
 
-def test_a_log_whose_sync_failed_is_begun_anew_before_anything_is_answered(path: str):
-    """All of it is copied and synced; while a reader still needs it, the connection is not to be had."""
-    link = Link(path, pragmas=("PRAGMA journal_mode = WAL",), lock_wait_s=0)
+def test_a_log_whose_sync_failed_is_written_again_before_anything_is_answered(path: str):
+    """Nobody else writes meanwhile; while that fails the connection is not to be had."""
+    rewritten: list[str] = []
+    other = sqlite3.connect(path, isolation_level=None, timeout=0)
+
+    def rewrite(log: str) -> None:
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        rewritten.append(log)
+        if len(rewritten) == 1:
+            raise OSError("no such luck")
+
+    link = Link(path, pragmas=("PRAGMA journal_mode = WAL",), lock_wait_s=0, rewrite=rewrite)
     link.connection.execute("CREATE TABLE t (x)")
-    reader = sqlite3.connect(path, isolation_level=None)
-    reader.execute("BEGIN")
-    reader.execute("SELECT * FROM t").fetchall()
     link.connection.execute("INSERT INTO t VALUES (1)")
     link.doubt_log()
     link.drop()
-    with pytest.raises(sqlite3.OperationalError, match="whose sync failed"):
+    with pytest.raises(sqlite3.OperationalError, match="no such luck"):
         _ = link.connection
-    reader.execute("COMMIT")
-    log = Path(f"{path}-wal")
-    assert log.stat().st_size > 0
     assert link.connection.execute("SELECT x FROM t").fetchall() == [(1,)]
-    assert log.stat().st_size == 0
-    reader.close()
+    assert rewritten == [f"{path}-wal"] * 2
+    _ = link.connection
+    assert len(rewritten) == 2
+    other.close()
     link.close()
+
+
+def test_a_log_in_doubt_is_written_again_before_it_is_copied_at_the_end(path: str):
+    """The last one to close copies the log, which must not tear the file."""
+    rewritten: list[str] = []
+    link = Link(path, pragmas=("PRAGMA journal_mode = WAL",), lock_wait_s=0, rewrite=rewritten.append)
+    link.connection.execute("CREATE TABLE t (x)")
+    link.doubt_log()
+    link.close()
+    assert rewritten == [f"{path}-wal"]
+
+
+def test_a_file_that_is_rewritten_stays_what_it_was(tmp_path: Path):
+    """Whatever its size, and in its place."""
+    file = tmp_path / "log"
+    for size in (0, 1, PART_BYTES, PART_BYTES + 1):
+        content = random.Random(size).randbytes(size)
+        file.write_bytes(content)
+        place = file.stat().st_ino
+        rewrite(str(file))
+        assert file.read_bytes() == content
+        assert file.stat().st_ino == place
