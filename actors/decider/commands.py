@@ -8,16 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from perdure.actors.decider import (
-    approving,
-    children,
-    planner,
-    reopening,
-    resuming,
-    schedule,
-    stopping,
-    waiting,
-)
+from perdure.actors.decider import planner, reopening, resuming, stopping
+from perdure.actors.decider.course import schedule
+from perdure.actors.decider.kinds import approving, children, waiting
 from perdure.actors.decider.stopping import illegal
 from perdure.actors.effects.inbox import Refused
 from perdure.actors.effects.patching import merge

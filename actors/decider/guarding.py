@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from perdure.actors.decider import looping, outside, schedule
+from perdure.actors.decider.course import outside, schedule
+from perdure.actors.decider.kinds import looping
 from perdure.actors.effects.turn import Turn
 from perdure.actors.instructions.budget import (
     NOTHING,

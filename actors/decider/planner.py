@@ -14,21 +14,9 @@ from __future__ import annotations
 
 import msgspec
 
-from perdure.actors.decider import (
-    children,
-    ending,
-    entering,
-    failing,
-    guarding,
-    looping,
-    outside,
-    repeating,
-    resting,
-    schedule,
-    tripping,
-    undoing,
-    waiting,
-)
+from perdure.actors.decider import guarding, resting
+from perdure.actors.decider.course import ending, failing, outside, schedule, tripping, undoing
+from perdure.actors.decider.kinds import children, entering, looping, repeating, waiting
 from perdure.actors.effects import overdue
 from perdure.actors.effects.turn import Asker, Turn
 from perdure.actors.errors import CrashBudgetExceeded, ExecutionTimeout

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from perdure.actors.decider import children, ending, guarding, schedule, stopping, tripping, undoing
+from perdure.actors.decider import guarding, stopping
+from perdure.actors.decider.course import ending, schedule, tripping, undoing
+from perdure.actors.decider.kinds import children
 from perdure.actors.effects.patching import merge
 from perdure.actors.effects.turn import Asker, Turn, encode
 from perdure.actors.instructions.plan import Plan

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from perdure.actors.decider import children, ending, outside, results, schedule, undoing
+from perdure.actors.decider.course import ending, outside, results, schedule, undoing
+from perdure.actors.decider.kinds import children
 from perdure.actors.effects.turn import Turn
 from perdure.actors.instructions.plan import OnFailure
 from perdure.store.states import State, StepState

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from perdure.actors.decider import approving, guarding, planner, schedule, tripping
+from perdure.actors.decider import guarding, planner
+from perdure.actors.decider.course import schedule, tripping
+from perdure.actors.decider.kinds import approving
 from perdure.actors.effects.patching import merge
 from perdure.actors.effects.turn import Turn
 from perdure.actors.messages import Nudge, PlanResume, Resume, Signal, TimersDue

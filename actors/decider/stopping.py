@@ -7,7 +7,7 @@ retry goes on with it.
 
 from __future__ import annotations
 
-from perdure.actors.decider import outside, schedule, undoing
+from perdure.actors.decider.course import outside, schedule, undoing
 from perdure.actors.effects.turn import Asker, Turn
 from perdure.actors.messages import COMMAND_WORDS, AnyCommand, Cancel, Interrupt, Rollback
 from perdure.store.errors import IllegalTransition

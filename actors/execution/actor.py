@@ -15,7 +15,8 @@ from __future__ import annotations
 import asyncio
 from typing import TypeGuard
 
-from perdure.actors.decider import children, commands, looping, planner, reopening, resuming
+from perdure.actors.decider import commands, planner, reopening, resuming
+from perdure.actors.decider.kinds import children, looping
 from perdure.actors.effects.inbox import Refused, posted
 from perdure.actors.effects.orders import Ring, StartChild
 from perdure.actors.effects.turn import (

@@ -7,7 +7,7 @@ import logging
 import msgspec
 
 from perdure.actors.bus import Outcome
-from perdure.actors.decider import ending, results
+from perdure.actors.decider.course import ending, results
 from perdure.actors.effects.turn import Turn
 from perdure.actors.execution.services import Services
 from perdure.actors.kernel import faults

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from perdure.actors.decider.schedule import STOPPING
+from perdure.actors.decider.course.schedule import STOPPING
 from perdure.actors.effects.orders import StartChild
 from perdure.actors.errors import ChildNotStarted, RuntimeClosed
 from perdure.actors.execution.services import Services

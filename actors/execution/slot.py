@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perdure.actors.decider.schedule import WINDING_UP
+from perdure.actors.decider.course.schedule import WINDING_UP
 from perdure.actors.effects.turn import Asker, Order
 from perdure.actors.execution.actor import ExecutionActor
 from perdure.actors.execution.relatives import Relatives

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any, Final
 
 from perdure.actors.cluster.membership import Membership
-from perdure.actors.decider import children, planner
+from perdure.actors.decider import planner
+from perdure.actors.decider.kinds import children
 from perdure.actors.effects.orders import Ring
 from perdure.actors.effects.turn import Turn
 from perdure.actors.errors import RuntimeClosed

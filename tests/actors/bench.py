@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 from bench_items import ItemRows
 
-from perdure.actors.decider import children, commands, looping, planner, reopening
+from perdure.actors.decider import commands, planner, reopening
+from perdure.actors.decider.kinds import children, looping
 from perdure.actors.effects.orders import Ring, StartChild
 from perdure.actors.effects.turn import Asker, InterruptSteps, Launch, Respond, Turn
 from perdure.actors.instructions.plan import DependenciesPolicy, Hook, Plan, PlannedStep

@@ -52,7 +52,7 @@ COMMANDS: dict[type, dict[str, Any]] = {
     Retry: {},
 }
 DECISIONS = {Approve, Reject}  # they need a step that asks: see test_approving
-TOLD = {ChildRested, ChildEnded}  # by children: tests/actors/decider/test_children.py
+TOLD = {ChildRested, ChildEnded}  # by children: tests/actors/decider/kinds/test_children.py
 # What the written states of this machine are, and how an execution gets there.
 WAYS: dict[State, Callable[[Any], None]] = {
     State.EXECUTING: lambda bench: bench.start(),

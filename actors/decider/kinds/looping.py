@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from perdure.actors.decider import choosing, schedule
-from perdure.actors.decider.evaluating import evaluate, unanswered
-from perdure.actors.decider.items import cut
-from perdure.actors.decider.retry import delay_before, may_retry
+from perdure.actors.decider.course import choosing, schedule
+from perdure.actors.decider.course.evaluating import evaluate, unanswered
+from perdure.actors.decider.course.retry import delay_before, may_retry
+from perdure.actors.decider.kinds.items import cut
 from perdure.actors.effects import moves
 from perdure.actors.effects.turn import Turn
 from perdure.actors.errors import CrashBudgetExceeded, ItemFailed

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from perdure.actors.decider import schedule, undoing
+from perdure.actors.decider.course import schedule, undoing
 from perdure.actors.effects.turn import Turn
 from perdure.actors.errors import CircuitBreakerTripped
 from perdure.actors.instructions.breaker import OnTrip

@@ -15,7 +15,7 @@ What a fork has taken over was done by its source, once, and is the source's to 
 
 from __future__ import annotations
 
-from perdure.actors.decider import ending, schedule
+from perdure.actors.decider.course import ending, schedule
 from perdure.actors.effects.turn import Turn
 from perdure.actors.errors import RollbackFailed
 from perdure.actors.instructions.plan import PlannedStep

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.actors.decider.retry import delay_before, may_retry
+from perdure.actors.decider.course.retry import delay_before, may_retry
 from perdure.actors.instructions.plan import RetryPolicy
 from perdure.actors.messages import Failed
 from perdure.store.records import Error

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perdure.actors.decider import children, planner
+from perdure.actors.decider import planner
+from perdure.actors.decider.kinds import children
 from perdure.actors.effects.inbox import posted
 from perdure.actors.instructions.plan import RetryPolicy
 from perdure.actors.instructions.waits import ForChild

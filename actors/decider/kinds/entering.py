@@ -8,8 +8,9 @@ and an execution whose code is missing leaves it to a runner that has it.
 
 from __future__ import annotations
 
-from perdure.actors.decider import gating, looping, schedule, waiting
-from perdure.actors.decider.evaluating import evaluate, unanswered
+from perdure.actors.decider.course import schedule
+from perdure.actors.decider.course.evaluating import evaluate, unanswered
+from perdure.actors.decider.kinds import gating, looping, waiting
 from perdure.actors.effects.turn import Turn
 from perdure.store.states import StepState
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from perdure.actors.decider.evaluating import attempt
+from perdure.actors.decider.course.evaluating import attempt
 from perdure.actors.errors import OutputError
 from perdure.actors.state.execution import ExecutionState
 from perdure.actors.state.values import StepValues

@@ -16,9 +16,9 @@ from typing import assert_never
 
 import msgspec
 
-from perdure.actors.decider import schedule, undoing
-from perdure.actors.decider.approvers import decided, refusal
-from perdure.actors.decider.evaluating import evaluate, unanswered
+from perdure.actors.decider.course import schedule, undoing
+from perdure.actors.decider.course.evaluating import evaluate, unanswered
+from perdure.actors.decider.kinds.approvers import decided, refusal
 from perdure.actors.effects import overdue
 from perdure.actors.effects.turn import Turn, encode
 from perdure.actors.errors import ApprovalRejected, WaitTimeout

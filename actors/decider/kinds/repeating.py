@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import msgspec
 
-from perdure.actors.decider import schedule
-from perdure.actors.decider.evaluating import evaluate, unanswered
+from perdure.actors.decider.course import schedule
+from perdure.actors.decider.course.evaluating import evaluate, unanswered
 from perdure.actors.effects.turn import Turn
 from perdure.actors.errors import RepeatExhausted
 from perdure.actors.instructions.plan import PlannedStep, Repeat

@@ -16,9 +16,9 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
-from perdure.actors.decider import results, schedule
-from perdure.actors.decider.evaluating import attempt, evaluate
-from perdure.actors.decider.failing import take_failure
+from perdure.actors.decider.course import results, schedule
+from perdure.actors.decider.course.evaluating import attempt, evaluate
+from perdure.actors.decider.course.failing import take_failure
 from perdure.actors.effects.orders import StartChild
 from perdure.actors.effects.turn import Turn, encode
 from perdure.actors.errors import ChildFailed

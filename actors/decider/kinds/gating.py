@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
-from perdure.actors.decider import schedule, undoing
-from perdure.actors.decider.evaluating import evaluate, unanswered
+from perdure.actors.decider.course import schedule, undoing
+from perdure.actors.decider.course.evaluating import evaluate, unanswered
 from perdure.actors.effects.turn import Turn, encode
 from perdure.actors.errors import GateClosed
 from perdure.actors.instructions.gate import Gate, OnNo

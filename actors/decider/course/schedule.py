@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any
 
-from perdure.actors.decider import choosing, ending
+from perdure.actors.decider.course import choosing, ending
 from perdure.actors.effects import moves
 from perdure.actors.effects.turn import InterruptSteps, Turn
 from perdure.actors.errors import StepFailed

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from perdure.actors.decider import outside, schedule
-from perdure.actors.decider.retry import delay_before, may_retry
+from perdure.actors.decider.course import outside, schedule
+from perdure.actors.decider.course.retry import delay_before, may_retry
 from perdure.actors.effects.turn import Turn
 from perdure.actors.messages import Failed
 from perdure.store.states import StepState

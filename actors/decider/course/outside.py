@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from perdure.actors.decider import schedule
-from perdure.actors.decider.schedule import WINDING_UP
+from perdure.actors.decider.course import schedule
+from perdure.actors.decider.course.schedule import WINDING_UP
 from perdure.actors.effects.turn import Turn
 from perdure.actors.messages import Interrupt
 from perdure.actors.state.execution import ExecutionState

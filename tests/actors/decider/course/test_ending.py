@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from perdure.actors.decider import ending, planner
+from perdure.actors.decider import planner
+from perdure.actors.decider.course import ending
 from perdure.actors.instructions.plan import Hook, RetryPolicy, Scheduling
 from perdure.actors.messages import Cancel, Pause, PauseMode, Restore, Resume, Retry, Rollback, TakeCheckpoint
 from perdure.actors.state.trial import CRASH_BUDGET

@@ -16,8 +16,9 @@ from collections import deque
 from datetime import timedelta
 from typing import Final, assert_never
 
-from perdure.actors.decider import approving, children, schedule
-from perdure.actors.decider.evaluating import evaluate, unanswered
+from perdure.actors.decider.course import schedule
+from perdure.actors.decider.course.evaluating import evaluate, unanswered
+from perdure.actors.decider.kinds import approving, children
 from perdure.actors.effects import overdue
 from perdure.actors.effects.turn import Turn, encode
 from perdure.actors.errors import WaitTimeout
