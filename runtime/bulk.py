@@ -35,6 +35,8 @@ FIELDS: Final = ("status", "state", "workflow", "version", "id", "triggered-by",
 Act = Callable[["Execution"], Awaitable[Any]]
 Outcome = Literal["done", "refused", "asked", "would be done", "would be refused"]
 
+WOULD: Final[dict[Outcome, Outcome]] = {"done": "would be done", "refused": "would be refused"}
+
 
 class Where(msgspec.Struct, frozen=True, kw_only=True):
     """Which executions are meant: those for which everything that is given holds."""
@@ -187,6 +189,7 @@ class Bulk(ABC):
 
 
 async def _apply(runtime: Bulk, summary: ExecutionSummary, act: Act) -> Done:
+    """Do it to one of them; what it is refused for is its result."""
     try:
         execution = await runtime.execution(summary.id)
         await act(execution)
@@ -194,6 +197,11 @@ async def _apply(runtime: Bulk, summary: ExecutionSummary, act: Act) -> Done:
     except PerdureError as error:
         return _done(summary, "refused", reason=str(error))
     return _done(summary, "done", state=state)
+
+
+def rehearsed(done: Sequence[Done]) -> list[Done]:
+    """What became of those who were only asked whether they would do it, said so."""
+    return [msgspec.structs.replace(each, outcome=WOULD.get(each.outcome, each.outcome)) for each in done]
 
 
 def _done(

@@ -10,6 +10,7 @@ import msgspec
 from perdure.actors.instructions.plan import Plan
 from perdure.actors.state.execution import RETRY_TIMER, ExecutionState
 from perdure.runtime import arguments
+from perdure.runtime.bulk import Done, Where, rehearsed
 from perdure.runtime.changes import Change
 from perdure.runtime.language import check_context
 from perdure.runtime.language.definition import plain
@@ -22,6 +23,7 @@ from perdure.store.scripts.versions import MOVABLE, ActivateWorkflow, Deactivate
 from perdure.store.states import StepState
 
 if TYPE_CHECKING:
+    from perdure.runtime.execution import Execution
     from perdure.runtime.runtime import Runtime
 
 TRIES: Final = 5  # of a move while others send the execution messages; each finds it as it is then
@@ -127,6 +129,27 @@ class Versions:
             self._runtime.machine.services.on_commit(execution_id)
             return verdict
         raise AssertionError(execution_id)
+
+    async def migrate_all(
+        self, where: str | Where, to: str, *, by: str | None = None, dry_run: bool = False
+    ) -> builtins.list[Done]:
+        """Let every execution that a filter means go on as one of another version of its workflow.
+
+        Answers what became of each; a refusal of one stops nobody. With `dry_run` nothing is done, and
+        the answer says which could move and what stands in the way of the rest. Raises InvalidArgument.
+        """
+
+        async def move(execution: Execution) -> None:
+            try:
+                verdict = await self.migrate(execution.id, to, by=by, dry_run=dry_run)
+                blockers = verdict.blockers
+            except CannotMigrate as refused:
+                blockers = refused.blockers
+            if blockers:
+                raise PerdureError("; ".join(blockers))  # of many, each is one line
+
+        done = await self._runtime.bulk(where, move)
+        return rehearsed(done) if dry_run else done
 
     def _judge(self, loaded: Loaded, old: Revision, new: Revision) -> Verdict:
         """What stands in the way, of whatever kind."""

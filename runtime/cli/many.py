@@ -12,10 +12,11 @@ from perdure.runtime.cli.session import Session, run_async
 from perdure.runtime.cli.text import Cell
 
 if TYPE_CHECKING:
-    from perdure.runtime import Execution
+    from perdure.runtime import Execution, Runtime
     from perdure.runtime.bulk import Done
 
 Ask = Callable[["Execution"], Awaitable[Any]]
+AskAll = Callable[["Runtime"], Awaitable["list[Done]"]]
 
 COLOURS: Final = {"refused": "red", "would be refused": "red", "asked": "yellow"}
 
@@ -41,7 +42,31 @@ def to_chosen(
     _check(id_, choosing)
     if id_ is not None:
         return alone(session, id_, ask, timeout=timeout)
-    return _to_all(session, choosing, ask, command=command, timeout=timeout)
+
+    async def ask_all(runtime: Runtime) -> list[Done]:
+        from perdure.actors.decider.commands import MEANING
+        from perdure.runtime.bulk import rehearse
+
+        where = choosing.where or ""
+        if choosing.dry_run:
+            return rehearse(await runtime.select(where), allowed=MEANING[command])
+        done = await runtime.bulk(where, ask, timeout=timeout)
+        await runtime.ring_workers()
+        return done
+
+    return to_all(session, ask_all)
+
+
+def to_all(session: Session, ask_all: AskAll) -> int:
+    """Ask every execution that is meant, and print what became of each."""
+
+    async def main() -> int:
+        async with session.runtime("client") as runtime:
+            done = await ask_all(runtime)
+        _show(session, done)
+        return Exit.NOT_ALLOWED if any(each.outcome == "refused" for each in done) else Exit.DONE
+
+    return run_async(main)
 
 
 def _check(id_: str | None, choosing: Choosing) -> None:
@@ -50,26 +75,6 @@ def _check(id_: str | None, choosing: Choosing) -> None:
         raise UsageError("give an ID, or --where with a filter such as 'state=failed workflow=x'")
     if id_ is not None and choosing.dry_run:
         raise UsageError("--dry-run: only with --where; `perdure status ID` shows one execution")
-
-
-def _to_all(session: Session, choosing: Choosing, ask: Ask, *, command: type, timeout: float | None) -> int:
-    """Ask every execution the filter means, and print what became of each."""
-
-    async def main() -> int:
-        from perdure.actors.decider.commands import MEANING
-        from perdure.runtime.bulk import for_each, rehearse
-
-        async with session.runtime("client") as runtime:
-            chosen = await runtime.select(choosing.where or "")
-            if choosing.dry_run:
-                done = rehearse(chosen, allowed=MEANING[command])
-            else:
-                done = await for_each(runtime, chosen, ask, timeout=timeout)
-                await runtime.ring_workers()
-        _show(session, done)
-        return Exit.NOT_ALLOWED if any(each.outcome == "refused" for each in done) else Exit.DONE
-
-    return run_async(main)
 
 
 def _show(session: Session, done: list[Done]) -> None:

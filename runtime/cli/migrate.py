@@ -10,7 +10,7 @@ from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Flag, Reading, UsageError
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell, clean
-from perdure.runtime.cli.versions import migrate_execution
+from perdure.runtime.cli.versions import migrate_all, migrate_execution
 from perdure.store.migration import Migrated
 from perdure.store.upgrade import Standing, standing, upgrade
 
@@ -21,6 +21,7 @@ def migrate(
     id: str | None = None,
     /,
     *,
+    where: str | None = None,
     to: str | None = None,
     by: str | None = None,
     dry_run: Flag = False,
@@ -35,21 +36,27 @@ def migrate(
     With an ID, an execution at rest goes on as one of another version of its workflow: what it has
     completed has to be there, unchanged. `perdure migrate ID --to 2 --dry-run` says what would differ.
 
+    perdure migrate --where 'workflow=review state=failed' --to 2 --dry-run
+
     Args:
         id: Execution that is to move: its id, a unique beginning of it, @last or NAME@last.
-        to: The schema's version, to go only so far; with an ID the workflow's version, which it needs.
+        where: Instead of an ID: a filter such as 'workflow=x state=failed'; each moves that can.
+        to: The schema's version, to go only so far; with an ID or --where that of the workflow.
         by: Who asks; kept in the execution's log.
         dry_run: Say what it would do; a schema is tried and undone.
         print_: Print the SQL that would be run; nothing is done.
     """
     session = open_session(options)
     session.check_database()
-    if id is not None:
-        if to is None or print_:
+    if id is not None or where is not None:
+        if to is None or print_ or (id is not None and where is not None):
             raise UsageError(
-                "migrate ID: say which version of its workflow with --to; --print is for schemas"
+                "migrate: give an ID or --where, and the version of the workflow with --to; "
+                "--print is for schemas"
             )
-        return migrate_execution(session, id, to, is_rehearsal=dry_run, by=by)
+        if where is not None:
+            return migrate_all(session, where, to, is_rehearsal=dry_run, by=by)
+        return migrate_execution(session, id or "", to, is_rehearsal=dry_run, by=by)
     db, target = session.settings.db, _schema_version(to)
     if print_ and dry_run:
         raise UsageError("--print and --dry-run: choose one of them")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure.runtime.cli.exit_codes import Exit
+from perdure.runtime.cli.many import to_all
 from perdure.runtime.cli.options import Reading
 from perdure.runtime.cli.render import ago, value
 from perdure.runtime.cli.session import Session, open_session, run_async
@@ -106,6 +107,13 @@ def migrate_execution(
         return Exit.DONE if verdict.may_move else Exit.NOT_ALLOWED
 
     return run_async(main)
+
+
+def migrate_all(session: Session, where: str, version: str, *, is_rehearsal: bool, by: str | None) -> int:
+    """Let all that a filter means go on as one of another version, or say which could."""
+    return to_all(
+        session, lambda runtime: runtime.versions.migrate_all(where, version, dry_run=is_rehearsal, by=by)
+    )
 
 
 def _show_verdict(session: Session, id_: str, version: str, verdict: Verdict, *, is_rehearsal: bool) -> None:

@@ -126,3 +126,38 @@ def test_migrate_tells_an_execution_from_the_schema(capsys: pytest.CaptureFixtur
     assert run_command(["migrate", "--to", "two"]) == 2
     assert "give its ID" in capsys.readouterr().err
     assert run_command(["migrate"]) == 0
+
+
+def test_many_are_moved_at_once_and_those_that_cannot_say_why(capsys: pytest.CaptureFixture[str]):
+    """A line for each; the rehearsal does nothing, and one that is refused stops nobody."""
+    asyncio.run(start_another())
+    for_both = ["migrate", "--where", "workflow=w", "--to", "2"]
+    assert run_command([*for_both, "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["ID", "WORKFLOW", "STATE", "OUTCOME", "WHY"]
+    assert "would be refused  it is completed: it has ended; step 'a' is completed and differs" in lines[1]
+    assert lines[2].startswith("e1 ")
+    assert lines[2].endswith("would be done")
+    assert run_command(for_both) == 5
+    told = capsys.readouterr()
+    assert ["refused" in told.out.splitlines()[1], "done" in told.out.splitlines()[2]] == [True, True]
+    assert "1 refused, 1 done" in told.err
+    assert run_command([*for_both, "--dry-run", "--format", "json"]) == 0
+    assert '"outcome": "would be done"' in capsys.readouterr().out
+    assert run_command(["events", "e1"]) == 0
+    assert capsys.readouterr().out.count("workflow_migrated") == 1
+    assert run_command(["migrate", "e1", *for_both[1:]]) == 2
+    assert run_command(["migrate", "--where", "workflow=w"]) == 2
+
+
+async def start_another() -> None:
+    """An execution that has completed as one of another version."""
+    agents = Agents()
+
+    async def do() -> str:
+        return "done"
+
+    agents.add("other", do)
+    agents.add("do", do)
+    async with Runtime("perdure.db", agents=agents) as runtime:
+        await (await runtime.start(Workflow.parse(THREE), {}, id="e2")).result()
