@@ -96,8 +96,9 @@ class Judge:
 
 
 def _started(past: Past, key: str) -> list[str]:
-    """The children that a step has started, in order."""
-    return [event.data["child"] for event in past.of(key) if event.type == "child_started"]
+    """The children that a step has started, in order; of one that was quick perhaps only the end is told."""
+    told = [event for event in past.of(key) if event.type in ("child_started", "child_ended")]
+    return list(dict.fromkeys(event.data["child"] for event in told))
 
 
 def crowds(pasts: Sequence[Past], spec: WorkflowSpec) -> list[str]:
