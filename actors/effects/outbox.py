@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from perdure.actors.instructions.webhook import Webhook
-from perdure.store.states import TERMINAL, State
+from perdure.actors.instructions.webhook import EVENTS, Webhook
 from perdure.store.writes import DeliveryWrite
 
 if TYPE_CHECKING:
     from perdure.actors.effects.turn import Turn
 
+TOLD: Final = {f"workflow_{event}": event for event in EVENTS}  # by the line of the log
 MESSAGE_MAX: Final = 2_000  # characters of an error; the log has all of it
 
 
@@ -28,11 +28,7 @@ def deliveries_of(turn: Turn) -> tuple[DeliveryWrite, ...]:
 
 def _events(turn: Turn) -> list[str]:
     """What has happened in it that anybody may want to be told of, in order."""
-    found = ["resumed"] if any(event.type == "workflow_resumed" for event in turn.events) else []
-    state = turn.state.state
-    if state is not turn.before and (state is State.PAUSED or state in TERMINAL):
-        found.append(state.value)
-    return found
+    return [told for event in turn.events if (told := TOLD.get(event.type)) is not None]
 
 
 def _delivery(turn: Turn, event: str, webhook: Webhook) -> DeliveryWrite:

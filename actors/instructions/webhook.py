@@ -8,7 +8,7 @@ import msgspec
 
 from perdure.store.states import TERMINAL
 
-EVENTS: Final = ("paused", "resumed", *sorted(TERMINAL))
+EVENTS: Final = ("paused", "resumed", *sorted(state.value for state in TERMINAL))
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):

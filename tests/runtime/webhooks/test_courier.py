@@ -11,7 +11,7 @@ import anyio
 import msgspec
 import pytest
 
-from perdure.runtime import DefinitionError, Execution, NotFound, Retry, Runtime, State, Workflow
+from perdure.runtime import DefinitionError, Execution, NotFound, Retry, Runtime, State, StepContext, Workflow
 from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
 from perdure.runtime.testing.process import RuntimeProcess
 from perdure.runtime.testing.virtual import virtual_seams
@@ -113,6 +113,31 @@ def test_only_what_was_asked_for_is_told():
         await settled(execution)
         assert receiver.events == ["failed"]
         assert receiver.calls[0][2]["error"]["type"] == "StepFailed"
+
+    virtually(scenario)
+
+
+def test_one_that_pauses_again_at_once_tells_both():
+    """Whoever hears that it goes on has to hear that it does not."""
+    thrifty = Workflow("thrifty", budget={"tokens": 10}, webhooks=[{"url": "http://there/hook"}])
+
+    @thrifty.step
+    async def spend(context: StepContext) -> None:
+        context.usage(tokens=10)
+
+    @thrifty.step
+    async def spend_more(context: StepContext, spend: None) -> None:
+        context.usage(tokens=10)
+
+    async def scenario(runtime: Runtime, receiver: Receiver) -> None:
+        execution = await runtime.start(thrifty, {})
+        await anyio.sleep(1)
+        await execution.resume()
+        await anyio.sleep(1)
+        assert receiver.events == ["paused", "resumed", "paused"]
+        await execution.resume(budget={"tokens": 100})
+        await settled(execution)
+        assert receiver.events[3:] == ["resumed", "completed"]
 
     virtually(scenario)
 
