@@ -23,6 +23,11 @@ async def loop_of(store: Store | Questions, execution_id: str, step: str) -> Loo
     return loops[step]
 
 
+async def failures(store: Store | Questions, execution_id: str, loop: Loop) -> int:
+    """How many items have failed for now, also those that a retry of their step would perform again."""
+    return sum([len(page) async for page in pages(store, execution_id, loop, failed=True)])
+
+
 async def pages(
     store: Store | Questions,
     execution_id: str,

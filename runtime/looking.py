@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from perdure.actors.state.execution import ExecutionState
 from perdure.runtime.agents import Agents
 from perdure.runtime.arguments import beginning
-from perdure.runtime.language import compile_plan, definition_from_json
+from perdure.runtime.language import Definition, compile_plan, definition_from_json
 from perdure.store import store_at
 from perdure.store.errors import NotFound
 from perdure.store.protocol import Store
 from perdure.store.scripts.questions import Questions
 from perdure.store.scripts.sealing import Keys
 from perdure.store.sqlite.looking import SQLiteView
+from perdure.store.states import State, StepState
 
 
 @asynccontextmanager
@@ -60,4 +61,27 @@ async def describe(store: Questions | Store, execution_id: str) -> dict[str, Any
     assert record is not None
     definition = definition_from_json(record.definition)
     plan = compile_plan(definition, agents=Agents(), workflow_no=record.no, revision=record.revision)
-    return ExecutionState.fold(plan, loaded).describe()
+    described = ExecutionState.fold(plan, loaded).describe()
+    await _tell_skips(described["steps"], store, execution_id, definition)
+    is_called_off = described["state"] in {State.CANCELLING, State.CANCELLED}
+    asked = await store.events(execution_id=execution_id, type="cancel_requested") if is_called_off else []
+    return described | {"cancel": asked[-1] if asked else None}
+
+
+async def _tell_skips(
+    steps: Mapping[str, dict[str, Any]], store: Questions | Store, execution_id: str, definition: Definition
+) -> None:
+    """Say of each step that was skipped why, as the log has it; of a condition, which."""
+    for step in steps.values():
+        step["skipped"] = None
+    skipped = {key: step for key, step in steps.items() if step["state"] == StepState.SKIPPED}
+    conditions = {step.key: step.when for step in definition.steps}
+    after = 0
+    while skipped and (
+        page := await store.events(execution_id=execution_id, type="step_skipped", after=after)
+    ):
+        after = page[-1].id
+        for event in page:
+            if event.step in skipped:
+                which = {"when": conditions[event.step]} if event.data["reason"] == "when" else {}
+                skipped[event.step]["skipped"] = event.data | which

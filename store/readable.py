@@ -100,9 +100,14 @@ class Readable(Protocol):
         ...
 
     async def events(
-        self, *, execution_id: str | None = None, after: int = 0, limit: int = 1_000
+        self,
+        *,
+        execution_id: str | None = None,
+        type: str | None = None,
+        after: int = 0,
+        limit: int = 1_000,
     ) -> list[Event]:
-        """The log after that event id, oldest first, of one execution or of all."""
+        """The log after that event id, oldest first: of one execution or of all, of one type or of all."""
         ...
 
     async def checkpoints(self, execution_id: str, *, limit: int = 50) -> list[Checkpoint]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -17,7 +17,7 @@ from perdure.runtime.cli.options import Limit, Reading
 from perdure.runtime.cli.render import ago, since, size, spending, tripped, value
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
-from perdure.runtime.cli.tree import OPEN_STATES, items_text, moment_text, waits_for
+from perdure.runtime.cli.tree import OPEN_STATES, items_text, moment_text, skipped_since, waits_for
 from perdure.store.states import TERMINAL, State
 
 if TYPE_CHECKING:
@@ -179,11 +179,30 @@ def _show_status(
         out.table(("BESIDE THE GRAPH", "STATE", "ATTEMPT", "STARTED", "TOOK", "NOTE"), rows)
 
 
+def _stops(
+    summary: ExecutionSummary, query: Mapping[str, Any], *, now: datetime
+) -> Iterator[tuple[str, str]]:
+    """Who has stopped it, in whichever way, when and why."""
+    if summary.paused_at and summary.finished_at is None:
+        yield "paused", _pause(summary, now=now)
+    if query["cancel"]:
+        yield "cancelled", _cancel(query["cancel"], now=now)
+    if summary.rollback_reason is not None:
+        yield "undone because", summary.rollback_reason
+
+
 def _pause(summary: ExecutionSummary, *, now: datetime) -> str:
     """Since when it rests, at whose wish and why."""
     by = "" if summary.paused_by is None else f" by {summary.paused_by}"
     why = "" if summary.pause_reason is None else f": {summary.pause_reason}"
     return f"{ago(summary.paused_at, now=now)}{by}{why}"
+
+
+def _cancel(asked: Event, *, now: datetime) -> str:
+    """Since when it is to end, at whose wish and why."""
+    by = "" if asked.by is None else f" by {asked.by}"
+    why = "" if asked.data.get("reason") is None else f": {asked.data['reason']}"
+    return f"{ago(asked.at, now=now)}{by}{why}"
 
 
 def _performer(session: Session, summary: ExecutionSummary, alive: Sequence[Runner]) -> Cell | str | None:
@@ -219,10 +238,7 @@ def _facts(
         facts.append(("parent", summary.parent_id))
     if summary.triggered_by:
         facts.append(("triggered by", summary.triggered_by))
-    if summary.paused_at and summary.finished_at is None:
-        facts.append(("paused", _pause(summary, now=now)))
-    if summary.rollback_reason is not None:
-        facts.append(("undone because", summary.rollback_reason))
+    facts += _stops(summary, query, now=now)
     if note := waits_in(summary):
         facts.append(("queued", note))
     if breaker := query["circuit_breaker_state"]:
@@ -259,6 +275,8 @@ def _step_row(
         note = waits_for(step)
     elif items := items_text(step):
         note = f"{items}; {note}" if error else items
+    elif step.get("skipped"):
+        note = skipped_since(step["skipped"])
     return (
         str(level),
         key,

@@ -43,7 +43,7 @@ def items(
     session = open_session(options)
 
     async def main() -> int:
-        from perdure.runtime.items import loop_of, pages
+        from perdure.runtime.items import failures, loop_of, pages
         from perdure.runtime.looking import find
 
         async with session.looking() as store:
@@ -52,12 +52,12 @@ def items(
             found: list[Item] = []
             async for page in pages(store, execution_id, loop, after=after, limit=limit, failed=failed):
                 found += page
+            count = loop.failed or await failures(store, execution_id, loop)
         if session.out.format != "table":
             session.out.records(found)
             return Exit.DONE
         session.out.table(HEADS, [_row(session, item) for item in found])
-        done = loop.completed + loop.failed
-        session.note(f"{done:,} of {loop.total:,} items done, {loop.failed:,} of them failed")
+        session.note(f"{loop.completed:,} of {loop.total:,} items completed, {count:,} failed")
         return Exit.DONE
 
     return run_async(main)

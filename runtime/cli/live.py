@@ -15,7 +15,7 @@ from rich.text import Text
 
 from perdure.runtime.cli.render import duration, since, value
 from perdure.runtime.cli.text import Cell, clean
-from perdure.runtime.cli.tree import Line, tree
+from perdure.runtime.cli.tree import Line, skipped_since, tree
 
 if TYPE_CHECKING:
     from perdure.runtime import Execution
@@ -180,6 +180,8 @@ def describe(event: Event) -> str:
     error = event.data.get("error") if isinstance(event.data, Mapping) else None
     if isinstance(error, Mapping):
         words += f": {error.get('type')}: {value(error.get('message'), limit=200)}"
+    if event.type == "step_skipped":
+        words += f": {skipped_since(event.data)}"
     return words
 
 

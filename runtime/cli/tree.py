@@ -122,6 +122,25 @@ def _child(waits: Mapping[str, Any]) -> str:
 _WHAT: Final = {"signal": _signal, "approval": _approval, "time": _moment, "child": _child}
 
 
+def skipped_since(why: Mapping[str, Any]) -> str:
+    """Why a step was skipped, from what the log says of it."""
+    which = ", ".join(clean(key) for key in why.get("of", ()))
+    match why["reason"]:
+        case "when":
+            condition = " ".join((why.get("when") or "").split())
+            return "its condition was false" + (f": {clean(condition)}" if condition else "")
+        case "dependencies":
+            return f"not completed: {which}" if which else "what it depends on has not completed"
+        case "rejected":
+            return "it was rejected"
+        case "timeout":
+            return "what it waited for did not come in time"
+        case "rollback":
+            return "the execution was rolled back before it began"
+        case other:
+            return str(other)
+
+
 def moment_text(ms: int | None) -> str:
     """A moment in UTC, to the second."""
     return "–" if ms is None else f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%SZ}"

@@ -169,17 +169,17 @@ def attempts(execution_id: str) -> Script[list[Attempt]]:
     return list(map(rows.attempt, found))
 
 
-def events(execution_id: str | None, after: int, limit: int) -> Script[list[Event]]:
-    """The log after that event id, oldest first, of one execution or of all."""
-    limit = bounded(limit)
-    if execution_id is None:
-        found = yield rows.EVENT + "WHERE v.id > ? ORDER BY v.id LIMIT ?", (after, limit)
-        return list(map(rows.event, found))
+def events(execution_id: str | None, type: str | None, after: int, limit: int) -> Script[list[Event]]:
+    """The log after that event id, oldest first: of one execution or of all, of one type or of all."""
+    conditions = {
+        "v.execution_no = (SELECT no FROM workflow_executions WHERE id = ?)": execution_id,
+        "v.type = ?": type,
+        "v.id > ?": after,
+    }
+    asked = {sql: value for sql, value in conditions.items() if value is not None}
     found = yield (
-        rows.EVENT
-        + "WHERE v.execution_no = (SELECT no FROM workflow_executions WHERE id = ?) AND v.id > ? "
-        + "ORDER BY v.id LIMIT ?",
-        (execution_id, after, limit),
+        f"{rows.EVENT}WHERE {' AND '.join(asked)} ORDER BY v.id LIMIT ?",
+        (*asked.values(), bounded(limit)),
     )
     return list(map(rows.event, found))
 

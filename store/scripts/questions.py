@@ -228,10 +228,15 @@ class Questions(ABC):
         return await self._browse(pages.messages(execution_id, after, limit))
 
     async def events(
-        self, *, execution_id: str | None = None, after: int = 0, limit: int = 1_000
+        self,
+        *,
+        execution_id: str | None = None,
+        type: str | None = None,
+        after: int = 0,
+        limit: int = 1_000,
     ) -> list[Event]:
-        """The log after that event id, oldest first, of one execution or of all."""
-        page = pages.events(execution_id, after, limit)
+        """The log after that event id, oldest first: of one execution or of all, of one type or of all."""
+        page = pages.events(execution_id, type, after, limit)
         return await self._browse(page)
 
     async def checkpoints(self, execution_id: str, *, limit: int = 50) -> list[Checkpoint]:

@@ -59,6 +59,9 @@ async def test_the_log_is_read_on_from_any_event(book):
     assert await book.store.events(execution_id="e1") == mine
     assert await book.store.events(execution_id="e1", after=mine[0].id) == mine[1:]
     assert await book.store.events(execution_id="nobody") == []
+    moved = [event for event in mine if event.type == mine[-1].type]
+    assert await book.store.events(execution_id="e1", type=mine[-1].type) == moved
+    assert await book.store.events(execution_id="e1", type="nothing_such") == []
 
 
 async def test_a_command_is_applied_once_to_an_execution(book):

@@ -10,9 +10,9 @@ has a say (see `entering`). Ready steps start in order, as far as `parallelism` 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from perdure.actors.decider.course import choosing, ending
 from perdure.actors.effects import moves
@@ -27,6 +27,7 @@ from perdure.store.states import State, StepState
 MAY_LAUNCH = frozenset({State.IDLE, State.SCHEDULING, State.EXECUTING, State.AWAITING_COMPLETION})
 WINDING_UP = frozenset({State.CANCELLING, State.COMPENSATING})  # nothing of the graph starts any more
 STOPPING = frozenset({State.PAUSING, *WINDING_UP})
+NAMED_MAX: Final = 5  # needs that the log names where a step is skipped: more would not be read
 
 
 class Admission(Enum):
@@ -103,10 +104,13 @@ def fail(turn: Turn, step_no: int, error: Error, *, has_begun: bool = True) -> N
         turn.set_error(step_failed(state.plan.steps[step_no].key, run.attempt, error))
 
 
-def skip(turn: Turn, step_no: int, *, reason: str, output: bytes | None = None) -> None:
-    """Record that a step will not run; `dependencies` or `when` says why."""
+def skip(
+    turn: Turn, step_no: int, *, reason: str, of: Sequence[int] = (), output: bytes | None = None
+) -> None:
+    """Record that a step will not run, and why: `when`, or `dependencies`, and `of` which."""
     turn.move_step(step_no, StepState.SKIPPED, is_outcome=True, output=output)
-    turn.note("step_skipped", step_no=step_no, data={"reason": reason})
+    keys = [turn.state.plan.steps[no].key for no in of[:NAMED_MAX]]
+    turn.note("step_skipped", step_no=step_no, data={"reason": reason} | ({"of": keys} if keys else {}))
 
 
 def cancel(turn: Turn, step_no: int) -> None:
@@ -289,7 +293,8 @@ def _enter(turn: Turn, step_nos: Iterable[int]) -> None:
             asks = state.plan.steps[step_no].is_asked_first and not run.is_cut
             (state.entering if asks else state.ready).append(step_no)
             continue
-        skip(turn, step_no, reason="dependencies")
+        unmet = [no for no in state.plan.steps[step_no].needs if not state.is_met(no)]
+        skip(turn, step_no, reason="dependencies", of=unmet)
         state.count_settled(step_no)
         if state.is_eager:
             work.extend(no for no in state.plan.steps[step_no].dependents if state.unmet[no] == 0)

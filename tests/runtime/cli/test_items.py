@@ -55,7 +55,13 @@ def test_items_are_listed_with_what_they_gave(capsys: pytest.CaptureFixture[str]
         ["1", "failed", "1"],
     ]
     assert lines[2][-4:] == ["ValueError:", "it", "flew", "away"]
-    assert told.err == "5 of 5 items done, 1 of them failed\n"
+    assert told.err == "4 of 5 items completed, 1 failed\n"
+
+
+def test_an_item_that_has_failed_its_step_is_counted(capsys: pytest.CaptureFixture[str]):
+    """Although a retry of the step would perform it again."""
+    assert run_command(["items", "shop-1", "pack"]) == 0
+    assert capsys.readouterr().err == "1 of 3 items completed, 1 failed\n"
 
 
 def test_a_page_and_those_that_failed_can_be_asked_for(capsys: pytest.CaptureFixture[str]):
