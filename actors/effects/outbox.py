@@ -12,7 +12,7 @@ from perdure.store.writes import DeliveryWrite
 if TYPE_CHECKING:
     from perdure.actors.effects.turn import Turn
 
-TOLD: Final = {f"workflow_{event}": event for event in EVENTS}  # by the line of the log
+TOLD: Final = {f"workflow_{event}": event for event in EVENTS} | {"checkpoint_restored": "paused"}
 MESSAGE_MAX: Final = 2_000  # characters of an error; the log has all of it
 
 
@@ -27,7 +27,7 @@ def deliveries_of(turn: Turn) -> tuple[DeliveryWrite, ...]:
 
 
 def _events(turn: Turn) -> list[str]:
-    """What has happened in it that anybody may want to be told of, in order."""
+    """What has happened in it that anybody may want to be told of, as its lines of the log say, in order."""
     return [told for event in turn.events if (told := TOLD.get(event.type)) is not None]
 
 

@@ -103,6 +103,20 @@ def test_a_pause_a_resume_and_the_end_are_told():
     virtually(scenario)
 
 
+def test_one_that_is_restored_is_told_to_be_paused():
+    """It has failed, and rests where it was before."""
+
+    async def scenario(runtime: Runtime, receiver: Receiver) -> None:
+        execution = await runtime.start(watched(fails=True), {})
+        await execution.checkpoint("early")
+        await settled(execution)
+        await execution.restore("early")
+        await anyio.sleep(1)
+        assert receiver.events == ["failed", "paused"]
+
+    virtually(scenario)
+
+
 def test_only_what_was_asked_for_is_told():
     """Here: that it failed, and why."""
 
