@@ -108,7 +108,7 @@ def test_one_that_is_restored_is_told_to_be_paused():
 
     async def scenario(runtime: Runtime, receiver: Receiver) -> None:
         execution = await runtime.start(watched(fails=True), {})
-        await execution.checkpoint("early")
+        await execution.checkpoint(label="early")
         await settled(execution)
         await execution.restore("early")
         await anyio.sleep(1)
