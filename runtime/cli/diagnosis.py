@@ -73,6 +73,7 @@ def stuck(work: Work, runners: Sequence[Runner], circumstances: Circumstances) -
         *_waiting(work, alive, circumstances),
         *_set_aside(work, circumstances.now),
         *_schedules(work, circumstances),
+        *_webhooks(work, circumstances),
     ]
 
 
@@ -257,6 +258,21 @@ def _schedules(work: Work, circumstances: Circumstances) -> Iterator[Finding]:
                 f"{what} is overdue: it should have been looked at {_ago(each.due_at, circumstances)}",
                 "`perdure worker` keeps it; if one runs, its log says why it does not",
             )
+
+
+def _webhooks(work: Work, circumstances: Circumstances) -> Iterator[Finding]:
+    """Calls of webhooks that nobody makes."""
+    if work.undelivered_since is not None:
+        what = (
+            "1 call of a webhook is"
+            if work.undelivered == 1
+            else f"{work.undelivered:,} calls of webhooks are"
+        )
+        yield attention(
+            "webhook",
+            f"{what} overdue: the first should have been made {_ago(work.undelivered_since, circumstances)}",
+            "`perdure worker` makes them; `perdure webhooks --state pending` lists them",
+        )
 
 
 def attention(topic: str, text: str, advice: str, executions: Sequence[Resting] = ()) -> Finding:

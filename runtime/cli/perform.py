@@ -131,6 +131,7 @@ def _perform(
 
     async def main() -> int:
         from perdure.runtime.cli.attend import attend
+        from perdure.runtime.cli.webhooks import tell_undelivered
 
         async with session.runtime("client") as runtime:
             id_ = await runtime.find(prefix)
@@ -150,7 +151,9 @@ def _perform(
             if await _is_elsewhere(runtime, id_):
                 await show_standing(execution, session=session)
                 return Exit.DONE
-            return await attend(execution, session=session, timeout=timeout, after=max(seen, default=0))
+            code = await attend(execution, session=session, timeout=timeout, after=max(seen, default=0))
+        await tell_undelivered(session, id_)
+        return code
 
     return run_async(main, is_fast=True)
 

@@ -146,13 +146,16 @@ def _start(
 
     async def main() -> int:
         from perdure.runtime.cli.attend import attend
+        from perdure.runtime.cli.webhooks import tell_undelivered
 
         async with session.runtime("run", agents=agents) as runtime:
             execution = await runtime.start(
                 workflow.name, context, agents_from=agents_from, triggered_by=os.environ.get("USER")
             )
             session.note(f"{workflow.name} {execution.id}")
-            return await attend(execution, session=session, timeout=options.timeout)
+            code = await attend(execution, session=session, timeout=options.timeout)
+        await tell_undelivered(session, execution.id)
+        return code
 
     return run_async(main, is_fast=True)
 

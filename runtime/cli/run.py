@@ -78,6 +78,7 @@ async def _run(
     session: Session, workflow: Workflow, agents: Agents | None, start: dict[str, Any], timeout: float | None
 ) -> int:
     from perdure.runtime.cli.attend import attend
+    from perdure.runtime.cli.webhooks import tell_undelivered
 
     async with session.runtime("run", agents=agents, workflows=[workflow], must_exist=False) as runtime:
         if start["id"] is not None and await runtime.store.execution(start["id"]) is not None:
@@ -87,7 +88,10 @@ async def _run(
         execution = await runtime.start(workflow, **start)
         _warn(session, workflow, start["context"], runtime.agents)
         session.note(f"{workflow.name} {execution.id}")
-        return await attend(execution, session=session, timeout=timeout)
+        code = await attend(execution, session=session, timeout=timeout)
+    if workflow.definition.config.webhooks:
+        await tell_undelivered(session, execution.id)
+    return code
 
 
 async def _detach(session: Session, workflow: Workflow, agents: Agents | None, start: dict[str, Any]) -> int:

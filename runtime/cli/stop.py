@@ -15,6 +15,7 @@ from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.many import Ask, to_chosen
 from perdure.runtime.cli.options import Choosing, Flag, Reading, Seconds
 from perdure.runtime.cli.session import Session, open_session, run_async
+from perdure.runtime.cli.webhooks import tell_undelivered
 from perdure.store.states import State
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def _stop(
                 registry = session.agents(session.agents_argument or left.agents)
                 async with session.runtime("run", agents=registry) as runtime:
                     await ask(await runtime.execution(id_))
+                await tell_undelivered(session, id_)
         waited = timeout if scope.cancelled_caught else None
         return await _tell(session, prefix, wanted=wanted, timeout=waited)
 

@@ -7,8 +7,9 @@ from typing import Final, Literal
 from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Limit, Reading
 from perdure.runtime.cli.render import ago
-from perdure.runtime.cli.session import open_session, run_async
+from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
+from perdure.store.records import PAGE_MAX
 
 DEFAULTS = Reading()
 LIMIT: Final = 20  # what fits on a screen
@@ -74,3 +75,15 @@ def repeat(id: str, /, *, options: Reading = DEFAULTS) -> int:
         return Exit.DONE
 
     return run_async(main)
+
+
+async def tell_undelivered(session: Session, execution_id: str) -> None:
+    """Say which calls of an execution this process leaves behind; its runtime has been closed."""
+    async with session.looking() as store:
+        left = await store.deliveries(execution_id=execution_id, state="pending", limit=PAGE_MAX)
+    if not left:
+        return
+    what = "1 call of a webhook is" if len(left) == 1 else f"{len(left):,} calls of webhooks are"
+    why = f" ({left[0].reason})" if left[0].reason else ""
+    list_them = session.command("webhooks", "--state", "pending")
+    session.note(f"{what} not delivered yet{why}: `perdure worker` goes on trying; {list_them} lists them")

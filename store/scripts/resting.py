@@ -46,6 +46,9 @@ SELECT * FROM (
     FROM workflow_schedules s WHERE s.is_paused = 0 ORDER BY s.id
 ) AS found WHERE is_orphaned OR refusal IS NOT NULL OR due_at IS NOT NULL LIMIT ?
 """
+UNDELIVERED: Final = (
+    "SELECT count(*), min(due_at) FROM workflow_deliveries WHERE state = 'pending' AND due_at <= ?"
+)
 COUNTS: Final = f"""
 SELECT count(*), count(*) FILTER (WHERE state NOT IN ({ENDED})),
        count(*) FILTER (WHERE state NOT IN ({ENDED}) AND state <> 'paused' AND runner_no IS NULL)
@@ -99,12 +102,15 @@ class Work(Record, frozen=True, kw_only=True):
     quarantined: tuple[Resting, ...]
     paused: tuple[Resting, ...]
     stalled: tuple[Stalled, ...] = ()
+    undelivered: int = 0  # calls of webhooks that should have been made
+    undelivered_since: datetime | None = None
 
 
 def work(bounds: Bounds) -> Script[Work]:
     """What rests, and for how long; to be asked as of one moment."""
     counts = yield COUNTS, ()
     executions, unfinished, unattended = counts.fetchone()
+    undelivered, undelivered_since = (yield UNDELIVERED, (bounds.overdue,)).fetchone()
     return Work(
         executions=executions,
         oldest=maybe_moment((yield from retention.oldest())),
@@ -117,6 +123,8 @@ def work(bounds: Bounds) -> Script[Work]:
         quarantined=(yield from _resting(QUARANTINED, "e.updated_at", EVER)),
         paused=(yield from _resting(PAUSED, "e.paused_at", bounds.paused)),
         stalled=tuple(map(_stalled, (yield STALLED, (bounds.overdue, PAGE_MAX)))),
+        undelivered=undelivered,
+        undelivered_since=maybe_moment(undelivered_since),
     )
 
 

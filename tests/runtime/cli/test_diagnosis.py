@@ -57,7 +57,7 @@ def findings(
     is_alive: Callable[[Runner], bool] = lambda runner: True,
     missing: dict[int, tuple[str, ...]] | None = None,
     library_advice: tuple[str, ...] = (),
-    work: dict[str, tuple[Resting, ...]] | None = None,
+    work: dict[str, Any] | None = None,
     **fields: Any,
 ) -> list[Finding]:
     """What is said about a healthy database that has all this."""
@@ -115,6 +115,14 @@ def test_what_needs_somebody_says_what_to_do(fields: dict[str, Any], topic: str,
     assert text in found.text
     assert advice in found.advice
     assert found.executions == (("e1",) if "work" in fields else ())
+
+
+def test_calls_of_webhooks_that_nobody_makes_need_somebody():
+    """With since when, and who would make them."""
+    [found] = findings(work={"undelivered": 2, "undelivered_since": NOW - timedelta(hours=3)})
+    assert (found.severity, found.topic) == ("attention", "webhook")
+    assert "2 calls of webhooks are overdue: the first should have been made 3 h ago" in found.text
+    assert "`perdure worker` makes them" in found.advice
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_a_rollback_undoes_what_has_ended_and_status_shows_it_apart(capsys: pyte
     assert [re.sub(r" 1 (now|\d+ s ago).*", "", line) for line in table] == [
         "LEVEL STEP STATE ATTEMPT STARTED TOOK NOTE",
         "1 charge ↶ compensated",
-        "2 night ↷ skipped – – –",
+        "2 night ↷ skipped – – – its condition was false: inputs.waits",
         "",
         "BESIDE THE GRAPH STATE ATTEMPT STARTED TOOK NOTE",
         "charge.compensate ✔ completed",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -52,3 +55,22 @@ def test_a_dead_call_is_listed_with_the_reason_and_repeated(capsys: pytest.Captu
     [pending] = json.loads(capsys.readouterr().out)
     assert (pending["id"], pending["attempts"]) == (id_, 0)
     assert run_command(["webhooks", "repeat", "nobody"]) == 3
+
+
+def test_a_run_says_which_calls_it_leaves_behind(capsys: pytest.CaptureFixture[str]):
+    """And the doctor names them when they should have been made."""
+    Path("work.yaml").write_text(
+        "name: work\nconfig: {webhooks: [{url: 'http://127.0.0.1:9/hook', events: [completed]}]}\n"
+        "steps: [{key: rest, sleep: 1}]\n"
+    )
+    assert run_command(["run", "work.yaml"]) == 0
+    told = capsys.readouterr().err
+    assert "1 call of a webhook is not delivered yet (ConnectionRefusedError" in told
+    assert "`perdure worker` goes on trying; perdure webhooks --state pending lists them" in told
+    assert run_command(["doctor", "--format", "json"]) == 0
+    with closing(sqlite3.connect("perdure.db")) as connection, connection:
+        connection.execute("UPDATE workflow_deliveries SET due_at = due_at - 3600000")
+    capsys.readouterr()
+    assert run_command(["doctor", "--format", "json"]) == 1
+    found = json.loads(capsys.readouterr().out)["findings"]
+    assert [each["topic"] for each in found if each["severity"] == "attention"] == ["webhook"]
