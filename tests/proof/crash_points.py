@@ -37,7 +37,7 @@ from typing import Any, Final
 
 import msgspec
 from client import ID, Client, Journal, read
-from reference import LIVES
+from lives import LIVES
 
 from perdure.actors.kernel import faults
 from perdure.runtime import Runtime

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lives import LIVES
 
 DRIVER = Path(__file__).with_name("crash_points.py")
 SCALE = float(os.environ.get("PERDURE_PROOF_SCALE", "1"))
@@ -22,48 +23,6 @@ POINTS_MAX = 27  # of one life; past it they are sampled evenly, unless the scal
 PAIRS = 6
 SHUFFLED = 8
 IN_REAL_TIME = 2
-
-LIVES = (
-    "chain",
-    "diamond",
-    "wide",
-    "retries_at_once",
-    "retries_later",
-    "timeouts",
-    "deadline",
-    "optional_failure",
-    "skipping",
-    "conditions",
-    "waits",
-    "repeats",
-    "items",
-    "items_again",
-    "approvals",
-    "family",
-    "family_cancel",
-    "gates",
-    "failure",
-    "anew",
-    "later",
-    "pause",
-    "interrupt",
-    "restore",
-    "blocking",
-    "cancel",
-    "elsewhere",
-    "transaction",
-    "spending",
-    "limited",
-    "rollback",
-    "undoing_again",
-    "hooks",
-    "forked",
-    "migrated",
-    "webhooks",
-    "slots",
-    "circuit",
-)
-
 EVERY_POINT = {"transaction"}  # whatever the scale: its fault points lie around each COMMIT, too
 
 pytestmark = [
@@ -117,10 +76,3 @@ def test_the_statements_of_steps_are_executed_once() -> None:
     """What the other tests of this life compare with, spelled out."""
     found = explore("transaction", "--most", "1")
     assert found["end"]["outputs"]["entries"] == [["blocking", 101], ["refused", 103], ["refused", 103]]
-
-
-def test_every_reference_workflow_is_tried() -> None:
-    """The list here and the lives there are the same."""
-    run = subprocess.run([sys.executable, str(DRIVER), "--help"], capture_output=True, text=True, check=True)
-    listed = run.stdout[run.stdout.index("{") + 1 : run.stdout.index("}")]
-    assert tuple("".join(listed.split()).split(",")) == LIVES

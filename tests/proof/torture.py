@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import reference
+from lives import LIVES
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent.parent
@@ -30,7 +30,6 @@ PAGE: Final = ROOT / "docs" / "reliability.md"
 FIRST_SEED: Final = 1_000  # below it lie the seeds of the short run
 SLICE_S_MAX: Final = 1_200  # a slice that takes longer hangs, which is a failure
 
-LIVES: Final = tuple(reference.LIVES)
 PAIRED: Final = ("diamond", "pause", "retries_later", "elsewhere", "forked", "migrated", "webhooks", "slots",
                  "circuit", "family", "rollback", "approvals")  # fmt: skip
 FAILURES: Final = tuple((kind, mode) for kind in ("ioerr", "full", "cantopen", "busy")
@@ -102,6 +101,11 @@ def _line(pattern: str) -> Callable[[str], Counted]:
     return read
 
 
+def _life(seed: int) -> str:
+    """The name of a reference workflow."""
+    return tuple(LIVES)[seed % len(LIVES)]
+
+
 def _server(what: str, count: int) -> Callable[[int], list[str]]:
     """What is done to a PostgreSQL server, or over one."""
     return lambda seed: _acceptance("server_outages.py", what, str(count), str(seed))
@@ -124,7 +128,7 @@ EXERCISES: Final = (
         name="kill points, one interleaving",
         promise="killed at every named fault point of each reference workflow: the same end, nothing twice",
         target=5_000,
-        command=lambda seed: _program("crash_points.py", LIVES[seed % len(LIVES)]),
+        command=lambda seed: _program("crash_points.py", _life(seed)),
         read=_json("kills", "life", "points"),
     ),
     Exercise(
@@ -132,7 +136,7 @@ EXERCISES: Final = (
         promise="forked, killed and recovered: no acknowledged write lost, no outcome recorded twice",
         target=10_000,
         command=lambda seed: _program(
-            "crash_points.py", LIVES[seed % len(LIVES)], "--shuffle", "--most", "40", "--seed", str(seed)
+            "crash_points.py", _life(seed), "--shuffle", "--most", "40", "--seed", str(seed)
         ),
         read=_json("kills", "life"),
     ),

@@ -9,6 +9,7 @@ import anyio
 import msgspec
 from client import ID, Client, Journal, Life
 
+from lives.shared import add_meal
 from perdure.runtime import Agents, CircuitBreaker, Result, Retry, StepContext, Workflow
 from perdure.runtime.webhooks.signing import ID as DELIVERY
 
@@ -23,23 +24,10 @@ def forked(journal: Journal) -> Life:
     workflow = Workflow("forked")
     gates: list[asyncio.Event] = []
 
-    @workflow.step
-    async def shop(context: StepContext) -> int:
-        journal.act(context)
-        return 1
-
-    @workflow.step
-    async def heat(context: StepContext, shop: int, degrees: int = 20) -> int:
-        journal.act(context)
+    async def wait() -> None:
         await gates[-1].wait()
-        return shop * degrees
 
-    @workflow.step
-    async def serve(context: StepContext, heat: int) -> str:
-        journal.act(context)
-        if heat < 60:
-            raise ValueError("cold")
-        return f"{heat} degrees"
+    add_meal(workflow, journal, wait)
 
     async def play(client: Client) -> Result:
         gates.append(client.gate)
