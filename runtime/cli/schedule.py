@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from cyclopts import Parameter
 
 from perdure.runtime.cli.exit_codes import Exit
-from perdure.runtime.cli.options import Reading, UsageError, read_inputs
+from perdure.runtime.cli.options import Reading, UsageError, read_inputs, typed_inputs
 from perdure.runtime.cli.render import ago
 from perdure.runtime.cli.session import Session, open_session, run_async
 
@@ -56,7 +56,7 @@ def add(
         missed_window: How late a missed moment may be made up for (default: 1d).
         overlap: What happens when the execution before has not ended (default: skip).
         jitter: Delay each start by a part of this length that hangs on the moment.
-        input: One input as NAME=VALUE; repeatable. A value that is JSON is that JSON, else it is text.
+        input: One input as NAME=VALUE; repeatable. A value is of the declared type, else JSON, else text.
         context: Inputs as a JSON object, or @FILE, or - for stdin.
     """
     given = {
@@ -71,7 +71,7 @@ def add(
     }
     rule = {name: value for name, value in given.items() if value is not None}
     session = open_session(options)
-    return run_async(lambda: _add(session, id, workflow, rule))
+    return run_async(lambda: _add(session, id, workflow, rule, inputs=input))
 
 
 def pause(id: str, /, *, options: Reading = DEFAULTS) -> int:
@@ -177,13 +177,19 @@ def read_time(text: str, zone: ZoneInfo, *, what: str) -> datetime:
     return at if at.tzinfo is not None else at.replace(tzinfo=zone)
 
 
-async def _add(session: Session, id_: str, workflow: str, rule: dict[str, Any]) -> int:
+async def _add(
+    session: Session, id_: str, workflow: str, rule: dict[str, Any], *, inputs: Sequence[str]
+) -> int:
     from perdure.runtime import Workflow
 
     is_file = Path(workflow).suffix in FILES
     given = [Workflow.load(workflow)] if is_file else []
     async with session.runtime("client", workflows=given, must_exist=not is_file) as runtime:
-        schedule = await runtime.schedules.add(id_, given[0].name if given else workflow, **rule)
+        name = given[0].name if given else workflow
+        if inputs:
+            revision = await runtime.machine.plans.active(name)
+            rule["input"] |= typed_inputs(inputs, revision.definition.inputs)
+        schedule = await runtime.schedules.add(id_, name, **rule)
         _show_standing(session, schedule)
         await _note_if_idle(session, runtime)
     return Exit.DONE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from perdure.runtime.language import inputs
 from perdure.runtime.language.definition import Definition, ScheduleDefinition, plain
 from perdure.runtime.language.findings import Findings
 from perdure.runtime.near import quoted
@@ -27,6 +28,10 @@ def check_schedules(definition: Definition, findings: Findings) -> None:
         for field, sentence in problems_of(_words(schedule)):
             if field or not is_known_bad:
                 findings.add((*path, field) if field else path, sentence)
+        if not is_known_bad and not findings.has(("inputs",)):
+            for problem in inputs.problems_of(definition.inputs, _context(definition, schedule)):
+                at_input = path if schedule.input is None else (*path, "input")
+                findings.add(at_input, f"{problem.message}: no start would be accepted")
 
 
 def rules_of(definition: Definition) -> dict[str, Rule]:
@@ -41,6 +46,11 @@ def ids_of(definition: Definition) -> list[str]:
         schedule.id or (f"{definition.name}-{no}" if no > 1 else definition.name)
         for no, schedule in enumerate(definition.schedule, start=1)
     ]
+
+
+def _context(definition: Definition, schedule: ScheduleDefinition) -> dict[str, Any]:
+    """What its executions are started with."""
+    return inputs.filled(definition.inputs, dict(schedule.input or {}))
 
 
 def _words(schedule: ScheduleDefinition) -> dict[str, Any]:

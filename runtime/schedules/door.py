@@ -13,6 +13,7 @@ import anyio
 import msgspec
 
 from perdure.runtime.arguments import InvalidArgument
+from perdure.runtime.language.inputs import filled
 from perdure.runtime.schedules.declaring import put
 from perdure.runtime.schedules.keeper import LOOK_S, Keeper
 from perdure.runtime.schedules.policy import MOMENTS_MAX, execution_id, next_at, upcoming
@@ -44,12 +45,14 @@ class Schedules:
         `missedWindow` (default one day); `overlap` (`skip`, `queue`, `replace`, `allow`); `jitter`;
         `input`, the context. Lengths of time are texts such as `15m`, milliseconds or timedeltas.
 
-        Raises InvalidArgument, NotFound when no such workflow is published.
+        Raises InvalidArgument, NotFound when no such workflow is published, InputError and TemplateError
+        for an input with which no execution could be started.
         """
         if not is_schedule_id(id):
             raise InvalidArgument(f"a schedule may not be called {id!r:.99}: give {ID_RULE}")
         parsed = rule_of(rule)
-        await self._runtime.workflow(workflow)
+        revision = await self._runtime.machine.plans.active(workflow)
+        revision.contexts.check(filled(revision.definition.inputs, parsed.input or {}), self._runtime.agents)
         now = self._now_ms()
         await self._write(put(id, workflow, parsed, is_declared=False, now=now))
         await self._runtime.ring_workers()

@@ -65,6 +65,22 @@ def test_a_schedule_is_added_for_a_definition_file_and_for_a_published_name(nigh
     }
 
 
+def test_a_schedule_whose_starts_would_be_refused_is_not_added(cli: Cli):
+    """What is missing is named; a value has the type that is declared for it."""
+    Path("strict.yaml").write_text(
+        "name: strict\n"
+        "inputs: {required: [day], properties: {day: {type: string}, limit: {type: integer, default: 3}}}\n"
+        "steps: [{key: rest, sleep: 1}]\n"
+    )
+    said = cli("schedule add x strict.yaml --every 1h -i limit=many", code=2)
+    assert "input 'day' is missing: string" in said
+    assert 'input \'limit\': "many" is not of type "integer"' in said
+    assert data(cli("schedule list --format json")) == []
+    cli("schedule add x strict --every 1h -i day=7")
+    [added] = data(cli("schedule list --format json"))
+    assert added["rule"]["input"] == {"day": "7"}
+
+
 def test_a_list_shows_what_starts_and_when_next(nightly: Cli):
     """A paused one says so instead."""
     head, row = nightly("schedule list").splitlines()

@@ -102,6 +102,18 @@ def test_every_problem_is_told_at_once_with_its_place():
         assert word in words
 
 
+def test_an_input_with_which_nothing_could_start_is_refused():
+    """By what the workflow declares, with its defaults; at the input, or at the schedule without one."""
+    inputs = "inputs: {required: [day], properties: {day: {type: string}, limit: {default: 3}}}\n"
+    text = f"name: report\n{inputs}schedule:\n  - every: 1h\n    input: {{day: 3}}\n  - every: 2h\n{STEPS}"
+    with pytest.raises(DefinitionError) as caught:
+        parse(text, source="report.yaml")
+    assert [(one.line, one.path, one.message) for one in caught.value.problems] == [
+        (5, "schedule[0].input", "input 'day': 3 is not of type \"string\": no start would be accepted"),
+        (6, "schedule[1]", "input 'day' is missing: string: no start would be accepted"),
+    ]
+
+
 def test_a_schedule_without_moments_is_refused():
     """Both ways of saying when are one too many, none is one too few."""
     for schedule in ("{}", "{cron: 0 2 * * *, every: 1h}"):

@@ -12,7 +12,7 @@ import anyio
 import msgspec
 import pytest
 
-from perdure.runtime import InvalidArgument, Runtime, Workflow
+from perdure.runtime import InputError, InvalidArgument, Runtime, Workflow
 from perdure.runtime.schedules import Rule
 from perdure.runtime.testing import VirtualRuntime, run_virtual, virtual_seams
 from perdure.store.errors import NotFound
@@ -194,7 +194,7 @@ class Deaf:
 
 
 def test_a_start_that_is_refused_is_told_and_the_next_moment_has_its_chance(caplog: pytest.LogCaptureFixture):
-    """The context lacks an input: no execution, and why stands in the history and in the log."""
+    """A later revision asks for an input: no execution, and why stands in the history and in the log."""
     strict = Workflow("strict")
 
     @strict.step
@@ -203,14 +203,33 @@ def test_a_start_that_is_refused_is_told_and_the_next_moment_has_its_chance(capl
 
     async def body(runtime: Runtime) -> None:
         await runtime.schedules.add("bad", "strict", every="1h")
+        await runtime.publish(strict)
         await anyio.sleep(2 * HOUR)
         assert await started(runtime) == []
         firings = await runtime.schedules.history("bad")
         assert {(one.decision, one.execution_id) for one in firings} == {("refused", None)}
         assert "name" in (firings[0].reason or "")
 
-    in_a_runtime(body, workflow=strict)
+    in_a_runtime(body, workflow=Workflow("strict").agent_step("rest", agent="python:time:sleep"))
     assert "schedule_refused" in caplog.text
+
+
+def test_a_schedule_whose_starts_would_be_refused_is_not_added():
+    """A function asks for an input that it does not give; with a default in the declaration it does."""
+    strict = Workflow("strict", inputs={"properties": {"limit": {"default": 3}}})
+
+    @strict.step
+    async def greet(name: str, limit: int) -> str:
+        return name * limit
+
+    async def body(runtime: Runtime) -> None:
+        with pytest.raises(InputError, match="'name'") as refused:
+            await runtime.schedules.add("bad", "strict", every="1h")
+        assert "limit" not in str(refused.value)
+        assert await runtime.schedules.list() == []
+        await runtime.schedules.add("good", "strict", every="1h", input={"name": "ann"})
+
+    in_a_runtime(body, workflow=strict)
 
 
 def test_schedules_are_triggered_filled_back_and_removed():
