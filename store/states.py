@@ -1,8 +1,8 @@
 """The states of an execution and of a step, and which may follow which.
 
-`TRANSITIONS` and `STEP_TRANSITIONS` are the law: the store refuses everything else, the docs draw
-their diagrams from them and the property tests walk them. *Status* is a projection of *state*;
-there is never a flag beside it.
+`TRANSITIONS` and `STEP_TRANSITIONS` are the law: the store refuses everything else, the diagrams of
+the docs show just them and the property tests walk them. *Status* is a projection of *state*; there
+is never a flag beside it.
 
 Some states pass within one tick. A crash could never expose them, so they are not written; the
 move that is written goes straight past them. `can_become` therefore allows a move when the table

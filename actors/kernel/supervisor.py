@@ -133,15 +133,6 @@ class Supervisor:
         child = self._children.get(name)
         return None if child is None else child.cell.ref
 
-    async def stop_child(self, name: str) -> None:
-        """Stop a child and wait for its end; without effect when there is none of that name.
-
-        Not for a child itself: it calls `cell.ref.stop()` and returns.
-        """
-        child = self._children.get(name)
-        if child is not None:
-            await child.halt()
-
     async def _stop_children(self) -> None:
         """Stop every child, the last started first."""
         children = list(reversed(self._children.values()))

@@ -10,8 +10,6 @@ from perdure.store.fanout import ItemWrite, KeptLoop, LoopWrite, OpenItem, fits
 from perdure.store.states import StepState
 from perdure.store.writes import AttemptWrite, Delta
 
-MAY_BE_IN_FLIGHT = frozenset({StepState.RUNNING, StepState.WAITING, StepState.PENDING})
-
 
 class ItemRow(msgspec.Struct):
     """One item as a store keeps it."""

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from perdure.store.codec import DEPTH_MAX
-from perdure.store.diagram import states_as_mermaid, step_states_as_mermaid
 from perdure.store.records import INBOX_MAX, PAGE_MAX, PAYLOAD_BYTES_MAX
 from perdure.store.sqlite import migrate
 from perdure.store.sqlite.files import LOCK_WAIT_S
+from perdure.store.states import STEP_TRANSITIONS, TERMINAL, TRANSITIONS, State, StepState
 
+STEP_ENDS = frozenset(state for state, followers in STEP_TRANSITIONS.items() if not followers)
 HIDDEN = 1  # how SQLite marks the columns of an index that are no columns
 PAGE = (Path(__file__).parents[2] / "docs" / "store.md").read_text()
 
@@ -49,10 +50,16 @@ def test_every_table_and_view_is_described_with_its_columns(connection, section:
     assert listed(section) == real
 
 
-def test_the_diagrams_are_drawn_from_the_tables_of_states():
-    """Word for word."""
-    drawn = re.findall(r"^```mermaid\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert drawn == [states_as_mermaid(), step_states_as_mermaid()]
+@pytest.mark.parametrize(
+    ("place", "table", "start", "ends"),
+    [(0, TRANSITIONS, State.IDLE, TERMINAL), (1, STEP_TRANSITIONS, StepState.PENDING, STEP_ENDS)],
+)
+def test_a_diagram_has_every_transition_of_its_table_and_no_other(place: int, table, start, ends):
+    """And where it begins and ends."""
+    drawn = re.findall(r"^```mermaid\nstateDiagram-v2\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[place]
+    arrows = [f"{before} --> {after}" for before in table for after in table[before]]
+    marks = [f"[*] --> {start}", *(f"{end} --> [*]" for end in ends)]
+    assert sorted(line.strip() for line in drawn.splitlines()) == sorted(marks + arrows)
 
 
 def test_the_queries_in_the_page_can_be_asked(connection):

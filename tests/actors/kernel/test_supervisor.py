@@ -166,9 +166,8 @@ async def test_a_child_that_crashes_while_stopping_is_not_restarted(log: Any) ->
     async with log.supervisor() as boss:
         ref = boss.start(living("child", crash_on_stop))
         await anyio.sleep(1)
-        await boss.stop_child("child")
-        assert ref.down is not None
-        assert ref.down.reason is Reason.STOPPED
+        ref.stop()
+        assert (await ref.wait_stopped()).reason is Reason.STOPPED
     assert [(exit_.crash, exit_.verdict.action) for exit_ in log.exits] == [(Crash.TRANSIENT, Action.STOP)]
 
 
@@ -178,10 +177,9 @@ async def test_a_stop_ends_the_wait_before_a_restart(log: Any) -> None:
         ref = boss.start(log.spec(backoff=Backoff(first_s=1_000, max_s=1_000)))
         ref.post(ValueError("boom"))
         await anyio.sleep(1)
-        await boss.stop_child("worker")
+        ref.stop()
+        assert (await ref.wait_stopped()).reason is Reason.STOPPED
     assert asyncio.get_running_loop().time() == pytest.approx(1)
-    assert ref.down is not None
-    assert ref.down.reason is Reason.STOPPED
 
 
 @pytest.mark.parametrize("end", [SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError()])
@@ -453,7 +451,6 @@ async def test_a_name_is_taken_while_its_child_lives_and_free_the_moment_it_ende
         await ref.wait_stopped()
         assert list(boss) == successors
         assert await successors[0].ask("a", timeout=1) == "a"
-        await boss.stop_child("no such child")
 
 
 async def test_children_are_started_only_while_the_supervisor_runs(log: Any) -> None:

@@ -123,7 +123,6 @@ class Story:
         self.open = list(range(len(lengths)))
         self.deaths = dict.fromkeys(self.open, 0)
         self.began = dict.fromkeys(self.open, 0.0)
-        self.was_alone: set[int] = set()
         self.convicted: list[int] = []
         self.waited_s = 0.0  # at most, until everything was in flight again
         self.now = 0.0

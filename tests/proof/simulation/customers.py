@@ -131,7 +131,6 @@ class Customer:
         self.chance = Random(f"customer {seed} {no}")
         self.word = f"word {self.chance.randrange(1000)}"
         self.is_started = False
-        self.has_tried = False
         self.acknowledged: list[Acknowledged] = []
         self.answers = 0
         self._machine = machine
@@ -184,7 +183,6 @@ class Customer:
         for _ in range(tries):
             if self.is_started:
                 return
-            self.has_tried = True
             if await self._try("start", start) not in (None, "refused"):
                 self.is_started = True
                 self.acknowledged.append(Acknowledged(execution_id=self.id))
