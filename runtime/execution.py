@@ -82,8 +82,6 @@ class Execution(Travelling, Deciding, Stopping):
         """The id."""
         return f"<Execution {self.id}>"
 
-    # ---- looking -------------------------------------------------------------------------------
-
     async def status(self) -> ExecutionSummary:
         """Where the execution stands and how far its steps have come, as the store has it."""
         summary = await self._runtime.store.summary(self.id)
@@ -145,8 +143,6 @@ class Execution(Travelling, Deciding, Stopping):
         arguments.priority(priority)
         update = UpdateExecution(execution_id=self.id, priority=priority, at=services.now_ms())
         await services.writer.write(update)
-
-    # ---- commands ------------------------------------------------------------------------------
 
     async def pause(
         self,
@@ -249,8 +245,6 @@ class Execution(Travelling, Deciding, Stopping):
         )
         return (await self._ask(command)).version
 
-    # ---- the end -------------------------------------------------------------------------------
-
     async def result(self, *, check: bool = True, timeout: float | None = None) -> Result:
         """Wait, through pauses, for the end.
 
@@ -299,8 +293,6 @@ class Execution(Travelling, Deciding, Stopping):
                 if outcome is not None or self._has_ended() is False:
                     return outcome
                 await wait()
-
-    # ---- the inside ----------------------------------------------------------------------------
 
     async def _ask(self, command: AnyCommand) -> Answer:
         self._runtime.check_open()

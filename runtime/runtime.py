@@ -183,8 +183,6 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         self.check_open()
         return Schedules(self)
 
-    # ---- executions ----------------------------------------------------------------------------
-
     async def start(
         self,
         workflow: Workflow | str,
@@ -323,8 +321,6 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         """Run until cancelled: what a worker does."""
         self.check_open()
         await anyio.sleep_forever()
-
-    # ---- the inside ----------------------------------------------------------------------------
 
     def check_open(self) -> None:
         """Raise RuntimeClosed outside the `async with`."""

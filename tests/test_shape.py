@@ -93,3 +93,15 @@ def test_no_test_outside_acceptance_really_sleeps(module: str):
         and not (node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value == 0)
     ]
     assert sleeps == []
+
+
+def test_no_file_is_divided_by_banners():
+    """One that wants them wants to be two files, or nothing."""
+    banners = [
+        f"{path.relative_to(ROOT)}:{no}"
+        for part in EVERYTHING
+        for path in sorted((ROOT / part).rglob("*.py"))
+        for no, line in enumerate(path.read_text().splitlines(), start=1)
+        if line.strip().startswith(("# --", "# ==", "####"))
+    ]
+    assert banners == []

@@ -71,8 +71,6 @@ class Guards:
         """Tell nobody any more: the runtime closes."""
         self._spawn = self._nudge = None
 
-    # ---- on the way in -------------------------------------------------------------------------
-
     async def enter(self, entry: Pass) -> None:
         """Return when the step may run. Raises Refused, AgentUnavailable; whoever enters has to leave."""
         guard = entry.guard
@@ -158,8 +156,6 @@ class Guards:
             with suppress(OutcomeUnknown):
                 return await self._writer.write(wish, is_patient=True)
 
-    # ---- on the way out ------------------------------------------------------------------------
-
     def leave(self, entry: Pass, *, is_good: bool | None, took_ms: int) -> None:
         """The step has ended: well, badly, or (None) called off. What it held is given back."""
         runner_no = self._here[entry.guard.scope].inside.pop(entry.holder, self._membership.no)
@@ -199,8 +195,6 @@ class Guards:
     def _tell(self, entry: Pass) -> None:
         if self._nudge is not None:
             self._nudge(entry.execution_id, entry.nudge)
-
-    # ---- circuits ------------------------------------------------------------------------------
 
     async def _pass_circuit(self, entry: Pass, here: Here) -> None:
         policy = entry.guard.circuit

@@ -259,9 +259,6 @@ def _moments(state: ExecutionState) -> list[tuple[int, int]]:
     ]
 
 
-# ---- what a report means ---------------------------------------------------------------------
-
-
 def _take_report(turn: Turn, report: StepReport) -> None:
     state = turn.state
     began_at = state.steps[report.step_no].started_at

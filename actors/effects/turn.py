@@ -124,8 +124,6 @@ class Turn(Telling, Timing, Accounting):
         self._checkpoint: CheckpointWrite | None = None
         self._fields: dict[str, Any] = {}
 
-    # ---- what the planner says ---------------------------------------------------------------
-
     def become(self, state: State) -> None:
         """Take the execution to `state`; leaving a terminal one opens it, reaching one settles it."""
         execution = self.state
@@ -297,8 +295,6 @@ class Turn(Telling, Timing, Accounting):
         answer = Answer(self.state.state, self.version_before + is_written)
         for asker in askers:
             self.respond(asker, answer)
-
-    # ---- what the actor reads ----------------------------------------------------------------
 
     @property
     def is_empty(self) -> bool:

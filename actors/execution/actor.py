@@ -163,8 +163,6 @@ class ExecutionActor(Actor[ExecutionMessage]):
         bind(trace_id=self.state.trace_id, execution_id=self._id)
         return self.state
 
-    # ---- turns -------------------------------------------------------------------------------
-
     async def _turn(self) -> None:
         """Handle what is in the mailbox: reports share a commit, anything else has its own."""
         mailbox = self.cell.mailbox
@@ -343,8 +341,6 @@ class ExecutionActor(Actor[ExecutionMessage]):
                 asker.reply.answer(answer)
             elif asker.message_no is not None:
                 await self._carry_out([Refuse(asker.message_no, encode(answer))])
-
-    # ---- acting ------------------------------------------------------------------------------
 
     async def _carry_out(self, orders: list[Order]) -> None:
         assert self.state is not None

@@ -152,8 +152,6 @@ class Executions:
         """Take nothing new; the supervisor stops what is hot."""
         self._is_closed = True
 
-    # ---- starting ----------------------------------------------------------------------------
-
     async def start(self, new: NewExecution) -> bool:
         """Make a new execution durable and set it going; False when the id exists and was joined."""
         self.check_open()
@@ -253,8 +251,6 @@ class Executions:
     async def wait_for_start(self, execution_id: str) -> bool:
         """Wait for what becomes of a start that is on its way to the store; False if there is none."""
         return await self._starting.wait(execution_id)
-
-    # ---- without an actor --------------------------------------------------------------------
 
     def note_move(self, execution_id: str, written: asyncio.Future[Written]) -> None:
         """Let others wait for a write that moves an execution nobody owns."""

@@ -192,9 +192,6 @@ def _undeclared(session: Session) -> dict[str, Any]:
     return read_inputs(None, pairs)
 
 
-# ---- asking --------------------------------------------------------------------------------------
-
-
 def _ask(question: str) -> str:
     """What is chosen from a menu, asked for until there is something. Raises Left, EOFError."""
     while True:

@@ -135,8 +135,6 @@ class TestRuntime(Verdicts):
                 found = []
             self._complain(found, is_over=error is None)
 
-    # ---- the runtime -----------------------------------------------------------------------------
-
     @property
     def runtime(self) -> Runtime:
         """The one that is alive; it is another after a crash."""
@@ -210,8 +208,6 @@ class TestRuntime(Verdicts):
         """Take note of an effect a body of the test's own has had, for the check at the end."""
         self.effects.append(effect)
 
-    # ---- its lives -------------------------------------------------------------------------------
-
     async def _next_life(self) -> None:
         """Open the store in a new process, with the next crash ahead of it."""
         self._lives += 1
@@ -244,8 +240,6 @@ class TestRuntime(Verdicts):
         except Exception as error:  # noqa: BLE001 - whoever next asks for the runtime hears of it
             self._failure = error
             self._is_up.set()
-
-    # ---- the end ---------------------------------------------------------------------------------
 
     async def _check(self) -> list[str]:
         """Everything that must hold, read from the store as it lies there now."""

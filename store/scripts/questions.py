@@ -74,8 +74,6 @@ class Questions(ABC):
         """The same for what may take long, and must not stand in the way of the machine."""
         return await self._ask(script)
 
-    # ---- what the machine reads ----------------------------------------------------------------
-
     async def load(self, execution_id: str) -> Loaded | None:
         """All that is needed to take the execution up, or None."""
         return await self._ask(reads.load(execution_id), at_one_moment=True)
@@ -155,8 +153,6 @@ class Questions(ABC):
     async def is_anybody_queued(self) -> bool:
         """Whether an execution waits in any queue."""
         return await self._ask(queueing.is_anybody_queued())
-
-    # ---- what people read ----------------------------------------------------------------------
 
     async def execution(self, execution_id: str) -> Execution | None:
         """One execution, or None."""

@@ -100,9 +100,6 @@ def claim_keyed(write: KeyedClaim) -> Script[Any]:
     return opening(claim(write), write.keys)
 
 
-# ---- in ------------------------------------------------------------------------------------------
-
-
 def sealed_writes(writes: Sequence[Write], keys: Keys) -> list[Write]:
     """The same writes with their payloads sealed."""
     return [_sealed_write(write, keys) for write in writes]
@@ -157,9 +154,6 @@ def sealed_error(encoded: bytes, keys: Keys) -> bytes:
         if text is not None
     }
     return msgspec.json.encode(msgspec.structs.replace(error, **hidden))
-
-
-# ---- out -----------------------------------------------------------------------------------------
 
 
 def opening(script: Script[T], keys: Keys) -> Script[T]:
@@ -245,9 +239,6 @@ def _made_cipher(key: bytes) -> Any:
             f"a key has {KEY_BYTES} bytes, not {len(key)}: make one with os.urandom({KEY_BYTES})"
         )
     return AESGCM(key)
-
-
-# ---- which keys a store is sealed with -----------------------------------------------------------
 
 
 def enter(keys: Keys | None, *, may_write: bool = True) -> Script[None]:

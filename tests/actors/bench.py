@@ -445,8 +445,6 @@ class Bench:
         self.turn: Turn | None = None
         self._ids = 0
 
-    # ---- its life ----------------------------------------------------------------------------
-
     def start(self) -> Bench:
         """Start here, with room."""
         turn = self._new_turn()
@@ -507,8 +505,6 @@ class Bench:
         self.is_closing = True
         self.do(lambda turn: turn.orders.append(InterruptSteps(Interrupt.SHUTDOWN)))
 
-    # ---- what may happen to it ---------------------------------------------------------------
-
     def tell(self, command: AnyCommand, *, message_no: int | None = None) -> Any:
         """Give it a command; what it was told so far, or None while it waits."""
         told = Told()
@@ -567,8 +563,6 @@ class Bench:
         """A command id nobody has used."""
         self._ids += 1
         return f"c{self._ids}"
-
-    # ---- what it looks like ------------------------------------------------------------------
 
     def states(self) -> list[str]:
         """The state of every step."""

@@ -57,8 +57,6 @@ class Company(TestRuntime):
         found = await self.runtime.list(parent=execution.id, workflow=workflow)
         return sorted(found, key=lambda child: child.created_at)
 
-    # ---- who only works --------------------------------------------------------------------------
-
     async def work(self, context: StepContext, prompt: str = "0s") -> str:
         """Take as long as the prompt says, and give the key of the step."""
         await anyio.sleep(seconds(prompt))
@@ -75,8 +73,6 @@ class Company(TestRuntime):
     async def unless_closed(self, context: StepContext) -> str | None:
         """Work for an hour, unless by now the context says that there is no more to do."""
         return None if context.context.get("closed") else await self.work(context, "1h")
-
-    # ---- who knows the runtime -------------------------------------------------------------------
 
     async def arrive(self, context: StepContext, prompt: str, item: str = "0s") -> None:
         """Signal the execution, or the one that has started it; an item takes its time before."""
@@ -111,8 +107,6 @@ class Company(TestRuntime):
         ]
         statuses = [await execution.status() for execution in hired]
         return {"wanted": len(wanted), "ended": sum(each.finished_at is not None for each in statuses)}
-
-    # ---- the notes -------------------------------------------------------------------------------
 
     def _noted(self, agent: Agent) -> Agent:
         """The agent, and a note of each deed that comes to its end."""

@@ -110,8 +110,6 @@ class Lives(RuleBasedStateMachine):
         """The store's answer."""
         return self.do(self.book.answer_to(write))
 
-    # ---- runners ---------------------------------------------------------------------------------
-
     @rule(target=runners)
     def register(self) -> int:
         """A process joins."""
@@ -131,8 +129,6 @@ class Lives(RuleBasedStateMachine):
                 life.epoch += died
                 for step in life.steps.values():
                     step.deaths += died and step.state is StepState.RUNNING
-
-    # ---- executions ------------------------------------------------------------------------------
 
     @rule(id_=st.sampled_from(IDS), state=st.sampled_from([*BEGINNINGS, *State]), owner=st.none() | runners)
     def start(self, id_: str, state: State, owner: int | None) -> None:
@@ -272,8 +268,6 @@ class Lives(RuleBasedStateMachine):
         else:
             assert isinstance(answer, IllegalTransition)
 
-    # ---- messages --------------------------------------------------------------------------------
-
     @rule(target=posted, id_=st.sampled_from(IDS), command=st.sampled_from(["m1", "m2"]))
     def post(self, id_: str, command: str) -> Any:
         """A message; the same command again is the same message."""
@@ -310,8 +304,6 @@ class Lives(RuleBasedStateMachine):
             return
         applied, answered = life.messages[no]
         life.messages[no] = (applied or life.version, answered or b'"late"')
-
-    # ---- what always holds -----------------------------------------------------------------------
 
     @invariant()
     def every_execution_is_as_the_model_says(self) -> None:

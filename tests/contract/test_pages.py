@@ -13,9 +13,6 @@ from perdure.store.writes import DeleteExecution
 pytestmark = pytest.mark.anyio
 
 
-# ---- find ------------------------------------------------------------------------------------
-
-
 async def test_ids_are_found_by_their_beginning_newest_first(book):
     """Upper and lower case are two things; nothing in front means everything."""
     for id_ in ("order-1", "order-2", "Order-3", "other"):
@@ -36,9 +33,6 @@ async def test_nothing_in_a_prefix_is_a_pattern(book, text: str):
     assert await book.store.find(text) == []
     await book.start("a_c")
     assert await book.store.find("a_") == ["a_c"]
-
-
-# ---- lists -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
@@ -89,9 +83,6 @@ async def test_filters_narrow_a_list_together(book):
     assert await ids(since=moment) == ["foreign", "new"]
     assert await ids(workflow="order", since=moment, status=Status.RUNNING) == ["new"]
     assert await ids(workflow="none") == []
-
-
-# ---- summaries -------------------------------------------------------------------------------
 
 
 async def test_a_summary_counts_the_newest_attempt_of_each_step(book):

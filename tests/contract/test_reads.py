@@ -20,9 +20,6 @@ pytestmark = pytest.mark.anyio
 RESTS = {State.AWAITING_COMPLETION, State.PAUSED, *TERMINAL}
 
 
-# ---- claimable -------------------------------------------------------------------------------
-
-
 async def ids(book, **page) -> list[str]:
     """The ids of a page of what may be claimed."""
     return [execution.id for execution in await book.store.claimable(**({"limit": 100} | page))]
@@ -65,9 +62,6 @@ async def test_a_limit_below_zero_is_none_at_all(book):
     await book.start()
     assert await ids(book, limit=-1) == []
     assert await book.store.events(limit=-1) == []
-
-
-# ---- timers ----------------------------------------------------------------------------------
 
 
 async def due(book, **page) -> list[str]:
@@ -154,9 +148,6 @@ async def test_a_timer_is_moved_and_cleared_by_its_kind_and_step(book):
     assert (timer.kind, timer.step_no, timer.due_at.timestamp()) == ("retry", 0, 0.009)
 
 
-# ---- how things stood ------------------------------------------------------------------------
-
-
 async def test_a_fold_shows_the_outcomes_as_of_a_version(book):
     """What settled later is not there yet; what had not settled has no outcome."""
     execution = await book.start()
@@ -202,9 +193,6 @@ async def test_the_context_is_known_at_every_version(book):
     ]
     with pytest.raises(NotFound):
         await book.store.context_at("nobody", 1)
-
-
-# ---- attempts --------------------------------------------------------------------------------
 
 
 async def test_an_attempt_keeps_what_it_was_given(book):

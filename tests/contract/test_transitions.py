@@ -54,9 +54,6 @@ NAUGHTY_IDS = [
 ]
 
 
-# ---- start -----------------------------------------------------------------------------------
-
-
 async def test_a_start_is_version_one(book):
     """With its context, its first event and nobody who owns it."""
     execution = await book.start("e1", context=b'{"item":"lamp"}', priority=3, triggered_by="me")
@@ -118,9 +115,6 @@ async def test_an_execution_of_no_workflow_is_refused(book):
     """Foreign keys are on."""
     await book.publish()
     assert isinstance(await book.refusal_of(book.starting("e1", workflow_no=99)), StoreError)
-
-
-# ---- change ----------------------------------------------------------------------------------
 
 
 async def test_a_change_moves_the_execution_one_version_on(book):
@@ -297,9 +291,6 @@ async def test_the_priority_may_be_changed_beside_the_owner(book):
     assert (await book.move(execution)).priority == 5
     missing = UpdateExecution(execution_id="nobody", priority=5, at=book.tick())
     assert isinstance(await book.refusal_of(missing), NotFound)
-
-
-# ---- statements of the user's own ------------------------------------------------------------
 
 
 async def test_a_statement_is_executed_with_the_change_exactly_once(book):

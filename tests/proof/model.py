@@ -164,8 +164,6 @@ class Model:
         ]
         return f"{self.state} steps={steps} bodies={self.bodies} threads={self.threads}"
 
-    # ---- moves -------------------------------------------------------------------------------
-
     def begin(self) -> None:
         """It is started, or its turn has come."""
         self.state = "running"
@@ -287,8 +285,6 @@ class Model:
         getattr(self, f"_{kind}")(**what)
         return None
 
-    # ---- what may be -------------------------------------------------------------------------
-
     def may_start(self) -> set[int]:
         """The steps whose turn it is, as far as needs, levels, delays and stops are concerned."""
         if self.state != "running" or self.is_closing or self.is_held:
@@ -323,8 +319,6 @@ class Model:
             (step.state, step.generation, step.attempt, step.lineage, step.due, step.output)
             for step in self.steps
         ]
-
-    # ---- commands ----------------------------------------------------------------------------
 
     def _pause(self, *, interrupt: bool) -> None:
         self.state = "pausing"
@@ -378,8 +372,6 @@ class Model:
         self.state = "paused"
         self.untried.clear()
 
-    # ---- trials ------------------------------------------------------------------------------
-
     def _put_on_trial(self) -> None:
         """Those of the steps whose turn it is that have seen the most deaths are tried, the latest first."""
         self.untried, self.on_trial = [], set()
@@ -424,8 +416,6 @@ class Model:
             if has_room and (not beside or not self.steps[no].needs_room):
                 fit.append(no)
         return fit
-
-    # ---- what follows ------------------------------------------------------------------------
 
     def _follow(self) -> None:
         """Skip what can never run, and find out whether it has come to rest."""

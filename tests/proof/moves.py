@@ -134,8 +134,6 @@ class Life:
             self.do(Life.go_on)
         raise AssertionError(f"it never ends: {self.model.state}")
 
-    # ---- moves -------------------------------------------------------------------------------
-
     def begin(self) -> None:
         """Start it, or let it wait for its turn first."""
         bench, model = self.bench, self.model
@@ -245,8 +243,6 @@ class Life:
             bench.advance(ms)
             model.tick(ms)
 
-    # ---- how -----------------------------------------------------------------------------------
-
     def _complete(self, no: int) -> None:
         output = self.chance.randrange(100)
         self.bench.report(no, Completed(b"%d" % output))
@@ -290,8 +286,6 @@ class Life:
                 return "restore", Restore(checkpoint=version, **own), {"version": version}
             case _:
                 return "signal", Signal(name="go", payload=[1], **own), {}
-
-    # ---- the comparison ------------------------------------------------------------------------
 
     def _compare(self) -> None:
         """Everything the model knows, in memory and in the rows."""

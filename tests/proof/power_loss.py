@@ -163,9 +163,6 @@ def recording(folder: Path) -> Iterator[Disk]:
         disk.unregister()
 
 
-# ---- a story --------------------------------------------------------------------------------------
-
-
 def workflow() -> Workflow:
     """A bit of everything: steps side by side, a retry, an optional failure, a sleep, some weight."""
     mixed = Workflow("mixed")
@@ -291,9 +288,6 @@ def tell_story(
             return store.answered
 
         return disk, run_virtual(main, seed=chance.getrandbits(32))
-
-
-# ---- images ---------------------------------------------------------------------------------------
 
 
 class Examination:

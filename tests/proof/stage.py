@@ -91,8 +91,6 @@ class Stage:
         self._runner = asyncio.Runner(loop_factory=lambda: VirtualLoop(seed))
         self._workflows = [self._workflow(no, shape) for no, shape in enumerate(SHAPES)]
 
-    # ---- the cast ----------------------------------------------------------------------------
-
     def open(self, name: str) -> None:
         """A process opens a runtime, and takes up whatever nobody has."""
         process = self._run(self._opening(name))
@@ -128,8 +126,6 @@ class Stage:
         """Whether no step would thereby become a suspect, which the others have to wait for."""
         mine = self._bodies_of(self.processes[name])
         return all(self.models[id_].steps[no].deaths == 0 for id_, no in mine)
-
-    # ---- moves -------------------------------------------------------------------------------
 
     def start(self, name: str, shape_no: int, id_: str) -> None:
         """Start an execution, or join the one that has the id; one of another workflow is refused."""
@@ -239,8 +235,6 @@ class Stage:
                 self._run(process.close())
         finally:
             self._runner.close()
-
-    # ---- what follows ------------------------------------------------------------------------
 
     def _follow(self, moves: int = 1) -> None:
         """Let the machine and the models come to the end of the move, and compare them."""
@@ -368,8 +362,6 @@ class Stage:
             assert loaded is not None
             self.transitions += loaded.execution.version
         assert await check_store(store, ledger=self._ledger, acknowledged=self._told) == []
-
-    # ---- the inside --------------------------------------------------------------------------
 
     def _run(self, use: Awaitable[Any]) -> Any:
         async def main() -> Any:

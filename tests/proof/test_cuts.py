@@ -125,9 +125,6 @@ Prepare = Callable[[World, Runtime, str], Awaitable[Execution]]
 Use = Callable[[World, Runtime, Execution], Awaitable[Any]]
 
 
-# ---- where an execution is when it is asked ------------------------------------------------------
-
-
 async def running(world: World, runtime: Runtime, id_: str) -> Execution:
     """Its second step waits at the gate."""
     execution = await runtime.start(world.workflow, {"breaks": False}, id=id_)
@@ -174,9 +171,6 @@ async def completed(world: World, runtime: Runtime, id_: str) -> Execution:
     world.gate(id_).set()
     await execution.result()
     return execution
-
-
-# ---- what is asked ---------------------------------------------------------------------------------
 
 
 def command(name: str, *args: Any, opens: bool = False, **options: Any) -> Use:
@@ -309,9 +303,6 @@ ELSEWHERE_TOO = {**COMMANDS, **{name: OTHERS[name] for name in ("result", "event
 
 class CutError(Exception):
     """A scope was cancelled."""
-
-
-# ---- how it is cut ---------------------------------------------------------------------------------
 
 
 async def settle() -> None:
@@ -477,9 +468,6 @@ async def check_nobody_is_left(path: Path) -> None:
     assert await store.runners() == []
     await store.close()
     assert not path.with_name(f"{path.name}.runners").exists()
-
-
-# ---- opening and closing -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", ["task", "timeout", "scope"])

@@ -102,9 +102,6 @@ def test_hypothesis_finds_no_life_that_the_model_does_not_foretell(
     say("hypothesis", f"hypothesis transitions with crashes {PureMoves.transitions:,} in {seconds:.0f} s")
 
 
-# ---- the whole runtime ---------------------------------------------------------------------------
-
-
 IDS = st.sampled_from(["e1", "e2", "e3"])
 NAMES = st.sampled_from(["one", "two"])
 PICK = st.integers(0, 99)

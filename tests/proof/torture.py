@@ -339,8 +339,6 @@ def _next_seed(slices: Iterable[Slice], exercise: Exercise) -> int:
     return max((one.seed + 1 for one in slices if one.exercise == exercise.name), default=FIRST_SEED)
 
 
-# ---- the page --------------------------------------------------------------------------------------
-
 FRAME: Final = (HERE / "torture.md.txt").read_text("utf-8")
 
 

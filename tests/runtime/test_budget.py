@@ -135,8 +135,6 @@ def test_a_step_that_waits_uses_nothing():
         Workflow.parse(text)
 
 
-# ---- perdure plan ------------------------------------------------------------------------------
-
 PLAN = """\
 name: review
 config: {budget: {cost: 0.5}}

@@ -65,9 +65,6 @@ async def until(execution: Execution, type_: str) -> Any:
     raise AssertionError(f"no {type_}")
 
 
-# ---- how many at once --------------------------------------------------------------------------
-
-
 @BOTH
 def test_no_more_steps_of_an_agent_run_at_once_than_it_allows(scheduling: str):
     """Over all executions; and no less: the room there is is used."""
@@ -188,9 +185,6 @@ def test_hooks_and_compensations_are_steps_of_their_agent_like_any_other():
     virtually(scenario, agents=agents)
 
 
-# ---- how often ---------------------------------------------------------------------------------
-
-
 @BOTH
 def test_steps_of_an_agent_begin_no_oftener_than_its_rate(scheduling: str):
     """A burst as large as the rate's count, then evenly."""
@@ -218,9 +212,6 @@ def test_a_slow_rate_holds_its_steps_as_rows():
         assert [round(at - service.calls[0], -1) for at in service.calls] == [0, 3_600, 7_200]
 
     virtually(scenario, agents=guarded(service, rate="1/h"))
-
-
-# ---- circuits ----------------------------------------------------------------------------------
 
 
 @BOTH
@@ -314,9 +305,6 @@ def test_a_circuit_is_open_for_whoever_opens_the_store_next(tmp_path: Path):
     run_virtual(main)
 
 
-# ---- several processes ------------------------------------------------------------------------
-
-
 def test_runners_share_a_limit_and_a_killed_one_gives_its_slots_back(tmp_path: Path):
     """What it had begun goes on elsewhere, within the limit, at once."""
     service = Service(takes_s=100)
@@ -370,9 +358,6 @@ def test_a_circuit_that_one_runner_opens_is_open_for_the_others(tmp_path: Path):
             assert len(service.calls) == 4
 
     run_virtual(main)
-
-
-# ---- what can be said --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

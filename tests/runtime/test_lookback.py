@@ -111,9 +111,6 @@ def test_pruning_keeps_the_newest_the_young_and_what_somebody_needs():
     virtually(scenario)
 
 
-# ---- the pure parts ----------------------------------------------------------------------------------
-
-
 def event(kind: str, step: str | None = None, *, attempt: int = 1, data: Any = None) -> Event:
     """A line of a log."""
     at = datetime(2026, 1, 1, tzinfo=UTC)

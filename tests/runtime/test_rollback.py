@@ -255,9 +255,6 @@ def test_the_statements_of_a_compensation_are_executed_with_its_outcome(tmp_path
     run_virtual(main)
 
 
-# ---- hooks -------------------------------------------------------------------------------------
-
-
 def hooked(heard: list[Any], *, fails: bool = False) -> Workflow:
     """One step and every hook."""
     workflow = Workflow("hooked")

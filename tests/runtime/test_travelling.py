@@ -55,9 +55,6 @@ class Kitchen:
             return f"{shop}, {heat} degrees"
 
 
-# ---- retry ---------------------------------------------------------------------------------------
-
-
 @both
 def test_a_retry_from_a_step_with_another_input_does_that_step_anew(scheduling: str):
     """What it does not depend on stays as it was."""
@@ -92,9 +89,6 @@ def test_a_retry_that_contradicts_itself_is_refused_before_anything_is_written()
         assert (await execution.status()).state is State.FAILED
 
     virtually(scenario)
-
-
-# ---- fork ----------------------------------------------------------------------------------------
 
 
 async def told(execution: Execution, kind: str) -> list[Any]:

@@ -46,9 +46,6 @@ from perdure.store.states import TERMINAL, State, StepState
 ENVELOPE_BYTES: Final = 4_096  # of a message beside the outputs it carries
 
 
-# ---- a parent starts a child -----------------------------------------------------------------
-
-
 def begin(turn: Turn, step_no: int) -> None:
     """Let a step wait for a child that is to be started at once."""
     run = turn.state.steps[step_no]
@@ -128,9 +125,6 @@ def take_refused(turn: Turn, report: ChildRefused) -> None:
     turn.state.family.starting.discard(report.step_no)
 
 
-# ---- a parent hears of its children ----------------------------------------------------------
-
-
 def hear(turn: Turn, message: ChildRested | ChildEnded) -> None:
     """Take what a child tells of itself."""
     match message:
@@ -177,9 +171,6 @@ def take_rest(turn: Turn, rested: ChildRested) -> None:
         turn.note("child_paused", step_no=no, command_id=rested.id, data={"child": rested.child})
 
 
-# ---- when a parent rests, goes on and ends ----------------------------------------------------
-
-
 def hold_up(state: ExecutionState) -> bool:
     """Whether the parent, otherwise at rest or at its end, has to wait for children."""
     family = state.family
@@ -224,9 +215,6 @@ def asked_by(state: ExecutionState, command: AnyCommand | None) -> str | None:
     """What the parent wants to be told of, when it is done: that this execution rests."""
     is_asked = isinstance(command, Pause) and state.family.is_by_parent(command)
     return command.id if command is not None and is_asked else None
-
-
-# ---- the parts -------------------------------------------------------------------------------
 
 
 def _tell(turn: Turn, step_no: int, wish: Wish) -> None:

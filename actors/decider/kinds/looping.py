@@ -253,9 +253,6 @@ def due_times(state: ExecutionState) -> list[int]:
     return times
 
 
-# ---- starting items ---------------------------------------------------------------------------
-
-
 def _fill(turn: Turn, loop: Loop) -> None:
     """Start items: those that were cut off or are due again, then the next ones."""
     step = turn.state.plan.steps[loop.step_no]

@@ -102,9 +102,6 @@ def is_legal(kind: type, state: State) -> bool:
     return state in MEANING[RestorePoint if kind is Restore else kind]
 
 
-# ---- the table -------------------------------------------------------------------------------
-
-
 def test_every_command_has_a_meaning_and_a_test():
     """Nobody adds one without saying when it may come."""
     assert set(get_args(AnyCommand)) == set(COMMANDS) | DECISIONS | TOLD
@@ -190,9 +187,6 @@ def test_a_command_that_comes_twice_is_applied_once(bench_in: Callable[[State], 
     bench.tell(command(kind))
     assert bench.events()[: len(events)] == events
     assert [event.command_id for _, event in bench.rows.events].count("c") == 1
-
-
-# ---- pause and resume ------------------------------------------------------------------------
 
 
 def test_a_drain_lets_steps_in_flight_finish_and_starts_nothing_new(make_bench: Make):
@@ -302,9 +296,6 @@ def test_a_pause_before_the_first_step_begins_nothing(make_bench: Make):
     assert bench.events().count("workflow_started") == 1
 
 
-# ---- cancel ----------------------------------------------------------------------------------
-
-
 def test_a_cancel_reaches_what_runs_and_what_waits(make_bench: Make):
     """Every step that had begun is cancelled; the rest never ran."""
     bench = make_bench([(), (), (0,)], steps={1: RETRY}).start()
@@ -359,9 +350,6 @@ def test_a_cancel_of_a_paused_execution_ends_at_once(bench_in: Callable[[State],
     bench = bench_in(State.PAUSED)
     assert bench.tell(command(Cancel)) == Answer(State.CANCELLED, bench.state.version)
     assert bench.rows.fields["paused_at"] is None
-
-
-# ---- retry and restore -----------------------------------------------------------------------
 
 
 def test_a_retry_reopens_only_what_did_not_succeed_with_the_same_keys(make_bench: Make):
@@ -462,9 +450,6 @@ def test_a_restore_of_a_finished_execution_gives_it_its_whole_time_again(make_be
     assert bench.state.deadline_at == bench.now + 1_000
 
 
-# ---- context, signals, checkpoints -----------------------------------------------------------
-
-
 def test_a_context_may_not_take_the_name_of_a_step(bench_in: Callable[[State], Any]):
     """Templates could not tell them apart."""
     bench = bench_in(State.EXECUTING)
@@ -506,9 +491,6 @@ def test_a_checkpoint_counts_what_is_done(make_bench: Make):
     bench.tell(command(TakeCheckpoint))
     checkpoint = bench.turn.delta().checkpoint
     assert (checkpoint.steps_completed, checkpoint.steps_total, checkpoint.size_bytes) == (1, 3, 7)
-
-
-# ---- who is told -----------------------------------------------------------------------------
 
 
 def test_a_command_from_the_inbox_is_answered_in_its_row(bench_in: Callable[[State], Any]):

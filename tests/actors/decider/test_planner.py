@@ -21,9 +21,6 @@ def pause(bench: Any, mode: PauseMode = PauseMode.DRAIN) -> Any:
     return bench.tell(Pause(id=bench.id(), mode=mode))
 
 
-# ---- the plain life --------------------------------------------------------------------------
-
-
 def test_a_start_is_one_transition_from_nothing_to_the_first_bodies(make_bench: Make):
     """Version 1 holds the start of the execution and of its first steps."""
     bench = make_bench([(), (), (0,)]).start()
@@ -70,9 +67,6 @@ def test_an_execution_whose_code_is_missing_starts_nothing_and_stays_claimable(m
     assert bench.state.state is State.SCHEDULING
     assert not bench.bodies
     assert planner.may_park(bench.turn, linger_ms=0, is_closing=False)
-
-
-# ---- failures --------------------------------------------------------------------------------
 
 
 def test_when_a_required_step_fails_its_siblings_settle_and_nothing_new_starts(make_bench: Make):
@@ -160,9 +154,6 @@ def test_a_due_retry_without_a_free_place_wakes_nobody_again(make_bench: Make):
     assert bench.bodies.keys() == {0}
 
 
-# ---- deadlines -------------------------------------------------------------------------------
-
-
 def test_an_execution_that_misses_its_deadline_stops_and_is_failed(make_bench: Make):
     """What runs is cancelled, what waits too; the error says what happened."""
     bench = make_bench([(), ()], timeout_ms=50, steps={1: TWICE}).start()
@@ -206,9 +197,6 @@ def test_a_deadline_that_passes_during_a_cancel_wakes_nobody(make_bench: Make):
     assert bench.state.state is State.CANCELLED
 
 
-# ---- interruptions ---------------------------------------------------------------------------
-
-
 def test_an_interrupted_attempt_is_the_same_one_when_it_runs_again(make_bench: Make):
     """No attempt is used up and the idempotency key stays."""
     bench = make_bench([()]).start()
@@ -245,9 +233,6 @@ def test_the_end_that_comes_while_closing_is_written(make_bench: Make):
     bench.shut_down()
     bench.complete(0)
     assert bench.state.state is State.COMPLETED
-
-
-# ---- recovery --------------------------------------------------------------------------------
 
 
 def test_after_a_crash_recorded_steps_do_not_run_again_and_running_ones_do(make_bench: Make):
@@ -300,9 +285,6 @@ def test_what_fell_due_while_nobody_looked_fires_when_it_is_taken_up(make_bench:
     bench.now += 5_000
     bench.take_up()
     assert bench.bodies == {0: (0, 2)}
-
-
-# ---- steps that kill their process -----------------------------------------------------------
 
 
 def test_a_step_that_keeps_killing_its_process_is_found_out(make_bench: Make):

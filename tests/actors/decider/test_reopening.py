@@ -51,9 +51,6 @@ def failed_diamond(make_bench: Make) -> Any:
     return bench
 
 
-# ---- the pure parts ----------------------------------------------------------------------------
-
-
 def test_downstream_of_a_step_is_all_that_depends_on_it(make_plan: Make):
     """Directly or not, itself among it."""
     plan = make_plan(DIAMOND)
@@ -96,9 +93,6 @@ def test_what_is_shared_rests_on_shared_outcomes_only(make_plan: Make, data: st.
     }
     bad = set(range(count)) - (good - without)
     assert found == set(range(count)) - downstream(plan, bad)
-
-
-# ---- retry -------------------------------------------------------------------------------------
 
 
 def test_a_retry_from_a_step_runs_it_and_what_depends_on_it_anew(make_bench: Make):

@@ -25,9 +25,6 @@ FOREVER = math.inf
 SEEDS = 60
 
 
-# ---- the arithmetic --------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("count", "sizes"),
     [(0, []), (1, [1]), (8, [1] * 8), (9, [2, 2, 2, 2, 1]), (100, [13] * 7 + [9]), (1_000, [125] * 8)],
@@ -104,9 +101,6 @@ def test_a_trial_ends():
     trial = Trial([4], deaths=5)
     assert (trial.next_group(now=0), trial.until) == ({4}, 8_000)
     assert (trial.next_group(now=0), trial.until) == (frozenset(), None)
-
-
-# ---- the whole story -------------------------------------------------------------------------
 
 
 class Story:

@@ -82,8 +82,6 @@ class Machine:
         self.log: Callable[[str], object] | None = None
         loop.network.delays = self.weather.delays
 
-    # ---- what is remembered ---------------------------------------------------------------------
-
     def trace(self, *words: object) -> None:
         """Add a line to the ordered history of everything."""
         line = f"{self.loop.time():.6f} {' '.join(map(str, words))}\n"
@@ -119,8 +117,6 @@ class Machine:
         if asyncio.current_task() is not None and self.weather.crashes_actor(point):
             self.trace(process.name, "actor crashes")
             raise ActorCrash(point)
-
-    # ---- processes ------------------------------------------------------------------------------
 
     def now(self) -> float:
         """The wall clock, which somebody may set."""

@@ -235,9 +235,6 @@ class Simulation:
         return odd_moments(firings, [past for past in pasts if not is_by_hand(past)], spec)
 
 
-# ---- the frame ----------------------------------------------------------------------------------
-
-
 def run_seed(seed: int, *, log: Callable[[str], object] | None = None) -> SeedResult:
     """Run one seed from beginning to end. Raises nothing: what goes wrong is a problem of the seed."""
     memory = Path("/dev/shm")

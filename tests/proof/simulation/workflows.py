@@ -169,9 +169,6 @@ def digest(key: str, word: str, part: object, needs: Mapping[str, Any]) -> int:
     return zlib.crc32(json.dumps([key, word, part, needs], sort_keys=True).encode())
 
 
-# ---- the document ---------------------------------------------------------------------------------
-
-
 def document(spec: WorkflowSpec) -> dict[str, Any]:
     """The workflow in the words of the language; the agent of its steps is called as it is."""
     config = {

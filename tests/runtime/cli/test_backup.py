@@ -169,9 +169,6 @@ def test_what_is_no_backup_is_refused(done: str, content: bytes | None, capsys: 
     assert listed("perdure.db", capsys) == [done]
 
 
-# ---- doctor ------------------------------------------------------------------------------------
-
-
 def test_doctor_finds_nothing_in_a_database_in_order(done: str, capsys: pytest.CaptureFixture[str]):
     """Exit code 0; sizes and what is in force are told."""
     assert run_command(["doctor"]) == 0

@@ -52,9 +52,6 @@ def waiting(name: str, **options: object) -> Workflow:
     return workflow
 
 
-# ---- the inbox -----------------------------------------------------------------------------------
-
-
 def test_a_message_that_was_applied_is_in_the_log(path: Path) -> None:
     """One that was refused is not, and one that has joined another need not be."""
 
@@ -71,9 +68,6 @@ def test_a_message_that_was_applied_is_in_the_log(path: Path) -> None:
     told = lived(path, play)
     told.lie("UPDATE workflow_messages SET command_id = 'other' WHERE command_id = 'go'")
     assert told.problems() == ["execution e: message 1 (Signal) was applied, and is not in the log"]
-
-
-# ---- kin -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -121,9 +115,6 @@ def test_whoever_waits_for_a_child_hears_of_its_end(family: Told) -> None:
     )
 
 
-# ---- the outbox ------------------------------------------------------------------------------------
-
-
 def test_nobody_outside_is_told_of_what_has_not_happened(path: Path) -> None:
     """A call of a webhook has a line of the log behind it, of the same version."""
 
@@ -139,8 +130,6 @@ def test_nobody_outside_is_told_of_what_has_not_happened(path: Path) -> None:
     [problem] = told.problems()
     assert problem.endswith(" tells that it is failed, and its log does not")
 
-
-# ---- undoing ---------------------------------------------------------------------------------------
 
 COPY = (
     "INSERT INTO workflow_events (execution_no, version, at, type, step_no, attempt, data) "

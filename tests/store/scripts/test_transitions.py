@@ -70,9 +70,6 @@ async def test_a_statement_may_make_tables_of_its_own(book):
     assert await book.raw("SELECT entry FROM ledger") == [("e1",)]
 
 
-# ---- random moves ----------------------------------------------------------------------------
-
-
 @given(
     moves=st.lists(
         st.tuples(st.sampled_from(State), st.sampled_from(State), st.integers(-1, 1), st.integers(-1, 1)),

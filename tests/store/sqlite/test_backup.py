@@ -276,9 +276,6 @@ async def test_a_closed_file_can_be_copied_without_opening_a_store(path: str, bo
     assert not Path(path + "-wal").exists()
 
 
-# ---- before a migration ------------------------------------------------------------------------
-
-
 def later(monkeypatch: pytest.MonkeyPatch, *scripts: str) -> None:
     """A release that knows more migrations."""
     known = OURS + [Migration(number, f"{number:04}_more", sql) for number, sql in enumerate(scripts, NEXT)]

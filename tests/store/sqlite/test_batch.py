@@ -48,9 +48,6 @@ async def test_a_locked_file_is_told_within_the_wait_and_nothing_is_changed(open
     await store.close()
 
 
-# ---- a commit that fails -----------------------------------------------------------------------
-
-
 def disk_error(code: int) -> sqlite3.OperationalError:
     """What SQLite raises for that result code."""
     error = sqlite3.OperationalError("disk I/O error")

@@ -39,9 +39,6 @@ def test_the_store_has_every_method_of_the_protocol_with_its_parameters():
         assert [(p.name, p.kind, p.default) for p in kept] == [(p.name, p.kind, p.default) for p in promised]
 
 
-# ---- files -----------------------------------------------------------------------------------
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="files have other permissions there")
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 async def test_the_files_are_readable_by_their_owner_alone(path: str, open_store, book_of, umask: int):
@@ -119,9 +116,6 @@ async def test_a_folder_that_becomes_read_only_is_told_at_the_next_opening(open_
         await store.open()
 
 
-# ---- durability ------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("durability", "level"), [("power", 2), ("process", 1)])
 async def test_each_class_of_durability_has_its_own_level_of_syncing(open_store, durability: str, level: int):
     """FULL syncs at every commit; NORMAL when the log is copied back."""
@@ -172,9 +166,6 @@ async def test_a_client_lets_the_log_grow_where_a_runner_copies_it_back(path: st
     anchor.close()
     assert sizes[0] > 6_000_000
     assert sizes[1] < 6_000_000
-
-
-# ---- what a reader sees ----------------------------------------------------------------------
 
 
 async def test_what_was_committed_is_read_at_once(book):
@@ -245,9 +236,6 @@ async def test_a_closed_store_says_so_and_may_be_opened_again(store):
     assert await store.find("") == []
 
 
-# ---- errors ----------------------------------------------------------------------------------
-
-
 async def test_a_read_that_fails_is_told_in_our_words(book):
     """No error of SQLite's leaves the store."""
     await book.start()
@@ -286,9 +274,6 @@ def test_every_error_says_where_and_what_to_do(code: int, words: str):
     told = str(translated(error, "orders.db"))
     assert "orders.db" in told
     assert words in told
-
-
-# ---- advice ----------------------------------------------------------------------------------
 
 
 def test_an_old_library_is_advised_against_and_prints_nothing(monkeypatch, capsys):

@@ -204,9 +204,6 @@ def test_a_signal_is_kept_while_it_is_rolled_back(make_bench: Make):
     assert isinstance(bench.tell(Signal(id=bench.id(), name="go")), Answer)
 
 
-# ---- what fails --------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("options", BOTH)
 def test_a_failure_is_undone_where_the_workflow_says_so(make_bench: Make, options: dict[str, Any]):
     """The error stays: it says why."""
@@ -340,9 +337,6 @@ def test_what_the_guard_of_an_agent_holds_is_undone_when_it_lets_it_through(make
     assert "hook_held" in bench.events()
 
 
-# ---- what survives -----------------------------------------------------------------------------
-
-
 def test_a_rollback_goes_on_where_its_process_was_killed(make_bench: Make):
     """At every compensation, with the same attempt."""
     bench = make_bench(CHAIN, undo=EACH).start()
@@ -386,8 +380,6 @@ def test_nothing_begins_while_the_runtime_closes(make_bench: Make):
     bench.take_up()
     assert bench.bodies == {5: (0, 1)}
 
-
-# ---- its hooks ---------------------------------------------------------------------------------
 
 HOOKS: dict[Hook, dict[str, Any]] = {hook: {} for hook in Hook}
 SUCCESS, FAILURE, CANCEL, FINALLY = 2, 3, 4, 5  # of a graph of one step with a compensation

@@ -217,9 +217,6 @@ def test_an_input_that_cannot_be_put_together_fails_the_step(make_bench: Make):
     assert "ZeroDivisionError" in bench.state.steps[0].error.message
 
 
-# ---- any order of events ----------------------------------------------------------------------
-
-
 class World:
     """A parent with one child, and everything that is on its way between them."""
 
