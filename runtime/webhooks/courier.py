@@ -78,18 +78,24 @@ class Courier:
             await self._wakeup.wait(rest_s)
 
     async def look(self) -> float:
-        """Make the calls that are due; answer the seconds until one is again."""
+        """Make the calls that are due; answer the seconds until one is again. Raises what a store does."""
         services = self._services
         due = await services.store.deliveries_due(before=services.now_ms(), limit=PAGE)
         room = anyio.CapacityLimiter(AT_ONCE)
+        failures: list[PerdureError] = []  # told when all are done: no call is cut off by another's
 
         async def one(delivery: Delivery) -> None:
             async with room:
-                await self._deliver(delivery)
+                try:
+                    await self._deliver(delivery)
+                except PerdureError as error:
+                    failures.append(error)
 
         async with anyio.create_task_group() as group:
             for delivery in due:
                 group.start_soon(one, delivery)
+        if failures:
+            raise failures[0]
         next_due = await services.store.next_delivery_due()
         if next_due is None:
             return self._look_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,11 @@ from perdure.runtime.testing.process import RuntimeProcess
 from perdure.runtime.testing.virtual import virtual_seams
 from perdure.runtime.webhooks import verify
 from perdure.runtime.webhooks.courier import DELAY_MS_MAX, TRIES, settle
-from perdure.store.scripts.deliveries import Delivery
+from perdure.store import SQLiteStore
+from perdure.store.errors import StoreUnavailable
+from perdure.store.protocol import Answer
+from perdure.store.scripts.deliveries import ClaimDelivery, Delivery, SettleDelivery
+from perdure.store.writes import Write
 
 HOUR_S = 3_600
 Scenario = Callable[[Runtime, "Receiver"], Coroutine[Any, Any, None]]
@@ -50,6 +54,22 @@ class Receiver:
     def ids(self) -> list[str]:
         """The ids of the calls."""
         return [headers["webhook-id"] for _, headers, _ in self.calls]
+
+
+class FullFor(SQLiteStore):
+    """A store in memory whose disk is full when the first so many writes of a kind come."""
+
+    def __init__(self, kind: type[Write], *, times: int) -> None:
+        """Nothing has come."""
+        super().__init__(":memory:", inline=True)
+        self.kind, self.times = kind, times
+
+    async def commit(self, writes: Sequence[Write]) -> list[Answer]:
+        """Commit, or refuse all."""
+        if self.times and any(isinstance(write, self.kind) for write in writes):
+            self.times -= 1
+            raise StoreUnavailable("the disk is full")
+        return await super().commit(writes)
 
 
 def virtually(scenario: Scenario, *answers: int | Exception, location: str = ":memory:") -> None:
@@ -154,6 +174,25 @@ def test_one_that_pauses_again_at_once_tells_both():
         assert receiver.events[3:] == ["resumed", "completed"]
 
     virtually(scenario)
+
+
+@pytest.mark.parametrize("kind", [ClaimDelivery, SettleDelivery])
+def test_a_store_that_takes_nothing_for_a_while_ends_no_runtime(kind: type[Write]):
+    """What could not be claimed, or written down, is told when it can be; at least once."""
+    receiver = Receiver()
+
+    async def main() -> None:
+        seams = msgspec.structs.replace(virtual_seams(), post=receiver.post)
+        async with VirtualRuntime(seams=seams, store=FullFor(kind, times=2)) as runtime:
+            first, second = [await runtime.start(watched(events=["completed"]), {}) for _ in range(2)]
+            await settled(first)
+            await settled(second)
+            await anyio.sleep(HOUR_S)
+            assert {one.state for one in await runtime.webhooks.list()} == {"delivered"}
+            assert len(set(receiver.ids)) == 2
+            assert await check_store(runtime.store) == []
+
+    run_virtual(main)
 
 
 def test_a_call_is_made_again_until_it_is_heard_under_one_id():
