@@ -29,10 +29,13 @@ from perdure.store.usage import Limits, Usage
 
 
 def admit(turn: Turn, step_no: int) -> schedule.Admission:
-    """Whether the step begins now, is held in its place, or has been dealt with otherwise."""
+    """Whether the step begins now, is held in its place, or has been dealt with otherwise.
+
+    What is done beside the graph begins whatever is left.
+    """
     state = turn.state
     budget = budget_of(state)
-    if budget is None:
+    if budget is None or step_no >= state.size:
         return schedule.Admission.GRANTED
     step = state.plan.steps[step_no]
     room = room_for(step.estimate, used=state.usage, reserved=_reserved(state), limits=budget.limits)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from perdure.actors.instructions.budget import Budget, OnExceeded
-from perdure.actors.instructions.plan import RetryPolicy, Scheduling
+from perdure.actors.instructions.plan import Hook, RetryPolicy, Scheduling
 from perdure.actors.instructions.waits import ForSignal
 from perdure.actors.messages import Interrupted, Resume, Retry
 from perdure.store.states import State
@@ -70,6 +70,19 @@ def test_a_resume_without_more_pauses_again(make_bench: Make):
     bench.complete(0, used=HALF + HALF)
     answer = bench.tell(Resume(id=bench.id()))
     assert (answer.state, bench.bodies) == (State.PAUSED, {})
+
+
+@pytest.mark.parametrize("budget", [PAUSE, FAIL])
+def test_a_hook_has_all_its_attempts_whatever_is_left(make_bench: Make, budget: Budget):
+    """What cleans up is no part of what the budget is for; what it uses counts."""
+    retry = RetryPolicy(max_retries=1, delay_ms=0)
+    bench = make_bench([()], hooks={Hook.FINALLY: {"retry": retry}}, budget=budget).start()
+    bench.complete(0, used=HALF + HALF)
+    bench.fail(1, used=HALF)
+    bench.complete(1, used=HALF)
+    assert bench.state.state is State.COMPLETED
+    assert bench.states() == ["completed", "completed"]
+    assert bench.state.usage == Usage(cost=2.0)
 
 
 def test_other_limits_outlive_the_owner_and_name_only_what_they_change(make_bench: Make):
