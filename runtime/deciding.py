@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
 from typing import Any
 
 from perdure.actors.messages import Answer, AnyCommand, Approve, Reject
@@ -10,7 +11,17 @@ from perdure.runtime import arguments
 from perdure.store.asking import PendingApproval
 from perdure.store.codec import decode, encode
 from perdure.store.protocol import Store
+from perdure.store.scripts.questions import Questions
 from perdure.store.states import State
+
+
+async def asked_of(store: Store | Questions) -> AsyncIterator[PendingApproval]:
+    """All that waits for people in a store, read page by page, the longest waiting first."""
+    last: PendingApproval | None = None
+    while page := await store.approvals(after=last):
+        for one in page:
+            yield one
+        last = page[-1]
 
 
 class Asking(ABC):
@@ -25,7 +36,7 @@ class Asking(ABC):
     async def approvals(self) -> list[PendingApproval]:
         """What waits for people's approval, in all executions, the longest waiting first."""
         self.check_open()
-        return await self.store.approvals()
+        return [one async for one in asked_of(self.store)]
 
 
 class Deciding(ABC):

@@ -162,8 +162,10 @@ class Readable(Protocol):
         """The nodes of one revision, in step order."""
         ...
 
-    async def approvals(self) -> list[PendingApproval]:
-        """What waits for people, the longest waiting first; the first `PAGE_MAX`."""
+    async def approvals(
+        self, *, after: PendingApproval | None = None, limit: int = 1_000
+    ) -> list[PendingApproval]:
+        """What waits for people, the longest waiting first; `after` is the last of the page before."""
         ...
 
     async def schedules(self, *, workflow: str | None = None) -> list[Schedule]:

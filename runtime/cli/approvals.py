@@ -10,8 +10,9 @@ from cyclopts import Parameter
 
 from perdure.runtime.cli.control import give
 from perdure.runtime.cli.exit_codes import Exit
+from perdure.runtime.cli.look import LIST_LIMIT
 from perdure.runtime.cli.many import Ask
-from perdure.runtime.cli.options import Reading, Seconds, UsageError, read_json, read_values
+from perdure.runtime.cli.options import Limit, Reading, Seconds, UsageError, read_json, read_values
 from perdure.runtime.cli.render import ago
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import clean
@@ -48,23 +49,35 @@ DEFAULTS: Final = Reading()
 DECIDING: Final = Deciding()
 
 
-def approvals(*, workflow: str | None = None, by: str | None = None, options: Reading = DEFAULTS) -> int:
+def approvals(
+    *,
+    workflow: str | None = None,
+    by: str | None = None,
+    limit: Limit = LIST_LIMIT,
+    options: Reading = DEFAULTS,
+) -> int:
     """List what waits for approval, the longest waiting first.
 
     Args:
         workflow: Only what executions of one workflow ask.
         by: Only what this person may decide and has not decided yet.
+        limit: How many at most.
     """
     session = open_session(options)
 
     async def main() -> int:
+        from perdure.runtime.deciding import asked_of
+
         async with session.looking() as store:
-            found = [one for one in await store.approvals() if _is_wanted(one, workflow=workflow, by=by)]
+            wanted = [one async for one in asked_of(store) if _is_wanted(one, workflow=workflow, by=by)]
+        found = wanted[:limit]
         if session.out.format != "table":
             session.out.records(found)
             return Exit.DONE
         heads = ("ID", "STEP", "WORKFLOW", "SINCE", "UNTIL", "GIVEN", "APPROVERS", "MESSAGE")
         session.out.table(heads, [_row(one, session) for one in found])
+        if len(wanted) > limit:
+            session.note(f"{limit:,} of {len(wanted):,}; --limit {len(wanted)} shows all of them")
         return Exit.DONE
 
     return run_async(main)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
 
 from perdure.runtime.cli.describe import input_rows
 from perdure.runtime.cli.options import Performing, UsageError, read_inputs, typed_inputs
@@ -29,6 +31,7 @@ ACTIONS: Final[dict[Status, dict[str, str]]] = {
     Status.RUNNING: {"p": "pause", "c": "cancel"},
     Status.INITIATED: {"c": "cancel"},
 }
+DECISIONS: Final = {"a": "approve", "x": "reject"}  # where a step waits for approval
 ALWAYS: Final = {"s": "status", "e": "events", "b": "back"}
 
 
@@ -96,7 +99,8 @@ def _at_workflow(session: Session, options: Performing, workflow: Workflow) -> i
 
 def _at_execution(session: Session, options: Performing, summary: ExecutionSummary) -> int | None:
     """Do something with one execution; None: back to the others."""
-    actions = ACTIONS.get(summary.status, {}) | ALWAYS
+    asked = _read(session, lambda store: _asked(store, summary.id))
+    actions = (DECISIONS if asked else {}) | ACTIONS.get(summary.status, {}) | ALWAYS
     while True:
         keys = ", ".join(f"{key} {name}" for key, name in actions.items())
         answer = _ask(f"{summary.id} is {summary.status}: {keys}")
@@ -105,11 +109,48 @@ def _at_execution(session: Session, options: Performing, summary: ExecutionSumma
             return None
         if name in {"status", "events"}:
             _show(session, name, summary.id)
+        elif name in {"approve", "reject"}:
+            return _decide(session, name, summary.id, asked)
         elif name is not None:
             session.note(session.command(name, summary.id))
             return _command(name, summary.id, options)
         else:
             session.note(f"{answer} is none of them: give one of the letters")
+
+
+async def _asked(store: Any, id_: str) -> dict[str, Any]:
+    """The steps of an execution that wait for approval, each with what it asks."""
+    from perdure.runtime.looking import describe
+
+    steps = (await describe(store, id_))["steps"]
+    return {
+        key: step["waits"] for key, step in steps.items() if (step["waits"] or {}).get("for") == "approval"
+    }
+
+
+def _decide(session: Session, name: str, id_: str, asked: Mapping[str, Any]) -> int:
+    """Ask which step is meant, what its form wants to know and why; then decide in one's own name."""
+    from perdure.runtime.cli import approvals
+    from perdure.runtime.cli.options import Reading
+
+    step = next(iter(asked))
+    if len(asked) > 1:
+        session.out.table(
+            ("#", "STEP", "MESSAGE"), _numbered([(key, asked[key]["message"] or "") for key in asked])
+        )
+        step = _choose(session, "step: a number, or a part of its key", list(asked), str)
+    elif asked[step]["message"]:
+        session.note(f"{step}: {asked[step]['message']}")
+    form = asked[step]["form"] if name == "approve" else None
+    json = None if form is None else msgspec.json.encode(_inputs(session, form)).decode()
+    comment = _read_line("why, or nothing") or None
+    session.note(session.command(name, id_, step))
+    return (approvals.approve if name == "approve" else approvals.reject)(
+        id_,
+        step,
+        deciding=approvals.Deciding(json=json, comment=comment),
+        options=Reading(db=session.settings.db, color=session.options.color),
+    )
 
 
 def _show(session: Session, name: str, id_: str) -> None:

@@ -8,9 +8,9 @@ import msgspec
 
 from perdure.store.asking import Approval, ApprovalWrite, Decision, PendingApproval
 from perdure.store.codec import encode
-from perdure.store.records import PAGE_MAX
 from perdure.store.script import Script
-from perdure.store.scripts.rows import moment
+from perdure.store.scripts.pages import bounded
+from perdure.store.scripts.rows import milliseconds, moment
 from perdure.store.states import State
 
 KEEP: Final = """
@@ -36,8 +36,8 @@ FROM workflow_approvals p
 JOIN workflow_executions e ON e.no = p.execution_no
 JOIN workflows w ON w.no = e.workflow_no
 JOIN workflow_steps s ON s.workflow_no = e.workflow_no AND s.no = p.step_no
-WHERE p.asked_at IS NOT NULL
-ORDER BY p.asked_at, p.execution_no, p.step_no LIMIT ?
+WHERE p.asked_at >= ? AND (p.asked_at, e.id, s.key) > (?, ?, ?)
+ORDER BY p.asked_at, e.id, s.key LIMIT ?
 """
 
 _names: Final = msgspec.json.Decoder(tuple[str, ...])
@@ -79,8 +79,10 @@ def kept(execution_no: int) -> Script[tuple[Approval, ...]]:
     )
 
 
-def pending() -> Script[list[PendingApproval]]:
-    """What all executions ask, the longest waiting first."""
+def pending(after: PendingApproval | None, limit: int) -> Script[list[PendingApproval]]:
+    """What all executions ask, the longest waiting first, after that one."""
+    since = 0 if after is None else milliseconds(after.asked_at)
+    place = (since, "", "") if after is None else (since, after.execution_id, after.step)
     return [
         PendingApproval(
             execution_id=row[0],
@@ -94,5 +96,5 @@ def pending() -> Script[list[PendingApproval]]:
             asked_at=moment(row[8]),
             due_at=None if row[9] is None else moment(row[9]),
         )
-        for row in (yield PENDING, (PAGE_MAX,))
+        for row in (yield PENDING, (since, *place, bounded(limit)))
     ]

@@ -287,9 +287,11 @@ class Questions(ABC):
         """The nodes of one revision, in step order."""
         return await self._ask(pages.steps(workflow_no))
 
-    async def approvals(self) -> list[PendingApproval]:
-        """What waits for people, the longest waiting first."""
-        return await self._browse(approvals.pending())
+    async def approvals(
+        self, *, after: PendingApproval | None = None, limit: int = 1_000
+    ) -> list[PendingApproval]:
+        """What waits for people, the longest waiting first; `after` is the last of the page before."""
+        return await self._browse(approvals.pending(after, limit))
 
     async def schedules(self, *, workflow: str | None = None) -> list[Schedule]:
         """Schedules by id, of one workflow or all."""

@@ -131,6 +131,24 @@ def test_a_paused_execution_can_be_looked_at_and_resumed(tmp_path: Path):
     assert "42" in seen
 
 
+def test_a_step_that_waits_for_approval_is_approved(tmp_path: Path):
+    """What it asks is shown; its form is filled in, each value as what is declared."""
+    form = {"required": ["limit"], "properties": {"limit": {"type": "integer"}}}
+    release = Workflow("release").approval_step("ship", message="Ship it?", form=form)
+
+    async def ask() -> None:
+        async with Runtime(tmp_path / "perdure.db", workflows=[release]) as runtime:
+            await runtime.start(release, id="lamp-1")
+
+    asyncio.run(ask())
+    code, seen = at_terminal(tmp_path, "release", "1", "a", "3", "looks good")
+    assert code == 0, seen
+    assert "a approve, x reject" in seen
+    assert "ship: Ship it?" in seen
+    assert "limit, integer, required" in seen
+    assert "ship: completed" in seen
+
+
 def test_without_a_terminal_it_says_what_to_use_instead(folder: Path):
     """One sentence, the code of a wrong call, nothing read from a pipe."""
     done = subprocess.run(

@@ -70,6 +70,22 @@ async def test_what_waits_for_people_is_listed_oldest_first_with_its_names(book)
     assert (second.execution_id, second.step, second.decisions, second.due_at) == ("e1", "a", (ANN,), None)
 
 
+async def test_what_waits_is_read_page_by_page(book):
+    """Each once, also of those that were asked at the same moment, in one execution or several."""
+    for each in ("e1", "e2", "e3"):
+        await book.start(each)
+        first = msgspec.structs.replace(ASKED, step_no=0)
+        await write(book, ApprovalWrite(0, first), ApprovalWrite(1, ASKED), id=each)
+    everything = await book.store.approvals()
+    assert [(one.execution_id, one.step) for one in everything] == [
+        (each, step) for each in ("e1", "e2", "e3") for step in ("a", "b")
+    ]
+    pages = [await book.store.approvals(limit=2)]
+    while pages[-1]:
+        pages.append(await book.store.approvals(after=pages[-1][-1], limit=2))
+    assert [one for page in pages for one in page] == everything
+
+
 async def test_decisions_that_are_too_large_are_refused_with_their_change(book):
     """Nothing of it is written."""
     await book.start()

@@ -61,6 +61,20 @@ def test_what_waits_is_listed_with_who_may_decide_and_what_is_asked(capsys: pyte
     assert [decision["by"] for decision in waiting["decisions"]] == ["ann"]
 
 
+def test_a_list_that_is_cut_says_so(capsys: pytest.CaptureFixture[str]):
+    """With how to see the rest."""
+
+    async def start_another() -> None:
+        async with Runtime("perdure.db") as runtime:
+            await runtime.start(release(), {"what": "1.3"}, id="lamp-2")
+
+    asyncio.run(start_another())
+    cut = said(capsys, "approvals", "-n", "1").splitlines()
+    assert [line.partition(" ")[0] for line in cut] == ["ID", "lamp-1", "1"]
+    assert cut[-1] == "1 of 2; --limit 2 shows all of them"
+    assert len(said(capsys, "approvals").splitlines()) == 3
+
+
 def test_an_approval_says_how_many_are_still_to_come(capsys: pytest.CaptureFixture[str]):
     """Then the next one is asked for; whoever is logged in decides unless it is said otherwise."""
     assert said(capsys, "approve", "lamp-1", "ok", "--by", "ann", "--data", "limit=3").splitlines() == [
