@@ -76,26 +76,25 @@ class Guards:
         guard = entry.guard
         here = self._here.setdefault(guard.scope, Here())
         came_at = here.came_at(entry.holder, self.now_ms())
-        here.inside[entry.holder] = self._membership.no
+        here.inside.add(entry.holder)
         try:
             await self._pass_circuit(entry, here)
             if guard.concurrency is not None or guard.rate is not None:
                 await self._pass_store(entry, here, came_at=came_at)
         except BaseException:
-            here.inside.pop(entry.holder, None)
+            self._go(entry, here)
             raise
         here.asked_at.pop(entry.holder, None)
 
     async def _pass_store(self, entry: Pass, here: Here, *, came_at: int) -> None:
         """Take a slot and one of the rate, in line for as long as patience lasts."""
         asked = Entered("rate" if here.shut_until > self.now_ms() else "concurrency")
-        is_in = has_asked = False
+        is_in = False
         try:
             with anyio.move_on_after(0 if self._is_hopeless(here, came_at) else PATIENCE_MS / 1_000):
                 async with here.turnstile:
                     while not (is_in or self._is_hopeless(here, came_at)):
                         here.room = anyio.Event()
-                        has_asked = True
                         asked = await self._ask(entry, here)
                         is_in = asked.held_by is None
                         if not is_in:
@@ -103,8 +102,6 @@ class Guards:
         finally:
             if not is_in:
                 self._report(entry, is_good=None)
-            if has_asked and not is_in:  # whatever was asked for last may still be granted
-                self._give_back(entry, runner_no=here.inside.get(entry.holder, self._membership.no))
         if not is_in:
             raise self._held(entry, here, asked, came_at=came_at)
         if entry.guard.rate is not None:
@@ -139,7 +136,7 @@ class Guards:
                 at=self.now_ms(),
             )
             try:
-                here.inside[entry.holder] = wish.runner_no
+                here.slots[entry.holder] = wish.runner_no
                 entered = await self._ask_surely(wish)
             except NotFound:  # taken off the list: our executions are lost, but not yet told
                 if is_last:
@@ -158,30 +155,34 @@ class Guards:
 
     def leave(self, entry: Pass, *, is_good: bool | None, took_ms: int) -> None:
         """The step has ended: well, badly, or (None) called off. What it held is given back."""
-        runner_no = self._here[entry.guard.scope].inside.pop(entry.holder, self._membership.no)
-        self._give_back(entry, runner_no=runner_no, makes_room=True)
+        self._go(entry, self._here[entry.guard.scope], makes_room=True)
         self._report(entry, is_good=is_good, took_ms=took_ms)
 
-    def _give_back(self, entry: Pass, *, runner_no: int, makes_room: bool = False) -> None:
-        """Give the slot back; if the step had one, somebody else may have it now."""
-        guard = entry.guard
-        if guard.concurrency is None:
+    def _go(self, entry: Pass, here: Here, *, makes_room: bool = False) -> None:
+        """Give back the slot that it has, or may have: what was asked for last may still be granted."""
+        here.inside.discard(entry.holder)
+        runner_no = here.slots.pop(entry.holder, None)
+        if entry.guard.concurrency is None or runner_no is None:
             return
         with suppress(StoreError):  # the writer is closed: the slot goes with the runner
-            wish = LeaveGuard(scope=guard.scope, holder=entry.holder, runner_no=runner_no)
+            wish = LeaveGuard(scope=entry.guard.scope, holder=entry.holder, runner_no=runner_no)
             left = self._writer.submit(wish, is_patient=True)
             left.add_done_callback(
-                lambda done: self._has_left(done, entry, runner_no=runner_no, makes_room=makes_room)
+                lambda done: self._has_left(done, entry, here, runner_no=runner_no, makes_room=makes_room)
             )
 
     def _has_left(
-        self, done: asyncio.Future[Answer], entry: Pass, *, runner_no: int, makes_room: bool
+        self, done: asyncio.Future[Answer], entry: Pass, here: Here, *, runner_no: int, makes_room: bool
     ) -> None:
-        """Whoever may still hold a slot gives it back once more, unless it has come again meanwhile."""
+        """Somebody else may have the slot now. Whoever may still hold it gives it back once more.
+
+        One that has come again meanwhile does so when it goes, so as not to give away what it has then.
+        """
         error = None if done.cancelled() else done.exception()
-        here = self._here[entry.guard.scope]
-        if isinstance(error, OutcomeUnknown) and entry.holder not in here.inside:
-            self._give_back(entry, runner_no=runner_no, makes_room=makes_room)
+        if isinstance(error, OutcomeUnknown):
+            here.slots.setdefault(entry.holder, runner_no)
+            if entry.holder not in here.inside:
+                self._go(entry, here, makes_room=makes_room)
         elif makes_room and error is None and not done.cancelled():
             self._call(here)
 

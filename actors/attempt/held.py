@@ -58,6 +58,7 @@ class Here:
         "read_at",
         "room",
         "shut_until",
+        "slots",
         "turnstile",
         "version",
     )
@@ -70,7 +71,8 @@ class Here:
         self.room = anyio.Event()
         self.shut_until = 0  # what the store said last of the rate
         self.held_by_circuit: dict[str, Pass] = {}
-        self.inside: dict[str, int] = {}  # who has come and neither left nor been refused, as which runner's
+        self.inside: set[str] = set()  # who has come and neither left nor been refused
+        self.slots: dict[str, int] = {}  # who has a slot, or may have one, as which runner's
         self.asked_at: dict[str, int] = {}
         self._held: dict[str, Held] = {}
         self._told: dict[str, Held] = {}  # there is room for them, and they are on their way
