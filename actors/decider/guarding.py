@@ -67,8 +67,7 @@ def take_nudge(turn: Turn, nudge: Nudge) -> None:
     is_meant = (run.generation, run.attempt) == (nudge.generation, nudge.attempt)
     may_go_on = state.state in schedule.MAY_LAUNCH or state.state in schedule.WINDING_UP
     if is_meant and nudge.step_no in state.waiting and may_go_on:
-        state.waiting.discard(nudge.step_no)
-        state.ready.append(nudge.step_no)
+        outside.make_ready(state, nudge.step_no)
 
 
 def budget_of(state: ExecutionState) -> Budget | None:

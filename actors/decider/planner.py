@@ -110,6 +110,7 @@ def take_report(turn: Turn, report: StepReport) -> None:
     ):
         return
     _take_report(turn, report)
+    ending.settle(turn, report.step_no)
 
 
 def take_refusal(turn: Turn, report: StepReport, refused: StatementFailed, *, before: ExecutionState) -> None:
@@ -139,8 +140,7 @@ def take_timer(turn: Turn, kind: str, step_no: int) -> None:
     if kind == WAIT_TIMER:
         waiting.take_moment(turn, step_no)
     else:
-        state.waiting.discard(step_no)
-        state.ready.append(step_no)
+        outside.make_ready(state, step_no)
 
 
 def take_due(turn: Turn) -> None:
@@ -295,7 +295,7 @@ def _take_failure(turn: Turn, report: StepReport, failed: Failed) -> None:
         turn.state.waiting.add(report.step_no)
         turn.set_timer(RETRY_TIMER, report.step_no, due_at)
     else:
-        turn.state.ready.append(report.step_no)
+        outside.make_ready(turn.state, report.step_no)
 
 
 def _take_interruption(turn: Turn, step_no: int, reason: str) -> None:
@@ -304,13 +304,12 @@ def _take_interruption(turn: Turn, step_no: int, reason: str) -> None:
     schedule.stop_running(state, step_no)
     if outside.is_called_off(state, step_no, reason=reason):
         schedule.cancel(turn, step_no)
-        ending.cut(turn, step_no)
         return
     turn.move_step(step_no, StepState.PENDING)
     attempt = state.steps[step_no].attempt
     turn.note("step_interrupted", step_no=step_no, attempt=attempt, data={"reason": reason})
     if state.state in schedule.MAY_LAUNCH:
-        state.ready.append(step_no)
+        outside.make_ready(state, step_no)
 
 
 def _exceed_deadline(turn: Turn) -> None:

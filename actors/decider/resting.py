@@ -83,7 +83,6 @@ def _conclude(turn: Turn, end: State, *, is_closing: bool) -> None:
 
 def _end(turn: Turn, terminal: State) -> None:
     state = turn.state
-    outside.drop(turn)
     state.end = None
     if terminal is State.CANCELLED:
         turn.note("workflow_cancelled")

@@ -11,7 +11,6 @@ from perdure.store.states import SETTLED_STEP, Role, StepState
 if TYPE_CHECKING:
     from perdure.runtime.testing.history import StepHistory
 
-FINALLY: Final = "hooks.finally"
 UNDO: Final = ".compensate"  # after the key of the step that is undone
 MEANS: Final = {  # what happens to the hook or the compensation
     "step_compensating": "started",
@@ -35,14 +34,14 @@ class Beside:
         self._is_stopped = False
         self._is_pausing = False
         self._is_other_end_to_come = False  # hooks open once the change has told what it cuts short
-        self._begun_stopped: dict[str, bool] = {}  # hooks, and whether the execution was being stopped then
+        self._overtaken: set[str] = set()  # hooks in flight for an end that is not to be
         self._complain = complain
 
     def take(self, event: Event) -> None:
         """Take a line of the log, whatever it tells."""
-        if event.type == "rollback_requested" and not self.is_undoing:
-            self._begun_stopped = dict.fromkeys(self._begun_stopped, False)  # for an end that is not to be
-        self._is_other_end_to_come |= event.type == "rollback_requested"
+        if event.type == "rollback_requested" or (event.type in STOPS and not self._is_stopped):
+            self._is_other_end_to_come = True
+            self._overtaken |= {step.key for step in self._hooks() if step.state is StepState.RUNNING}
         if event.type in STOPS:
             self._is_stopped, self._is_pausing = True, False
             self.is_undoing = self.is_undoing or event.type == "rollback_requested"
@@ -63,7 +62,7 @@ class Beside:
         if kind == "started":
             self.finish(event.version)
             self._check_start(step, event)
-            self._begun_stopped[step.key] = self._is_stopped
+            self._overtaken.discard(step.key)
             step.start(event.attempt or 0, event.version)
             return
         if kind != "cancelled" and step.state is not StepState.RUNNING:
@@ -87,10 +86,10 @@ class Beside:
                 step.state = StepState.PENDING
             case "cancelled":
                 step.settle(StepState.CANCELLED, event.version)
-                if step.key == FINALLY and not self._begun_stopped.get(step.key, True):
-                    step.reopen(event.version, new_lineage=True)
             case _:
                 self._complain(event, "nothing of that name happens")
+        if step.key in self._overtaken and step.state in SETTLED_STEP:
+            step.reopen(event.version, new_lineage=True)
 
     def go_on(self, version: int) -> None:
         """A rollback goes on: what could not be undone is tried again."""
@@ -100,8 +99,8 @@ class Beside:
 
     def open(self, version: int) -> None:
         """Another end is to come: hooks that have run will run again."""
-        for step in self.steps.values():
-            if step.role is Role.HOOK and step.state in SETTLED_STEP:
+        for step in self._hooks():
+            if step.state in SETTLED_STEP:
                 step.reopen(version, new_lineage=True)
 
     def finish(self, version: int) -> None:
@@ -152,6 +151,9 @@ class Beside:
         ]
         if later:
             self._complain(event, f"{later[0]!r} completed after it and is not undone")
+
+    def _hooks(self) -> list[StepHistory]:
+        return [step for step in self.steps.values() if step.role is Role.HOOK]
 
     def _is_left(self, step: StepHistory) -> bool:
         """Whether it is to be undone still; what a fork has taken over is its source's to undo."""

@@ -430,15 +430,17 @@ def test_a_rollback_runs_the_hook_anew_that_waits_for_its_next_attempt():
 
 
 def test_an_execution_that_waits_for_the_next_attempt_of_a_hook_is_cold():
-    """A row and a timer."""
+    """A row and a timer. The next attempt is told of the same end."""
     workflow = Workflow("w")
+    ends: list[str] = []
 
     @workflow.step
     async def work() -> int:
         return 1
 
     @workflow.hook("finally", retry=Retry(max_retries=1, delay=600, max_delay=600, jitter=False))
-    async def again(context: StepContext) -> None:
+    async def again(context: StepContext, execution: dict[str, Any]) -> None:
+        ends.append(execution["state"])
         if context.attempt == 1:
             raise OSError("later")
 
@@ -447,6 +449,7 @@ def test_an_execution_that_waits_for_the_next_attempt_of_a_hook_is_cold():
         await anyio.sleep(60)
         assert runtime.machine.executions.is_idle
         assert (await execution.result()).hook_errors == {}
+        assert ends == ["completed", "completed"]
 
     virtually(scenario)
 

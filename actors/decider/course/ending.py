@@ -1,9 +1,9 @@
 """Hooks: what runs when the graph has come to its end, before that end is written. Pure.
 
 Which end it comes to is decided by the rows of the steps, so it is decided again after a crash, and
-the same. A hook that fails is recorded and told; it changes nothing of the end. An execution that is
-opened again (retry, restore, rollback) will come to another end, and has its hooks run again then,
-under new idempotency keys.
+the same. A hook that fails is recorded and told; it changes nothing of the end. An execution that
+will come to another end (it is opened again, or stopped on its way) has its hooks run anew then, under
+new idempotency keys; also the one that is in flight, whatever comes of that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from perdure.actors.effects.turn import Turn
 from perdure.actors.instructions.plan import Hook
 from perdure.actors.state.execution import ExecutionState
 from perdure.store.records import Error
-from perdure.store.states import SETTLED_STEP, State, StepState
+from perdure.store.states import SETTLED_STEP, Role, State, StepState
 
 HOOK_OF: Final = {State.COMPLETED: Hook.SUCCESS, State.FAILED: Hook.FAILURE, State.CANCELLED: Hook.CANCEL}
 
@@ -32,17 +32,18 @@ def next_hook(state: ExecutionState, end: State) -> int | None:
 
 
 def reopen(turn: Turn) -> None:
-    """The execution goes on after an end: the hooks that have run then will run again at the next."""
+    """Another end is to come: the hooks that have run for the last one will run again."""
     state = turn.state
     for step_no in state.plan.hooks.values():
         if state.steps[step_no].state in SETTLED_STEP:
             _reopen(turn, step_no)
 
 
-def cut(turn: Turn, step_no: int) -> None:
-    """A hook was cut short. If that was because another end is to come, `finally` is still to run."""
+def settle(turn: Turn, step_no: int) -> None:
+    """An attempt has been reported; a hook that settles for an end that is not to be is to run again."""
     state = turn.state
-    if state.end is None and step_no == state.plan.hooks.get(Hook.FINALLY):
+    is_hook = state.plan.steps[step_no].role is Role.HOOK
+    if is_hook and state.end is None and state.steps[step_no].state in SETTLED_STEP:
         _reopen(turn, step_no)
 
 
@@ -53,7 +54,9 @@ def errors_of(state: ExecutionState) -> dict[str, Error]:
 
 
 def _reopen(turn: Turn, step_no: int) -> None:
-    turn.state.steps[step_no].reopen(new_lineage=True)
+    run = turn.state.steps[step_no]
+    turn.state.payload_bytes -= len(run.output or b"")
+    run.reopen(new_lineage=True)
     turn.move_step(step_no, StepState.PENDING)
 
 

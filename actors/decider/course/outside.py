@@ -21,21 +21,29 @@ CUTS: Final = frozenset({Interrupt.CANCEL, Interrupt.ROLLBACK, Interrupt.DEADLIN
 def is_called_off(state: ExecutionState, step_no: int, *, reason: str | None = None) -> bool:
     """Whether a step that has not come to an outcome is to have no further attempt.
 
-    `reason` is why its body was cut. A hook that was cut by a person's word does not run again, one
-    that was cut by a crash does, also while the execution is being stopped.
+    `reason` is why its body was cut. A hook that was cut by a person's word does not go on, one that
+    was cut by a crash does, also while the execution is being stopped; and one whose end is not to be
+    is not tried again.
     """
     role = state.plan.steps[step_no].role
     if role is Role.GRAPH:
         return state.state in WINDING_UP
     if role is Role.UNDO:
         return state.state is State.CANCELLING
-    return reason in CUTS
+    return state.end is None if reason is None else reason in CUTS
 
 
 def is_at_work(state: ExecutionState) -> bool:
     """Whether a hook or a compensation is in flight, or waits for its next attempt."""
     open_states = (StepState.RUNNING, StepState.WAITING)
     return any(run.state in open_states for run in state.steps[state.size :])
+
+
+def make_ready(state: ExecutionState, step_no: int) -> None:
+    """The time has come for another attempt; of a step beside the graph where the execution has come to."""
+    state.waiting.discard(step_no)
+    if step_no < state.size:
+        state.ready.append(step_no)
 
 
 def go_on(turn: Turn, step_no: int, *, is_closing: bool) -> None:
@@ -48,18 +56,7 @@ def go_on(turn: Turn, step_no: int, *, is_closing: bool) -> None:
     elif not is_closing:
         _become(turn, State.EXECUTING)
         if step_no not in state.lingering:  # a thread of an attempt that is over is waited for
-            if step_no in state.ready:
-                state.ready.remove(step_no)
             schedule.start(turn, step_no)
-
-
-def drop(turn: Turn) -> None:
-    """Call off what still waits for an attempt that will not come, before an end is written."""
-    state = turn.state
-    for step_no in range(state.size, len(state.steps)):
-        if state.steps[step_no].state is StepState.WAITING:
-            state.waiting.discard(step_no)
-            schedule.cancel(turn, step_no)
 
 
 def _become(turn: Turn, state: State) -> None:

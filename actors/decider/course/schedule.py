@@ -126,8 +126,7 @@ def cancel(turn: Turn, step_no: int) -> None:
 def stop_everything(turn: Turn, reason: Interrupt, *, until: State = State.CANCELLING) -> None:
     """Write the intent to stop for good and cancel what runs; what waits is cancelled at once."""
     state = turn.state
-    if state.state not in WINDING_UP:
-        state.end = None  # it comes to another one
+    is_other_end = until is State.COMPENSATING or state.state not in WINDING_UP
     turn.become(until)
     turn.set_deadline(None)
     kept = {no for no in state.waiting if state.family.has_to_end(no)}
@@ -135,7 +134,9 @@ def stop_everything(turn: Turn, reason: Interrupt, *, until: State = State.CANCE
         if run.state is StepState.WAITING and step_no not in kept:
             turn.clear_step_timer(step_no)
             cancel(turn, step_no)
-            ending.cut(turn, step_no)
+    if is_other_end:
+        state.end = None
+        ending.reopen(turn)
     state.waiting = kept
     state.ready.clear()
     state.entering.clear()

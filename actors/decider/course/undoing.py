@@ -49,7 +49,6 @@ def rollback(
     for step_no in range(state.size):
         if state.steps[step_no].state is StepState.PENDING:
             _never_run(turn, step_no)
-    ending.reopen(turn)
     state.reindex()
 
 

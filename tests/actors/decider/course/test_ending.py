@@ -181,10 +181,50 @@ def test_what_is_cancelled_while_a_hook_runs_is_cancelled_and_has_the_hooks_of_t
     bench.tell(Cancel(id=bench.id()))
     assert SUCCESS in bench.interrupts
     bench.unwind()
-    assert bench.states()[SUCCESS] == "cancelled"
+    assert bench.states()[SUCCESS] == "pending"
+    assert "hook_cancelled" in bench.events()
     assert list(bench.bodies) == [CANCEL]
     bench.complete(CANCEL, FINALLY)
     assert bench.state.state is State.CANCELLED
+
+
+OUTCOMES = [
+    pytest.param(lambda bench, no: bench.unwind(), id="cut"),
+    pytest.param(lambda bench, no: bench.complete(no), id="completed"),
+    pytest.param(lambda bench, no: bench.fail(no), id="failed"),
+]
+
+
+@pytest.mark.parametrize("settle", OUTCOMES)
+def test_finally_runs_last_however_it_came_out_for_the_end_that_was_overtaken(
+    make_bench: Make, settle: Callable[[Any, int], None]
+):
+    """What it did then it did before the hook of the end that came; no attempt waits for its time."""
+    bench = make_bench([()], hooks={Hook(key): LATER for key in ALL}).start()
+    bench.complete(0)
+    bench.complete(SUCCESS)
+    bench.tell(Cancel(id=bench.id()))
+    settle(bench, FINALLY)
+    assert list(bench.bodies) == [CANCEL]
+    bench.complete(CANCEL)
+    assert bench.bodies == {FINALLY: (1, 1)}
+    bench.complete(FINALLY)
+    assert bench.state.state is State.CANCELLED
+
+
+@pytest.mark.parametrize("is_taken_up", [False, True])
+def test_another_cancel_ends_a_wait_for_good_also_of_what_was_taken_up_since(
+    make_bench: Make,
+    is_taken_up: bool,  # noqa: FBT001
+):
+    """It is the same end that comes."""
+    bench = make_bench([()], hooks={Hook.FINALLY: LATER}).start()
+    finish(bench, State.CANCELLED)
+    bench.fail(1)
+    if is_taken_up:
+        bench.take_up(launches=False)
+    bench.tell(Cancel(id="second"))
+    assert (bench.state.state, bench.states()[1]) == (State.CANCELLED, "cancelled")
 
 
 def test_finally_runs_also_when_it_was_cut_short_because_another_end_came(make_bench: Make):

@@ -416,20 +416,53 @@ def test_a_rollback_cuts_a_hook_short(make_bench: Make):
     bench.complete(0)
     roll_back(bench)
     bench.unwind()
-    assert bench.states()[SUCCESS] == "cancelled"
+    assert bench.states()[SUCCESS] == "pending"
     bench.complete(1)
     bench.complete(CANCEL, FINALLY)
     assert bench.state.state is State.ROLLED_BACK
 
 
-def test_a_hook_that_fails_while_it_is_cut_is_called_off_at_the_end(make_bench: Make):
+def test_a_hook_that_fails_while_it_is_cut_is_not_tried_again(make_bench: Make):
     """Nothing waits in what has ended."""
     bench = make_bench([()], undo={0: {}}, hooks={Hook.SUCCESS: LATER}).start()
     bench.complete(0)
     roll_back(bench)
     bench.fail(2)
     bench.complete(1)
-    assert (bench.state.state, bench.states()[2]) == (State.ROLLED_BACK, "cancelled")
+    assert (bench.state.state, bench.states()[2]) == (State.ROLLED_BACK, "pending")
+
+
+OUTCOMES = [
+    pytest.param(lambda bench, no: bench.unwind(), id="cut"),
+    pytest.param(lambda bench, no: bench.complete(no), id="completed"),
+    pytest.param(lambda bench, no: bench.fail(no), id="failed"),
+    pytest.param(lambda bench, no: bench.take_up(died=True), id="killed"),
+]
+
+
+@pytest.mark.parametrize("settle", OUTCOMES)
+@pytest.mark.parametrize("hook", [CANCEL, FINALLY])
+def test_a_hook_in_flight_for_an_end_that_a_rollback_overtakes_runs_for_the_end_that_comes(
+    make_bench: Make, hook: int, settle: Callable[[Any, int], None]
+):
+    """Cancelled, then undone: whoever is to hear of the end hears of the one there is, however it raced."""
+    bench = make_bench([()], undo={0: {}}, hooks=dict.fromkeys(HOOKS, LATER)).start()
+    bench.complete(0)
+    bench.complete(SUCCESS)
+    bench.tell(Cancel(id=bench.id()))
+    bench.unwind()
+    if hook == FINALLY:
+        bench.complete(CANCEL)
+    assert list(bench.bodies) == [hook]
+    roll_back(bench)
+    settle(bench, hook)
+    assert list(bench.bodies) == [1]
+    bench.complete(1)
+    assert list(bench.bodies) == [CANCEL]
+    bench.complete(CANCEL)
+    assert list(bench.bodies) == [FINALLY]
+    bench.complete(FINALLY)
+    assert bench.state.state is State.ROLLED_BACK
 
 
 def test_a_rollback_that_failed_has_the_hook_of_a_failure(make_bench: Make):

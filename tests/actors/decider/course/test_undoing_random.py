@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from perdure.actors.decider.ending import HOOK_OF
 from perdure.actors.instructions.plan import Hook, OnFailure, RetryPolicy, Scheduling
 from perdure.actors.messages import Cancel, Pause, PauseMode, Resume, Retry, Rollback
-from perdure.store.states import TERMINAL, State
+from perdure.store.states import SETTLED_STEP, TERMINAL, State
 
 Make = Callable[..., Any]
 SEEDS = 100
@@ -79,7 +80,7 @@ def test_whatever_happens_it_ends_and_what_was_rolled_back_is_undone(
             GRAPH,
             steps={1: AGAIN, 4: AGAIN},
             undo={0: {}, 2: AGAIN, 3: {}, 4: {}},
-            hooks={Hook.FAILURE: {}, Hook.FINALLY: AGAIN},
+            hooks={Hook.FAILURE: {}, Hook.CANCEL: AGAIN, Hook.SUCCESS: AGAIN, Hook.FINALLY: AGAIN},
             scheduling=scheduling,
             on_failure=on_failure,
         ).start()
@@ -90,6 +91,10 @@ def test_whatever_happens_it_ends_and_what_was_rolled_back_is_undone(
         ends.add(state.state)
         assert not bench.bodies
         assert not bench.waiters
+        assert "waiting" not in bench.states()
+        is_undone = state.state is State.ROLLED_BACK
+        hook = Hook.CANCEL if is_undone and state.error is None else HOOK_OF.get(state.state, Hook.FAILURE)
+        assert {state.steps[state.plan.hooks[of]].state for of in (hook, Hook.FINALLY)} <= SETTLED_STEP
         if state.state is State.ROLLED_BACK:
             undoable = [bench.states()[step.no] for step in bench.plan.steps[: state.size] if step.undo]
             assert "completed" not in undoable
