@@ -120,7 +120,7 @@ class Execution(Record, frozen=True, kw_only=True):
     timeout_ms: int | None = None  # its own, where it is not the workflow's
     usage: Usage | None = None  # of all its attempts together
     budget: Limits | None = None  # its own, where it is not the workflow's
-    circuit_breaker_state: CircuitBreakerState | None = None  # once it has tripped
+    circuit_breaker_state: CircuitBreakerState | None = None  # once it has anything to tell
     resume_plan: ResumePlan | None = None  # while it rests
     queue: str | None = None  # the one it waits in, as its workflow lets only so many run
     slot: str | None = None  # the queue that has admitted it

@@ -32,6 +32,10 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
         """Both together."""
         return Usage.of(nanos=self.cost_nanos + other.cost_nanos, tokens=self.tokens + other.tokens)
 
+    def times(self, count: int) -> Usage:
+        """As much, so many times."""
+        return Usage.of(nanos=self.cost_nanos * count, tokens=self.tokens * count)
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How much may be used; None is without limit."""

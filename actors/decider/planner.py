@@ -15,7 +15,7 @@ from __future__ import annotations
 import msgspec
 
 from perdure.actors.decider import guarding, resting
-from perdure.actors.decider.course import ending, failing, outside, schedule, tripping, undoing
+from perdure.actors.decider.course import ending, failing, outside, schedule, spending, tripping, undoing
 from perdure.actors.decider.kinds import children, entering, looping, repeating, waiting
 from perdure.actors.effects import overdue
 from perdure.actors.effects.turn import Asker, Turn
@@ -190,9 +190,9 @@ def _go_on(turn: Turn) -> None:
         entering.decide(turn)
     if state.is_blocked:
         _give_up_waits(turn)
-    schedule.launch(turn, guarding.admit)
+    schedule.launch(turn, spending.admit)
     while state.looping and looping.go_on(turn):
-        schedule.launch(turn, guarding.admit)
+        schedule.launch(turn, spending.admit)
     if state.is_blocked:
         _give_up_waits(turn)
 

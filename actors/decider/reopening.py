@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from perdure.actors.decider import guarding, stopping
-from perdure.actors.decider.course import ending, schedule, tripping, undoing
+from perdure.actors.decider import stopping
+from perdure.actors.decider.course import ending, schedule, spending, tripping, undoing
 from perdure.actors.decider.kinds import children
 from perdure.actors.effects.patching import merge
 from perdure.actors.effects.turn import Asker, Turn, encode
@@ -120,7 +120,7 @@ def retry(turn: Turn, command: Retry) -> PerdureError | None:
     }
     tripping.reset(turn)
     if command.budget is not None:
-        data |= guarding.raise_budget(turn, command.budget)
+        data |= spending.raise_budget(turn, command.budget)
     turn.note("workflow_retried", by=command.by, command_id=command.id, data=data)
     turn.set_error(None)
     if state.rollback_reason is not None:

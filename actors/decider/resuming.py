@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from perdure.actors.decider import guarding, planner
-from perdure.actors.decider.course import schedule, tripping
+from perdure.actors.decider.course import schedule, spending, tripping
 from perdure.actors.decider.kinds import approving
 from perdure.actors.effects.patching import merge
 from perdure.actors.effects.turn import Turn
@@ -54,7 +54,7 @@ def resume(turn: Turn, command: Resume) -> PerdureError | None:
 
 def note_resumed(turn: Turn, command: Resume) -> None:
     """Write down who lets it go on, and with which budget."""
-    data = None if command.budget is None else guarding.raise_budget(turn, command.budget)
+    data = None if command.budget is None else spending.raise_budget(turn, command.budget)
     tripping.reset(turn)
     turn.note("workflow_resumed", by=command.by, command_id=command.id, data=data)
 

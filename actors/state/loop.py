@@ -24,12 +24,13 @@ PAGE_ITEMS: Final = 1_000  # items that are decoded together: an item costs a th
 class ItemRun:
     """Where one open item stands."""
 
-    __slots__ = ("attempt", "deaths", "died_alone", "generation", "is_stored", "state")
+    __slots__ = ("attempt", "began_at", "deaths", "died_alone", "generation", "is_stored", "state")
 
     def __init__(self, generation: int) -> None:
         """Nothing has been done for it yet."""
         self.generation = generation
         self.attempt = 1
+        self.began_at: int | None = None  # the attempt that is in flight
         self.deaths = 0
         self.died_alone = False
         self.is_stored = False
@@ -143,6 +144,11 @@ class Loop:
     def is_done(self) -> bool:
         """Whether every item has come to its end."""
         return self.completed + self.failed == self.total
+
+    @property
+    def in_flight(self) -> int:
+        """How many items have a body, or a thread that goes on after a timeout."""
+        return len(self.running | self.lingering)
 
     @property
     def percent(self) -> int:

@@ -17,10 +17,13 @@ def mishaps_of(plan: Plan, attempts: Iterable[Attempt], *, breaker: CircuitBreak
     if policy is None:
         return []
     since = 0 if breaker is None else breaker.counts_since
-    found = []
+    found = [] if breaker is None else list(breaker.items)
     for attempt in attempts:
+        step = plan.steps[attempt.step_no]
+        if step.wait is not None or step.for_each is not None:
+            continue
         began, ended = ms_of(attempt.started_at), ms_of(attempt.finished_at)
-        if began is None or ended is None or began < since or plan.steps[attempt.step_no].wait is not None:
+        if began is None or ended is None or began < since:
             continue
         has_ended = attempt.state in (StepState.COMPLETED, StepState.FAILED)
         if attempt.state is StepState.FAILED or (has_ended and policy.is_slow(ended - began)):

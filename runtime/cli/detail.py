@@ -241,7 +241,7 @@ def _facts(
     facts += _stops(summary, query, now=now)
     if note := waits_in(summary):
         facts.append(("queued", note))
-    if breaker := query["circuit_breaker_state"]:
+    if (breaker := query["circuit_breaker_state"]) and breaker["tripped_at"] is not None:
         facts.append(("breaker", tripped(breaker, now=now)))
     if spent := spending(query):
         facts.append(("used", spent))

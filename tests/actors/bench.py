@@ -321,12 +321,13 @@ class Rows:
 
     def _write_attempts(self, delta: Delta, version: int) -> None:
         """What a step passes through within a change says nothing of where bodies run."""
+        is_spent = any(event.type == "budget_exceeded" for event in delta.events)
         last = {(write.step_no, write.generation, write.attempt): write for write in delta.attempts}
         for attempt in delta.attempts:
             self._put(attempt, version)
         for attempt in last.values():
             if attempt.state is StepState.RUNNING:
-                self._check_may_run(attempt)
+                self._check_may_run(attempt, beside=frozenset({State.PAUSING}) if is_spent else frozenset())
 
     def _write_approvals(self, delta: Delta) -> None:
         for write in delta.approvals:
@@ -361,13 +362,14 @@ class Rows:
         )
         old.settled_version = old.settled_version or settled
 
-    def _check_may_run(self, new: AttemptWrite) -> None:
+    def _check_may_run(self, new: AttemptWrite, *, beside: frozenset[State]) -> None:
+        """`beside`: states that the same change has led to after the attempt began."""
         step = self.plan.steps[new.step_no]
         assert new.attempt <= step.retry.max_retries + 1, "more attempts than the policy allows"
         if step.role is not Role.GRAPH:
             self._check_may_run_beside(step)
             return
-        assert self.state not in {State.PAUSING, State.PAUSED, State.CANCELLING, *TERMINAL}
+        assert self.state not in {State.PAUSING, State.PAUSED, State.CANCELLING, *TERMINAL} - beside
         ends = [self.current(need) for need in step.needs]
         assert all(row is not None and row.state in SETTLED_STEP for row in ends)
         met = [
@@ -644,7 +646,7 @@ def picture(state: ExecutionState) -> dict[str, Any]:
         "warnings": state.warnings,
         "loops": [_picture_of(run.loop) for run in state.steps],
         "runs": [
-            (run.lineage, run.output, run.deaths, run.died_alone, run.is_stored, run.usage)
+            (run.lineage, run.output, run.deaths, run.died_alone, run.is_stored, _usage_of(run))
             for run in state.steps
         ],
     }
@@ -656,6 +658,11 @@ def _breaker(text: str | None) -> CircuitBreakerState | None:
 
 def _moment(ms: int | None) -> datetime | None:
     return None if ms is None else EPOCH + timedelta(milliseconds=ms)
+
+
+def _usage_of(run: Any) -> Any:
+    """What a step has used; what items use becomes part of that when the step next moves."""
+    return run.usage if run.loop is None else None
 
 
 def _picture_of(loop: Any) -> Any:

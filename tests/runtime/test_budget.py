@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from scenarios import virtually
 
-from perdure.runtime import DefinitionError, Retry, Runtime, State, StepContext, Workflow
+from perdure.runtime import DefinitionError, ForEach, Retry, Runtime, State, StepContext, Workflow
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.cli import run_command
 from perdure.runtime.language.estimating import estimate
@@ -34,6 +34,29 @@ def calls(scheduling: Any = "level", *, thrifty: bool = True, **budget: Any) -> 
         return f"{draft}, polished"
 
     return workflow
+
+
+@BOTH
+def test_items_of_a_step_ask_the_budget_one_by_one(scheduling: str):
+    """It pauses in the middle of them, and goes on there with more."""
+    workflow = Workflow("many", scheduling=scheduling, budget={"cost": 1})
+
+    @workflow.step(for_each=ForEach(items=10, max_concurrency=3), usage={"cost": 0.25})
+    async def each(item: int, context: StepContext) -> int:
+        context.usage(cost=0.25)
+        return item
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(workflow)
+        async for event in execution.events(follow=True):
+            if event.type == "workflow_paused":
+                break
+        query = await execution.query()
+        assert (query["usage"]["cost"], query["steps"]["each"]["items"]["completed"]) == (1, 4)
+        await execution.resume(budget={"cost": 2.5})
+        assert (await execution.result()).outputs == {"each": list(range(10))}
+
+    virtually(scenario)
 
 
 @BOTH

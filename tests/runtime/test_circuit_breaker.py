@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from scenarios import virtually
 
-from perdure.runtime import Retry, Runtime, State, StepContext, Workflow
+from perdure.runtime import ForEach, Retry, Runtime, State, StepContext, Workflow
 from perdure.runtime.cli import run_command
 
 
@@ -62,6 +62,28 @@ def test_a_tripped_execution_fails_and_can_be_retried():
         assert again.error.type == "CircuitBreakerTripped"
         types = [event.type async for event in execution.events()]
         assert types.count("circuit_breaker_tripped") == 2
+
+    virtually(scenario)
+
+
+@pytest.mark.parametrize("scheduling", ["level", "eager"])
+def test_an_execution_is_stopped_when_too_many_of_its_items_fail(scheduling: Any):
+    """Although its step would go on without them."""
+    workflow = Workflow("many", scheduling=scheduling, circuit_breaker={"errors": 3})
+
+    @workflow.step(for_each=ForEach(items=100, max_concurrency=2, continue_on_error=True))
+    async def each(item: int) -> int:
+        if item % 2:
+            raise OSError("down")
+        return item
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(workflow)
+        result = await execution.result(check=False)
+        assert result.error is not None
+        assert result.error.type == "CircuitBreakerTripped"
+        [loop] = await runtime.store.loops(execution.id)
+        assert loop.begun < 10
 
     virtually(scenario)
 

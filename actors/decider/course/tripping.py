@@ -1,8 +1,9 @@
 """The circuit breaker of one execution: so many bad attempts within a window, and it stops. Pure.
 
-An attempt is bad when it failed, or took longer than the workflow allows, whatever it then gave. Nothing
-is counted anywhere: the attempts' own rows say when they ended, so what a new owner folds is what the
-one before it knew. Resuming or retrying a tripped execution begins the count anew.
+An attempt is bad when it failed, or took longer than the workflow allows, whatever it then gave. Those of
+steps are counted nowhere: their own rows say when they ended, so what a new owner folds is what the one
+before it knew. An item has one row for all its attempts: when bad ones ended is kept with the breaker.
+Resuming or retrying a tripped execution begins the count anew.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ def watch(turn: Turn, report: StepReport, *, began_at: int | None) -> None:
     if not (has_failed or policy.is_slow(took_ms)):
         return
     state.mishaps = policy.recent([*state.mishaps, turn.now], now=turn.now)
+    if report.item is not None:
+        before = state.breaker or CircuitBreakerState()
+        items = policy.recent([*before.items, turn.now], now=turn.now)
+        turn.set_breaker(msgspec.structs.replace(before, items=tuple(items)))
     if len(state.mishaps) >= policy.errors and _may_trip(turn):
         _trip(turn)
 
@@ -43,9 +48,10 @@ def watch(turn: Turn, report: StepReport, *, began_at: int | None) -> None:
 def reset(turn: Turn) -> None:
     """Somebody lets the execution go on: what has tripped its breaker counts no longer."""
     state = turn.state
-    if state.breaker is not None and state.breaker.reset_at is None:
+    breaker = state.breaker
+    if breaker is not None and breaker.tripped_at is not None and breaker.reset_at is None:
         state.mishaps = []
-        turn.set_breaker(msgspec.structs.replace(state.breaker, reset_at=turn.now))
+        turn.set_breaker(msgspec.structs.replace(breaker, reset_at=turn.now, items=()))
 
 
 def _may_trip(turn: Turn) -> bool:
@@ -60,7 +66,8 @@ def _trip(turn: Turn) -> None:
     assert policy is not None
     slow = "" if policy.latency_ms is None else f" or took longer than {policy.latency_ms / 1000:g} s"
     reason = f"{policy.errors} attempts failed{slow} within {policy.window_ms / 1000:g} s"
-    turn.set_breaker(CircuitBreakerState(tripped_at=turn.now, reason=reason))
+    items = () if state.breaker is None else state.breaker.items
+    turn.set_breaker(CircuitBreakerState(tripped_at=turn.now, reason=reason, items=items))
     turn.note("circuit_breaker_tripped", data={"reason": reason, "on_trip": policy.on_trip.value})
     match policy.on_trip:
         case OnTrip.PAUSE:

@@ -7,6 +7,9 @@ An item that fails for good fails the step, once those in flight have ended, unl
 without it. Nothing begins any more once a required step has failed or the execution is cancelled:
 the step is then cancelled, and a retry goes on with the items that are left.
 
+Each attempt of an item asks the budget, as one of a step does. Where it has to wait for what others in
+flight will have used, the step stays `running`, maybe with no item in flight, and asks when they end.
+
 Deaths of the process count for the items in flight, not for the step; suspects among them are tried
 before other items start, as suspects among steps are (see `trial`).
 """
@@ -15,7 +18,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perdure.actors.decider.course import choosing, schedule
+from perdure.actors.decider.course import choosing, schedule, spending, tripping
 from perdure.actors.decider.course.evaluating import evaluate, unanswered
 from perdure.actors.decider.course.retry import delay_before, may_retry
 from perdure.actors.decider.kinds.items import cut
@@ -95,6 +98,7 @@ def take_report(turn: Turn, report: StepReport, item: int) -> None:
         return
     if loop.open[item].attempt != report.attempt:
         return
+    began_at = loop.open[item].began_at
     loop.running.discard(item)
     if report.usage is not None:
         turn.count_usage(report.step_no, report.usage)
@@ -110,11 +114,9 @@ def take_report(turn: Turn, report: StepReport, item: int) -> None:
         case Interrupted():
             _take_back(turn, loop, item)
         case Held(until=until):
-            if state.state in schedule.WINDING_UP:
-                _take_back(turn, loop, item)
-                return
-            loop.waiting[item] = until
-            moves.move(turn, loop, item, StepState.WAITING, due_at=until)
+            _hold(turn, loop, item, until)
+    if state.plan.circuit_breaker is not None:
+        tripping.watch(turn, report, began_at=began_at)
 
 
 def take_nudge(turn: Turn, nudge: Nudge, item: int) -> None:
@@ -130,6 +132,15 @@ def take_nudge(turn: Turn, nudge: Nudge, item: int) -> None:
     if nudge.step_no in state.waiting:
         state.waiting.discard(nudge.step_no)
         state.ready.append(nudge.step_no)
+
+
+def _hold(turn: Turn, loop: Loop, item: int, until: int) -> None:
+    """A guard did not let the body through: it waits, no attempt used up, and asks again."""
+    if turn.state.state in schedule.WINDING_UP:
+        _take_back(turn, loop, item)
+        return
+    loop.waiting[item] = until
+    moves.move(turn, loop, item, StepState.WAITING, due_at=until)
 
 
 def _take_back(turn: Turn, loop: Loop, item: int) -> None:
@@ -167,9 +178,20 @@ def _take_failure(turn: Turn, loop: Loop, item: int, failed: Failed) -> None:
         return
     failure = _as_error(ItemFailed(step.key, item=item, attempts=each.attempt, error=error))
     failure = Error(type=failure.type, message=failure.message, stack=error.stack)
-    moves.move(turn, loop, item, StepState.FAILED, error=failure, is_open=True)
+    _let_fail(turn, loop, item, failure)
+
+
+def _let_fail(turn: Turn, loop: Loop, item: int, error: Error) -> None:
+    """The step is going to fail because of this item, or of another one with a lower number."""
+    moves.move(turn, loop, item, StepState.FAILED, error=error, is_open=True)
     loop.ready.append(item)
-    loop.error = loop.error or failure
+    now = loop.open[item].generation
+    if all(
+        no >= item
+        for no, each in loop.open.items()
+        if (each.state, each.generation) == (StepState.FAILED, now)
+    ):
+        loop.error = error
 
 
 def take_end(turn: Turn, ended: StepEnded) -> None:
@@ -191,10 +213,9 @@ def _go_on(turn: Turn, step_no: int, *, is_closing: bool) -> bool:
     state = turn.state
     loop = state.steps[step_no].loop
     assert loop is not None
-    may_start = state.state in schedule.MAY_LAUNCH and not is_closing
-    if not is_closing and _may_fill(state, loop):
-        _fill(turn, loop)
-    if not (loop.running or loop.lingering):
+    is_held = not is_closing and _may_fill(state, loop) and _fill(turn, loop) is schedule.Admission.HELD
+    if not (loop.in_flight or is_held):
+        may_start = state.state in schedule.MAY_LAUNCH and not is_closing
         return _come_to_rest(turn, loop, may_start=may_start)
     if loop.percent > loop.told:
         loop.told = loop.percent
@@ -253,44 +274,73 @@ def due_times(state: ExecutionState) -> list[int]:
     return times
 
 
-def _fill(turn: Turn, loop: Loop) -> None:
-    """Start items: those that were cut off or are due again, then the next ones."""
-    step = turn.state.plan.steps[loop.step_no]
-    assert step.for_each is not None
+def _fill(turn: Turn, loop: Loop) -> schedule.Admission:
+    """Start items: those that were cut off or are due again, then the next ones; as far as they are let."""
     due = [item for item, due_at in loop.waiting.items() if due_at <= turn.now]
     for item in sorted(item for item in due if item not in loop.lingering):
         del loop.waiting[item]
         loop.ready.append(item)
-    if loop.trial is not None and _try_suspects(turn, loop, loop.trial):
-        return
-    for item in loop.ready:
-        _start(turn, loop, item)
-    loop.ready.clear()
-    generation = turn.state.steps[step.no].generation
+    admission = _start_some(turn, loop)
+    for item in [item for item in loop.ready if loop.open[item].state is StepState.WAITING]:
+        moves.move(turn, loop, item, StepState.PENDING)  # its time has come, and it was not let in
+    return admission
+
+
+def _start_some(turn: Turn, loop: Loop) -> schedule.Admission:
+    """Start suspects alone, else as many items as may be in flight."""
+    step = turn.state.plan.steps[loop.step_no]
+    assert step.for_each is not None
+    if loop.trial is not None:
+        admission = _try_suspects(turn, loop, loop.trial)
+        if loop.trial is not None:
+            return admission
     room = step.for_each.max_concurrency - len(loop.open.keys() | loop.lingering)
-    for _ in range(min(room, loop.total - loop.begun)):
-        _start(turn, loop, loop.begin_next(generation))
+    for _ in range(len(loop.ready) + min(room, loop.total - loop.begun)):
+        admission = _let_in(turn, loop)
+        if admission is not schedule.Admission.GRANTED:
+            return admission
+    return schedule.Admission.GRANTED
 
 
-def _try_suspects(turn: Turn, loop: Loop, trial: Trial) -> bool:
-    """Start the next group of suspects when its time has come; False when each has had its time."""
+def _try_suspects(turn: Turn, loop: Loop, trial: Trial) -> schedule.Admission:
+    """Start the next group of suspects when its time has come; the trial ends when each has had its own."""
     trial.heed(turn.now)
     while not trial.is_on(loop.running):
         group = trial.next_group(now=turn.now)
         if not group:
             loop.trial = None
-            return False
+            break
         for item in [item for item in loop.ready if item in group]:
-            loop.ready.remove(item)
-            _start(turn, loop, item)
-    return True
+            admission = _let_in(turn, loop, item)
+            if admission is not schedule.Admission.GRANTED:
+                return admission
+    return schedule.Admission.GRANTED
+
+
+def _let_in(turn: Turn, loop: Loop, item: int | None = None) -> schedule.Admission:
+    """Start an item, else the one whose turn it is, if the budget lets it; the step may fail if not."""
+    state = turn.state
+    admission, error = schedule.Admission.GRANTED, None
+    if state.is_guarded:
+        admission, error = spending.ask(turn, loop.step_no)
+        if admission is not schedule.Admission.GRANTED and error is None:
+            return admission
+    generation = state.steps[loop.step_no].generation
+    if not loop.ready:
+        loop.ready.append(loop.begin_next(generation))
+    item = loop.ready[0] if item is None else item
+    loop.ready.remove(item)
+    if loop.open[item].generation != generation:
+        loop.open[item].reopen(generation)
+    if error is None:
+        _start(turn, loop, item)
+    else:
+        _let_fail(turn, loop, item, error)
+    return admission
 
 
 def _start(turn: Turn, loop: Loop, item: int) -> None:
-    each = loop.open[item]
-    generation = turn.state.steps[loop.step_no].generation
-    if each.generation != generation:
-        each.reopen(generation)
+    loop.open[item].began_at = turn.now
     loop.running.add(item)
     moves.move(turn, loop, item, StepState.RUNNING)
     turn.orders.append(choosing.launch(turn, turn.state.plan.steps[loop.step_no], item=item))

@@ -10,7 +10,7 @@ import msgspec
 from client import ID, Client, Journal, Life
 
 from lives.shared import FOREVER_S, PATIENCE_S, add_hanging
-from perdure.runtime import Result, Retry, StepContext, Workflow
+from perdure.runtime import ForEach, Result, Retry, StepContext, Workflow
 
 
 def later(journal: Journal) -> Life:
@@ -169,7 +169,7 @@ def elsewhere(journal: Journal) -> Life:
 
 
 def spending(journal: Journal) -> Life:
-    """Paid calls, one of which is made twice, until the budget is used up; then on with more."""
+    """Paid calls, one of which is made twice, until the budget is used up; then on with more, by items."""
     workflow = Workflow("spending", budget={"cost": 0.3})
 
     @workflow.step(retry=Retry(max_retries=1, delay=0))
@@ -186,10 +186,15 @@ def spending(journal: Journal) -> Life:
         context.usage(cost=0.2)
         return draft + 1
 
+    @workflow.step(for_each=ForEach(items=2), usage={"cost": 0.1}, after=polish)
+    async def free(context: StepContext, item: int) -> int:
+        journal.act(context)
+        return item
+
     async def play(client: Client) -> Result:
         await client.start(workflow, {})
         await client.until("workflow_paused")
-        await client.say("resume", client.execution.resume, budget={"cost": 0.4})
+        await client.say("resume", client.execution.resume, budget={"cost": 0.5})
         result = await client.end()
         used = (await client.execution.query())["usage"]
         return msgspec.structs.replace(result, outputs=result.outputs | {"used": used})

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.actors.instructions.breaker import Breaker, OnTrip
-from perdure.actors.instructions.plan import RetryPolicy, Scheduling
-from perdure.actors.messages import Interrupt, Pause, Resume, Retry
+from perdure.actors.instructions.plan import ForEach, RetryPolicy, Scheduling
+from perdure.actors.messages import Completed, Interrupt, Pause, Resume, Retry
 from perdure.store.states import State
 
 Make = Callable[..., Any]
@@ -138,3 +138,49 @@ def test_the_moments_that_are_kept_are_enough_to_tell(gaps: list[int], errors: i
         kept = breaker.recent([*kept, now], now=now)
         in_window = [at for at in every if at > now - window_ms]
         assert (len(kept) >= errors) is (len(in_window) >= errors)
+
+
+def each(total: int) -> dict[str, Any]:
+    """A step that is performed for so many items, whose failures are forgiven."""
+    loop = ForEach(items=lambda _: total, max_concurrency=2, continue_on_error=True)
+    return {"for_each": loop, "retry": RetryPolicy(max_retries=1, delay_ms=10, jitter=False)}
+
+
+@pytest.mark.parametrize("dies", [False, True])
+@BOTH
+def test_failures_of_items_count_also_those_that_were_retried(
+    make_bench: Make,
+    scheduling: Scheduling,
+    dies: bool,  # noqa: FBT001
+):
+    """And whoever takes the execution up knows of them."""
+    bench = make_bench([(), ()], steps={0: each(9)}, scheduling=scheduling, circuit_breaker=THREE).start()
+    bench.fail((0, 0))
+    bench.advance(10)
+    bench.fail((0, 0))
+    bench.report((0, 1), Completed(b"1"))
+    assert (bench.state.state, len(bench.state.mishaps)) == (State.EXECUTING, 2)
+    if dies:
+        bench.take_up()
+    bench.fail((0, 2))
+    assert bench.state.state is State.CANCELLING
+    bench.unwind(*sorted(bench.interrupts, key=str))
+    assert bench.state.error.type == "CircuitBreakerTripped"
+    bench.tell(Retry(id=bench.id()))
+    assert (bench.state.mishaps, bench.state.breaker.items) == ([], ())
+    bench.fail((0, 2))
+    assert bench.state.state is State.EXECUTING
+
+
+def test_an_item_that_takes_too_long_counts_and_its_step_does_not(make_bench: Make):
+    """A loop of many quick items takes long."""
+    quick = Breaker(errors=2, window_ms=10_000, latency_ms=500, on_trip=OnTrip.PAUSE)
+    bench = make_bench([(), ()], steps={0: each(3)}, circuit_breaker=quick).start()
+    bench.advance(600)
+    bench.report((0, 0), Completed(b"1"))
+    bench.report((0, 2), Completed(b"1"))
+    bench.advance(10_000)
+    bench.report((0, 1), Completed(b"1"))
+    assert (bench.state.state, bench.states()) == (State.EXECUTING, ["completed", "running"])
+    bench.complete(1)
+    assert bench.state.state is State.PAUSED or bench.state.is_everything_settled

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perdure.actors.instructions.breaker import Breaker, OnTrip
+from perdure.actors.instructions.budget import Budget, OnExceeded
 from perdure.actors.instructions.plan import ITEMS_MAX, ForEach, RetryPolicy, Scheduling
 from perdure.actors.messages import (
     Cancel,
@@ -23,6 +25,7 @@ from perdure.actors.messages import (
 )
 from perdure.store.records import PAYLOAD_BYTES_MAX
 from perdure.store.states import State
+from perdure.store.usage import Limits, Usage
 
 Make = Callable[..., Any]
 BOTH = [{}, {"scheduling": Scheduling.EAGER}]
@@ -356,6 +359,13 @@ def test_the_log_is_told_of_each_hundredth_and_not_of_each_item(make_bench: Make
 
 
 MOVES = ["give", "give", "give", "fail", "crash", "death", "pause", "interrupt", "resume", "wait"]
+GUARDS: list[dict[str, Any]] = [
+    {},
+    {"budget": Budget(limits=Limits(cost=1.0))},
+    {"budget": Budget(limits=Limits(cost=1.0), on_exceeded=OnExceeded.FAIL)},
+    {"circuit_breaker": Breaker(errors=2, window_ms=1_500)},
+    {"circuit_breaker": Breaker(errors=3, window_ms=10_000, latency_ms=900, on_trip=OnTrip.PAUSE)},
+]
 ENDINGS = ["cancel", "retry", "fail other", "give other"]
 
 
@@ -366,8 +376,9 @@ ENDINGS = ["cancel", "retry", "fail other", "give other"]
     delay_ms=st.sampled_from([0, 500]),
     eager=st.booleans(),
     continues=st.booleans(),
+    guard=st.sampled_from(GUARDS),
 )
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=300)
 def test_whatever_happens_each_item_completes_once_and_is_in_its_place(  # noqa: PLR0917 - drawn
     make_bench: Make,
     moves: list[tuple[str, int]],
@@ -376,10 +387,12 @@ def test_whatever_happens_each_item_completes_once_and_is_in_its_place(  # noqa:
     delay_ms: int,
     eager: bool,  # noqa: FBT001
     continues: bool,  # noqa: FBT001
+    guard: dict[str, Any],
 ):
     """After every turn the rows fold to the state in memory; in the end nothing is missing."""
-    options: dict[str, Any] = {"scheduling": Scheduling.EAGER} if eager else {}
+    options: dict[str, Any] = guard | ({"scheduling": Scheduling.EAGER} if eager else {})
     loop = each(total, retries=1, delay_ms=delay_ms, max_concurrency=width, continue_on_error=continues)
+    loop["estimate"] = Usage(cost=0.4)
     bench = make_bench([(), ()], steps={0: loop}, **options).start()
     for move, pick in moves:
         _move(bench, move, pick)
@@ -397,6 +410,7 @@ def test_whatever_happens_each_item_completes_once_and_is_in_its_place(  # noqa:
 def _move(bench: Any, move: str, pick: int) -> None:  # noqa: C901, PLR0912 - a table of moves
     items = sorted(part for part in bench.bodies if isinstance(part, tuple))
     state = bench.state.state
+    bench.now += 1  # what began before a breaker was reset began before that moment
     if move in {"crash", "death"}:
         if state not in {State.COMPLETED, State.FAILED, State.CANCELLED}:
             bench.take_up(died=move == "death" and pick < 20)
@@ -409,13 +423,13 @@ def _move(bench: Any, move: str, pick: int) -> None:  # noqa: C901, PLR0912 - a 
         bench.unwind()
     elif move == "resume":
         if state in {State.PAUSED, State.PAUSING}:
-            bench.tell(Resume(id=bench.id()))
+            bench.tell(Resume(id=bench.id(), budget=more(bench)))
     elif move == "cancel":
         if state in {State.EXECUTING, State.AWAITING_COMPLETION, State.PAUSED}:
             bench.tell(Cancel(id=bench.id()))
     elif move == "retry":
         if state in {State.FAILED, State.CANCELLED}:
-            bench.tell(Retry(id=bench.id()))
+            bench.tell(Retry(id=bench.id(), budget=more(bench)))
     elif move == "give other" and 1 in bench.bodies:
         bench.complete(1)
     elif move == "fail other" and 1 in bench.bodies:
@@ -423,6 +437,11 @@ def _move(bench: Any, move: str, pick: int) -> None:  # noqa: C901, PLR0912 - a 
     elif move in {"give", "fail"} and items:
         part = items[pick % len(items)]
         if move == "give":
-            give(bench, part[1])
+            bench.report(part, Completed(str(part[1]).encode()), used=Usage(cost=0.3))
         else:
             bench.fail(part)
+
+
+def more(bench: Any) -> Limits | None:
+    """Where there is a budget: one that has room for some more."""
+    return Limits(cost=bench.state.usage.cost + 1) if bench.state.is_guarded else None

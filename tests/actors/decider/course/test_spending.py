@@ -1,4 +1,4 @@
-"""What stands in the way of a step that is ready: budgets."""
+"""The budget of an execution: which attempts it lets begin, and what becomes of those it does not."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from perdure.actors.instructions.budget import Budget, OnExceeded
-from perdure.actors.instructions.plan import Hook, RetryPolicy, Scheduling
+from perdure.actors.instructions.plan import ForEach, Hook, RetryPolicy, Scheduling
 from perdure.actors.instructions.waits import ForSignal
-from perdure.actors.messages import Interrupted, Resume, Retry
+from perdure.actors.messages import Completed, Interrupted, Resume, Retry
 from perdure.store.states import State
 from perdure.store.usage import Limits, Usage
 
@@ -181,3 +181,90 @@ def test_the_event_says_what_was_used_of_how_much(make_bench: Make):
             "on_exceeded": "pause",
         },
     )
+
+
+def each(total: int, *, at_once: int, **options: Any) -> dict[str, Any]:
+    """A step that is performed for so many items, so many of them at once."""
+    return {"for_each": ForEach(items=lambda _: total, max_concurrency=at_once), **options}
+
+
+def give(bench: Any, item: int, *, cost: float, step_no: int = 0) -> None:
+    """The body of an item returns, and has used so much."""
+    bench.report((step_no, item), Completed(b"1"), used=Usage(cost=cost))
+
+
+@BOTH
+def test_the_execution_pauses_before_the_item_that_would_exceed_its_budget(
+    make_bench: Make, scheduling: Scheduling
+):
+    """Those in flight end; with more it goes on with the next one."""
+    bench = make_bench([()], steps={0: each(5, at_once=2)}, scheduling=scheduling, budget=PAUSE).start()
+    give(bench, 0, cost=1.0)
+    assert (bench.state.state, list(bench.bodies)) == (State.PAUSING, [(0, 1)])
+    give(bench, 1, cost=0.5)
+    assert (bench.state.state, bench.states()) == (State.PAUSED, ["pending"])
+    bench.take_up()
+    bench.tell(Resume(id=bench.id(), budget=Limits(cost=9.0)))
+    assert list(bench.bodies) == [(0, 2), (0, 3)]
+    for item in (2, 3, 4):
+        give(bench, item, cost=0.5)
+    assert bench.state.state is State.COMPLETED
+    assert bench.events().count("budget_exceeded") == 1
+
+
+def test_what_items_in_flight_declare_is_reserved_for_each_of_them(make_bench: Make):
+    """Another begins when one has used less than it might have."""
+    item = each(4, at_once=4, estimate=Usage(cost=0.4))
+    bench = make_bench([()], steps={0: item}, budget=PAUSE).start()
+    assert list(bench.bodies) == [(0, 0), (0, 1)]
+    give(bench, 0, cost=0.1)
+    assert list(bench.bodies) == [(0, 1), (0, 2)]
+    give(bench, 1, cost=0.4)
+    assert list(bench.bodies) == [(0, 2)]
+    assert bench.state.state is State.EXECUTING
+    give(bench, 2, cost=0.1)
+    assert list(bench.bodies) == [(0, 3)]
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_an_item_waits_for_another_step_that_may_use_what_is_left(make_bench: Make, dies: bool):  # noqa: FBT001
+    """The loop runs on without a body, and a crash meanwhile changes nothing of it."""
+    dear = {"estimate": Usage(cost=0.6)}
+    steps = {0: each(2, at_once=1, **dear), 1: {"estimate": Usage()}, 2: dear}
+    options = {"steps": steps, "scheduling": Scheduling.EAGER, "budget": PAUSE}
+    bench = make_bench([(), (), (1,)], **options).start()
+    bench.complete(1)
+    assert list(bench.bodies) == [(0, 0)]
+    give(bench, 0, cost=0.1)
+    assert (list(bench.bodies), bench.states()) == ([2], ["running", "completed", "running"])
+    if dies:
+        bench.take_up(died=True)
+    for body in list(bench.bodies):
+        if body == 2:
+            bench.complete(2, used=Usage(cost=0.1))
+        else:
+            give(bench, 1, cost=0.1)
+    assert len(bench.bodies) == 1
+    if 2 in bench.bodies:
+        bench.complete(2)
+    else:
+        give(bench, 1, cost=0.1)
+    assert bench.state.state is State.COMPLETED
+
+
+@BOTH
+def test_a_budget_may_fail_the_step_for_an_item_and_a_retry_goes_on_with_it(
+    make_bench: Make, scheduling: Scheduling
+):
+    """What is in flight ends first; what has completed stays."""
+    bench = make_bench([()], steps={0: each(4, at_once=2)}, scheduling=scheduling, budget=FAIL).start()
+    give(bench, 0, cost=1.0)
+    assert (bench.states(), list(bench.bodies)) == (["running"], [(0, 1)])
+    give(bench, 1, cost=0.5)
+    assert (bench.state.state, bench.state.steps[0].error.type) == (State.FAILED, "BudgetExceeded")
+    assert bench.events().count("budget_exceeded") == 1
+    bench.tell(Retry(id=bench.id(), budget=Limits(cost=9.0)))
+    assert list(bench.bodies) == [(0, 2), (0, 3)]
+    give(bench, 2, cost=0.5)
+    give(bench, 3, cost=0.5)
+    assert bench.state.state is State.COMPLETED
