@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from perdure.actors.decider.ending import HOOK_OF
+from perdure.actors.decider.course.ending import HOOK_OF
 from perdure.actors.instructions.plan import Hook, OnFailure, RetryPolicy, Scheduling
 from perdure.actors.messages import Cancel, Pause, PauseMode, Resume, Retry, Rollback
 from perdure.store.states import SETTLED_STEP, TERMINAL, State
