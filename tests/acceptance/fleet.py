@@ -14,12 +14,13 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from perdure.runtime.testing import Effect
+from perdure.runtime.testing import Acknowledged, Effect, check_store
+from perdure.store import store_at
 from perdure.store.sqlite.locks import writer_of
 
 PATIENCE_S = 30.0  # a loaded machine may be slow; a hang is still found
@@ -284,6 +285,16 @@ class Fleet:
         path = self.folder / "ledger.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
         return [Effect(**json.loads(line)) for line in lines]
+
+    async def wrong(self, started: Iterable[str]) -> list[str]:
+        """What the checker finds wrong with the database, the ledger, and those that were started."""
+        store = store_at(self.path)
+        await store.open()
+        try:
+            acknowledged = [Acknowledged(execution_id=id_) for id_ in started]
+            return await check_store(store, ledger=self.ledger(), acknowledged=acknowledged)
+        finally:
+            await store.close()
 
     def until(self, claim: Callable[[], object], *, seconds: float = PATIENCE_S) -> float:
         """Look again and again until it holds; how long that took."""

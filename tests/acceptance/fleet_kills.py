@@ -22,9 +22,6 @@ from typing import Any
 from fleet import Fleet
 from over_postgres import PostgresFleet
 
-from perdure.runtime.testing import Acknowledged, check_store
-from perdure.store import store_at
-
 RUNNERS = 3
 BATCH = 10  # executions started between two kills
 PACE_S = 0.4  # of the first step; a chain takes 1.3 times as long
@@ -57,7 +54,7 @@ def run_fleet_kills(kills: int, seed: int, *, url: str | None = None) -> dict[st
             ended_s = fleet.until(lambda: set(fleet.states().values()) == {"completed"}, seconds=END_S)
         finally:
             fleet.close()
-        wrong = asyncio.run(_check(fleet, started))
+        wrong = asyncio.run(fleet.wrong(started))
         begun_per_step = Counter((effect.execution_id, effect.step) for effect in fleet.ledger())
         return {
             "seed": seed,
@@ -68,16 +65,6 @@ def run_fleet_kills(kills: int, seed: int, *, url: str | None = None) -> dict[st
             "ended_s": round(ended_s, 1),
             "wrong": wrong,
         }
-
-
-async def _check(fleet: Fleet, started: list[str]) -> list[str]:
-    store = store_at(fleet.path)
-    await store.open()
-    try:
-        acknowledged = [Acknowledged(execution_id=id_) for id_ in started]
-        return await check_store(store, ledger=fleet.ledger(), acknowledged=acknowledged)
-    finally:
-        await store.close()
 
 
 if __name__ == "__main__":

@@ -31,7 +31,6 @@ from over_postgres import PostgresFleet, Wire
 from perdure.runtime import Runtime, Workflow
 from perdure.runtime.testing import Acknowledged, check_store
 from perdure.store.errors import OutcomeUnknown, StoreUnavailable
-from perdure.store.postgres import PostgresStore
 
 BETWEEN: Final = 25  # executions started between two stops: 5,000 under two hundred of them
 RUNNERS: Final = 2
@@ -63,7 +62,7 @@ def run_stops(count: int, seed: int) -> dict[str, Any]:
         ended_s = fleet.until(lambda: set(fleet.states().values()) == {"completed"}, seconds=END_S)
         exits = [worker.process.poll() for worker in workers]
         results = fleet.ask(RESULTS)
-        wrong = asyncio.run(_checked(fleet, started))
+        wrong = asyncio.run(fleet.wrong(started))
     wrong += [f"a runner has ended with {code}" for code in exits if code is not None]
     wrong += [] if results == [("4", len(started))] else [f"not {len(started)} results of 4: {results}"]
     told = {"spread_s": round(spread_s, 1), "ended_s": round(ended_s, 1)}
@@ -152,16 +151,6 @@ def _fleet(url: str) -> Iterator[PostgresFleet]:
             yield fleet
         finally:
             fleet.close()
-
-
-async def _checked(fleet: PostgresFleet, started: list[str]) -> list[str]:
-    store = PostgresStore(fleet.url)
-    await store.open()
-    try:
-        acknowledged = [Acknowledged(execution_id=id_) for id_ in started]
-        return await check_store(store, ledger=fleet.ledger(), acknowledged=acknowledged)
-    finally:
-        await store.close()
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from perdure.store.writes import (
     Register,
     Start,
     Started,
+    Statement,
     Write,
 )
 
@@ -137,6 +138,10 @@ class Book:
             "delta": Delta(events=(EventWrite("workflow_started"),)),
         }
         return Start(id=id, state=state, at=self.tick(), **(usual | fields))
+
+    def starting_with(self, id: str, *statements: Statement) -> Start:
+        """An execution that begins with statements of the user's own."""
+        return self.starting(id, delta=Delta(statements=statements))
 
     async def start(self, id: str = "e1", *, state: State = State.EXECUTING, **fields: Any) -> Execution:
         """Start it, as it then is in the store; a workflow is published if none is there."""

@@ -9,7 +9,16 @@ import anyio
 import pytest
 from scenarios import virtually
 
-from perdure.runtime import Agents, CannotMigrate, IllegalTransition, NotFound, Runtime, State, Workflow
+from perdure.runtime import (
+    Agents,
+    CannotMigrate,
+    Execution,
+    IllegalTransition,
+    NotFound,
+    Runtime,
+    State,
+    Workflow,
+)
 
 Scenario = Callable[[Runtime, list[str]], Coroutine[Any, Any, None]]
 
@@ -54,6 +63,17 @@ def with_agents(scenario: Scenario) -> None:
         note(name)
 
     virtually(lambda runtime: scenario(runtime, did), agents=agents)
+
+
+async def moved(runtime: Runtime, before: Workflow, after: Workflow) -> Execution:
+    """An execution that is cut off half a minute after its start and goes on in another version."""
+    execution = await runtime.start(before, {})
+    await anyio.sleep(30)
+    await execution.pause(mode="interrupt")
+    await runtime.publish(after)
+    await execution.migrate(after.definition.version)
+    await execution.resume()
+    return execution
 
 
 def test_publishing_makes_a_version_active_and_so_does_activating():
@@ -138,12 +158,7 @@ def test_what_was_cut_off_goes_on_beside_a_failure_of_the_other_version(scheduli
     after = text("2", "red", "build", "test<build", "ship<test", scheduling=scheduling)
 
     async def scenario(runtime: Runtime, did: list[str]) -> None:
-        execution = await runtime.start(before, {})
-        await anyio.sleep(30)
-        await execution.pause(mode="interrupt")
-        await runtime.publish(after)
-        await execution.migrate("2")
-        await execution.resume()
+        execution = await moved(runtime, before, after)
         result = await execution.result(check=False)
         assert (result.status.value, did) == ("failed", ["build", "test", "red", "test"])
         assert result.steps["test"] == "test"
@@ -165,12 +180,7 @@ def test_what_was_cut_off_waits_for_what_it_needs_in_the_other_version(
     after = text("2", *beside, f"test<{first}", "build", scheduling=scheduling)
 
     async def scenario(runtime: Runtime, did: list[str]) -> None:
-        execution = await runtime.start(before, {})
-        await anyio.sleep(30)
-        await execution.pause(mode="interrupt")
-        await runtime.publish(after)
-        await execution.migrate("2")
-        await execution.resume()
+        execution = await moved(runtime, before, after)
         await execution.result(check=False)
         assert did == ["build", "test", *did_then]
 

@@ -1,4 +1,4 @@
-"""What the language's tests share: values as a step sees them, and a short way to be refused."""
+"""What the language's tests share: values as a step sees them, definitions, and a short way to be refused."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from perdure.runtime.agents import Agents
 from perdure.runtime.language import Definition, DefinitionError, parse
 
 
@@ -57,3 +58,36 @@ def steps() -> Callable[[str], Definition]:
         return parse(f"name: w\nsteps:\n{text}", source="w.yaml")
 
     return parse_steps
+
+
+@pytest.fixture
+def review() -> Definition:
+    """Two steps whose agents are those of `agents`: what is parsed is written about."""
+    return parse(
+        """
+    name: review
+    steps:
+      - {key: parse-changes, agent: parser, prompt: "Parse {{filePath}}"}
+      - key: report
+        agent: writer
+        dependencies: [parse-changes]
+        prompt: "{{parse-changes.n}} {{user.name}}"
+    """,
+        source="review.yaml",
+    )
+
+
+@pytest.fixture
+def agents() -> Agents:
+    """A parser and a writer."""
+    registry = Agents()
+
+    @registry.agent("parser")
+    def parse(prompt: str) -> dict:
+        return {"n": prompt}
+
+    @registry.agent("writer")
+    def write(prompt: str, parse_changes: dict, lines: int, style: str = "plain") -> str:
+        return f"{prompt} {parse_changes} {lines} {style}"
+
+    return registry

@@ -5,37 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from perdure.runtime.agents import Agents
 from perdure.runtime.language import Workflow, check_agents
 from perdure.runtime.language.checking import misspelt_inputs
-
-REVIEW = Workflow.parse(
-    """
-    name: review
-    steps:
-      - {key: parse-changes, agent: parser, prompt: "Parse {{filePath}}"}
-      - key: report
-        agent: writer
-        dependencies: [parse-changes]
-        prompt: "{{parse-changes.n}} {{user.name}}"
-    """
-).definition
-
-
-@pytest.fixture
-def agents() -> Agents:
-    """A parser and a writer."""
-    registry = Agents()
-
-    @registry.agent("parser")
-    def parse(prompt: str) -> dict:
-        return {"n": prompt}
-
-    @registry.agent("writer")
-    def write(prompt: str, parse_changes: dict, lines: int, style: str = "plain") -> str:
-        return f"{prompt} {parse_changes} {lines} {style}"
-
-    return registry
 
 
 def test_unknown_agents_are_problems_with_the_nearest_name(agents):
@@ -55,9 +26,9 @@ def test_an_output_that_is_not_among_the_dependencies_is_a_problem(agents):
     assert "takes the output of 'parse-changes', which is not among its dependencies" in str(problem)
 
 
-def test_a_workflow_whose_agents_are_here_has_no_problems(agents):
+def test_a_workflow_whose_agents_are_here_has_no_problems(review, agents):
     """Nothing to say."""
-    assert check_agents(REVIEW, agents) == []
+    assert check_agents(review, agents) == []
 
 
 @pytest.mark.parametrize(
@@ -69,10 +40,10 @@ def test_a_workflow_whose_agents_are_here_has_no_problems(agents):
         ({}, []),
     ],
 )
-def test_an_input_that_nearly_has_the_name_of_one_not_given_is_found(agents, extra, found):
+def test_an_input_that_nearly_has_the_name_of_one_not_given_is_found(review, agents, extra, found):
     """What nothing reads and looks like nothing is left in peace: a context may hold more."""
     context = {"filePath": "a.py", "user": {"name": "Jo"}, "lines": 3} | extra
-    assert list(misspelt_inputs(REVIEW, context, agents)) == found
+    assert list(misspelt_inputs(review, context, agents)) == found
 
 
 def test_an_input_that_nearly_has_the_name_of_a_declared_one_is_found(agents):
@@ -86,10 +57,10 @@ def test_an_input_that_nearly_has_the_name_of_a_declared_one_is_found(agents):
     assert list(misspelt_inputs(definition, {"env": "prod"}, agents)) == []
 
 
-def test_an_input_that_the_definition_mentions_is_not_misspelt(agents):
+def test_an_input_that_the_definition_mentions_is_not_misspelt(review, agents):
     """A condition may read what no function asks for."""
-    (parse, write) = REVIEW.steps
+    (parse, write) = review.steps
     definition = msgspec.structs.replace(
-        REVIEW, steps=(parse, msgspec.structs.replace(write, when="styl == 'terse'"))
+        review, steps=(parse, msgspec.structs.replace(write, when="styl == 'terse'"))
     )
     assert list(misspelt_inputs(definition, {"styl": "terse"}, agents)) == []

@@ -8,38 +8,10 @@ from perdure.runtime.agents import Agents
 from perdure.runtime.language import InputError, TemplateError, Workflow, check_context
 from perdure.runtime.language.demands import Contexts
 
-REVIEW = Workflow.parse(
-    """
-    name: review
-    steps:
-      - {key: parse-changes, agent: parser, prompt: "Parse {{filePath}}"}
-      - key: report
-        agent: writer
-        dependencies: [parse-changes]
-        prompt: "{{parse-changes.n}} {{user.name}}"
-    """
-).definition
 
-
-@pytest.fixture
-def agents() -> Agents:
-    """A parser and a writer."""
-    registry = Agents()
-
-    @registry.agent("parser")
-    def parse(prompt: str) -> dict:
-        return {"n": prompt}
-
-    @registry.agent("writer")
-    def write(prompt: str, parse_changes: dict, lines: int, style: str = "plain") -> str:
-        return f"{prompt} {parse_changes} {lines} {style}"
-
-    return registry
-
-
-def test_a_context_with_all_inputs_passes(agents):
+def test_a_context_with_all_inputs_passes(review, agents):
     """Defaults need not be given."""
-    check_context(REVIEW, {"filePath": "a.py", "user": {"name": "Jo"}, "lines": 3}, agents)
+    check_context(review, {"filePath": "a.py", "user": {"name": "Jo"}, "lines": 3}, agents)
 
 
 @pytest.mark.parametrize(
@@ -50,10 +22,10 @@ def test_a_context_with_all_inputs_passes(agents):
         ({"filePath": "a", "user": {}, "lines": 1}, "{{user.name}} has no 'name': it is empty there"),
     ],
 )
-def test_templates_are_checked_against_the_context(agents, context, words):
+def test_templates_are_checked_against_the_context(review, agents, context, words):
     """The path, and what is there."""
     with pytest.raises(TemplateError) as caught:
-        check_context(REVIEW, context, agents)
+        check_context(review, context, agents)
     assert words in str(caught.value)
 
 
@@ -65,25 +37,25 @@ def test_templates_are_checked_against_the_context(agents, context, words):
         ({"lines": 1, "report": 2}, "the context key 'report' is also the key of a step"),
     ],
 )
-def test_parameters_are_checked_against_the_context(agents, extra, words):
+def test_parameters_are_checked_against_the_context(review, agents, extra, words):
     """Missing ones, wrong ones, and keys that are steps."""
     with pytest.raises(InputError) as caught:
-        check_context(REVIEW, {"filePath": "a.py", "user": {"name": "Jo"}} | extra, agents)
+        check_context(review, {"filePath": "a.py", "user": {"name": "Jo"}} | extra, agents)
     assert words in str(caught.value)
 
 
-def test_everything_is_reported_at_once(agents):
+def test_everything_is_reported_at_once(review, agents):
     """One error, one line for each."""
     with pytest.raises(TemplateError) as caught:
-        check_context(REVIEW, {"report": 1}, agents)
+        check_context(review, {"report": 1}, agents)
     assert len(caught.value.problems) == 4
 
 
-def test_without_agents_only_templates_are_checked():
+def test_without_agents_only_templates_are_checked(review):
     """A client that cannot perform the steps can still start them."""
-    check_context(REVIEW, {"filePath": "a.py", "user": {"name": "Jo"}}, Agents())
+    check_context(review, {"filePath": "a.py", "user": {"name": "Jo"}}, Agents())
     with pytest.raises(TemplateError):
-        check_context(REVIEW, {}, Agents())
+        check_context(review, {}, Agents())
 
 
 def test_agents_that_are_registered_later_are_asked_for_what_they_take(agents):

@@ -9,7 +9,7 @@ import pytest
 from perdure.store.errors import StatementFailed
 from perdure.store.postgres import PostgresStore
 from perdure.store.postgres.statements import why_not
-from perdure.store.writes import Delta, Started, Statement
+from perdure.store.writes import Started, Statement
 
 pytestmark = pytest.mark.anyio
 
@@ -24,11 +24,6 @@ async def book(postgres_url: str, book_of: Any) -> Any:
     await book.publish()
     yield book
     await store.close()
-
-
-def starting(book: Any, id: str, *statements: Statement) -> Any:
-    """A start with those statements."""
-    return book.starting(id, delta=Delta(statements=statements))
 
 
 @pytest.mark.parametrize(
@@ -73,10 +68,10 @@ async def test_a_statement_that_fails_takes_only_its_own_write(book: Any, sql: s
     """Unqualified, the store's tables are out of reach; one that takes too long is cut."""
     monkeypatch.setattr("perdure.store.postgres.statements.STATEMENT_MS", 100)
     before = await book.facts()
-    assert isinstance(await book.answer_to(starting(book, "e1", Statement(sql))), StatementFailed)
+    assert isinstance(await book.answer_to(book.starting_with("e1", Statement(sql))), StatementFailed)
     assert await book.facts() == before
     answers = await book.store.commit(
-        [starting(book, "e1"), starting(book, "e2", Statement(sql)), starting(book, "e3")]
+        [book.starting_with("e1"), book.starting_with("e2", Statement(sql)), book.starting_with("e3")]
     )
     assert [type(answer) for answer in answers] == [Started, StatementFailed, Started]
 
@@ -84,8 +79,8 @@ async def test_a_statement_that_fails_takes_only_its_own_write(book: Any, sql: s
 async def test_a_statement_may_say_how_many_rows_it_must_change(book: Any):
     """So that an update that finds nothing to update can be the step's failure."""
     nothing = Statement("UPDATE ledger SET entry = $1", ("x",), rows=1)
-    failed = await book.answer_to(starting(book, "e1", nothing))
+    failed = await book.answer_to(book.starting_with("e1", nothing))
     assert (failed.position, failed.why) == (1, "it changed 0 rows, not 1")
     one = Statement("INSERT INTO ledger VALUES ($1)", ("x",), rows=1)
-    assert isinstance(await book.answer_to(starting(book, "e1", one)), Started)
+    assert isinstance(await book.answer_to(book.starting_with("e1", one)), Started)
     assert await book.raw("SELECT entry FROM ledger") == [("x",)]

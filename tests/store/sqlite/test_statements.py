@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from perdure.store.errors import StatementFailed
-from perdure.store.writes import Delta, Start, Started, Statement
+from perdure.store.writes import Started, Statement
 
 pytestmark = pytest.mark.anyio
 
@@ -21,10 +21,6 @@ async def family(book: Any) -> Any:
     await book.add_family()
     await book.publish()
     return book
-
-
-def _starting(book: Any, id: str, *statements: Statement) -> Start:
-    return book.starting(id, delta=Delta(statements=statements))
 
 
 @pytest.mark.parametrize(
@@ -49,9 +45,9 @@ def _starting(book: Any, id: str, *statements: Statement) -> Start:
 async def test_a_statement_may_not_touch_the_transaction_or_the_tables_of_the_store(family: Any, sql: str):
     """Refused with its write; the store goes on as if it had never come."""
     before = await family.facts()
-    assert isinstance(await family.answer_to(_starting(family, "e1", Statement(sql))), StatementFailed)
+    assert isinstance(await family.answer_to(family.starting_with("e1", Statement(sql))), StatementFailed)
     assert await family.facts() == before
-    assert isinstance(await family.answer_to(_starting(family, "e1")), Started)
+    assert isinstance(await family.answer_to(family.starting_with("e1")), Started)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +60,7 @@ async def test_a_statement_may_not_touch_the_transaction_or_the_tables_of_the_st
 async def test_a_statement_without_an_end_is_interrupted_and_takes_only_its_own_write(family: Any, sql: str):
     """SQLite gives the whole transaction up when it interrupts a write: the others begin again."""
     answers = await family.store.commit(
-        [_starting(family, "e1"), _starting(family, "e2", Statement(sql)), _starting(family, "e3")]
+        [family.starting_with("e1"), family.starting_with("e2", Statement(sql)), family.starting_with("e3")]
     )
     assert [type(answer) for answer in answers] == [Started, StatementFailed, Started]
     assert "busy for more than" in str(answers[1])
@@ -74,14 +70,14 @@ async def test_a_statement_without_an_end_is_interrupted_and_takes_only_its_own_
 async def test_a_statement_cannot_take_a_gigabyte(family: Any):
     """Nor is the limit left behind for others."""
     huge = Statement("INSERT INTO children VALUES (zeroblob(1000000000))")
-    assert isinstance(await family.answer_to(_starting(family, "e1", huge)), StatementFailed)
-    assert isinstance(await family.answer_to(_starting(family, "e1")), Started)
+    assert isinstance(await family.answer_to(family.starting_with("e1", huge)), StatementFailed)
+    assert isinstance(await family.answer_to(family.starting_with("e1")), Started)
 
 
 async def test_a_failing_statement_is_named(family: Any):
     """Which of them, what it says, and why it was refused."""
     fine, wrong = Statement("INSERT INTO parents VALUES (1)"), Statement("INSERT INTO  nowhere VALUES (1)")
-    failed = await family.answer_to(_starting(family, "e1", fine, wrong))
+    failed = await family.answer_to(family.starting_with("e1", fine, wrong))
     assert (failed.position, failed.sql) == (2, wrong.sql)
     assert str(failed) == (
         "statement 2 of the transaction failed: no such table: nowhere (INSERT INTO nowhere VALUES (1))"
@@ -101,10 +97,12 @@ async def test_a_failing_statement_is_named(family: Any):
 async def test_a_statement_may_say_how_many_rows_it_must_change(family: Any, sql: str, changed: int):
     """So that an update that finds nothing to update can be the step's failure."""
     await family.raw("INSERT INTO parents (id) VALUES (1), (2), (3)")
-    failed = await family.answer_to(_starting(family, "e1", Statement(sql, rows=changed + 1)))
+    failed = await family.answer_to(family.starting_with("e1", Statement(sql, rows=changed + 1)))
     assert isinstance(failed, StatementFailed)
     assert failed.why == f"it changed {changed} rows, not {changed + 1}"
-    assert isinstance(await family.answer_to(_starting(family, "e1", Statement(sql, rows=changed))), Started)
+    assert isinstance(
+        await family.answer_to(family.starting_with("e1", Statement(sql, rows=changed))), Started
+    )
 
 
 async def test_a_statement_that_rolls_everything_back_takes_only_its_own_write(family: Any):
@@ -112,6 +110,6 @@ async def test_a_statement_that_rolls_everything_back_takes_only_its_own_write(f
     await family.raw("INSERT INTO parents (id) VALUES (1)")
     twice = Statement("INSERT OR ROLLBACK INTO parents (id) VALUES (1)")
     answers = await family.store.commit(
-        [_starting(family, "e1"), _starting(family, "e2", twice), _starting(family, "e3")]
+        [family.starting_with("e1"), family.starting_with("e2", twice), family.starting_with("e3")]
     )
     assert [type(answer) for answer in answers] == [Started, StatementFailed, Started]
