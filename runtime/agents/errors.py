@@ -61,7 +61,7 @@ class AgentsNotLoaded(PerdureError):
 
 
 class BadSignature(PerdureError):
-    """A function has parameters that cannot be filled by name."""
+    """A function that cannot be called: it yields, or has parameters that cannot be filled by name."""
 
     def __init__(self, function: str, *, why: str) -> None:
         """`function` is its qualified name."""

@@ -19,6 +19,10 @@ _REFUSED: Final = {
     inspect.Parameter.POSITIONAL_ONLY: "is positional-only; parameters are filled by name: remove the '/'",
     inspect.Parameter.VAR_POSITIONAL: "collects positional arguments, which are never given: remove it",
 }
+_YIELDS: Final = (
+    "has a `yield`, so calling it gives a generator, which cannot be stored: return a list of what it "
+    "would yield, and tell how far it is with StepContext.heartbeat"
+)
 
 
 class From(msgspec.Struct, frozen=True):
@@ -45,8 +49,10 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
 def parameters_of(function: Function) -> tuple[Parameter, ...]:
     """Read the parameters of a function. `**kwargs` are given nothing and left out.
 
-    Raises BadSignature for parameters that cannot be filled by name.
+    Raises BadSignature for parameters that cannot be filled by name, and for a function that yields.
     """
+    if _is_generator(function):
+        raise BadSignature(qualified_name(function), why=_YIELDS)
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError) as error:
@@ -77,6 +83,14 @@ def place_of(function: Function) -> tuple[str, int] | None:
     """The file and line where the function begins, where it has any."""
     code = getattr(inspect.unwrap(_unwrapped(function)), "__code__", None)
     return None if code is None else (code.co_filename, code.co_firstlineno)
+
+
+def _is_generator(function: Function) -> bool:
+    """Whether calling it performs nothing of it, and gives what it would yield one by one."""
+    return any(
+        inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each)
+        for each in (function, getattr(function, "__call__", None))  # noqa: B004 - an object that yields
+    )
 
 
 def is_async(function: Function) -> bool:

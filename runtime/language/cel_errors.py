@@ -37,7 +37,7 @@ _INSTEAD: Final = {  # what people write who know other languages: what to write
     "contains": "write text.contains('part')",
     "like": "write text.matches('pattern')",
 }
-_TYPES: Final = {
+TYPES: Final = {
     "int": "a whole number",
     "uint": "a whole number",
     "double": "a number",
@@ -162,7 +162,7 @@ def _types(match: re.Match[str], place: Place, _names: tuple[str, ...]) -> str:
     do = "convert one of them, with string(…), int(…) or double(…)"
     if operator == "?:":
         condition, *given = given
-        if condition in {_TYPES["bool"], _TYPES["dyn"]}:
+        if condition in {TYPES["bool"], TYPES["dyn"]}:
             do = "both have to be of one type; write dyn(…) around one of them"
             return f"`?:` gives either {' or '.join(given)} ({place}): {do}"
         given = [condition]
@@ -176,7 +176,7 @@ def _types(match: re.Match[str], place: Place, _names: tuple[str, ...]) -> str:
 def _type_name(kind: str) -> str:
     """What people call a type of CEL, whatever is in it."""
     outer = kind.partition("(")[0]
-    return _TYPES.get(outer, outer)
+    return TYPES.get(outer, outer)
 
 
 def _number(_match: re.Match[str], place: Place, _names: tuple[str, ...]) -> str:

@@ -87,7 +87,7 @@ def compile_condition(
             for key, no in looked_at.items()
         }
         data = {"inputs": dict(values.context), "steps": steps}
-        return _evaluate(expression, data | {name: values.context[name] for name in names})
+        return _evaluate(expression, text, data | {name: values.context[name] for name in names})
 
     return condition
 
@@ -98,7 +98,7 @@ def compile_rule(text: str) -> Callable[[Mapping[str, Any]], Any]:
     Raises BadCondition, ConditionsNotInstalled; so does what is returned.
     """
     expression = _compile(text, RULE_NAMES)
-    return lambda data: _evaluate(expression, dict(data))
+    return lambda data: _evaluate(expression, text, dict(data))
 
 
 def check_rule(text: str) -> None:
@@ -137,14 +137,20 @@ def _ancestors_of(no: int, needs: Needs) -> set[int]:
     return found
 
 
-def _evaluate(expression: cel.Expression, data: dict[str, Any]) -> Any:
+def _evaluate(expression: cel.Expression, text: str, data: dict[str, Any]) -> Any:
     try:
         value = expression.eval(data=data)
     except RuntimeError as error:  # a number past 64 bits, a budget that is used up
-        raise BadCondition(_cleaned([str(error)])) from None
+        raise _failure(str(error), text, data) from None
     if value.type().name() == "ERROR":
-        raise BadCondition(_cleaned([str(value.plain_value())]))
+        raise _failure(str(value.plain_value()), text, data)
     return value.plain_value()
+
+
+def _failure(said: str, text: str, data: dict[str, Any]) -> BadCondition:
+    from perdure.runtime.language.cel_failures import failed  # noqa: PLC0415  what few need, few pay for
+
+    return BadCondition(failed(_cleaned([said]), text, data))
 
 
 @lru_cache(maxsize=COMPILED_MAX)

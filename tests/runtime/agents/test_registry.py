@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import types
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -154,6 +156,34 @@ def test_a_function_that_cannot_be_filled_by_name_is_refused():
         Agents().add("x", lambda *a: a)
     with pytest.raises(BadSignature, match="not a function"):
         Agents().add("x", 3)
+
+
+def _lines() -> Iterator[str]:
+    yield "one"
+
+
+async def _pages() -> AsyncIterator[str]:
+    yield "one"
+
+
+class _Reader:
+    def __call__(self) -> Iterator[str]:
+        yield "one"
+
+
+@pytest.mark.parametrize(
+    "function", [_lines, _pages, functools.partial(_lines), _Reader(), lambda: (yield)], ids=repr
+)
+def test_a_function_that_yields_is_refused_with_what_to_do(function):
+    """Calling it would perform nothing, and what it gives could not be stored."""
+    with pytest.raises(BadSignature, match=r"has a `yield`.*return a list.*StepContext.heartbeat"):
+        Agents().add("x", function)
+
+
+def test_what_only_uses_a_generator_is_a_step_as_any_other():
+    """Inside, or to make a context manager of."""
+    Agents().add("x", lambda: list(_lines()))
+    Agents().add("y", contextlib.contextmanager(_lines))
 
 
 def _with_context(context: StepContext) -> None:

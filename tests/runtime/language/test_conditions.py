@@ -70,9 +70,9 @@ def test_a_condition_is_cel_over_inputs_and_steps(ask: Callable[..., Any], text:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("inputs.nothing == 1", 'Key not found in map : "nothing"'),
-        ("inputs.severity * 1.5 > 2.0", "No matching overloads found"),
-        ("1 / inputs.zero == 1", "divide by zero"),
+        ("inputs.nothing == 1", "inputs has no 'nothing'"),
+        ("inputs.severity * 1.5 > 2.0", "cannot be asked of a whole number and a number"),
+        ("1 / inputs.zero == 1", "divides by zero"),
         (
             "inputs.many.all(a, inputs.many.all(b, inputs.many.all(c, a + b + c > -1)))",
             "Iteration budget exceeded",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Annotated
 
@@ -178,6 +179,30 @@ def test_parameters_that_cannot_be_filled_by_name_are_refused():
     error = refusal(workflow)
     assert [problem.path for problem in error.problems] == ["steps[0]", "steps[1]"]
     assert "positional-only" in str(error)
+
+
+def test_functions_that_yield_are_refused():
+    """Steps, conditions and compensations alike, each at its place."""
+    workflow = Workflow("w")
+
+    def undo() -> Iterator[int]:
+        yield 1
+
+    @workflow.step(when=lambda: (yield))
+    async def one() -> int:
+        return 1
+
+    @workflow.step(compensate=undo)
+    async def two() -> AsyncIterator[int]:
+        yield 1
+
+    error = refusal(workflow)
+    assert [problem.path for problem in error.problems] == [
+        "steps[0].when",
+        "steps[1]",
+        "steps[1].compensate",
+    ]
+    assert str(error).count("return a list of what it would yield") == 3
 
 
 def test_a_process_step_must_be_importable_plain_and_without_context():
