@@ -97,10 +97,21 @@ def test_the_readme_leads_to_every_page() -> None:
     assert unlinked == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
-def test_every_link_between_pages_leads_somewhere(page: str) -> None:
-    """Relative links only; addresses on the web are not looked up."""
-    text = (ROOT / page).read_text()
-    targets = [target for target in re.findall(r"\]\(([^)#]+)", text) if "://" not in target]
-    missing = [target for target in targets if not (ROOT / target).exists()]
-    assert not missing
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
+    """Relative links and their headings; addresses on the web are not looked up."""
+    lost = []
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", page.read_text()):
+        there = page.parent / target if target else page
+        if not there.exists() or (anchor and anchor not in anchors(there)):
+            lost.append((target, anchor))
+    assert lost == []
+
+
+def anchors(page: Path) -> set[str]:
+    """What its headings are called in links, as GitHub makes it of them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -92,7 +92,7 @@ def _cell(text: str) -> str:
 
 
 def _anchor(no: int, pattern: Pattern) -> str:
-    return f"{no} {pattern.name}".lower().replace(" ", "-")
+    return f"{no} {pattern.name}".lower().replace(",", "").replace(" ", "-")
 
 
 def _section(no: int, pattern: Pattern, shown: Sequence[tuple[int, str]]) -> str:
