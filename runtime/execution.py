@@ -50,7 +50,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """How an execution ended.
 
     `steps` holds what completed, by step key; null where an optional step failed. `outputs` is what
-    the workflow declares to give back, once it has completed; the same as `steps` where it declares nothing.
+    the workflow declares to give back, once it has completed; where it declares nothing, a copy of `steps`.
     `rollback_reason` is why what it did was undone, if somebody wanted that. `hook_errors` are the hooks
     that failed (`onSuccess`, …), and why: nothing else comes of that.
     """

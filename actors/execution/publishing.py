@@ -47,13 +47,12 @@ def publish(
 
 def outcome_of(state: ExecutionState) -> Outcome:
     """How the execution has ended, with the outputs of what completed."""
-    outputs = results.outputs_of(state)
     return Outcome(
         state.id,
         state.state,
-        outputs,
+        results.outputs_of(state),
         state.error,
-        outputs if state.plan.outputs is None else state.outputs(),
+        state.outputs(),
         rollback_reason=state.rollback_reason,
         hook_errors=ending.errors_of(state),
     )

@@ -162,11 +162,12 @@ def _waiting(work: Work, alive: Sequence[Runner], circumstances: Circumstances) 
     worker = next((runner for runner in alive if runner.kind in WORKERS), None)
     yield from _unclaimed(work, worker, circumstances.missing or {})
     told = len(work.unclaimed) + len(work.overdue)
-    if worker is None and work.unattended > told:
+    left = work.unattended - told - _attending(work, alive)
+    if worker is None and left > 0:
         more = " more" if told else ""
         yield attention(
             "idle",
-            f"{work.unattended - told}{more} unfinished, and no process is there that would go on with them",
+            f"{left}{more} unfinished, and no process is there that would go on with them",
             "`perdure worker`, or start your program again",
         )
     if work.overdue:
@@ -185,6 +186,15 @@ def _waiting(work: Work, alive: Sequence[Runner], circumstances: Circumstances) 
             "if a process has it, it hangs: look at its log; else `perdure worker`, or `perdure resume ID`",
             work.unanswered,
         )
+
+
+def _attending(work: Work, alive: Sequence[Runner]) -> int:
+    """How many executions that nobody owns are waited for, each by a `perdure run` of its own.
+
+    Such a process owns nothing while its execution queues, or only waits, and goes on with it then.
+    """
+    owners = {each.runner for each in work.owned}
+    return sum(runner.kind == "run" and runner.id not in owners for runner in alive)
 
 
 def _unclaimed(work: Work, worker: Runner | None, missing: Mapping[int, Sequence[str]]) -> Iterator[Finding]:

@@ -50,6 +50,8 @@ def test_without_a_declaration_the_outputs_are_those_of_the_steps():
         async with VirtualRuntime() as runtime:
             result = await (await runtime.start(counted(), {"path": "x", "n": 1})).result()
             assert result.outputs == result.steps == {"repeat": {"text": "x"}}
+            result.outputs["repeat"]["text"] = "changed"
+            assert result.steps == {"repeat": {"text": "x"}}
 
     run_virtual(main)
 

@@ -201,6 +201,17 @@ def test_what_sleeps_or_was_left_a_moment_ago_is_told_where_nobody_would_wake_it
     assert findings(work={"unattended": 3}, runners=(runner(),)) == []
 
 
+def test_what_a_run_of_its_own_waits_for_is_not_left_alone():
+    """It owns nothing while its execution queues or sleeps; one that performs attends to no other."""
+    waits, performs = runner("r1", kind="run"), runner("r2", kind="run")
+    owned = (resting("e2", runner="r2"),)
+    assert findings(work={"unattended": 1, "owned": owned}, runners=(waits, performs)) == []
+    [idle] = findings(work={"unattended": 2, "owned": owned}, runners=(waits, performs))
+    assert (idle.topic, idle.text.split()[0]) == ("idle", "1")
+    [idle] = findings(work={"unattended": 1, "owned": owned}, runners=(performs,))
+    assert idle.topic == "idle"
+
+
 def test_whoever_holds_the_write_lock_is_named():
     """Also where it cannot be seen who it is."""
     [found] = findings(is_locked=True, locked_by=4711)
