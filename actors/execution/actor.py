@@ -149,7 +149,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
         for message in loaded.inbox:
             if message.no not in self._handed:
                 self._handed.add(message.no)
-                self.cell.mailbox.post(posted(message))
+                self.cell.mailbox.post(posted(message), control=True)
         _forget_answered(self._waiters, loaded.inbox)
         turn = self._new_turn()
         planner.take_up(turn, crash_budget=self._services.crash_budget)
