@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
@@ -64,19 +64,25 @@ class OnReject(StrEnum):
     COMPENSATE = "compensate"  # it fails, and what was done is undone
 
 
+APPROVERS_MAX: Final = 100  # of one step; more people than that are a group, and decide elsewhere
+APPROVER_CHARS_MAX: Final = 256  # of a name; they are kept with each question
+
+People: TypeAlias = "tuple[str, ...] | Callable[[Values], Any]"  # names, or what gives names and lists
+
+
 class ForApproval(msgspec.Struct, frozen=True, kw_only=True):
     """Ask people: approved by `quorum` of them, rejected by one; its output says who decided what.
 
-    `approvers` empty: anyone may decide. `message` is pure. `misfit` says what is wrong with the data
-    of a decision, or None; `form` shows people what it is to be.
+    `approvers` empty: anyone may decide. They, `escalate_to` and `message` are pure. `misfit` says what
+    is wrong with the data of a decision, or None; `form` shows people what it is to be.
     """
 
     message: Callable[[Values], str] | None = None
-    approvers: tuple[str, ...] = ()
+    approvers: People = ()
     quorum: int = 1
     timeout_ms: int | None = None
     on_timeout: OnUndecided = OnUndecided.FAIL
-    escalate_to: tuple[str, ...] = ()
+    escalate_to: People = ()
     on_reject: OnReject = OnReject.SKIP
     form: dict[str, Any] | None = None
     misfit: Callable[[Any], str | None] | None = None

@@ -7,11 +7,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure.actors.instructions.plan import Values
-from perdure.actors.instructions.waits import ForApproval, OnReject, OnUndecided
+from perdure.actors.instructions.waits import ForApproval, OnReject, OnUndecided, People
 from perdure.runtime.language.definition import ApprovalDefinition, StepDefinition
 from perdure.runtime.language.findings import Path
 from perdure.runtime.language.outputs import make_validator, written_path
 from perdure.runtime.language.templates import compile_template, parse_template, rendered
+from perdure.runtime.language.values import compile_value
 from perdure.runtime.near import quoted
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def odd_approvals(step: StepDefinition) -> Iterator[tuple[Path, str]]:
         for no, name in enumerate(people):
             if name in people[:no]:
                 yield ("approval", field, no), f"{quoted(name)} is there twice: everybody has one voice"
-        if people and asked.quorum > len(people):
+        is_known = not any("{{" in name for name in people)
+        if people and is_known and asked.quorum > len(people):
             yield (
                 ("approval", "quorum"),
                 f"step {key} needs {asked.quorum} approvals, and {field} has {len(people)}",
@@ -47,11 +49,11 @@ def compile_approval(asked: ApprovalDefinition, *, step: str, numbers: Mapping[s
     """What the machine is to wait for."""
     return ForApproval(
         message=None if asked.message is None else _message(asked.message, step=step, numbers=numbers),
-        approvers=asked.approvers,
+        approvers=_people(asked.approvers, step=step, numbers=numbers),
         quorum=asked.quorum,
         timeout_ms=asked.timeout,
         on_timeout=OnUndecided(asked.on_timeout),
-        escalate_to=asked.escalate_to,
+        escalate_to=_people(asked.escalate_to, step=step, numbers=numbers),
         on_reject=OnReject(asked.on_reject),
         form=asked.form,
         misfit=None if asked.form is None else _misfit(asked.form),
@@ -61,6 +63,13 @@ def compile_approval(asked: ApprovalDefinition, *, step: str, numbers: Mapping[s
 def _message(text: str, *, step: str, numbers: Mapping[str, int]) -> Callable[[Values], str]:
     look = compile_template(parse_template(text), step=step, numbers=numbers)
     return lambda values: rendered(look(values))
+
+
+def _people(names: tuple[str, ...], *, step: str, numbers: Mapping[str, int]) -> People:
+    """Who is asked: the names, or where some are templates what tells them."""
+    if not any("{{" in name for name in names):
+        return names
+    return compile_value(names, step=step, numbers=numbers)
 
 
 def _misfit(form: dict[str, Any]) -> Callable[[Any], str | None]:

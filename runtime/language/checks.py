@@ -235,7 +235,7 @@ def needs_of(definition: Definition) -> list[list[int]]:
 
 def template_of(step: StepDefinition) -> Template | None:
     """Return the template of a sound step that is filled in for it: its prompt, message or moment."""
-    text = next((text for place, _, text, _ in templates_of(step) if place[0] != "forEach"), None)
+    text = next((text for place, _, text, _ in templates_of(step) if len(place) == 1), None)
     return None if text is None else parse_template(text)
 
 

@@ -15,6 +15,7 @@ from msgspec import Meta
 from msgspec.structs import FieldInfo, fields
 
 from perdure.actors.instructions.budget import COST_MAX, TOKENS_MAX
+from perdure.actors.instructions.waits import APPROVERS_MAX
 from perdure.runtime.language.names import KEY_MAX
 
 MS_MAX: Final = 315_360_000_000  # ten years; longer is a slip of the keyboard
@@ -37,7 +38,6 @@ CONCURRENCY_MAX: Final = 10_000  # items of one step in flight, all of them held
 ITERATIONS_MAX: Final = 10_000  # of one step: the output of each is kept, and read when it is taken up
 CRITERIA_MAX: Final = 100  # of one gate; people read the verdicts
 REASON_MAX: Final = 1_000  # characters; it is shown in one line
-APPROVERS_MAX: Final = 100  # of one step; more people than that are a group, and decide elsewhere
 PARALLELISM_MAX: Final = 100_000  # more than any runtime's slots
 
 Positive = Annotated[int, Meta(ge=1, le=MS_MAX)]

@@ -79,7 +79,7 @@ def names_of(step: StepDefinition) -> frozenset[str]:
     return frozenset() if step.repeat is None else frozenset({ITERATION, PREVIOUS})
 
 
-def templates_of(step: StepDefinition) -> Iterator[tuple[tuple[str, ...], str, str, frozenset[str]]]:
+def templates_of(step: StepDefinition) -> Iterator[tuple[Path, str, str, frozenset[str]]]:
     """The templates of a step: where they stand, what they are, their text, and what they see besides."""
     if step.prompt is not None:
         yield ("prompt",), "prompt", step.prompt, names_of(step)
@@ -87,9 +87,22 @@ def templates_of(step: StepDefinition) -> Iterator[tuple[tuple[str, ...], str, s
         yield ("until",), "moment", step.until, frozenset()
     if step.approval is not None and step.approval.message is not None:
         yield ("approval",), "message", step.approval.message, frozenset()
+    for field, no, name in people_of(step):
+        if "{{" in name:
+            yield ("approval", field, no), "name", name, frozenset()
     items = None if step.for_each is None else step.for_each.items
     if isinstance(items, str) and "{{" in items:
         yield ("forEach", "items"), "list of items", items, frozenset()
+
+
+def people_of(step: StepDefinition) -> Iterator[tuple[str, int, str]]:
+    """Whom a step asks: the field, the place in it, and the name or the template of some."""
+    if step.approval is not None:
+        for field, people in (
+            ("approvers", step.approval.approvers),
+            ("escalateTo", step.approval.escalate_to),
+        ):
+            yield from ((field, no, name) for no, name in enumerate(people))
 
 
 def compile_question(

@@ -101,8 +101,9 @@ class WaitingSteps:
     ) -> Self:
         """Add a step that asks people, and goes on when `quorum` of them have approved.
 
-        `message` is a template; `approvers` are those who may decide, none: anyone. `form` is a JSON
-        Schema for the data of an approval. With `on_timeout="escalate"` it asks `escalate_to` next.
+        `message` is a template; `approvers` are those who may decide, none: anyone; a template among them
+        gives a name, or a list of names. `form` is a JSON Schema for the data of an approval. With
+        `on_timeout="escalate"` it asks `escalate_to` next.
         Its output says what was decided, by whom and when.
         """
         asked = ApprovalDefinition(

@@ -67,6 +67,30 @@ def test_an_execution_that_asks_is_cold_and_goes_on_when_enough_have_approved(sc
     virtually(scenario)
 
 
+@pytest.mark.parametrize("scheduling", ["level", "eager"])
+def test_who_may_decide_is_what_a_step_and_the_inputs_say(scheduling: Any):
+    """Lists and single names beside each other; the list of what waits shows who it is."""
+    workflow = Workflow("release", scheduling=scheduling)
+
+    @workflow.step
+    async def build() -> dict[str, list[str]]:
+        return {"owners": ["ann", "bob"]}
+
+    names = ["{{build.owners}}", "{{boss}}", "on-call"]
+    workflow.approval_step("ok", approvers=names, quorum=3, after=build)
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(workflow, {"boss": "cleo"})
+        await anyio.sleep(1)
+        (waiting,) = await runtime.approvals()
+        assert waiting.approvers == ("ann", "bob", "cleo", "on-call")
+        for by in ("cleo", "ann", "on-call"):
+            await execution.approve("ok", by=by)
+        assert (await execution.result()).outputs["ok"]["approved"]
+
+    virtually(scenario)
+
+
 def test_a_process_that_performs_nothing_decides_and_a_worker_goes_on(tmp_path: Path):
     """The question survives the end of the process that asked it."""
 

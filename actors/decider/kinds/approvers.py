@@ -7,18 +7,40 @@ from typing import Final
 
 import msgspec
 
+from perdure.actors.decider.course.evaluating import evaluate, unanswered
+from perdure.actors.effects.turn import Turn
 from perdure.actors.errors import DecisionRefused, FormMismatch, NotAnApprover
 from perdure.actors.instructions.plan import PlannedStep
-from perdure.actors.instructions.waits import ForApproval
+from perdure.actors.instructions.waits import APPROVER_CHARS_MAX, APPROVERS_MAX, ForApproval, People
 from perdure.actors.messages import Approve, Reject
 from perdure.actors.state.execution import ExecutionState
 from perdure.actors.state.step_run import EPOCH
 from perdure.store.asking import Approval, Verdict
 from perdure.store.errors import NotFound, PayloadTooLarge, PerdureError
-from perdure.store.records import PAYLOAD_BYTES_MAX
+from perdure.store.records import PAYLOAD_BYTES_MAX, Error
 from perdure.store.states import SETTLED_STEP
 
 NAMES_MAX: Final = 10  # steps that a refusal names
+
+
+def people(
+    turn: Turn, step: PlannedStep, who: People, *, quorum: int
+) -> tuple[tuple[str, ...], Error | None]:
+    """The names of those who are asked, each once; or why nobody can be."""
+    if isinstance(who, tuple):
+        return who, None
+    answer, error = evaluate(who, turn, step, what="approvers")
+    if error is not None:
+        return (), error
+    names = [name for entry in answer for name in (entry if isinstance(entry, list) else [entry])]
+    for name in names:
+        if not (isinstance(name, str) and 0 < len(name) <= APPROVER_CHARS_MAX):
+            return (), unanswered(step, what="approvers", why=f"{name!r:.80} is no name")
+    found = tuple(dict.fromkeys(names))
+    if quorum <= len(found) <= APPROVERS_MAX:
+        return found, None
+    why = f"they are {len(found)}: at least {quorum} have to approve, at most {APPROVERS_MAX} are asked"
+    return (), unanswered(step, what="approvers", why=why)
 
 
 def decided(approval: Approval) -> Verdict | None:
@@ -39,9 +61,17 @@ def refusal(
     if step is None or not isinstance(step.wait, ForApproval):
         return _no_approval(state, step, command.step)
     run = state.steps[step.no]
-    approval = state.approval_of(step.no) or Approval(
-        step_no=step.no, generation=run.generation, quorum=step.wait.quorum, approvers=step.wait.approvers
-    )
+    approval = state.approval_of(step.no)
+    if approval is None:
+        who = step.wait.approvers
+        if not isinstance(who, tuple) and run.state not in SETTLED_STEP:
+            return _too_early(step)
+        approval = Approval(
+            step_no=step.no,
+            generation=run.generation,
+            quorum=step.wait.quorum,
+            approvers=who if isinstance(who, tuple) else (),
+        )
     problem = _too_late(state, step, approval, now=now) or _not_by_them(step, approval, command)
     if problem is None and step.wait.misfit is not None and isinstance(command, Approve):
         problem = _misfit(step, step.wait.misfit(command.data))
@@ -54,6 +84,11 @@ def _no_approval(state: ExecutionState, step: PlannedStep | None, key: str) -> P
     if step is None:
         return NotFound("step", key, hint=known)
     return DecisionRefused(f"step {key!r} asks for no approval; {known}", step=key)
+
+
+def _too_early(step: PlannedStep) -> DecisionRefused:
+    why = f"step {step.key!r} does not ask yet, and who may decide is found out when it does"
+    return DecisionRefused(why, step=step.key)
 
 
 def _too_late(

@@ -18,11 +18,11 @@ import msgspec
 
 from perdure.actors.decider.course import schedule, undoing
 from perdure.actors.decider.course.evaluating import evaluate, unanswered
-from perdure.actors.decider.kinds.approvers import decided, refusal
+from perdure.actors.decider.kinds.approvers import decided, people, refusal
 from perdure.actors.effects import overdue
 from perdure.actors.effects.turn import Turn, encode
 from perdure.actors.errors import ApprovalRejected, WaitTimeout
-from perdure.actors.instructions.waits import ForApproval, OnReject, OnUndecided
+from perdure.actors.instructions.waits import ForApproval, OnReject, OnUndecided, People
 from perdure.actors.messages import Approve, Reject
 from perdure.actors.state.execution import WAIT_TIMER, ExecutionState
 from perdure.actors.state.step_run import EPOCH
@@ -36,7 +36,7 @@ MESSAGE_CHARS_MAX = 10_000  # of what people are asked; whoever needs more gives
 
 def begin(turn: Turn, step_no: int, wait: ForApproval) -> None:
     """Ask; what people have decided before they were asked counts."""
-    message, error = _message(turn, step_no, wait)
+    message, approvers, error = _question(turn, step_no, wait, wait.approvers)
     if error is not None:
         schedule.fail(turn, step_no, error, has_begun=False)
         return
@@ -47,7 +47,7 @@ def begin(turn: Turn, step_no: int, wait: ForApproval) -> None:
             step_no=step_no,
             generation=turn.state.steps[step_no].generation,
             quorum=wait.quorum,
-            approvers=wait.approvers,
+            approvers=approvers,
             decisions=() if kept is None else kept.decisions,
             message=message,
             asked_at=turn.now,
@@ -137,7 +137,7 @@ def _ask(turn: Turn, approval: Approval) -> None:
 def _escalate(turn: Turn, step_no: int, wait: ForApproval) -> None:
     """Ask others: the attempt has failed, and the next one begins at once."""
     state = turn.state
-    message, error = _message(turn, step_no, wait)
+    message, approvers, error = _question(turn, step_no, wait, wait.escalate_to)
     late = _too_late(state, step_no, wait)
     approval = state.approval_of(step_no)
     assert approval is not None
@@ -153,7 +153,7 @@ def _escalate(turn: Turn, step_no: int, wait: ForApproval) -> None:
     run.next_attempt()
     asked = msgspec.structs.replace(
         approval,
-        approvers=wait.escalate_to,
+        approvers=approvers,
         decisions=(),
         message=message,
         asked_at=turn.now,
@@ -226,6 +226,17 @@ def _complete(turn: Turn, step_no: int, output: bytes) -> None:
 def _leave(turn: Turn, step_no: int) -> None:
     turn.state.waiting.discard(step_no)
     turn.clear_step_timer(step_no)
+
+
+def _question(
+    turn: Turn, step_no: int, wait: ForApproval, who: People
+) -> tuple[str | None, tuple[str, ...], Error | None]:
+    """What is asked, and of whom; or why neither can be told."""
+    message, error = _message(turn, step_no, wait)
+    if error is not None:
+        return None, (), error
+    approvers, error = people(turn, turn.state.plan.steps[step_no], who, quorum=wait.quorum)
+    return message, approvers, error
 
 
 def _message(turn: Turn, step_no: int, wait: ForApproval) -> tuple[str | None, Error | None]:

@@ -16,6 +16,8 @@ from perdure.runtime.language.waits import performer_of
     [
         ("{quorum: 0}", "expected a whole number, 1 to 100", "quorum"),
         ("{approvers: [ann, ann]}", "'ann' is there twice", "approvers[1]"),
+        ("{approvers: ['{{a}}'], quorum: 2}", "is the output of step 'a' itself", "approvers[0]"),
+        ("{escalateTo: [ann, '{{b'], timeout: 1s, onTimeout: escalate}", "is not closed by", "escalateTo[1]"),
         ("{approvers: [ann], quorum: 2}", "step 'a' needs 2 approvals, and approvers has 1", "quorum"),
         (
             "{quorum: 2, timeout: 1d, onTimeout: escalate, escalateTo: [eve]}",
@@ -120,3 +122,11 @@ steps:
     assert Workflow.parse(python.to_yaml()).revision == python.revision
     assert Workflow.parse(python.to_json(), format="json").revision == python.revision
     assert [performer_of(step) for step in python.definition.steps] == ["approval", "approval"]
+
+
+def test_names_that_are_looked_up_are_the_same_in_python_and_in_a_file():
+    """And so is the revision."""
+    text = "name: w\nsteps:\n  - {key: a, approval: {approvers: ['{{owners}}', bob]}}\n"
+    workflow = Workflow("w").approval_step("a", approvers=["{{owners}}", "bob"])
+    assert Workflow.parse(text).revision == workflow.revision
+    assert Workflow.parse(workflow.to_yaml()).revision == workflow.revision

@@ -130,6 +130,59 @@ def test_only_those_who_are_asked_may_decide(make_bench: Make):
     assert bench.states() == ["completed"]
 
 
+@pytest.mark.parametrize("options", BOTH)
+def test_who_is_asked_may_be_found_out_when_the_step_asks(make_bench: Make, options: dict[str, Any]):
+    """From then on it stays so, whatever the context becomes; before, nobody can decide."""
+    owners = ["ann", ["bob", "ann"]]
+    bench = make_bench([(), (0,)], steps={1: asks(approvers=lambda _: owners, quorum=2)}, **options).start()
+    early = approve(bench, "ann", step="s1")
+    assert isinstance(early, DecisionRefused)
+    assert "step 's1' does not ask yet, and who may decide is found out when it does" in str(early)
+    bench.complete(0)
+    assert told(bench, "step_waiting")[0]["approvers"] == ["ann", "bob"]
+    owners.clear()
+    bench.take_up()
+    assert isinstance(approve(bench, "eve", step="s1"), NotAnApprover)
+    approve(bench, "ann", step="s1")
+    approve(bench, "bob", step="s1")
+    assert bench.state.state is State.COMPLETED
+    assert isinstance(approve(bench, "ann", step="s1"), IllegalTransition)
+
+
+@pytest.mark.parametrize(
+    ("who", "why"),
+    [
+        ([[]], "they are 0: at least 1 have to approve, at most 100 are asked"),
+        ([[str(no) for no in range(101)]], "they are 101"),
+        ([["ann", 7]], "7 is no name"),
+        ([{"ann": True}], "{'ann': True} is no name"),
+        ([""], "'' is no name"),
+    ],
+)
+def test_a_step_fails_that_finds_nobody_to_ask(make_bench: Make, who: Any, why: str):
+    """Never would it ask anyone instead."""
+    bench = make_bench([()], steps={0: asks(approvers=lambda _: who)}).start()
+    assert bench.state.state is State.FAILED
+    assert bench.state.steps[0].error.type == "ExpressionError"
+    assert why in bench.state.steps[0].error.message
+
+
+def test_who_is_asked_next_is_found_out_then(make_bench: Make):
+    """When the time of the first is up."""
+    others: list[str] = []
+    asked = asks(
+        approvers=("ann",),
+        timeout_ms=1_000,
+        on_timeout=OnUndecided.ESCALATE,
+        escalate_to=lambda _: others,
+    )
+    bench = make_bench([()], steps={0: asked}).start()
+    others.append("eve")
+    bench.advance(1_000)
+    approve(bench, "eve")
+    assert bench.state.state is State.COMPLETED
+
+
 def test_what_cannot_be_decided_is_refused_and_says_what_can(make_bench: Make):
     """No such step, one that asks nothing, one that is settled, an execution that has ended."""
     bench = make_bench([(), ()], steps={0: asks()}).start()
