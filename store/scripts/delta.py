@@ -1,4 +1,8 @@
-"""The rows that one transition adds or moves on, written beside the execution's own row."""
+"""The rows that one transition adds or moves on, written beside the execution's own row.
+
+Their values are plain ones. SQLite's driver takes a `str` or an `int` as it is; about an enum or a bool
+it asks its adapters first, which takes as long as writing half a row.
+"""
 
 from __future__ import annotations
 
@@ -143,8 +147,8 @@ def inserted_attempt(no: int, version: int, attempt: AttemptWrite) -> Row:
         attempt.generation,
         attempt.attempt,
         attempt.lineage,
-        attempt.state,
-        attempt.is_outcome,
+        str(attempt.state),
+        int(attempt.is_outcome),
         version,
         version if attempt.is_outcome else None,
         attempt.started_at,
@@ -172,8 +176,8 @@ def moved_attempt(no: int, version: int, attempt: AttemptWrite) -> tuple[tuple[s
         columns["cost_nanos = ?"] = attempt.cost_nanos
     if attempt.tokens is not None:
         columns["tokens = ?"] = attempt.tokens
-    guard = (no, attempt.step_no, attempt.generation, attempt.attempt, attempt.before)
-    return tuple(columns), (attempt.state, attempt.due_at, *columns.values(), *guard)
+    guard = (no, attempt.step_no, attempt.generation, attempt.attempt, str(attempt.before))
+    return tuple(columns), (str(attempt.state), attempt.due_at, *columns.values(), *guard)
 
 
 @lru_cache(maxsize=256)
@@ -223,7 +227,7 @@ def checkpoint(no: int, version: int, at: int, write: CheckpointWrite) -> Row:
         version,
         write.label,
         write.by,
-        write.automatic,
+        int(write.automatic),
         at,
         write.steps_completed,
         write.steps_total,

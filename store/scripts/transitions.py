@@ -131,7 +131,7 @@ def inserted_execution(write: Start) -> delta.Row:
     return (
         write.id,
         write.workflow_no,
-        write.state,
+        str(write.state),
         0 if write.runner_no is None else 1,
         write.runner_no,
         write.priority,
@@ -217,13 +217,13 @@ def moved_execution(write: Change) -> tuple[tuple[str, ...], delta.Row]:
     """
     columns: dict[str, Any] = {}
     if write.state is not write.before:
-        columns["state"] = write.state
+        columns["state"] = str(write.state)
     if write.claimed_by is not None:
         columns["epoch"] = write.epoch + 1
         columns["runner_no"] = write.claimed_by
     if write.fields:
         columns |= _fields(write)
-    guard = (write.execution_no, write.version, write.epoch, write.before)
+    guard = (write.execution_no, write.version, write.epoch, str(write.before))
     return tuple(columns), (write.at, *columns.values(), *guard)
 
 
