@@ -8,10 +8,8 @@ to happen waits through a short outage, and is told of one that lasts longer tha
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Awaitable
+from typing import Final, TypeVar
 
 import anyio
 
@@ -22,6 +20,8 @@ STORE_OUTAGE_S: Final = 10.0  # twice as long as a store waits for a locked file
 
 log = get_logger("perdure.store")
 
+T = TypeVar("T")
+
 
 class Outage:
     """The state of the store, as far as this process has noticed it."""
@@ -31,7 +31,7 @@ class Outage:
         self.error: StoreError | None = None
         self._began_at = 0.0
         self._end = asyncio.Event()
-        self._bounded: set[anyio.CancelScope] = set()
+        self._bounded: set[asyncio.Timeout] = set()  # of those who wait
 
     @property
     def is_on(self) -> bool:
@@ -46,8 +46,7 @@ class Outage:
         log.error("store_unavailable", error=str(error))
         self._end.clear()
         self._began_at = anyio.current_time()
-        for scope in self._bounded:
-            scope.deadline = self._began_at + STORE_OUTAGE_S
+        self._bound(self._began_at + STORE_OUTAGE_S)
 
     def end(self) -> None:
         """The store has taken a write: whoever is parked goes on."""
@@ -56,23 +55,32 @@ class Outage:
         self.error = None
         log.warning("store_available", outage_s=round(anyio.current_time() - self._began_at, 3))
         self._end.set()
-        for scope in self._bounded:
-            scope.deadline = math.inf
+        self._bound(None)
 
     async def over(self) -> None:
         """Wait until the store can be used."""
         while self.is_on:
             await self._end.wait()
 
-    @contextmanager
-    def bounded(self, kind: type[StoreError], what: str) -> Iterator[None]:
-        """Give up the wait inside, with an error that says `what`, when an outage outlasts STORE_OUTAGE_S."""
-        deadline = anyio.current_time() + STORE_OUTAGE_S if self.is_on else math.inf
-        with anyio.CancelScope(deadline=deadline) as scope:
-            self._bounded.add(scope)
-            try:
-                yield
-            finally:
-                self._bounded.discard(scope)
-        if scope.cancelled_caught:
-            raise kind(f"{what}: the store cannot be used ({self.error})")
+    async def bounded(self, work: Awaitable[T], kind: type[StoreError], what: str) -> T:
+        """Wait for `work`; give it up, with an error that says `what`, if an outage outlasts STORE_OUTAGE_S.
+
+        Hardly anybody who waits meets an outage: so it is asyncio's timeout, the cheaper one while unset.
+        """
+        timeout = asyncio.timeout(STORE_OUTAGE_S if self.is_on else None)
+        try:
+            async with timeout:
+                self._bounded.add(timeout)
+                return await work
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            raise kind(f"{what}: the store cannot be used ({self.error})") from None
+        finally:
+            self._bounded.discard(timeout)
+
+    def _bound(self, at: float | None) -> None:
+        """Let those who wait give up at that moment of the loop, or never."""
+        for timeout in self._bounded:
+            if not timeout.expired():
+                timeout.reschedule(at)

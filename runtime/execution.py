@@ -254,9 +254,8 @@ class Execution(Travelling, Deciding, Stopping):
         """
         outage = self._runtime.machine.services.writer.outage
         what = f"execution {self.id} is not lost and goes on once the store is back: ask for its result again"
-        patience = nullcontext() if timeout is None else anyio.fail_after(timeout)
-        with patience, outage.bounded(StoreUnavailable, what):
-            outcome = await self._outcome()
+        with nullcontext() if timeout is None else anyio.fail_after(timeout):
+            outcome = await outage.bounded(self._outcome(), StoreUnavailable, what)
         if check:
             _raise_for(outcome)
         return Result(

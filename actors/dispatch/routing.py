@@ -73,8 +73,8 @@ class Routing:
         writer = self._services.writer
         await writer.reach()
         try:
-            with writer.outage.bounded(OutcomeUnknown, _unsure(execution_id, command)):
-                return await self._route(execution_id, command)
+            routed = self._route(execution_id, command)
+            return await writer.outage.bounded(routed, OutcomeUnknown, _unsure(execution_id, command))
         except (IllegalTransition, Conflict, DecisionRefused):
             version = await self._services.store.applied(execution_id, command.id)
             execution = None if version is None else await self._services.store.execution(execution_id)
