@@ -6,7 +6,6 @@ remembers where its value came from. `perdure config` prints exactly that.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ import msgspec
 from perdure.actors.state.trial import CRASH_BUDGET
 from perdure.runtime.arguments import LEASE_S_MAX, LEASE_S_MIN
 from perdure.runtime.durations import RETENTION
+from perdure.runtime.near import nearest
 from perdure.store.errors import PerdureError
 from perdure.store.records import LEASE_MS
 from perdure.store.urls import without_password
@@ -24,7 +24,6 @@ from perdure.store.urls import without_password
 FILE_NAME: Final = "perdure.toml"
 VARIABLE_PREFIX: Final = "PERDURE_"
 FILE_BYTES_MAX: Final = 100_000  # a settings file of more than that is some other file
-SUGGESTION_CUTOFF: Final = 0.6  # difflib's own default: closer is a typo, farther is another word
 
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 Retention = Annotated[str, msgspec.Meta(pattern=r"^(off|(\d+(\.\d+)?(ms|s|m|h|d|w))+)$")]
@@ -161,8 +160,8 @@ def _parsed(text: str, *, source: str) -> dict[str, Any]:
 def _checked(name: str, value: Any, *, source: str, is_text: bool = False) -> Any:
     """The value as its type; text, as variables are, is read as a number where one is wanted."""
     if name not in Settings.__struct_fields__:
-        near = difflib.get_close_matches(name, Settings.__struct_fields__, n=1, cutoff=SUGGESTION_CUTOFF)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(Settings.__struct_fields__)}"
+        near = nearest(name, Settings.__struct_fields__)
+        hint = f"did you mean {near!r}?" if near else f"known: {', '.join(Settings.__struct_fields__)}"
         raise ConfigError(f"{source}: unknown setting {name!r}; {hint}", source=source, name=name)
     wanted = {field.name: field.type for field in msgspec.structs.fields(Settings)}[name]
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from typing import Final
 
@@ -15,6 +14,8 @@ def nearest(name: str, known: Collection[str]) -> str | None:
     """Return the one of `known` that looks most like `name`, or None when nothing does."""
     if len(known) * len(name) ** 2 > WORK_MAX:
         return None
+    import difflib  # noqa: PLC0415  nothing is mistyped in most processes
+
     folded = {each.casefold(): each for each in known}
     found = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=LIKENESS_MIN)
     return folded[found[0]] if found else None

@@ -13,7 +13,6 @@ import contextlib
 import itertools
 import os
 import stat
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final, cast
@@ -162,6 +161,8 @@ def _name(runner_id: str) -> str:
 
 def _private_folder() -> Path:
     """Where sockets lie: a folder of this user's alone. Raises OSError when somebody else made it."""
+    import tempfile  # noqa: PLC0415  for whoever hangs a bell, which to import this is not
+
     folder = Path(tempfile.gettempdir()) / f"perdure-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()

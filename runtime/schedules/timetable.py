@@ -14,12 +14,13 @@ from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo, available_timezones
 
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.near import nearest
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from perdure.runtime.schedules.rule import Rule
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,6 +54,8 @@ def moments(rule: Rule, *, after: int) -> Iterator[int]:
 
 def zone_of(name: Any) -> ZoneInfo:
     """The time zone of that name. Raises InvalidArgument for one that this machine does not know."""
+    from zoneinfo import ZoneInfo, available_timezones  # noqa: PLC0415  a third of what schedules import
+
     try:
         return ZoneInfo(name)
     except (TypeError, ValueError, OSError, KeyError):

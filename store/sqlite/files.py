@@ -11,7 +11,6 @@ import contextlib
 import os
 import sqlite3
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -74,6 +73,8 @@ def partial(path: str) -> Iterator[str]:
 
     Raises StoreError where there is no such folder, or no file can be made in it.
     """
+    import tempfile  # noqa: PLC0415  for backups and restores alone, with all that it imports itself
+
     folder = Path(path).parent
     try:
         handle, name = tempfile.mkstemp(dir=folder, prefix=f"{Path(path).name}.", suffix=".partial")
