@@ -87,19 +87,17 @@ def refusal(turn: Turn, command: AnyCommand, *, kind: type | None = None) -> Per
     state = turn.state
     kind = kind or type(command)
     stale = _stale(turn, command)
+    if stale is not None:
+        return stale
     if kind is RestorePoint and state.state is State.FAILED and state.rollback_reason is not None:
-        return stale or illegal(
-            turn, command, hint="part of what it did was undone: `retry` goes on with that"
-        )
+        return illegal(turn, command, hint="part of what it did was undone: `retry` goes on with that")
     if kind in _REOPENS and state.plan.is_of_the_past:
-        return stale or illegal(
-            turn, command, hint="it was imported: what it did was done elsewhere, and stays"
-        )
-    is_theirs = isinstance(command, Resume) and _is_theirs(turn, command)
-    if stale is not None or (state.state in MEANING[kind] and not is_theirs):
-        return stale or _unfit(command)
-    hint = "it was not paused with its parent" if is_theirs else _hint(state, kind)
-    return illegal(turn, command, hint=hint)
+        return illegal(turn, command, hint="it was imported: what it did was done elsewhere, and stays")
+    if isinstance(command, Resume) and _is_theirs(turn, command):
+        return illegal(turn, command, hint="it was not paused with its parent")
+    if state.state not in MEANING[kind]:
+        return illegal(turn, command, hint=_hint(state, kind))
+    return _unfit(command)
 
 
 def _hint(state: ExecutionState, kind: type) -> str:

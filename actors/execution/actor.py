@@ -256,26 +256,27 @@ class ExecutionActor(Actor[ExecutionMessage]):
         return turn
 
     async def _take_command(self, turn: Turn, command: AnyCommand, asker: Asker) -> None:
-        refused: PerdureError | None
+        """Do what it says, or answer why not."""
         if isinstance(command, Resume) and commands.may_adopt(turn, command, was_taken_up=self._has_adopted):
             commands.adopt(turn, command, asker)
-            return
-        if isinstance(command, Restore):
-            refused = commands.refusal(turn, command, kind=RestorePoint)
-            if refused is None:
-                point = await find_restore_point(self._services.store, self._id, command.checkpoint)
-                if isinstance(point, RestorePoint):
-                    reopening.restore(turn, command, point, asker)
-                    return
-                refused = point
+        elif isinstance(command, Restore):
+            await self._restore(turn, command, asker)
+        elif (refused := commands.refusal(turn, command)) is not None:
+            turn.respond(asker, refused)
         else:
-            refused = commands.refusal(turn, command)
-            if refused is None:
-                commands.apply(turn, command, asker, self._waiters, is_closing=self._is_closing)
-                if asker in self._waiters and asker.reply is not None:
-                    asker.reply.keep()
-                return
-        turn.respond(asker, refused)
+            commands.apply(turn, command, asker, self._waiters, is_closing=self._is_closing)
+            if asker in self._waiters and asker.reply is not None:
+                asker.reply.keep()
+
+    async def _restore(self, turn: Turn, command: Restore, asker: Asker) -> None:
+        """Go back to a checkpoint, if the state allows it and the store has it."""
+        point: RestorePoint | PerdureError | None = commands.refusal(turn, command, kind=RestorePoint)
+        if point is None:
+            point = await find_restore_point(self._services.store, self._id, command.checkpoint)
+        if isinstance(point, RestorePoint):
+            reopening.restore(turn, command, point, asker)
+        else:
+            turn.respond(asker, point)
 
     def _new_turn(self) -> Turn:
         assert self.state is not None
