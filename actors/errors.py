@@ -146,6 +146,18 @@ class ChildFailed(StepError):
         self.error = error
 
 
+class ChildNotUndone(StepError):
+    """The execution that a step has waited for did not undo what it has done."""
+
+    def __init__(self, child: str, *, state: str, error: Error | None) -> None:
+        """`state` is the one it came to instead, `error` why, where that is known."""
+        why = "" if error is None else f": {error.type}: {error.message}"
+        super().__init__(f"child {child} was to be rolled back and ended {state}{why}")
+        self.child = child
+        self.state = state
+        self.error = error
+
+
 class ChildNotStarted(StepError):
     """The execution that a step is to start cannot be."""
 

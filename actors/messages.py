@@ -279,6 +279,13 @@ class ChildRefused(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[str, ...]
 
 
+class ChildUndone(msgspec.Struct, frozen=True, kw_only=True):
+    """There is nothing, or nothing more, that the child of a step could undo; or why it cannot be asked."""
+
+    child: str
+    error: Error | None = None
+
+
 class TimersDue(msgspec.Struct, frozen=True):
     """A moment has come at which the execution may have something to do."""
 
@@ -337,6 +344,7 @@ ExecutionMessage = (
     | StepEnded
     | ChildStarted
     | ChildRefused
+    | ChildUndone
     | Nudge
     | TimersDue
     | CheckpointDue

@@ -256,6 +256,7 @@ def _executions(
         on_quarantine=mark,
         on_unsure=rung.ring,
         on_mail=rung.deliver,
+        on_undo=rung.undo,
     )
 
 

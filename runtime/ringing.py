@@ -11,6 +11,7 @@ from perdure.actors.cluster.lease import Lease
 from perdure.actors.dispatch.queueing import Admissions
 from perdure.actors.dispatch.recovery import Recovery
 from perdure.actors.dispatch.routing import Routing
+from perdure.actors.effects.orders import UndoChild
 from perdure.actors.log import get_logger
 from perdure.store.protocol import Audible, Store
 
@@ -69,6 +70,11 @@ class Rung:
         """A message was left for an execution: whoever performs it is to hear of it."""
         if self._parts is not None:
             self._parts.helpers.start_soon(self._parts.routing.deliver, execution_id)
+
+    def undo(self, parent_id: str, order: UndoChild) -> None:
+        """The child of an execution is to be rolled back."""
+        if self._parts is not None:
+            self._parts.helpers.start_soon(self._parts.routing.roll_back, parent_id, order)
 
     def mail(self, execution_id: str) -> None:
         """Somebody tells everybody: it concerns whoever performs the execution."""

@@ -7,6 +7,7 @@ then one commit moves it, or an actor is started here, which claims it first.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 from perdure.actors.cluster.doorbell import call
@@ -14,17 +15,19 @@ from perdure.actors.cluster.membership import Membership
 from perdure.actors.dispatch.dispatcher import Dispatcher
 from perdure.actors.dispatch.elsewhere import Elsewhere
 from perdure.actors.effects.inbox import posted
-from perdure.actors.errors import DecisionRefused
+from perdure.actors.effects.orders import UndoChild
+from perdure.actors.errors import DecisionRefused, RuntimeClosed
 from perdure.actors.execution.reading import read_back
 from perdure.actors.execution.services import Services
 from perdure.actors.execution.supervisor import Executions
-from perdure.actors.kernel import ActorRestarted, ActorStopped, Reason
+from perdure.actors.kernel import ActorRestarted, ActorStopped, KernelError, Reason
 from perdure.actors.log import get_logger
 from perdure.actors.messages import (
     COMMAND_WORDS,
     CONTROL,
     Answer,
     AnyCommand,
+    ChildUndone,
     Query,
     Restore,
     Retry,
@@ -37,9 +40,11 @@ from perdure.store.errors import (
     NotFound,
     OutcomeUnknown,
     PerdureError,
+    StoreClosed,
     StoreError,
+    StoreUnavailable,
 )
-from perdure.store.records import Runner
+from perdure.store.records import Error, Runner
 from perdure.store.states import TERMINAL, State
 
 ROUTE_TRIES: Final = 20  # an execution may park, or change hands, just as a message is on its way
@@ -194,6 +199,34 @@ class Routing:
                 await line.flush()
         elif execution is not None and execution.state not in TERMINAL:
             await self.ring(execution_id)
+
+    async def roll_back(self, parent_id: str, order: UndoChild) -> None:
+        """Have a child that has completed undo what it has done.
+
+        How that ended the child tells its parent itself; here it is told where nothing comes of it.
+        """
+        writer = self._services.writer
+        error: Error | None = None
+        try:
+            while True:
+                try:
+                    command = Rollback(id=order.id, by=parent_id, reason="its parent is rolled back")
+                    await self.ask(order.child, command)
+                except (StoreUnavailable, OutcomeUnknown) as failure:
+                    writer.suspect(failure)
+                    await writer.outage.over()
+                else:
+                    return
+        except (RuntimeClosed, StoreClosed):
+            return
+        except IllegalTransition:
+            pass  # it has nothing to undo, or has done so
+        except (PerdureError, KernelError) as failure:
+            error = Error(type=type(failure).__name__, message=str(failure))
+        ref = self._executions.find(parent_id)
+        if ref is not None:
+            with suppress(ActorStopped):
+                ref.post(ChildUndone(child=order.child, error=error))
 
     async def _find_owner(self, execution_id: str, command: AnyCommand) -> Runner | None:
         """The living runner elsewhere that has the execution; None when it may be claimed here."""

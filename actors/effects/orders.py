@@ -39,6 +39,13 @@ class StartChild(msgspec.Struct, frozen=True, kw_only=True):
     timeout_ms: int | None
 
 
+class UndoChild(msgspec.Struct, frozen=True, kw_only=True):
+    """Have the child of a step rolled back, which has completed; `id` is that of the command it is given."""
+
+    id: str
+    child: str
+
+
 class Ring(msgspec.Struct, frozen=True):
     """See that whoever performs that execution knows of the message which has just been left for it."""
 

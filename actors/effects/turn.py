@@ -15,7 +15,7 @@ import msgspec
 
 from perdure.actors.effects import overdue
 from perdure.actors.effects.accounting import Accounting
-from perdure.actors.effects.orders import Reply, Ring, StartChild, describe_refusal
+from perdure.actors.effects.orders import Reply, Ring, StartChild, UndoChild, describe_refusal
 from perdure.actors.effects.outbox import deliveries_of
 from perdure.actors.effects.telling import Telling
 from perdure.actors.effects.timing import Timing
@@ -72,7 +72,7 @@ class Refuse(msgspec.Struct, frozen=True):
     answer: bytes
 
 
-Order = Launch | InterruptSteps | Respond | Refuse | StartChild | Ring
+Order = Launch | InterruptSteps | Respond | Refuse | StartChild | UndoChild | Ring
 
 
 class Asker(msgspec.Struct, frozen=True):

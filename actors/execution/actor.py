@@ -16,9 +16,10 @@ import asyncio
 from typing import TypeGuard
 
 from perdure.actors.decider import commands, planner, reopening, resuming
+from perdure.actors.decider.course import undoing
 from perdure.actors.decider.kinds import children, looping
 from perdure.actors.effects.inbox import Refused, posted
-from perdure.actors.effects.orders import Ring, StartChild
+from perdure.actors.effects.orders import Ring, StartChild, UndoChild
 from perdure.actors.effects.turn import (
     Asker,
     InterruptSteps,
@@ -45,6 +46,7 @@ from perdure.actors.messages import (
     CheckpointDue,
     ChildRefused,
     ChildStarted,
+    ChildUndone,
     Completed,
     ExecutionMessage,
     Interrupt,
@@ -215,6 +217,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
                 children.take_started(turn, message)
             case ChildRefused():
                 children.take_refused(turn, message)
+            case ChildUndone():
+                undoing.take_undone(turn, message.child, message.error)
             case TimersDue() | Nudge():
                 resuming.take_wakeup(turn, message)
             case CheckpointDue():
@@ -351,6 +355,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
                     self._crew.launch(self.state, order)
                 case StartChild():
                     self.cell.mailbox.post(await self._relatives.start(self.state, order))
+                case UndoChild():
+                    self._relatives.undo(self._id, order)
                 case Ring(execution_id):
                     self._relatives.ring(execution_id)
                 case InterruptSteps(reason):

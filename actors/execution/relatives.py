@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from perdure.actors.decider.course.schedule import STOPPING
-from perdure.actors.effects.orders import StartChild
+from perdure.actors.effects.orders import StartChild, UndoChild
 from perdure.actors.errors import ChildNotStarted, RuntimeClosed
 from perdure.actors.execution.services import Services
 from perdure.actors.execution.starting import NewExecution
@@ -28,11 +28,16 @@ class Relatives:
         *,
         start: Callable[[NewExecution], Awaitable[bool]],
         ring: Callable[[str], None],
+        undo: Callable[[str, UndoChild], None],
     ) -> None:
-        """`start` makes an execution durable, `ring` sees that whoever performs one reads its inbox."""
+        """`start` makes an execution durable, `ring` sees that whoever performs one reads its inbox.
+
+        `undo` has a child rolled back for its parent, which hears of it.
+        """
         self._services = services
         self._start = start
         self.ring = ring
+        self.undo = undo
 
     async def start(self, parent: ExecutionState, order: StartChild) -> ChildStarted | ChildRefused:
         """Start a child, unless it is there already; what became of it is for the parent to take.

@@ -11,7 +11,7 @@ from typing import Any, Final
 from perdure.actors.cluster.membership import Membership
 from perdure.actors.decider import planner
 from perdure.actors.decider.kinds import children
-from perdure.actors.effects.orders import Ring
+from perdure.actors.effects.orders import Ring, UndoChild
 from perdure.actors.effects.turn import Turn
 from perdure.actors.errors import RuntimeClosed
 from perdure.actors.execution.cold import Cold
@@ -68,6 +68,7 @@ class Executions:
         on_quarantine: Callable[[str, BaseException | None], None],
         on_unsure: Callable[[str], None],
         on_mail: Callable[[str], None],
+        on_undo: Callable[[str, UndoChild], None],
     ) -> None:
         """At most `max_active` executions are hot at a time; further ones queue in the store.
 
@@ -76,7 +77,8 @@ class Executions:
         `on_left` is called when one was given up that has something to do which cannot be done here,
         `on_lost` when another runner has taken one over, `on_quarantine` with one whose actor is not
         to be restarted any more, `on_unsure` with one of which it cannot be told whether it is ours and
-        has to be taken up; `on_mail` with one for which a message was left, or may have been.
+        has to be taken up; `on_mail` with one for which a message was left, or may have been,
+        `on_undo` with one whose child is to be rolled back.
         """
         self._services = services
         self._supervisor = supervisor
@@ -88,7 +90,7 @@ class Executions:
         self._on_lost = on_lost
         self._on_quarantine = on_quarantine
         self._on_unsure = on_unsure
-        self._relatives = Relatives(services, start=self.start, ring=on_mail)
+        self._relatives = Relatives(services, start=self.start, ring=on_mail, undo=on_undo)
         self.cold = Cold()
         self._slots: dict[str, Slot] = {}
         self._set_aside: set[str] = set()

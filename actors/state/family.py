@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from perdure.actors.instructions.waits import ForChild
+from perdure.store.records import Error
 from perdure.store.states import State
 
 if TYPE_CHECKING:
@@ -30,7 +31,17 @@ class Family:
     started: the moment at which it is to be. From then on it has none, and the child is *under way*.
     """
 
-    __slots__ = ("asked", "at_rest", "parent_id", "parent_step", "paused_by", "starting", "under_way")
+    __slots__ = (
+        "asked",
+        "at_rest",
+        "not_undone",
+        "parent_id",
+        "parent_step",
+        "paused_by",
+        "starting",
+        "under_way",
+        "undoing",
+    )
 
     def __init__(self) -> None:
         """Nobody's child, and without any."""
@@ -40,6 +51,8 @@ class Family:
         self.under_way: dict[int, Wish | None] = {}  # by step: what its child was last told to do
         self.asked: dict[int, str] = {}  # by step: the id of the pause its child has to answer
         self.at_rest: set[int] = set()  # steps whose children have answered it
+        self.undoing: int | None = None  # the step whose child, completed, is being rolled back just now
+        self.not_undone: dict[int, Error] = {}  # by step: why its child could not be, when last asked
         self.starting: set[int] = set()  # steps whose children are being started, or looked for, just now
 
     def reindex(self, state: ExecutionState) -> None:

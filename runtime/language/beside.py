@@ -94,7 +94,7 @@ def check_beside(definition: Definition, findings: Findings) -> list[tuple[Path,
             for path in template.paths
             if path.segments[0] not in keys and path.segments[0] != EXECUTION
         ]
-    has_any = any(step.compensate is not None for step in definition.steps)
+    has_any = any(step.compensate is not None or step.workflow is not None for step in definition.steps)
     if definition.config.on_failure == COMPENSATE and not has_any:
         findings.add(
             ("config", "onFailure"),

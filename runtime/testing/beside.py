@@ -57,6 +57,8 @@ class Beside:
         is_hook = event.type.startswith("hook_")
         kind = event.type.removeprefix("hook_") if is_hook else MEANS.get(event.type)
         step = self.steps.get(key if is_hook else f"{key}{UNDO}")
+        if kind is not None and step is None and not is_hook:
+            self._take_child(event, self.steps[key], kind)
         if kind is None or step is None:
             return
         if kind == "started":
@@ -70,6 +72,13 @@ class Beside:
         self._end_attempt(step, event, kind)
         if kind == "completed" and not is_hook:
             self.steps[key].undo()
+
+    def _take_child(self, event: Event, step: StepHistory, kind: str) -> None:
+        """A step is undone by its child, of which this log says no more."""
+        if not self.is_undoing or step.state is not StepState.COMPLETED:
+            self._complain(event, f"it is {step.state.value} and is not to be undone")
+        if kind == "completed":
+            step.undo()
 
     def _end_attempt(self, step: StepHistory, event: Event, kind: str) -> None:
         match kind:

@@ -16,7 +16,7 @@ from bench_items import ItemRows
 
 from perdure.actors.decider import commands, planner, reopening
 from perdure.actors.decider.kinds import children, looping
-from perdure.actors.effects.orders import Ring, StartChild
+from perdure.actors.effects.orders import Ring, StartChild, UndoChild
 from perdure.actors.effects.turn import Asker, InterruptSteps, Launch, Respond, Turn
 from perdure.actors.instructions.plan import DependenciesPolicy, Hook, Plan, PlannedStep
 from perdure.actors.instructions.waits import ForApproval, ForChild, ForSignal
@@ -444,6 +444,7 @@ class Bench:
         self.started: list[Any] = []
         self.refused: list[Any] = []
         self.starts: list[StartChild] = []  # children that are to be started
+        self.undone: list[UndoChild] = []  # children that are to be rolled back
         self.turn: Turn | None = None
         self._ids = 0
 
@@ -623,6 +624,8 @@ class Bench:
                     reply.answers.append(answer)
                 case StartChild():
                     self.starts.append(order)
+                case UndoChild():
+                    self.undone.append(order)
                 case Ring():
                     pass
                 case _:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from perdure.actors.decider.course import schedule
+from perdure.actors.decider.course import undoing
 from perdure.actors.decider.course.schedule import WINDING_UP
 from perdure.actors.effects.turn import Turn
 from perdure.actors.messages import Interrupt
@@ -47,7 +47,7 @@ def make_ready(state: ExecutionState, step_no: int) -> None:
 
 
 def go_on(turn: Turn, step_no: int, *, is_closing: bool) -> None:
-    """Start a hook or a compensation, unless it has to wait for its next attempt or for its code."""
+    """Start a hook or what undoes a step, unless it has to wait for its next attempt or for its code."""
     state = turn.state
     if step_no in state.waiting:
         _become(turn, State.AWAITING_COMPLETION)
@@ -56,7 +56,7 @@ def go_on(turn: Turn, step_no: int, *, is_closing: bool) -> None:
     elif not is_closing:
         _become(turn, State.EXECUTING)
         if step_no not in state.lingering:  # a thread of an attempt that is over is waited for
-            schedule.start(turn, step_no)
+            undoing.start(turn, step_no)
 
 
 def _become(turn: Turn, state: State) -> None:

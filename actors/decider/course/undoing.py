@@ -10,16 +10,22 @@ When a compensation fails for good, whatever its step was built upon stays as it
 ground away from under what still stands is what the order is there to prevent. The rest is undone,
 and the execution fails, saying what is left; a retry goes on with it.
 
+A step that has waited for a child is undone by that: the child is rolled back, in the step's turn, unless
+the step has a compensation of its own. The child tells its parent when it has ended, as ever. That it
+could not undo itself is no row of the parent: after a crash it is asked once more.
+
 What a fork has taken over was done by its source, once, and is the source's to undo.
 """
 
 from __future__ import annotations
 
 from perdure.actors.decider.course import ending, schedule
+from perdure.actors.effects.orders import UndoChild
 from perdure.actors.effects.turn import Turn
-from perdure.actors.errors import RollbackFailed
+from perdure.actors.errors import ChildNotUndone, RollbackFailed
 from perdure.actors.instructions.plan import PlannedStep
-from perdure.actors.messages import Interrupt
+from perdure.actors.instructions.waits import ForChild
+from perdure.actors.messages import ChildEnded, Interrupt
 from perdure.actors.state.execution import ExecutionState
 from perdure.store.records import Error
 from perdure.store.states import SETTLED_STEP, State, StepState
@@ -70,12 +76,49 @@ def next_undo(state: ExecutionState) -> int | None:
     if state.undoing is None:
         state.undoing = _in_order(state)
     while state.undoing:
-        step_no = state.undoing[-1]
-        undo = state.plan.steps[step_no].undo
-        if undo is not None and state.steps[undo].state not in SETTLED_STEP:
-            return undo
+        step = state.plan.steps[state.undoing[-1]]
+        if _is_undoable(state, step) and not _has_failed(state, step):
+            return step.no if step.undo is None else step.undo
         state.undoing.pop()
     return None
+
+
+def start(turn: Turn, step_no: int) -> None:
+    """Let a compensation begin; or, for a step of the graph, have its child rolled back."""
+    state = turn.state
+    if step_no >= state.size:
+        schedule.start(turn, step_no)
+        return
+    child = state.child_of(step_no)
+    state.family.undoing = step_no
+    turn.note("step_compensating", step_no=step_no, data={"child": child})
+    id_ = f"{state.id}.{turn.version_before + 1}.{step_no}.undo"
+    turn.orders.append(UndoChild(id=id_, child=child))
+
+
+def take_end(turn: Turn, ended: ChildEnded) -> None:
+    """A child that nobody waits for has ended: it may have been rolled back for its parent."""
+    if ended.state is State.ROLLED_BACK:
+        take_undone(turn, ended.child, None)
+    else:
+        why = ChildNotUndone(ended.child, state=ended.state, error=ended.error)
+        take_undone(turn, ended.child, Error(type=type(why).__name__, message=str(why)))
+
+
+def take_undone(turn: Turn, child: str, error: Error | None) -> None:
+    """That child has undone what it has done, or cannot."""
+    state, step_no = turn.state, turn.state.family.undoing
+    if step_no is None or state.state is not State.COMPENSATING or state.child_of(step_no) != child:
+        return
+    state.family.undoing = None
+    if error is None:
+        _compensated(turn, step_no)
+        turn.note("step_compensated", step_no=step_no, data={"child": child})
+        return
+    state.family.not_undone[step_no] = error
+    state.undoing = None
+    data = {"child": child, "error": {"type": error.type, "message": error.message}, "will_retry": False}
+    turn.note("step_compensation_failed", step_no=step_no, data=data)
 
 
 def record(turn: Turn, undo: PlannedStep) -> None:
@@ -84,8 +127,7 @@ def record(turn: Turn, undo: PlannedStep) -> None:
     if undo.undoes is None:
         return
     if state.steps[undo.no].state is StepState.COMPLETED:
-        turn.move_step(undo.undoes, StepState.COMPENSATED)
-        state.completed -= 1
+        _compensated(turn, undo.undoes)
     else:
         state.undoing = None
 
@@ -96,9 +138,8 @@ def verdict(turn: Turn) -> State:
     left = [step for step in state.plan.steps[: state.size] if _is_undoable(state, step)]
     if not left:
         return State.ROLLED_BACK
-    tried = {step.key: state.steps[step.undo or 0] for step in left}
-    failed = {key: run.error for key, run in tried.items() if run.state in SETTLED_STEP}
-    kept = [key for key in tried if key not in failed]
+    failed = {step.key: _why(state, step) for step in left if _has_failed(state, step)}
+    kept = [step.key for step in left if step.key not in failed]
     why = RollbackFailed(failed, kept=kept, reason=state.rollback_reason or NO_REASON)
     error = Error(type=type(why).__name__, message=str(why))
     if error != state.error:
@@ -110,6 +151,8 @@ def retry(turn: Turn) -> None:
     """Go on with a rollback that has failed: what could not be undone is tried again, under the same keys."""
     state = turn.state
     turn.become(State.COMPENSATING)
+    state.family.undoing = None
+    state.family.not_undone.clear()
     for step in state.plan.steps[: state.size]:
         if step.undo is not None and state.steps[step.undo].state in {StepState.FAILED, StepState.CANCELLED}:
             state.steps[step.undo].reopen(new_lineage=False)
@@ -133,7 +176,27 @@ def _is_undoable(state: ExecutionState, step: PlannedStep) -> bool:
 
 def _is_own(state: ExecutionState, step: PlannedStep) -> bool:
     """Whether it can be undone, and by this execution."""
-    return step.undo is not None and not state.steps[step.no].is_shared
+    return (step.undo is not None or _is_undone_by_child(step)) and not state.steps[step.no].is_shared
+
+
+def _is_undone_by_child(step: PlannedStep) -> bool:
+    return isinstance(step.wait, ForChild) and step.wait.waits and step.wait.follows
+
+
+def _has_failed(state: ExecutionState, step: PlannedStep) -> bool:
+    """Whether it was tried to undo the step, and it is not undone."""
+    if step.undo is None:
+        return step.no in state.family.not_undone
+    return state.steps[step.undo].state in SETTLED_STEP
+
+
+def _why(state: ExecutionState, step: PlannedStep) -> Error | None:
+    return state.family.not_undone[step.no] if step.undo is None else state.steps[step.undo].error
+
+
+def _compensated(turn: Turn, step_no: int) -> None:
+    turn.move_step(step_no, StepState.COMPENSATED)
+    turn.state.completed -= 1
 
 
 def _in_order(state: ExecutionState) -> list[int]:
@@ -151,11 +214,7 @@ def _in_order(state: ExecutionState) -> list[int]:
 def _beneath_what_stays(state: ExecutionState) -> set[int]:
     """Every step that one which could not be undone was built upon."""
     steps = state.plan.steps
-    work = [
-        step.no
-        for step in steps[: state.size]
-        if _is_undoable(state, step) and state.steps[step.undo or 0].state in SETTLED_STEP
-    ]
+    work = [step.no for step in steps[: state.size] if _is_undoable(state, step) and _has_failed(state, step)]
     beneath: set[int] = set()
     for step_no in work:  # grows while it is walked
         new = [need for need in steps[step_no].needs if need not in beneath]

@@ -16,7 +16,7 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
-from perdure.actors.decider.course import results, schedule
+from perdure.actors.decider.course import results, schedule, undoing
 from perdure.actors.decider.course.evaluating import attempt, evaluate
 from perdure.actors.decider.course.failing import take_failure
 from perdure.actors.effects.orders import StartChild
@@ -137,9 +137,10 @@ def hear(turn: Turn, message: ChildRested | ChildEnded) -> None:
 
 
 def take_end(turn: Turn, ended: ChildEnded) -> None:
-    """A child has ended: so has the step, or its attempt. Of one nobody waits for nothing follows."""
+    """A child has ended: so has the step, or its attempt; or it has been undone."""
     state, no = turn.state, _step_of(turn.state, ended)
     if no is None:
+        undoing.take_end(turn, ended)
         return
     run = state.steps[no]
     about = None if ended.error is None else {"type": ended.error.type, "message": ended.error.message}
@@ -174,6 +175,8 @@ def take_rest(turn: Turn, rested: ChildRested) -> None:
 def hold_up(state: ExecutionState) -> bool:
     """Whether the parent, otherwise at rest or at its end, has to wait for children."""
     family = state.family
+    if state.state is State.COMPENSATING and family.undoing is not None:
+        return True
     if state.state in schedule.WINDING_UP:
         return bool(family.starting or family.under_way)
     if state.state is State.PAUSING:

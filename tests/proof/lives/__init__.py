@@ -34,6 +34,7 @@ LIVES: dict[str, Callable[[Journal], Life]] = {
         waiting.approvals,
         families.family,
         families.family_cancel,
+        families.family_undone,
         waiting.gates,
         attempts.failure,
         attempts.anew,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import anyio
 import msgspec
 from client import ID, Client, Journal, Life
 
-from lives.shared import add_hanging
+from lives.shared import FOREVER_S, add_hanging
 from perdure.runtime import ExecutionSummary, Result, Retry, StepContext, Workflow
 
 
@@ -76,6 +77,46 @@ def family_cancel(journal: Journal) -> Life:
         await client.start(workflow, {})
         await client.until("child_started", "left")
         await client.say("cancel", client.execution.cancel)
+        result = await client.end()
+        return _with_children(result, [each for each in await client.runtime.list() if each.id != ID])
+
+    return Life(workflow, play)
+
+
+def family_undone(journal: Journal) -> Life:
+    """Rolled back when a child has completed that has a child of its own, between two bodies."""
+
+    async def undo(context: StepContext) -> None:
+        journal.act(context)
+
+    leaf = Workflow("leaf")
+
+    @leaf.step(compensate=undo)
+    async def charge(context: StepContext) -> int:
+        journal.act(context)
+        return 40
+
+    middle = Workflow("middle").workflow_step("inner", workflow=leaf)
+    workflow = Workflow("family-undone")
+
+    @workflow.step(compensate=undo)
+    async def first(context: StepContext) -> int:
+        journal.act(context)
+        return 1
+
+    workflow.workflow_step("bill", workflow=middle, after=first)
+
+    @workflow.step(after="bill")
+    async def hangs(context: StepContext) -> None:
+        journal.act(context)
+        await anyio.sleep(FOREVER_S)
+
+    async def play(client: Client) -> Result:
+        await client.runtime.publish(leaf)
+        await client.runtime.publish(middle)
+        await client.start(workflow, {})
+        await client.until("step_started", "hangs")
+        await client.say("rollback", client.execution.rollback, "rain")
         result = await client.end()
         return _with_children(result, [each for each in await client.runtime.list() if each.id != ID])
 

@@ -15,9 +15,13 @@ CUTTING: Final = frozenset({"cancel_requested", "rollback_requested"})
 
 def left(past: Past, spec: WorkflowSpec) -> frozenset[str]:
     """The steps that have completed, could be undone and are not."""
-    undoable = [step.key for step in spec.steps if step.undo is not None]
+    undoable = [step.key for step in spec.steps if step.undo is not None or _is_undone_by_child(step)]
     done = [key for key in undoable if key in past.newest and not _is_shared(past, key)]
     return frozenset(key for key in done if past.newest[key].state is StepState.COMPLETED)
+
+
+def _is_undone_by_child(step: StepSpec) -> bool:
+    return step.child is not None and step.child.waits and step.child.follows
 
 
 def _is_shared(past: Past, key: str) -> bool:
@@ -56,7 +60,9 @@ def _oddity(past: Past, hook: StepSpec, told: Told) -> str | None:
 
 
 def _is_stuck(past: Past, spec: WorkflowSpec, key: str, told: Told) -> bool:
-    """Whether what undoes a step has failed as it had to."""
+    """Whether what undoes a step has failed as it had to; of a child, as its own past has to tell."""
+    if spec.step(key).undo is None:
+        return any(event.type == "step_compensation_failed" for event in past.of(key))
     undo = spec.step(f"{key}{UNDO}")
     newest = past.newest.get(undo.key)
     has_failed = newest is not None and newest.state is StepState.FAILED

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from perdure.store.records import Attempt, Event
 from perdure.store.scripts.items import Item
 from perdure.store.states import StepState
@@ -15,6 +17,7 @@ from simulation.past import Past, output_of
 from simulation.workflows import GENEROUS_S, StepSpec, WorkflowSpec
 from simulation.world import World
 
+DONE: Final = frozenset({StepState.COMPLETED, StepState.COMPENSATED})
 REOPENING: Final = frozenset({"workflow_retried", "checkpoint_restored"})
 HASTENING: Final = frozenset({"pause_requested", "cancel_requested", "rollback_requested"})
 ENDS: Final = frozenset(
@@ -60,7 +63,10 @@ class Judge:
         )
 
     def _child(self, past: Past, step: StepSpec) -> Child | None:
-        """The last child of a step; where that has completed, the last that gave what it has."""
+        """The last child of a step; where that has completed, the last that gave what it has.
+
+        One that was rolled back since counts as what its step has of it.
+        """
         newest = past.newest.get(step.key)
         children = [self._pasts[id_] for id_ in _started(past, step.key)]
         if newest is None or not children:
@@ -75,13 +81,15 @@ class Judge:
             for each in children
         ]
         output = output_of(newest)
+        if newest.state in DONE and found[-1].status == "rolled_back":
+            return replace(found[-1], status="completed", outputs=output)
         return next((child for child in reversed(found) if output in (child.id, child.outputs)), found[-1])
 
     def _given(self, past: Past) -> dict[str, Any]:
         return outputs(past, self._specs[past.execution.workflow])
 
     def _orphans(self, past: Past, spec: WorkflowSpec) -> list[str]:
-        """Children that came to their end after the parent who was to wait for them."""
+        """Children that came to their first end after the parent who was to wait for them."""
         ends = [event for event in past.events if event.type in ENDS]
         if len(ends) != 1:
             return []
@@ -91,7 +99,7 @@ class Judge:
             for step in following
             for id_ in _started(past, step.key)
             if self._pasts[id_].execution.parent_id == past.execution.id
-            if any(event.type in ENDS and event.id > ends[0].id for event in self._pasts[id_].events)
+            if next((event.id > ends[0].id for event in self._pasts[id_].events if event.type in ENDS), False)
         ]
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.actors.decider import planner
+from perdure.actors.decider.course import undoing
 from perdure.actors.decider.kinds import children
 from perdure.actors.effects.inbox import posted
 from perdure.actors.instructions.plan import RetryPolicy
@@ -21,9 +22,12 @@ from perdure.actors.messages import (
     ChildRefused,
     ChildRested,
     ChildStarted,
+    ChildUndone,
     Pause,
     PauseMode,
     Resume,
+    Retry,
+    Rollback,
 )
 from perdure.store.records import Error, Message
 from perdure.store.states import State, StepState
@@ -350,3 +354,70 @@ def test_messages_of_children_are_read_back_from_the_inbox():
         answer=None,
     )
     assert posted(row).command == message
+
+
+def being_undone(make_bench: Make) -> Any:
+    """A step with a compensation, then a child that has completed, then a body; it is rolled back."""
+    bench = make_bench([(), (0,), (1,)], steps={1: calls()}, undo={0: {}}).start()
+    bench.complete(0)
+    report = ChildStarted(step_no=1, child=bench.starts[-1].child)
+    bench.do(lambda turn: children.take_started(turn, report))
+    ended(bench)
+    bench.tell(Rollback(id=bench.id(), reason="rain"))
+    bench.unwind()
+    return bench
+
+
+def test_a_child_is_asked_to_undo_itself_before_what_its_step_was_built_upon(make_bench: Make):
+    """Nothing else happens until it has; its end undoes the step."""
+    bench = being_undone(make_bench)
+    assert [order.child for order in bench.undone] == [bench.starts[-1].child]
+    assert not bench.bodies
+    ended(bench, State.ROLLED_BACK)
+    assert bench.states()[:2] == ["completed", "compensated"]
+    assert list(bench.bodies) == [3]
+    bench.complete(3)
+    assert bench.state.state is State.ROLLED_BACK
+
+
+def test_whoever_takes_up_a_parent_asks_the_child_once_more_under_another_id(make_bench: Make):
+    """The first asking may have been heard or not; the end of the child counts once."""
+    bench = being_undone(make_bench)
+    bench.take_up(died=True)
+    first, second = bench.undone
+    assert (first.child, first.id) != (second.child, second.id)
+    assert first.child == second.child
+    ended(bench, State.ROLLED_BACK)
+    ended(bench, State.ROLLED_BACK)
+    assert bench.events().count("step_compensated") == 1
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_a_child_that_could_not_be_undone_is_asked_again_by_a_retry(make_bench: Make, *, is_cut: bool):
+    """Or after a crash: that it could not is no row of its parent."""
+    bench = being_undone(make_bench)
+    ended(bench, State.FAILED)
+    assert bench.state.state is State.FAILED
+    assert bench.state.error is not None
+    assert "could not be undone: s1 (ChildNotUndone: " in bench.state.error.message
+    assert "left as they are: s0" in bench.state.error.message
+    if is_cut:
+        bench.take_up()
+    bench.tell(Retry(id=bench.id()))
+    assert len(bench.undone) == 2
+    report = ChildUndone(child=bench.undone[-1].child)
+    bench.do(lambda turn: undoing.take_undone(turn, report.child, report.error))
+    bench.complete(3)
+    assert bench.state.state is State.ROLLED_BACK
+
+
+def test_what_is_heard_of_a_child_after_the_undoing_was_called_off_says_nothing(make_bench: Make):
+    """Where it stands is found out by the retry."""
+    bench = being_undone(make_bench)
+    bench.tell(Cancel(id=bench.id()))
+    assert bench.state.state is State.FAILED
+    child = bench.undone[-1].child
+    bench.do(lambda turn: undoing.take_undone(turn, child, None))
+    assert bench.states()[1] == "completed"
+    bench.tell(Retry(id=bench.id()))
+    assert len(bench.undone) == 2
