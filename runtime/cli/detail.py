@@ -187,8 +187,10 @@ def _stops(
         yield "paused", _pause(summary, now=now)
     if query["cancel"]:
         yield "cancelled", _cancel(query["cancel"], now=now)
-    if summary.rollback_reason is not None:
-        yield "undone because", summary.rollback_reason
+    if summary.state is State.ROLLED_BACK:
+        yield "undone because", summary.rollback_reason or "–"
+    elif summary.rollback_reason is not None:  # what of it could not be undone, and why, is its error
+        yield "to be undone", f"because {summary.rollback_reason}"
 
 
 def _pause(summary: ExecutionSummary, *, now: datetime) -> str:

@@ -103,6 +103,11 @@ def test_what_could_not_be_undone_is_named_and_another_rollback_goes_on(capsys: 
     Path("broken.txt").write_text("yes")
     assert run_command(["rollback", "@last", "--reason", "recalled"]) == 10
     assert "could not be undone: charge (OSError: the bank is closed)" in capsys.readouterr().err
+    assert run_command(["status", "@last"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"to be undone +because recalled\n", text)
+    assert re.search(r"error +RollbackFailed: could not be undone: charge \(OSError: the bank is", text)
+    assert "undone because" not in text
     Path("broken.txt").write_text("")
     assert run_command(["rollback", "@last", "--reason", "recalled again"]) == 0
     assert "refund charge 7 because recalled again" in world()
