@@ -14,37 +14,46 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
+from perdure.runtime.cli.below import follow_children, rest
 from perdure.runtime.cli.exit_codes import Exit, code_of_outcome
 from perdure.runtime.cli.live import LineView, View, make_view
 from perdure.runtime.cli.render import value
 from perdure.store.errors import IllegalTransition
 
 if TYPE_CHECKING:
-    from perdure.runtime import Execution
+    from perdure.runtime import Execution, Runtime
     from perdure.runtime.cli.session import Session
-    from perdure.store.records import ExecutionSummary
 
 DRAIN_GRACE_S: Final = 3.0  # who pressed Ctrl-C wants the prompt back, not a long step's end
 SHOW_CURSOR: Final = "\x1b[?25h"
 
 
 async def attend(
-    execution: Execution, *, session: Session, timeout: float | None = None, after: int = 0
+    execution: Execution,
+    *,
+    session: Session,
+    runtime: Runtime | None = None,
+    timeout: float | None = None,
+    after: int = 0,
 ) -> Exit:
     """Show an execution until it ends, is paused by Ctrl-C or `timeout`, and say what its exit code is.
 
     `after` is the last event that need not be told again. A pause that comes from elsewhere is
-    told of and waited through: whoever paused can resume, and this process then goes on.
+    told of and waited through: whoever paused can resume, and this process then goes on. With a
+    `runtime` children are followed, too.
     """
     view = make_view(session)
     if isinstance(view, LineView):
         view.skip_to(after)
     with view.shown():
-        result, code = await _wait(execution, view=view, session=session, timeout=timeout, after=after)
+        result, code = await _wait(
+            execution, runtime, view=view, session=session, timeout=timeout, after=after
+        )
         await view.finish(execution)
     if result is None:
         done = "stopped" if code is Exit.TERMINATED else "paused"
@@ -55,7 +64,13 @@ async def attend(
 
 
 async def _wait(
-    execution: Execution, *, view: View, session: Session, timeout: float | None, after: int
+    execution: Execution,
+    runtime: Runtime | None,
+    *,
+    view: View,
+    session: Session,
+    timeout: float | None,
+    after: int,
 ) -> tuple[Any, Exit | None]:
     """The result, or None and a code when somebody wanted this process to leave."""
     result: Any = None
@@ -86,25 +101,22 @@ async def _wait(
                 summary = await execution.status()
                 if str(summary.state) == "paused" and code is None:
                     go_on = session.command("resume", execution.id)
-                    view.say(f"{_rest(summary)}; still waiting here; go on with: {go_on}")
+                    view.say(f"{rest(summary)}; still waiting here; go on with: {go_on}")
 
     async with anyio.create_task_group() as group:
         with _on_signal(signal.SIGINT, interrupted.set), _on_signal(signal.SIGTERM, terminated.set):
             group.start_soon(view.follow, execution)
             group.start_soon(tell_of_rests)
+            if runtime is not None:
+                group.start_soon(
+                    partial(follow_children, execution, runtime=runtime, session=session, say=view.say)
+                )
             group.start_soon(leave_when_interrupted)
             group.start_soon(leave_when_terminated)
             with waiting:
                 result = await execution.result(check=False)
             group.cancel_scope.cancel()
     return result, code
-
-
-def _rest(summary: ExecutionSummary) -> str:
-    """That an execution rests, by whom and why."""
-    by = f" by {summary.paused_by}" if summary.paused_by else ""
-    why = f" ({summary.pause_reason})" if summary.pause_reason else ""
-    return f"paused{by}{why}"
 
 
 async def _pause(execution: Execution, *, by: str) -> Any:

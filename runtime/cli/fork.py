@@ -70,7 +70,7 @@ def fork(
         async with session.runtime("run", agents=agents) as runtime:
             forked = await (await runtime.execution(source.id)).fork(**start)
             session.note(f"{forked.id} goes on from {source.id}")
-            return await attend(forked, session=session, timeout=options.timeout)
+            return await attend(forked, session=session, runtime=runtime, timeout=options.timeout)
 
     return run_async(main, is_fast=True)
 

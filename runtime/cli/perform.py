@@ -7,6 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from perdure.actors.messages import Resume, Retry
+from perdure.runtime.cli.below import tell_of_children
 from perdure.runtime.cli.control import give, show_standing
 from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.many import Ask, to_chosen
@@ -142,6 +143,7 @@ def _perform(
                 await runtime.ring_workers()
                 session.note("a process that runs on this database takes it up")
                 await show_standing(execution, session=session)
+                await tell_of_children(execution, runtime=runtime, session=session)
                 return Exit.DONE
         agents = session.agents(session.agents_argument or (stored.agents if stored else None))
         async with session.runtime("run", agents=agents) as runtime:
@@ -150,8 +152,11 @@ def _perform(
             await ask(execution)
             if await _is_elsewhere(runtime, id_):
                 await show_standing(execution, session=session)
+                await tell_of_children(execution, runtime=runtime, session=session)
                 return Exit.DONE
-            code = await attend(execution, session=session, timeout=timeout, after=max(seen, default=0))
+            code = await attend(
+                execution, session=session, runtime=runtime, timeout=timeout, after=max(seen, default=0)
+            )
         await tell_undelivered(session, id_)
         return code
 

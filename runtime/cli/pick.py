@@ -194,7 +194,7 @@ def _start(
                 workflow.name, context, agents_from=agents_from, triggered_by=os.environ.get("USER")
             )
             session.note(f"{workflow.name} {execution.id}")
-            code = await attend(execution, session=session, timeout=options.timeout)
+            code = await attend(execution, session=session, runtime=runtime, timeout=options.timeout)
         await tell_undelivered(session, execution.id)
         return code
 

@@ -88,7 +88,7 @@ async def _run(
         execution = await runtime.start(workflow, **start)
         _warn(session, workflow, start["context"], runtime.agents)
         session.note(f"{workflow.name} {execution.id}")
-        code = await attend(execution, session=session, timeout=timeout)
+        code = await attend(execution, session=session, runtime=runtime, timeout=timeout)
     if workflow.definition.config.webhooks:
         await tell_undelivered(session, execution.id)
     return code
