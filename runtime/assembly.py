@@ -27,6 +27,7 @@ from perdure.actors.dispatch.routing import Routing
 from perdure.actors.execution.incidents import mark_quarantined, put_aside, tell_exit, tell_stuck
 from perdure.actors.execution.services import LINGER_MS, Services
 from perdure.actors.execution.supervisor import Executions
+from perdure.actors.instructions.webhook import Webhook
 from perdure.actors.kernel import Alarms, Supervisor, Teardown, see_through
 from perdure.actors.kernel.clock import HoldableLoop
 from perdure.actors.log import get_logger
@@ -60,6 +61,7 @@ class Blueprint(msgspec.Struct, frozen=True, kw_only=True):
     max_active_steps: int
     lease_ms: int
     crash_budget: int
+    webhooks: tuple[Webhook, ...]
     on_step_start: StepCallback | None
     on_step_complete: StepCallback | None
 
@@ -128,7 +130,13 @@ async def _joined(blueprint: Blueprint, writer: Writer) -> AsyncIterator[Machine
             await see_through(doorbell.open)
         await membership.join(doorbell=doorbell.path)
         writer.probe_with(lambda: Renew(runner_no=membership.no, at=seams.now_ms()))
-        plans = Plans(blueprint.store, writer, blueprint.agents, performs=blueprint.performs)
+        plans = Plans(
+            blueprint.store,
+            writer,
+            blueprint.agents,
+            performs=blueprint.performs,
+            webhooks=blueprint.webhooks,
+        )
         with _watched_slots(blueprint.max_active_steps) as slots:
             services = Services(
                 store=blueprint.store,

@@ -42,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     lease_s: LeaseSeconds = LEASE_MS / 1000
     crash_budget: AtLeastOne = CRASH_BUDGET
     retention: Retention = RETENTION
+    webhooks: tuple[dict[str, Any], ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     log_format: Literal["console", "json"] = "console"
 
@@ -56,6 +57,7 @@ MEANINGS: Final[dict[str, str]] = {
     "lease_s": "seconds of silence after which other processes take a stopped one's executions over",
     "crash_budget": "deaths of its process, the last one alone with it, that fail a step",
     "retention": "how long what has ended is kept: 90d, 4w, or off",
+    "webhooks": "who is told of the executions of all workflows: url, events, secret",
     "log_level": "the least important log line that is shown (a worker also shows info)",
     "log_format": "how log lines look",
 }
@@ -165,7 +167,9 @@ def _checked(name: str, value: Any, *, source: str, is_text: bool = False) -> An
         raise ConfigError(f"{source}: unknown setting {name!r}; {hint}", source=source, name=name)
     wanted = {field.name: field.type for field in msgspec.structs.fields(Settings)}[name]
     try:
+        if is_text and name == "webhooks":
+            return msgspec.json.decode(value, type=wanted)
         return msgspec.convert(value, wanted, strict=not is_text)
-    except msgspec.ValidationError as error:
+    except msgspec.DecodeError as error:
         message = f"{source}: {name} = {value!r} cannot be ({MEANINGS[name]}): {error}"
         raise ConfigError(message, source=source, name=name) from error

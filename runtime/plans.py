@@ -12,6 +12,7 @@ import anyio
 import msgspec
 
 from perdure.actors.instructions.plan import Plan
+from perdure.actors.instructions.webhook import Webhook
 from perdure.actors.log import get_logger
 from perdure.actors.writer import Writer
 from perdure.runtime.agents import Agents
@@ -52,12 +53,24 @@ class Revision(msgspec.Struct, frozen=True):
 class Plans:
     """The cache of compiled revisions. Forgetting is always safe: the store has the definition."""
 
-    def __init__(self, store: Store, writer: Writer, agents: Agents, *, performs: bool) -> None:
-        """`performs` False: this process never runs a step, whatever it could import."""
+    def __init__(
+        self,
+        store: Store,
+        writer: Writer,
+        agents: Agents,
+        *,
+        performs: bool,
+        webhooks: tuple[Webhook, ...] = (),
+    ) -> None:
+        """`performs` False: this process never runs a step, whatever it could import.
+
+        `webhooks` are told of every execution, besides those of its workflow.
+        """
         self._store = store
         self._writer = writer
         self._agents = agents if performs else Agents()
         self._performs = performs
+        self._webhooks = webhooks
         self._revisions: OrderedDict[int, Revision] = OrderedDict()
         self._of_workflow: WeakKeyDictionary[Workflow, Revision] = WeakKeyDictionary()
         self._publishing = anyio.Lock()
@@ -177,6 +190,9 @@ class Plans:
 
     def _remember(self, no: int, revision: str, definition: Definition) -> Revision:
         plan = compile_plan(definition, agents=self._agents, workflow_no=no, revision=revision)
+        if self._webhooks:
+            others = (each for each in self._webhooks if each not in plan.webhooks)
+            plan = msgspec.structs.replace(plan, webhooks=(*plan.webhooks, *others))
         compiled = Revision(no, definition.name, definition, plan, Contexts(definition))
         self._revisions[no] = compiled
         while len(self._revisions) > PLANS_MAX:

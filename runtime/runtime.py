@@ -35,6 +35,7 @@ from perdure.runtime.keys import keys_of
 from perdure.runtime.language import Workflow
 from perdure.runtime.language.conditions import EXTRA, ConditionsNotInstalled
 from perdure.runtime.language.inputs import filled
+from perdure.runtime.language.telling import read_webhooks
 from perdure.runtime.looking import find
 from perdure.runtime.plans import Revision
 from perdure.runtime.schedules import Keeper, Schedules, kept
@@ -73,7 +74,8 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
     where processes are killed from outside as a matter of course, choose a large one.
 
     What ended longer ago than `retention` is pruned while it recovers; `None` or `"off"` keeps it.
-    With `keys` (a `Keyring`, `"file:PATH"` or `"env:NAME"`) payloads are encrypted.
+    With `keys` (a `Keyring`, `"file:PATH"` or `"env:NAME"`) payloads are encrypted. `webhooks` are told of
+    the executions of all workflows, besides those that a workflow declares.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         lease_s: float = LEASE_MS / 1000,
         crash_budget: int = CRASH_BUDGET,
         retention: str | timedelta | None = RETENTION,
+        webhooks: Iterable[Mapping[str, Any]] = (),
         on_step_start: StepCallback | None = None,
         on_step_complete: StepCallback | None = None,
         store: Store | None = None,
@@ -115,6 +118,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
             max_active_steps=arguments.at_least_one(max_active_steps, what="max_active_steps"),
             lease_ms=arguments.lease_ms(lease_s),
             crash_budget=arguments.at_least_one(crash_budget, what="crash_budget"),
+            webhooks=read_webhooks(webhooks),
             on_step_start=on_step_start,
             on_step_complete=on_step_complete,
         )
@@ -145,6 +149,8 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
             lease_s=settings.lease_s,
             crash_budget=settings.crash_budget,
             retention=settings.retention,
+            keys=settings.keys,
+            webhooks=settings.webhooks,
         )
 
     async def __aenter__(self) -> Self:

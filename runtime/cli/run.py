@@ -89,7 +89,7 @@ async def _run(
         _warn(session, workflow, start["context"], runtime.agents)
         session.note(f"{workflow.name} {execution.id}")
         code = await attend(execution, session=session, runtime=runtime, timeout=timeout)
-    if workflow.definition.config.webhooks:
+    if workflow.definition.config.webhooks or session.settings.webhooks:
         await tell_undelivered(session, execution.id)
     return code
 

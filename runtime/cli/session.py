@@ -95,6 +95,7 @@ class Session:
             lease_s=self.settings.lease_s,
             crash_budget=self.settings.crash_budget,
             retention=self.settings.retention,
+            webhooks=self.settings.webhooks,
         )
 
     def looking(self) -> AbstractAsyncContextManager[Questions | Store]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
+import msgspec
+
 from perdure.actors.instructions.webhook import Webhook
-from perdure.runtime.language.definition import Definition, WebhookDefinition
+from perdure.runtime.arguments import InvalidArgument
+from perdure.runtime.language.definition import WEBHOOKS_MAX, Definition, WebhookDefinition
 from perdure.runtime.language.findings import Findings
 from perdure.runtime.near import quoted
 
+Webhooks = Annotated[tuple[WebhookDefinition, ...], msgspec.Meta(max_length=WEBHOOKS_MAX)]
 SCHEMES: Final = frozenset({"http", "https"})
 
 
@@ -22,6 +27,20 @@ def check_webhooks(definition: Definition, findings: Findings) -> None:
                 f"{quoted(webhook.url)} is no address to be called",
                 expected="one that begins with http:// or https://",
             )
+
+
+def read_webhooks(given: Iterable[Mapping[str, Any]]) -> tuple[Webhook, ...]:
+    """The webhooks of a whole runtime, given as those of a workflow are. Raises InvalidArgument."""
+    try:
+        webhooks = msgspec.convert(list(given), Webhooks)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise InvalidArgument(f"webhooks: {error}") from None
+    for each in webhooks:
+        if not _is_address(each.url):
+            raise InvalidArgument(
+                f"webhooks: {quoted(each.url)} is no address: it begins with http:// or https://"
+            )
+    return compile_webhooks(webhooks)
 
 
 def compile_webhooks(webhooks: tuple[WebhookDefinition, ...]) -> tuple[Webhook, ...]:

@@ -32,6 +32,18 @@ def test_arguments_win_over_variables_over_the_file(tmp_path: Path):
     assert config.sources["agents"] == "default"
 
 
+def test_webhooks_are_tables_in_the_file_and_json_in_the_variable(tmp_path: Path):
+    """A list is no text."""
+    (tmp_path / "perdure.toml").write_text('[[webhooks]]\nurl = "https://there"\nevents = ["failed"]\n')
+    assert resolve(environment={}, folder=tmp_path).settings.webhooks == (
+        {"url": "https://there", "events": ["failed"]},
+    )
+    variable = {"PERDURE_WEBHOOKS": '[{"url": "https://here"}]'}
+    assert resolve(environment=variable, folder=tmp_path).settings.webhooks == ({"url": "https://here"},)
+    with pytest.raises(ConfigError, match="PERDURE_WEBHOOKS"):
+        resolve(environment={"PERDURE_WEBHOOKS": "https://here"}, folder=tmp_path)
+
+
 def test_the_default_limits_are_those_of_the_runtime():
     """The printed table tells what holds inside, though it is printed without loading the runtime."""
     assert Settings().max_active == runtime.MAX_ACTIVE

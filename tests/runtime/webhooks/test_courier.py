@@ -11,7 +11,17 @@ import anyio
 import msgspec
 import pytest
 
-from perdure.runtime import DefinitionError, Execution, NotFound, Retry, Runtime, State, StepContext, Workflow
+from perdure.runtime import (
+    DefinitionError,
+    Execution,
+    InvalidArgument,
+    NotFound,
+    Retry,
+    Runtime,
+    State,
+    StepContext,
+    Workflow,
+)
 from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
 from perdure.runtime.testing.process import RuntimeProcess
 from perdure.runtime.testing.virtual import virtual_seams
@@ -149,6 +159,43 @@ def test_only_what_was_asked_for_is_told():
         assert receiver.calls[0][2]["error"]["type"] == "StepFailed"
 
     virtually(scenario)
+
+
+def test_a_runtime_may_be_told_of_every_workflow():
+    """Besides those that a workflow has of its own; whoever is named twice is told once."""
+    receiver = Receiver()
+    own = {"url": "http://there/hook", "events": ["completed"]}
+    everybody = [own, {"url": "http://all/hook", "events": ["completed", "failed"]}]
+
+    async def main() -> None:
+        seams = msgspec.structs.replace(virtual_seams(":memory:"), post=receiver.post)
+        async with VirtualRuntime(":memory:", seams=seams, webhooks=everybody) as runtime:
+            await settled(await runtime.start(watched(events=["completed"]), id="own"))
+            await settled(await runtime.start(Workflow("quiet").sleep_step("nap", 60), id="quiet"))
+            assert await check_store(runtime.store) == []
+
+    run_virtual(main)
+    told = sorted((body["execution"], url) for url, _, body in receiver.calls)
+    assert told == [
+        ("own", "http://all/hook"),
+        ("own", "http://there/hook"),
+        ("quiet", "http://all/hook"),
+        ("quiet", "http://there/hook"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("webhook", "told"),
+    [
+        ({"url": "there/hook"}, "'there/hook' is no address"),
+        ({"url": "http://there", "events": ["begun"]}, "begun"),
+        ({"events": ["failed"]}, "url"),
+    ],
+)
+def test_a_webhook_of_a_runtime_that_nobody_can_call_is_refused_at_once(webhook: dict[str, Any], told: str):
+    """Before anything is opened."""
+    with pytest.raises(InvalidArgument, match=told):
+        Runtime(":memory:", webhooks=[webhook])
 
 
 def test_one_that_pauses_again_at_once_tells_both():
