@@ -11,10 +11,10 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypeVar
 
 import anyio
 
@@ -33,6 +33,7 @@ try:
 except ImportError:  # Windows: the process list answers instead of the lock
     fcntl = None  # type: ignore[assignment]
 
+T = TypeVar("T")
 IN_MEMORY: Final = ":memory:"
 LOST_HINT: Final = (
     "this process did not renew its lease in time (it was stopped or suspended, or a step blocked its "
@@ -110,6 +111,17 @@ class Membership:
         assert isinstance(answer, int)
         self.no = answer
         self.is_listed = True
+
+    async def as_listed(self, write: Callable[[int], Awaitable[T]]) -> T:
+        """What `write` comes to under this runner's number; where others took that off the list, the next."""
+        runner_no = self.no
+        try:
+            return await write(runner_no)
+        except NotFound as error:
+            if error.kind != "runner":
+                raise
+            await self.rejoin(runner_no)
+            return await write(self.no)
 
     async def renew(self) -> None:
         """Let the others see that this process is alive; one they took off the list enters it anew."""

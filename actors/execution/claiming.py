@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from perdure.actors.execution.reading import read_back
 from perdure.actors.execution.services import Services
@@ -39,14 +40,7 @@ async def _claimable(services: Services, execution_id: str) -> Execution:
 
 async def _claim_listed(services: Services, execution: Execution) -> Loaded:
     """Claim it as the runner that is on the list, entering it anew where others took us off."""
-    runner_no = services.membership.no
-    try:
-        claimed = await _claim(services, execution, runner_no)
-    except NotFound as error:
-        if error.kind != "runner":
-            raise
-        await services.membership.rejoin(runner_no)
-        claimed = await _claim(services, execution, services.membership.no)
+    claimed = await services.membership.as_listed(partial(_claim, services, execution))
     assert isinstance(claimed, Loaded)
     return claimed
 
@@ -70,12 +64,7 @@ async def claim_free(services: Services, execution_nos: Sequence[int]) -> dict[s
 
     While the store is down it waits. Raises OutcomeUnknown when it cannot be told what was taken.
     """
-    runner_no = services.membership.no
-    try:
-        claimed = await _claim_free(services, execution_nos, runner_no)
-    except NotFound:
-        await services.membership.rejoin(runner_no)
-        claimed = await _claim_free(services, execution_nos, services.membership.no)
+    claimed = await services.membership.as_listed(partial(_claim_free, services, execution_nos))
     assert isinstance(claimed, Claimed)
     return claimed.epochs
 

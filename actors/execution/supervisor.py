@@ -41,7 +41,7 @@ from perdure.actors.kernel import (
 from perdure.actors.log import get_logger
 from perdure.actors.messages import LeaseDoubted, Nudge
 from perdure.actors.state.execution import ExecutionState
-from perdure.store.errors import NotFound, OutcomeUnknown
+from perdure.store.errors import OutcomeUnknown
 from perdure.store.protocol import Answer as Written
 from perdure.store.states import TERMINAL
 from perdure.store.writes import Place, Started
@@ -168,17 +168,10 @@ class Executions:
             return await self._enqueue(new)  # whoever takes it up comes to the same, in a change
         children.tell(turn)
         if planner.may_park(turn, linger_ms=self._services.linger_ms, is_closing=False):
-            return await self._submit(new, turn, runner_no=None)
-        runner_no = self._membership.no
-        try:
-            return await self._submit(new, turn, runner_no=runner_no)
-        except NotFound as error:
-            if error.kind != "runner":
-                raise
-            await self._membership.rejoin(runner_no)
-            return await self._submit(new, turn, runner_no=self._membership.no)
+            return await self._submit(new, turn, None)
+        return await self._membership.as_listed(partial(self._submit, new, turn))
 
-    async def _submit(self, new: NewExecution, turn: Turn, *, runner_no: int | None) -> bool:
+    async def _submit(self, new: NewExecution, turn: Turn, runner_no: int | None) -> bool:
         """Start it in this runner's name, or in nobody's if it only waits; False when it was joined."""
         turn.releases = runner_no is None
         written = self._services.writer.submit(first_write(new, turn, runner_no=runner_no))
