@@ -25,6 +25,7 @@ ASKED: Final = 50  # times
 WITHIN: Final = {
     "start_ms": 2_000.0,
     "stats_week_ms": 1_000.0,
+    "stats_s": 1.0,
     **dict.fromkeys(("list_ms", "list_rare_ms", "status_ms", "find_ms", "search_ms"), 50.0),
 }
 

@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from perdure.runtime import Runtime, Workflow
+from perdure.runtime.upkeep import TALLY_MS
 from perdure.store import SQLiteStore
 from perdure.store.scripts.search import Index
+from perdure.store.scripts.tallies import Tally
 
 MODELS: Final = 10  # executions that are really run
 COPIES: Final = 500  # of each model in one transaction
@@ -127,12 +129,14 @@ def _times(connection: sqlite3.Connection, table: str) -> list[str]:
     return [name for name in columns if name == "at" or name.endswith("_at")]
 
 
-async def index(path: str) -> None:
-    """Let all of them be found by their words, as a runtime would have done by and by."""
+async def keep(path: str) -> None:
+    """Let all of them be found by their words, and be tallied, as a runtime would have done by and by."""
     store = SQLiteStore(path)
     await store.open()
     while await store.is_search_behind():
         await store.commit([Index(events=INDEXED)])
+    for block in await store.tallies_due(before=time.time_ns() // 1_000_000 - TALLY_MS):
+        await store.commit([Tally(block=block)])
     await store.close()
 
 
@@ -144,7 +148,7 @@ def make(path: str, executions: int, *, say: Callable[[str], object] = print) ->
     for count in grow(path, executions):
         if count % SAID < COPIES * MODELS:
             say(f"{count:,} executions, {time.monotonic() - began:.0f} s")
-    asyncio.run(index(path))
+    asyncio.run(keep(path))
     say(f"{path}: {Path(path).stat().st_size / 1e6:,.0f} MB, {time.monotonic() - began:.0f} s")
 
 

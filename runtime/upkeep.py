@@ -1,4 +1,4 @@
-"""Keeps the store beside all other work: takes away what ended long ago, and indexes what ended just now.
+"""Keeps the store beside all other work: takes away what ended long ago, indexes and tallies what ended.
 
 A pruning is many small transactions, each of which takes a few milliseconds of the write connection,
 and after each it rests for many times as long: whoever writes meanwhile waits for one of them at most.
@@ -24,6 +24,7 @@ from perdure.store.protocol import Store
 from perdure.store.scripts.compaction import Compact, Compacted
 from perdure.store.scripts.retention import Prune, Pruned
 from perdure.store.scripts.search import DUE_EVENTS, Index
+from perdure.store.scripts.tallies import Tally
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
@@ -33,6 +34,7 @@ INDEX_S: Final = 10.0  # how soon what has ended can be found
 INDEX_EVENTS: Final = DUE_EVENTS  # lines of the log that one transaction looks at: some milliseconds
 LOOK_S: Final = 6 * 3_600.0  # a day is what people mean by a retention; four looks keep close to it
 COMPACT_MS: Final = 7 * 86_400_000  # a week after its end nobody follows an execution's log any more
+TALLY_MS: Final = 86_400_000  # most has ended after a day, and what one day brings is soon counted
 BATCH: Final = 20  # executions of one transaction: some milliseconds
 INDEX_REST_SHARE: Final = 19  # the same of an indexing, which is not as urgent: a twentieth
 REST_SHARE: Final = 9  # times as long as a transaction took: a tenth of the writer's time at most
@@ -58,8 +60,10 @@ class Upkeep:
             await self._writer.outage.over()
             now = asyncio.get_running_loop().time()
             try:
-                if keep_ms is not None and now - looked_at >= LOOK_S * patience:
-                    await self.look(keep_ms=keep_ms)
+                if now - looked_at >= LOOK_S * patience:
+                    if keep_ms is not None:
+                        await self.look(keep_ms=keep_ms)
+                    await self.tally(before=self.now_ms() - TALLY_MS)
                     looked_at = now
                 await self.index(of_workflows=False)  # who searches asks for those
             except (RuntimeClosed, StoreClosed):
@@ -101,6 +105,14 @@ class Upkeep:
             count += done.events
             await self._rest(REST_SHARE * (loop.time() - began_at))
         return count
+
+    async def tally(self, *, before: int) -> None:
+        """Count what was created before then and has ended, for statistics not to read it every time."""
+        loop = asyncio.get_running_loop()
+        for block in await self._store.tallies_due(before=before):
+            began_at = loop.time()
+            await self._writer.write(Tally(block=block))
+            await self._rest(REST_SHARE * (loop.time() - began_at))
 
     async def prune(self, *, before: int, keep_failed: bool = False) -> int:
         """Take away everything that ended before then; answers how many executions went."""

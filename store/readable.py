@@ -203,6 +203,10 @@ class Readable(Protocol):
         """Whether there is an execution created before that time (ms) that no `Compact` has looked at."""
         ...
 
+    async def tallies_due(self, *, before: int) -> list[int]:
+        """The blocks of executions created before that time (ms) that a `Tally` would count."""
+        ...
+
     async def prunable(self, *, before: int, keep_failed: bool = False) -> int:
         """How many executions ended before that time (ms) and may be pruned."""
         ...

@@ -99,6 +99,8 @@ class _Rows:
             raise _Unfit
         if write.claimed_by is not None:
             raise _Unfit  # rare, and not of one shape with the others
+        if write.before in TERMINAL:
+            raise _Unfit  # it takes the tally of its block away
         no = write.execution_no
         self._once(no)
         if "context" in fields:

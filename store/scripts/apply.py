@@ -25,6 +25,7 @@ from perdure.store.scripts import (
     retention,
     schedules,
     search,
+    tallies,
     transitions,
     versions,
 )
@@ -250,6 +251,7 @@ ROWS_OF_AN_EXECUTION: Final = (
     "workflow_forks",
     "workflow_deliveries",
     "workflow_execution_moves",
+    "workflow_tally_rests",
     "workflow_events",
     "workflow_deletions",
 )
@@ -266,6 +268,7 @@ def delete_execution(write: DeleteExecution) -> Script[None]:
     if state not in TERMINAL:
         hint = "cancel it first"
         raise IllegalTransition(write.execution_id, state=state, command="delete", version=version, hint=hint)
+    yield from tallies.take_away([no])
     yield "INSERT INTO workflow_deletions (execution_no) VALUES (?)", (no,)
     for table in ROWS_OF_AN_EXECUTION:
         (yield f"DELETE FROM {table} WHERE execution_no = ?", (no,))
@@ -336,6 +339,7 @@ APPLY: Final[dict[type[Write], Callable[[Any], Script[Any]]]] = {
     DeleteWorkflow: delete_workflow,
     search.Index: search.index,
     compaction.Compact: compaction.compact,
+    tallies.Tally: tallies.tally,
     retention.Prune: partial(retention.prune, tables=ROWS_OF_AN_EXECUTION),
     UpdateExecution: update_execution,
     queueing.Admit: queueing.admit,

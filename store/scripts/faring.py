@@ -1,7 +1,7 @@
 """How workflows, steps and attempts have fared: statistics over what is in the store and what was pruned.
 
-What was pruned is in the roll-ups and has no time any more: statistics of a stretch of time, which an
-index leads to, are of what is there.
+What has ended a while ago is in the tallies, what was pruned in the roll-ups, and only the rest is counted.
+Neither has a time any more: statistics of a stretch of time, which an index leads to, are of what is there.
 """
 
 from __future__ import annotations
@@ -9,33 +9,27 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from perdure.store.records import Record, WorkflowStatistics
 from perdure.store.script import Script
-from perdure.store.scripts.counting import EXECUTIONS, FAILURES, OF_EXECUTIONS, OF_STEPS, STEPS
+from perdure.store.scripts import tallies
+from perdure.store.scripts.counting import (
+    DURATIONS,
+    EXECUTIONS,
+    OF_EXECUTIONS,
+    OF_STEPS,
+    STEPS,
+    failures_of,
+    listed,
+)
 from perdure.store.scripts.pages import bounded
 from perdure.store.scripts.rows import Row, maybe_moment, milliseconds, moment
 from perdure.store.states import TERMINAL
 
 RECENT: Final = "e.created_at >= ?"
-# The smallest duration that so large a share of the completed did not exceed; equal ones are counted first.
-PERCENTILES: Final = """
-SELECT p.workflow, min(CASE WHEN p.place * 2 >= p.many THEN p.duration_ms END),
-       min(CASE WHEN p.place * 20 >= p.many * 19 THEN p.duration_ms END)
-FROM (
-    SELECT w.name AS workflow, e.duration_ms,
-           sum(count(*)) OVER (PARTITION BY w.name ORDER BY e.duration_ms) AS place,
-           sum(count(*)) OVER (PARTITION BY w.name) AS many
-    FROM {chosen}
-    CROSS JOIN workflows w ON w.no = e.workflow_no
-    WHERE e.state = 'completed' AND e.duration_ms IS NOT NULL AND {where}
-    GROUP BY w.name, e.duration_ms
-) p
-GROUP BY p.workflow
-"""
 PRUNED: Final = """
 SELECT workflow, state, executions, timed, duration_ms_sum, duration_ms_min, duration_ms_max, last_started_at
 FROM workflow_rollups
@@ -88,39 +82,52 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     workflow: str | None
     since: int | None
 
-    def count(self, counted: str) -> Script[list[Row]]:
-        """Count executions or steps, or how many took how long."""
-        where = f"{self._recent} AND {self._of('w.name')}"
-        sql = counted.format(chosen="workflow_executions e", where=where)
-        return (yield sql, self._parameters).fetchall()
+    def count(self, counted: str, *, tallied: str, pruned: str) -> Script[list[Row]]:
+        """Count executions or steps: those to be counted now, those that once were, those that went."""
+        live = yield from self.count_live(counted)
+        return [*live, *(yield from self.count_tallied(tallied)), *(yield from self.count_pruned(pruned))]
 
-    def count_failures(self, of: dict[str, str]) -> Script[list[Row]]:
-        """Count errors, of steps or of executions."""
-        executions = f"SELECT e.no FROM workflow_executions e WHERE {RECENT}"
-        recent = "true" if self.since is None else f"f.execution_no IN ({executions})"
-        where = f"{recent} AND {self._of('f.workflow')}"
-        return (yield FAILURES.format(where=where, **of), self._parameters).fetchall()
+    def count_failures(self) -> Script[list[Row]]:
+        """Count errors, of steps and of executions."""
+        of_steps = yield from self.count_live(failures_of(OF_STEPS))
+        of_executions = yield from self.count_live(failures_of(OF_EXECUTIONS))
+        gone = yield from self.count_pruned(PRUNED_ERRORS)
+        return [*of_steps, *of_executions, *(yield from self.count_tallied("errors")), *gone]
+
+    def count_live(self, counted: str) -> Script[list[Row]]:
+        """Count now, with a question for each stretch of numbers: the answers are for adding up."""
+        stretches = (yield from tallies.live()) if self.since is None else [(RECENT, (self.since,))]
+        of = "true" if self.workflow is None else "e.workflow_no IN (SELECT no FROM workflows WHERE name = ?)"
+        found: list[Row] = []
+        for where, numbers in stretches:
+            sql = counted.format(chosen="workflow_executions e", where=f"{where} AND {of}")
+            found += (yield sql, (*numbers, *self._workflow)).fetchall()
+        return found
+
+    def count_tallied(self, column: str) -> Script[list[Row]]:
+        """What was counted once it had ended; it has no time any more."""
+        if self.since is not None:
+            return []
+        rows = yield from tallies.tallied(column)
+        return [row for row in rows if self.workflow in (None, row[0])]
 
     def count_pruned(self, rolled_up: str) -> Script[list[Row]]:
         """What was counted when it went."""
         if self.since is not None:
             return []
-        return (yield f"{rolled_up} WHERE {self._of('workflow')}", self._parameters).fetchall()
+        where = "true" if self.workflow is None else "workflow = ?"
+        return (yield f"{rolled_up} WHERE {where}", self._workflow).fetchall()
 
     def percentiles(self) -> Script[dict[str, tuple[int, int]]]:
         """By workflow the durations of the completed that half and 95 % of them did not exceed."""
-        return {row[0]: (row[1], row[2]) for row in (yield from self.count(PERCENTILES))}
+        found = listed((yield from self.count_live(DURATIONS)))
+        for workflow, durations in (yield from self.count_tallied("durations")):
+            found.setdefault(workflow, []).extend(durations)
+        return {workflow: (_percentile(of, 50), _percentile(of, 95)) for workflow, of in found.items()}
 
     @property
-    def _recent(self) -> str:
-        return "true" if self.since is None else RECENT
-
-    def _of(self, column: str) -> str:
-        return "true" if self.workflow is None else f"{column} = ?"
-
-    @property
-    def _parameters(self) -> tuple[Any, ...]:
-        return tuple(each for each in (self.since, self.workflow) if each is not None)
+    def _workflow(self) -> tuple[str, ...]:
+        return () if self.workflow is None else (self.workflow,)
 
 
 def scope(workflow: str | None, since: datetime | None) -> Scope:
@@ -130,13 +137,11 @@ def scope(workflow: str | None, since: datetime | None) -> Scope:
 
 def workflows(scope: Scope) -> Script[list[WorkflowStatistics]]:
     """How the executions of each workflow have fared, by name."""
-    there = yield from scope.count(EXECUTIONS)
-    gone = yield from scope.count_pruned(PRUNED)
+    found = _grouped((yield from scope.count(EXECUTIONS, tallied="executions", pruned=PRUNED)), key=1)
     percentiles = yield from scope.percentiles()
     pruned = Counter[str]()
-    for name, _, executions, *_ in gone:
+    for name, _, executions, *_ in (yield from scope.count_pruned(PRUNED)):
         pruned[name] += executions
-    found = _grouped([*there, *gone], key=1)
     return [
         _workflow(name, rows, pruned[name], *percentiles.get(name, (None, None)))
         for (name,), rows in sorted(found.items())
@@ -145,20 +150,14 @@ def workflows(scope: Scope) -> Script[list[WorkflowStatistics]]:
 
 def steps(scope: Scope) -> Script[list[StepStatistics]]:
     """How their steps have fared, those that fail the most first."""
-    there = yield from scope.count(STEPS)
-    gone = yield from scope.count_pruned(PRUNED_STEPS)
-    counted = _grouped([*there, *gone], key=2)
+    counted = _grouped((yield from scope.count(STEPS, tallied="steps", pruned=PRUNED_STEPS)), key=2)
     found = [_step(workflow, step, rows) for (workflow, step), rows in counted.items()]
     return sorted(found, key=lambda each: (each.workflow, -each.failed, each.step))
 
 
 def errors(scope: Scope, limit: int) -> Script[list[ErrorStatistics]]:
     """Which errors there were, the most frequent first."""
-    rows: list[Row] = []
-    for of in (OF_STEPS, OF_EXECUTIONS):
-        rows += yield from scope.count_failures(of)
-    rows += yield from scope.count_pruned(PRUNED_ERRORS)
-    counted = _grouped(rows, key=3)
+    counted = _grouped((yield from scope.count_failures()), key=3)
     found = [_error(workflow, step, error, rows) for (workflow, step, error), rows in counted.items()]
     found.sort(key=lambda each: (-each.failures, each.workflow, each.step, each.error))
     return found[: bounded(limit)]
@@ -222,6 +221,12 @@ def _error(workflow: str, step: str, error: str, rows: Iterable[Row]) -> ErrorSt
     return ErrorStatistics(
         workflow=workflow, step=step, error=error, failures=sum(failures), last_at=moment(max(times))
     )
+
+
+def _percentile(durations: list[int], percent: int) -> int:
+    """The smallest duration that so many of a hundred did not exceed."""
+    durations.sort()  # of sorted parts, which makes it easy
+    return durations[-(len(durations) * percent // -100) - 1]
 
 
 def _share(part: float, whole: float) -> float | None:

@@ -46,6 +46,7 @@ from perdure.store.scripts import (
     retention,
     schedules,
     search,
+    tallies,
     versions,
 )
 from perdure.store.scripts.deliveries import Delivery
@@ -70,9 +71,9 @@ class Questions(ABC):
         `at_one_moment`: no commit of anybody shows between one question and the next.
         """
 
-    async def _browse(self, script: Script[T]) -> T:
+    async def _browse(self, script: Script[T], *, at_one_moment: bool = False) -> T:
         """The same for what may take long, and must not stand in the way of the machine."""
-        return await self._ask(script)
+        return await self._ask(script, at_one_moment=at_one_moment)
 
     async def load(self, execution_id: str) -> Loaded | None:
         """All that is needed to take the execution up, or None."""
@@ -325,6 +326,10 @@ class Questions(ABC):
         """Whether there is an execution so old whose log nobody has looked at."""
         return await self._browse(compaction.is_due(before))
 
+    async def tallies_due(self, *, before: int) -> list[int]:
+        """The blocks of executions so old that can be tallied."""
+        return await self._browse(tallies.due(before))
+
     async def prunable(self, *, before: int, keep_failed: bool = False) -> int:
         """How many executions ended before that time and may be pruned."""
         return await self._browse(retention.prunable(before, keep_failed))
@@ -337,16 +342,16 @@ class Questions(ABC):
         self, *, workflow: str | None = None, since: datetime | None = None
     ) -> list[StepStatistics]:
         """How the steps of each workflow have fared."""
-        return await self._browse(faring.steps(faring.scope(workflow, since)))
+        return await self._browse(faring.steps(faring.scope(workflow, since)), at_one_moment=True)
 
     async def error_statistics(
         self, *, workflow: str | None = None, since: datetime | None = None, limit: int = 50
     ) -> list[ErrorStatistics]:
         """Which errors there were, the most frequent first."""
-        return await self._browse(faring.errors(faring.scope(workflow, since), limit))
+        return await self._browse(faring.errors(faring.scope(workflow, since), limit), at_one_moment=True)
 
     async def statistics(
         self, *, workflow: str | None = None, since: datetime | None = None
     ) -> list[WorkflowStatistics]:
         """How the executions of each workflow have fared."""
-        return await self._browse(faring.workflows(faring.scope(workflow, since)))
+        return await self._browse(faring.workflows(faring.scope(workflow, since)), at_one_moment=True)

@@ -17,6 +17,7 @@ import msgspec
 
 from perdure.store.script import Many, Script
 from perdure.store.scripts.counting import EXECUTIONS, FAILURES, OF_EXECUTIONS, OF_STEPS, STEPS
+from perdure.store.scripts.tallies import take_away
 from perdure.store.states import TERMINAL, State
 from perdure.store.writes import Write
 
@@ -151,6 +152,7 @@ def _look(keep_failed: bool) -> str:  # noqa: FBT001
 def _fold_and_delete(chosen: Sequence[int], tables: Sequence[str]) -> Script[None]:
     """Count them, then delete them; a deletion has to be announced, or the log would not let its lines go."""
     rows: list[tuple[Any, ...]] = [(no,) for no in chosen]
+    yield from take_away(chosen)
     yield Many("INSERT INTO workflow_deletions (execution_no) VALUES (?)", rows)
     for fold in FOLDS:
         yield fold, ()

@@ -28,6 +28,7 @@ from perdure.store.scripts.guards import PassGuard
 from perdure.store.scripts.queueing import enqueue
 from perdure.store.scripts.reads import load_by_no
 from perdure.store.scripts.rows import FREE
+from perdure.store.scripts.tallies import take_away
 from perdure.store.states import TERMINAL, State, can_become
 from perdure.store.writes import (
     CHANGEABLE,
@@ -190,6 +191,8 @@ def change(write: Change) -> Script[Changed]:
     if (yield from _swap(write)) == 0:
         raise (yield from _why_refused(write, f"go from {write.before} to {write.state}:"))
     version = write.version + 1
+    if write.before in TERMINAL:
+        yield from take_away([write.execution_no])
     if write.state in TERMINAL:
         yield CLEAR_TIMERS, (write.execution_no,)
     first = yield from delta.write(write.execution_no, write.execution_id, version, write.at, write.delta)

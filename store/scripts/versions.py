@@ -9,6 +9,7 @@ from perdure.store.records import WorkflowVersion
 from perdure.store.script import Script
 from perdure.store.scripts import rows
 from perdure.store.scripts.delta import refuse_repetition
+from perdure.store.scripts.tallies import take_away
 from perdure.store.states import State
 from perdure.store.writes import Write
 
@@ -142,6 +143,7 @@ def migrate(write: MigrateExecution) -> Script[int]:
         raise _unmovable(write, state, is_held=runner_no is not None)
     if version != write.version or (yield MOVE, (write.workflow_no, write.at, no, version)).rowcount == 0:
         raise Conflict(write.execution_id, expected=write.version, current=version)
+    yield from take_away([no])
     yield INSERT_MOVE, (no, version, workflow_no)
     yield from _renumber(no, write.numbers)
     yield NOTE_MOVE, (no, version + 1, write.at, write.by, write.command_id, write.data.decode())

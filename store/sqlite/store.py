@@ -165,10 +165,11 @@ class SQLiteStore(Questions):
         script = script if self._keys is None else opening(script, self._keys)
         return await self._read(self._reader, lambda connection: hold(connection, script))
 
-    async def _browse(self, script: Script[T]) -> T:
+    async def _browse(self, script: Script[T], *, at_one_moment: bool = False) -> T:
         """The same on a thread of its own."""
+        hold = run_at_one_moment if at_one_moment else run
         script = script if self._keys is None else opening(script, self._keys)
-        return await self._read(self._browser, lambda connection: run(connection, script))
+        return await self._read(self._browser, lambda connection: hold(connection, script))
 
     async def _read(self, reader: Connection, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run a reading function over a reading connection, its errors translated."""

@@ -55,6 +55,8 @@ def is_move(write: Write) -> TypeGuard[Start | Change]:
     """Whether a write may be applied together with others: a move of one execution, all of it ours."""
     if not isinstance(write, Start | Change):
         return False
+    if isinstance(write, Change) and write.before in TERMINAL:
+        return False
     if isinstance(write, Start) and (write.fork or write.place or write.parent_epoch is not None):
         return False
     return write.delta.is_plain

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,6 +19,8 @@ import pytest
 
 from perdure.store import SQLiteStore
 from perdure.store.postgres import PostgresStore
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `ended`, which is no test
 
 FOREIGN = "PERDURE_CONTRACT_STORE"
 KINDS = (os.environ[FOREIGN],) if FOREIGN in os.environ else ("memory", "file", "threads", "postgres")

@@ -12,7 +12,7 @@ from scenarios import virtually
 
 from perdure.runtime import InvalidArgument, Runtime, Workflow, upkeep
 from perdure.runtime.durations import RETENTION_MS_MIN, retention_ms
-from perdure.runtime.upkeep import BATCH, INDEX_S, LOOK_S
+from perdure.runtime.upkeep import BATCH, INDEX_S, LOOK_S, TALLY_MS
 from perdure.store.scripts.retention import Prune
 
 DAY = 86_400.0
@@ -156,3 +156,34 @@ def test_the_log_of_what_ended_a_while_ago_loses_what_its_checkpoints_say(monkey
         assert await runtime.store.verify() == []
 
     in_a_runtime(body, retention="7d")
+
+
+@pytest.mark.parametrize("retention", ["90d", "off"])
+def test_what_has_ended_is_tallied_after_a_day_by_itself(retention: str, monkeypatch: pytest.MonkeyPatch):
+    """With a retention and without; what is reopened is counted as it stands, and tallied anew."""
+    asked: list[int] = []
+
+    async def body(runtime: Runtime) -> None:
+        due = [[0], [0], []]
+
+        async def tallies_due(*, before: int) -> list[int]:
+            asked.append(before)
+            return due.pop()
+
+        monkeypatch.setattr(runtime.store, "tallies_due", tallies_due)  # a block is full much later
+        await ended(runtime, 2)
+        await ended(runtime, 1, item="brick")
+        told = await runtime.statistics()
+        await anyio.sleep(1.5 * LOOK_S)
+        assert await runtime.statistics() == told
+        [failed] = await runtime.list(status="failed")
+        await (await runtime.execution(failed.id)).retry()
+        await (await runtime.execution(failed.id)).result(check=False)
+        [found] = await runtime.statistics()
+        assert (found.executions, found.completed, found.failed, found.active) == (3, 2, 1, 0)
+        await anyio.sleep(LOOK_S)
+        assert await runtime.statistics() == [found]
+        assert runtime.seams.now_ms() - asked[-1] >= TALLY_MS
+
+    in_a_runtime(body, retention=retention)
+    assert len(asked) == 3
