@@ -15,12 +15,13 @@ import msgspec
 
 from perdure.actors.instructions.plan import PAST
 from perdure.runtime.importing.moments import milliseconds_of
-from perdure.runtime.importing.runs import Row, Run, StepRow, parsed, text_of, value
+from perdure.runtime.importing.runs import Run, StepRow, parsed, text_of, value
 from perdure.runtime.importing.shapes import Layout
 from perdure.runtime.importing.statuses import meaning_of, spelling, step_meaning_of
 from perdure.runtime.language.names import KEY_MAX, is_key, is_name
 from perdure.store.codec import encode
 from perdure.store.records import Error
+from perdure.store.sqlite.legacy import Row
 from perdure.store.states import State, StepState
 from perdure.store.writes import AttemptWrite, Delta, EventWrite, Publish, PublishStep, Start
 
@@ -124,8 +125,8 @@ def converted(run: Run, kind: Kind, layout: Layout, order: Order, *, workflow_no
         word = f"--map {spelling(status)}=…"
         raise Refusal(f"its status is {status!r}, which is not in the table: say what it means with {word}")
     times = _times(run, layout)
-    created, started, finished = times.get("created"), times.get("started"), times.get("finished")
-    at = min((moment for moment in times.values()), default=order.dated)
+    started, finished = times.get("started"), times.get("finished")
+    at = min(times.values(), default=order.dated)
     attempts, events = _steps(run, kind, layout, order)
     told = {
         "batch": order.batch,
@@ -149,7 +150,7 @@ def converted(run: Run, kind: Kind, layout: Layout, order: Order, *, workflow_no
         context=encode(_context(run, layout), what=f"the inputs of run {run.id}"),
         deadline_at=None,
         remaining_ms=None,
-        at=created if created is not None else at,
+        at=created_at(run, layout, order),
         imported_at=order.at,
         started_at=started if started is not None else at,
         finished_at=finished if finished is not None else max(times.values(), default=order.dated),
@@ -158,6 +159,12 @@ def converted(run: Run, kind: Kind, layout: Layout, order: Order, *, workflow_no
         else None,
         delta=Delta(attempts=attempts, events=(first, *events)),
     )
+
+
+def created_at(run: Run, layout: Layout, order: Order) -> int:
+    """When the run came to be (ms), as far as it tells."""
+    times = _times(run, layout)
+    return times.get("created", min(times.values(), default=order.dated))
 
 
 def triggered_by(batch: str) -> str:

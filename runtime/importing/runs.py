@@ -1,24 +1,31 @@
-"""The runs of one legacy file: each row with the rows of its steps and outputs."""
+"""The runs of one legacy file: each row with the rows of its steps and outputs.
+
+The file is read once to find out which rows belong together. Of a run only the places of its rows are
+kept; the rows are read again, run by run, when they are needed. So a file may be larger than the memory.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
 from perdure.runtime.importing.shapes import Layout, Names
-
-Row = dict[str, Any]
+from perdure.store.sqlite.legacy import Place, Row
 
 
 class Tables(Protocol):
     """What rows are read from."""
 
-    def rows(self, table: str) -> Iterable[Row]:
-        """Every row of a table by its columns."""
+    def rows(self, table: str) -> Iterable[tuple[Place, Row]]:
+        """Every row of a table by its columns, and its place."""
+        ...
+
+    def row_at(self, table: str, place: Place) -> Row:
+        """The row of that place."""
         ...
 
 
@@ -46,75 +53,77 @@ class Run(msgspec.Struct, kw_only=True):
         return hashlib.sha256(canonical).hexdigest()
 
 
+class Places(msgspec.Struct, kw_only=True):
+    """Where the rows of one run are."""
+
+    id: str
+    workflow: str
+    row: Place
+    steps: list[Place] = msgspec.field(default_factory=list)
+    outputs: list[Place] = msgspec.field(default_factory=list)
+
+
 class Found(msgspec.Struct, kw_only=True):
     """All of one file: its runs in order, and the rows that belong to none, with the reason."""
 
-    runs: list[Run] = msgspec.field(default_factory=list)
+    tables: Tables
+    layout: Layout
+    runs: list[Places] = msgspec.field(default_factory=list)
     stray: list[tuple[str, str]] = msgspec.field(default_factory=list)
     rows: int = 0  # of all tables together
 
+    def read(self, places: Places) -> Run:
+        """All of one run; an output belongs to the last step of its name, or of its id, else to the run."""
+        tables, layout = self.tables, self.layout
+        run = Run(row=tables.row_at(layout.runs, places.row), id=places.id, workflow=places.workflow)
+        by_name: dict[str, StepRow] = {}
+        for position, place in enumerate(places.steps, start=1):
+            row = tables.row_at(layout.steps or "", place)
+            step = StepRow(row=row, key=text_of(value(row, layout.step, "key")) or f"step-{position}")
+            run.steps.append(step)
+            by_name |= dict.fromkeys((step.key, text_of(value(row, layout.step, "id"))), step)
+        by_name.pop("", None)
+        for place in places.outputs:
+            row = tables.row_at(layout.outputs or "", place)
+            owner = by_name.get(text_of(value(row, layout.output, "step")))
+            (run.outputs if owner is None else owner.outputs).append(row)
+        return run
+
+    def all(self) -> Iterator[Run]:
+        """Every run, one after the other."""
+        return map(self.read, self.runs)
+
 
 def gather(tables: Tables, layout: Layout) -> Found:
-    """Put together what belongs together."""
-    found = Found()
+    """Find out which rows belong together."""
+    found = Found(tables=tables, layout=layout)
     names = _workflow_names(tables, layout)
-    by_id: dict[str, Run] = {}
-    for position, row in enumerate(tables.rows(layout.runs), start=1):
+    by_id: dict[str, Places] = {}
+    for position, (place, row) in enumerate(tables.rows(layout.runs), start=1):
         found.rows += 1
         id_ = text_of(value(row, layout.run, "id")) or f"row-{position}"
         if id_ in by_id:
             found.stray.append((f"{layout.runs} {id_}", "its id is there twice"))
             continue
         workflow = text_of(value(row, layout.run, "workflow")) or "unnamed"
-        by_id[id_] = Run(row=row, id=id_, workflow=names.get(workflow, workflow))
+        by_id[id_] = Places(row=place, id=id_, workflow=sys.intern(names.get(workflow, workflow)))
     found.runs = list(by_id.values())
-    ids = _gather_steps(tables, layout, by_id, found)
-    _gather_outputs(tables, layout, by_id, found, ids)
+    for place, run in _with_runs(found, layout.steps, layout.step, by_id):
+        run.steps.append(place)
+    for place, run in _with_runs(found, layout.outputs, layout.output, by_id):
+        run.outputs.append(place)
     return found
 
 
-def _gather_steps(
-    tables: Tables, layout: Layout, runs: dict[str, Run], found: Found
-) -> dict[tuple[str, str], StepRow]:
-    """Give each run its steps; answers the last step of each run by its name, and by its own id."""
-    by_name: dict[tuple[str, str], StepRow] = {}
-    if layout.steps is None:
-        return by_name
-    counts: dict[str, int] = defaultdict(int)
-    for row, run in _with_runs(tables, layout.steps, layout.step, runs, found):
-        counts[run.id] += 1
-        key = text_of(value(row, layout.step, "key")) or f"step-{counts[run.id]}"
-        step = StepRow(row=row, key=key)
-        run.steps.append(step)
-        for name in (key, text_of(value(row, layout.step, "id"))):
-            if name:
-                by_name[run.id, name] = step
-    return by_name
-
-
-def _gather_outputs(
-    tables: Tables,
-    layout: Layout,
-    runs: dict[str, Run],
-    found: Found,
-    steps: dict[tuple[str, str], StepRow],
-) -> None:
-    if layout.outputs is None:
-        return
-    for row, run in _with_runs(tables, layout.outputs, layout.output, runs, found):
-        step = steps.get((run.id, text_of(value(row, layout.output, "step"))))
-        (run.outputs if step is None else step.outputs).append(row)
-
-
 def _with_runs(
-    tables: Tables, table: str, names: Names, runs: Mapping[str, Run], found: Found
-) -> Iterator[tuple[Row, Run]]:
-    """The rows of a table, each with the run it belongs to; those that belong to none are stray."""
-    for row in tables.rows(table):
+    found: Found, table: str | None, names: Names, runs: Mapping[str, Places]
+) -> Iterator[tuple[Place, Places]]:
+    """The rows of a table, if there is one, each with its run; those that belong to none are stray."""
+    for place, row in () if table is None else found.tables.rows(table):
         found.rows += 1
         owner = text_of(value(row, names, "run"))
         if owner in runs:
-            yield row, runs[owner]
+            yield place, runs[owner]
         else:
             found.stray.append((f"{table} {_name(row, names)}", _no_run(owner)))
 
@@ -125,7 +134,7 @@ def _workflow_names(tables: Tables, layout: Layout) -> dict[str, str]:
         return {}
     pairs = (
         (text_of(value(row, layout.definition, "id")), text_of(value(row, layout.definition, "name")))
-        for row in tables.rows(layout.definitions)
+        for _, row in tables.rows(layout.definitions)
     )
     return {id_: name for id_, name in pairs if id_ and name}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -11,9 +11,11 @@ import msgspec
 
 from perdure.actors.instructions.plan import PAST
 from perdure.runtime.importing.converting import (
+    Kind,
     Order,
     Refusal,
     converted,
+    created_at,
     kinds,
     publication,
     triggered_by,
@@ -28,6 +30,7 @@ from perdure.store.states import State
 from perdure.store.writes import DeleteExecution, DeleteWorkflow, Start, Started, Write
 
 STARTS_MAX: Final = 200  # executions of one commit: some MB, and nobody else waits for long
+PAGE_BYTES: Final = 8 * 2**20  # of their rows: large ones are fewer in one commit
 SUFFIXES: Final = frozenset({".db", ".sqlite", ".sqlite3"})  # what is looked for in a folder
 
 
@@ -98,6 +101,7 @@ async def import_file(
     `target` may be None where there is no store yet and it is a rehearsal. Raises StoreError of the target.
     """
     report = Report(path=path)
+    order = Order(source=source, batch=batch, own=own, at=at, dated=_written_at(path))
     try:
         with opened(path) as file:
             layout = detected(file.tables)
@@ -105,13 +109,14 @@ async def import_file(
                 report.why = layout
                 return report
             found = _gathered(file, layout, report)
+            published = await _published(target, found, order, report, is_rehearsal=is_rehearsal)
+            for page in _pages(_starts(found, order, published, report)):
+                await _take_over(target, page, report, is_rehearsal=is_rehearsal)
     except StoreError as error:
+        if report.shape is not None:
+            raise  # the file was read to its end
         report.why = str(error)
         return report
-    order = Order(source=source, batch=batch, own=own, at=at, dated=_written_at(path))
-    starts = await _converted(target, found, layout, order, report, is_rehearsal=is_rehearsal)
-    for first in range(0, len(starts), STARTS_MAX):
-        await _take_over(target, starts[first : first + STARTS_MAX], report, is_rehearsal=is_rehearsal)
     assert report.imported + report.known + _refused_runs(report) == report.runs, "a run was lost"
     return report
 
@@ -132,39 +137,53 @@ def _refused_runs(report: Report) -> int:
     return sum(which.startswith("run ") for which, _ in report.refused)
 
 
-async def _converted(
-    target: Target | None,
-    found: Found,
-    layout: Layout,
-    order: Order,
-    report: Report,
-    *,
-    is_rehearsal: bool,
-) -> list[tuple[Run, Start]]:
-    """The writes of all runs that can be imported; the others are refused in the report."""
-    numbers: dict[str, int] = {}
-    made = kinds(found.runs, layout)
-    for original, kind in made.items():
+async def _published(
+    target: Target | None, found: Found, order: Order, report: Report, *, is_rehearsal: bool
+) -> dict[str, tuple[Kind, int]]:
+    """The workflows of the runs by their old names, with the numbers of the revisions that stand for them."""
+    published: dict[str, tuple[Kind, int]] = {}
+    for original, kind in kinds(found.all(), found.layout).items():
         renamed = {original: kind.name} | {old: kind.keys[number] for old, number in kind.numbers.items()}
         report.renamed |= {old: new for old, new in renamed.items() if old != new}
+        answer: Answer = 0
         if target is not None and not is_rehearsal:
             [answer] = await target.commit([publication(kind, at=order.dated)])
             if isinstance(answer, PerdureError):
                 raise answer
-            assert isinstance(answer, int)
-            numbers[original] = answer
-    starts: list[tuple[Run, Start]] = []
-    for run in found.runs:
+        assert isinstance(answer, int)
+        published[original] = kind, answer
+    return published
+
+
+def _starts(
+    found: Found, order: Order, published: Mapping[str, tuple[Kind, int]], report: Report
+) -> Iterator[tuple[Run, Start]]:
+    """The writes of all runs that can be imported, in the order of their times; the report has the others."""
+    dated = [created_at(run, found.layout, order) for run in found.all()]
+    for _, places in sorted(zip(dated, found.runs, strict=True), key=lambda one: one[0]):
+        run = found.read(places)
+        kind, number = published[run.workflow]
         try:
-            start = converted(
-                run, made[run.workflow], layout, order, workflow_no=numbers.get(run.workflow, 0)
-            )
+            start = converted(run, kind, found.layout, order, workflow_no=number)
         except (Refusal, PerdureError) as error:
             report.refused.append((f"run {run.id}", str(error)))
             continue
-        report.statuses[str(value(run.row, layout.run, "status")), start.state.value] += 1
-        starts.append((run, start))
-    return sorted(starts, key=lambda one: one[1].at)
+        report.statuses[str(value(run.row, found.layout.run, "status")), start.state.value] += 1
+        yield run, start
+
+
+def _pages(starts: Iterable[tuple[Run, Start]]) -> Iterator[list[tuple[Run, Start]]]:
+    """So many that they are neither too many nor too large for one transaction."""
+    page: list[tuple[Run, Start]] = []
+    size = 0
+    for run, start in starts:
+        page.append((run, start))
+        size += sum(len(event.data or b"") for event in start.delta.events)
+        if len(page) == STARTS_MAX or size >= PAGE_BYTES:
+            yield page
+            page, size = [], 0
+    if page:
+        yield page
 
 
 async def _take_over(

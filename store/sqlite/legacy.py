@@ -5,13 +5,17 @@ from __future__ import annotations
 import base64
 import math
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 from perdure.store.errors import StoreError
 from perdure.store.sqlite.files import reading
 from perdure.store.sqlite.migrate import has_schema
+
+Row = dict[str, Any]
+Place = int | Row  # the number of a row; where rows have none, the row itself, which then stays in memory
 
 
 class NotImportable(StoreError):
@@ -36,11 +40,34 @@ class LegacyFile:
     def _columns(self, table: str) -> tuple[str, ...]:
         return tuple(column[1] for column in self._connection.execute(f"PRAGMA table_info({_quoted(table)})"))
 
-    def rows(self, table: str) -> Iterator[dict[str, Any]]:
-        """Every row by its columns, in the order they were inserted, as JSON can hold it."""
-        columns = self.tables[table]
-        for row in self._connection.execute(f"SELECT * FROM {_quoted(table)}"):  # noqa: S608  a quoted name
-            yield {column: _kept(value) for column, value in zip(columns, row, strict=True)}
+    def rows(self, table: str) -> Iterator[tuple[Place, Row]]:
+        """Every row by its columns, in the order they were inserted, as JSON can hold it, and its place."""
+        number = self._number_of_rows(table)
+        for row in self._connection.execute(f"SELECT {number}, * FROM {_quoted(table)}"):  # noqa: S608
+            kept = self._row(table, row[1:])
+            yield kept if row[0] is None else row[0], kept
+
+    def row_at(self, table: str, place: Place) -> Row:
+        """The row again."""
+        if not isinstance(place, int):
+            return place
+        number = self._number_of_rows(table)
+        sql = f"SELECT * FROM {_quoted(table)} WHERE {number} = ?"  # noqa: S608  quoted names
+        return self._row(table, self._connection.execute(sql, (place,)).fetchone())
+
+    def _row(self, table: str, values: Iterable[Any]) -> Row:
+        return {column: _kept(value) for column, value in zip(self.tables[table], values, strict=True)}
+
+    @cache  # noqa: B019  a file is read once, and then it is gone with what is remembered of it
+    def _number_of_rows(self, table: str) -> str:
+        """What the table calls the numbers of its rows, where it has any and a name is left for them."""
+        columns = {column.lower() for column in self.tables[table]}
+        for name in ("rowid", "_rowid_", "oid"):
+            if name not in columns:
+                with suppress(sqlite3.OperationalError):
+                    self._connection.execute(f"SELECT {name} FROM {_quoted(table)} LIMIT 0")  # noqa: S608
+                    return name
+        return "NULL"
 
 
 @contextmanager

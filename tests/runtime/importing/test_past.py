@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sqlite3
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from perdure.runtime.cli import run_command
+from perdure.runtime.importing import taking_over
 from perdure.runtime.importing.moments import milliseconds_of
 from perdure.runtime.importing.shapes import detected
 from perdure.runtime.importing.statuses import MEANINGS, meaning_of
@@ -188,6 +190,74 @@ async def test_a_table_of_ids_and_statuses_is_enough(store: Any, tmp_path: Path)
         "bare.b": State.FAILED,
         "bare.row-4": State.COMPLETED,
     }
+
+
+LARGE = 25_000  # bytes of a run and of each of its outputs
+
+
+def large_history(path: Path, runs: int) -> Path:
+    """Runs of which the newest come first, with large outputs."""
+    days = [f"2024-01-01 {number // 60:02}:{number % 60:02}:00" for number in reversed(range(runs))]
+    text = "y" * LARGE
+    return past.made(
+        path,
+        past.RUNS,
+        {
+            "workflow_runs": [(n, "big", "done", day, day, None, text) for n, day in enumerate(days)],
+            "workflow_steps": [(n, n, "one", "done", None, None, None) for n in range(runs)],
+            "workflow_outputs": [(n, n, "one", "text", text) for n in range(runs)],
+        },
+    )
+
+
+async def test_of_a_file_no_more_is_held_in_memory_than_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """However large it is: its rows are read again when they are written."""
+    monkeypatch.setattr(taking_over, "PAGE_BYTES", 10 * LARGE)
+    path = large_history(tmp_path / "large.db", runs=400)
+    tracemalloc.start()
+    try:
+        report = await taken_over(None, path, is_rehearsal=True)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert report.imported == 400
+    assert peak < path.stat().st_size / 5
+
+
+async def test_pages_follow_each_other_in_the_order_of_time(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """And not of their rows; each output is its own step's."""
+    monkeypatch.setattr(taking_over, "PAGE_BYTES", 3 * LARGE)
+    path = large_history(tmp_path / "large.db", runs=7)
+    assert (await taken_over(store, path)).imported == 7
+    listed = await store.executions()
+    assert [one.id for one in listed] == [f"large.{n}" for n in range(7)]
+    assert (await taken_over(store, path)).known == 7
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        "(execution_id TEXT PRIMARY KEY, status TEXT) WITHOUT ROWID",
+        "(execution_id TEXT, status TEXT, rowid TEXT DEFAULT 'mine')",
+        "(execution_id TEXT, status TEXT, RowId TEXT, _rowid_ TEXT, oid TEXT)",
+    ],
+)
+async def test_a_table_whose_rows_have_no_numbers_is_read_all_the_same(store: Any, tmp_path: Path, runs: str):
+    """Or whose columns are called as the numbers of others are."""
+    path = tmp_path / "odd.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"CREATE TABLE executions {runs}")
+        connection.executemany(
+            "INSERT INTO executions (execution_id, status) VALUES (?, ?)", [("a", "done"), ("b", "ok")]
+        )
+        connection.commit()
+    assert (await taken_over(store, path)).imported == 2
+    events = await store.events(execution_id="odd.b")
+    assert {"execution_id": "b", "status": "ok"}.items() <= events[0].data["row"].items()
 
 
 async def test_a_status_that_is_a_number_or_none_at_all_can_be_told_of(store: Any, tmp_path: Path):
