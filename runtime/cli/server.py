@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from perdure.actors.cluster.membership import is_alive
-from perdure.runtime.cli.diagnosis import Circumstances, Finding, attention, bounds, stuck
+from perdure.runtime.cli.diagnosis import STORE_BYTES_MAX, Circumstances, Finding, attention, bounds, stuck
 from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.render import ago, size
 from perdure.runtime.cli.session import Session
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 DEAD_ROWS_MAX: Final = 10_000  # of one table; fewer are an autovacuum's next errand
 DEAD_SHARE_MAX: Final = 0.5  # of its rows: more, and nothing vacuums it
+OLDEST_FIRST: Final = (
+    "SELECT pid, xact_start, state, query FROM pg_stat_activity "
+    "WHERE xact_start IS NOT NULL ORDER BY xact_start LIMIT 3"
+)
 CONNECTIONS_SHARE_MAX: Final = 0.9
 TRANSACTION_S_MAX: Final = 3_600.0  # whoever keeps one open for longer keeps every dead row of the database
 
@@ -82,22 +86,34 @@ def _notes(health: ServerHealth) -> Iterator[Finding]:
             "a pooler hands sessions out transaction by transaction: nothing can be listened for",
             "connect to the server itself, or say ?pooler=session if the pooler is in session mode",
         )
-    for table in health.tables:
-        if table.dead > DEAD_ROWS_MAX and table.dead > DEAD_SHARE_MAX * (table.live + table.dead):
-            text = f"{table.name} has {table.dead:,} dead rows beside {table.live:,}"
-            yield _note(
-                "bloat",
-                text,
-                f"VACUUM (ANALYZE) {health.schema}.{table.name}; VACUUM FULL gives back the disk",
-            )
+    yield from _room(health)
     if health.connections > CONNECTIONS_SHARE_MAX * int(health.settings["max_connections"]):
         text = f"{health.connections} of {health.settings['max_connections']} connections are taken"
         yield _note("connections", text, "raise max_connections, or put a pooler in between")
+
+
+def _room(health: ServerHealth) -> Iterator[Finding]:
+    """What takes up more room than it has to, with the SQL that mends it."""
+    if health.size_bytes > STORE_BYTES_MAX:
+        largest = health.tables[0]
+        yield attention(
+            "size",
+            f"the schema is at {size(health.size_bytes)}, {size(largest.size_bytes)} of it {largest.name}",
+            "`perdure prune --older-than 30d --dry-run` tells what could go; set `retention` for a worker to "
+            f"do it by itself. The disk has the room back after VACUUM (FULL) {health.named(largest)}; "
+            "nobody can use the table meanwhile",
+        )
+    for table in health.tables:
+        if table.dead > DEAD_ROWS_MAX and table.dead > DEAD_SHARE_MAX * (table.live + table.dead):
+            text = (
+                f"{table.name} ({size(table.size_bytes)}) has {table.dead:,} dead rows beside {table.live:,}"
+            )
+            yield _note("bloat", text, f"VACUUM (ANALYZE) {health.named(table)};")
     if health.oldest_transaction_s > TRANSACTION_S_MAX:
         text = (
             f"a transaction has been open for {health.oldest_transaction_s / 3600:.0f} h: no dead row can go"
         )
-        yield _note("bloat", text, "find it in pg_stat_activity (ORDER BY xact_start), and end it")
+        yield _note("bloat", text, f"{OLDEST_FIRST}; then SELECT pg_terminate_backend(pid)")
 
 
 def _note(topic: str, text: str, advice: str) -> Finding:

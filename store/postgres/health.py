@@ -65,6 +65,10 @@ class ServerHealth(Record, frozen=True, kw_only=True):
         """All of the schema."""
         return sum(table.size_bytes for table in self.tables)
 
+    def named(self, table: Table) -> str:
+        """The table as SQL names it."""
+        return f"{quoted(self.schema)}.{table.name}"
+
 
 async def examine(url: str, bounds: Bounds) -> ServerHealth:
     """Look at everything as of one moment. Raises StoreError where there is none of ours."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from typing import Any
 
 import asyncpg
 import pytest
 
 from perdure.runtime import Runtime, Workflow
-from perdure.runtime.cli import run_command
+from perdure.runtime.cli import run_command, server
 from perdure.runtime.cli.doctor import dump_command
+from perdure.runtime.cli.server import DEAD_ROWS_MAX
 from perdure.store.postgres.address import Address
 
 pytestmark = pytest.mark.integration
@@ -69,6 +72,47 @@ def test_doctor_finds_damage_on_a_server(postgres_url: str, capsys: pytest.Captu
     assert any("ended" in sentence for sentence in json.loads(capsys.readouterr().out)["health"]["damage"])
 
 
+async def waste(url: str) -> None:
+    """Dead rows that nothing takes away, and a transaction that stays open."""
+    await execute(url, "ALTER TABLE workflow_timers SET (autovacuum_enabled = off)")
+    fill = "INSERT INTO workflow_timers SELECT min(no), 'wake', n, n FROM workflow_executions, "
+    await execute(url, f"{fill} generate_series(1, {2 * DEAD_ROWS_MAX}) n GROUP BY n")
+    await execute(url, "DELETE FROM workflow_timers")
+
+
+def advice_on(told: Any, topic: str) -> list[str]:
+    """What is to be done about it."""
+    return [each["advice"] for each in told["findings"] if each["topic"] == topic]
+
+
+def test_doctor_gives_the_sql_for_what_takes_up_room(
+    postgres_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """It can be executed as it stands, and then nothing is left to be said."""
+    asyncio.run(left_behind(postgres_url))
+    doctor = ["doctor", "--db", postgres_url, "--format", "json"]
+    run_command(doctor)
+    told = json.loads(capsys.readouterr().out)
+    assert advice_on(told, "bloat") == advice_on(told, "size") == []
+    asyncio.run(waste(postgres_url))
+    monkeypatch.setattr(server, "STORE_BYTES_MAX", 1_000_000)
+    monkeypatch.setattr(server, "TRANSACTION_S_MAX", -1.0)
+    assert run_command(doctor) == 1
+    told = json.loads(capsys.readouterr().out)
+    [vacuum, look] = advice_on(told, "bloat")
+    [shrink] = advice_on(told, "size")
+    assert vacuum.startswith("VACUUM (ANALYZE) ")
+    assert "workflow_timers" in vacuum
+    asyncio.run(execute(postgres_url, vacuum))
+    asyncio.run(execute(postgres_url, look.split(";")[0]))
+    [full] = re.findall(r"VACUUM \(FULL\) [^;]+", shrink)
+    asyncio.run(execute(postgres_url, full))
+    monkeypatch.undo()
+    run_command(doctor)
+    told = json.loads(capsys.readouterr().out)
+    assert advice_on(told, "bloat") == advice_on(told, "size") == []
+
+
 def test_doctor_changes_nothing_and_says_where_there_is_no_schema(
     postgres_url: str, capsys: pytest.CaptureFixture[str]
 ):
@@ -89,3 +133,21 @@ def test_backup_of_a_server_shows_the_command(capsys: pytest.CaptureFixture[str]
     assert "--schema='my own'" in command
     assert "sslmode=require" in command
     assert "pooler" not in command
+
+
+def test_statistics_of_the_last_days_are_told_of_a_server(
+    postgres_url: str, capsys: pytest.CaptureFixture[str]
+):
+    """As of a file: what was started within them, and of everything what is there."""
+    asyncio.run(left_behind(postgres_url))
+    asyncio.run(execute(postgres_url, "UPDATE workflow_executions SET created_at = 1 WHERE id = 'ended'"))
+
+    def told(*words: str) -> dict[str, int]:
+        assert run_command(["stats", *words, "--db", postgres_url, "--format", "json"]) == 0
+        return {
+            each["workflow"]: each["executions"] for each in json.loads(capsys.readouterr().out)["workflows"]
+        }
+
+    assert told() == told("--last", "5200w") == {"flow": 1, "other": 1}
+    assert told("--last", "7d") == {"other": 1}
+    assert run_command(["stats", "flow", "--last", "7d", "--db", postgres_url]) == 3
