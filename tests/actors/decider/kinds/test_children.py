@@ -371,6 +371,8 @@ def being_undone(make_bench: Make) -> Any:
 def test_a_child_is_asked_to_undo_itself_before_what_its_step_was_built_upon(make_bench: Make):
     """Nothing else happens until it has; its end undoes the step."""
     bench = being_undone(make_bench)
+    bench.tell(Rollback(id=bench.id(), reason="rain"))
+    bench.advance(100)
     assert [order.child for order in bench.undone] == [bench.starts[-1].child]
     assert not bench.bodies
     ended(bench, State.ROLLED_BACK)
