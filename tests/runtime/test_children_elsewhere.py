@@ -27,8 +27,8 @@ def order() -> Workflow:
 
 
 def billing() -> Workflow:
-    """A body that only the second process has."""
-    return Workflow("billing").agent_step("charge", agent="charging")
+    """A body that only the second process has, and what undoes it."""
+    return Workflow("billing").agent_step("charge", agent="charging", compensate="refunding")
 
 
 def pricing() -> Agents:
@@ -50,6 +50,10 @@ def charging(seconds: float = 5.0) -> Agents:
     async def charge(amount: int) -> int:
         await anyio.sleep(seconds)
         return amount * 2
+
+    @agents.agent("refunding")
+    async def refund() -> None:
+        await anyio.sleep(seconds)
 
     return agents
 
@@ -98,6 +102,21 @@ def test_a_pause_and_a_cancel_reach_a_child_in_another_process(tmp_path: Path):
         assert await execution.cancel() is State.CANCELLED
         assert asyncio.get_running_loop().time() - begun < AT_ONCE_S
         assert (await (await first.execution(child.id)).status()).state is State.CANCELLED
+
+    apart(tmp_path, scenario)
+
+
+def test_a_child_that_has_completed_elsewhere_is_undone_there_with_its_parent(tmp_path: Path):
+    """Whoever can perform its compensations takes it up at once; its parent ends after it."""
+
+    async def scenario(first: Runtime, second: Runtime) -> None:
+        execution = await first.start("order")
+        await execution.result()
+        begun = asyncio.get_running_loop().time()
+        assert await execution.rollback("rain") is State.ROLLED_BACK
+        assert asyncio.get_running_loop().time() - begun < 5 + AT_ONCE_S
+        [child] = await first.list(parent=execution.id)
+        assert child.state is State.ROLLED_BACK
 
     apart(tmp_path, scenario)
 
