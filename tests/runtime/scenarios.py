@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from perdure.runtime import Runtime
+import anyio
+
+from perdure.runtime import Runtime, Workflow
 from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
 
 Scenario = Callable[[Runtime], Coroutine[Any, Any, Any]]
@@ -21,3 +23,33 @@ def virtually(scenario: Scenario, **options: Any) -> Any:
             return answer
 
     return run_virtual(main)
+
+
+def order(*, seconds: float = 1.0, log: list[str] | None = None) -> Workflow:
+    """Three steps, one after the other, each of which takes some virtual seconds."""
+    workflow = Workflow("order")
+    seen = [] if log is None else log
+
+    @workflow.step
+    async def reserve(item: str, quantity: int = 1) -> str:
+        seen.append("reserve")
+        await anyio.sleep(seconds)
+        return f"{quantity}x{item}"
+
+    @workflow.step
+    async def charge(reserve: str) -> dict[str, str]:
+        seen.append("charge")
+        await anyio.sleep(seconds)
+        return {"paid": reserve}
+
+    @workflow.step
+    async def ship(charge: dict[str, str]) -> str:
+        seen.append("ship")
+        await anyio.sleep(seconds)
+        return f"shipped {charge['paid']}"
+
+    return workflow
+
+
+async def noop() -> None:
+    """Do nothing."""
