@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from perdure.actors.state.execution import ExecutionState
 from perdure.runtime.agents import Agents
 from perdure.runtime.arguments import beginning
 from perdure.runtime.language import Definition, compile_plan, definition_from_json
+from perdure.runtime.near import nearest
 from perdure.store import store_at
 from perdure.store.errors import NotFound
 from perdure.store.protocol import Store
@@ -17,6 +18,9 @@ from perdure.store.scripts.questions import Questions
 from perdure.store.scripts.sealing import Keys
 from perdure.store.sqlite.looking import SQLiteView
 from perdure.store.states import State, StepState
+
+NEAR_MAX: Final = 100  # executions among which an id is looked for that was mistyped: the newest
+NEAR_CHARACTERS_MIN: Final = 8  # of an id: fewer look like any other
 
 
 @asynccontextmanager
@@ -43,13 +47,27 @@ async def find(store: Questions | Store, text: str) -> str:
         workflow = text.removesuffix("@last") or None
         newest = await store.executions(workflow=workflow, only_top=workflow is None, limit=1)
         if not newest:
-            raise NotFound("execution", text, hint="there is none yet")
+            raise NotFound("execution", text, hint=await _near_name(store, workflow))
         return newest[0].id
     found = await store.find(beginning(text))
     if text in found or len(found) == 1:
         return text if text in found else found[0]
-    hint = f"{len(found)} ids begin so: {', '.join(found[:5])}" if found else "see `perdure list`"
+    hint = f"{len(found)} ids begin so: {', '.join(found[:5])}" if found else await _near_id(store, text)
     raise NotFound("execution", text, hint=hint)
+
+
+async def _near_name(store: Questions | Store, workflow: str | None) -> str:
+    """What may have been meant by the name of a workflow that has no execution."""
+    near = None if workflow is None else nearest(workflow, {each.name for each in await store.workflows()})
+    return f"did you mean '{near}@last'?" if near not in {None, workflow} else "there is none yet"
+
+
+async def _near_id(store: Questions | Store, text: str) -> str:
+    """What may have been meant by the beginning of an id that none has, among the newest executions."""
+    newest = await store.executions(limit=NEAR_MAX)
+    ids = {each.id[: max(len(text), NEAR_CHARACTERS_MIN)]: each.id for each in newest}
+    near = nearest(text, [*(f"{each.workflow}@last" for each in newest), "@last", *ids])
+    return f"did you mean {ids.get(near, near)!r}?" if near else "see `perdure list`"
 
 
 async def describe(store: Questions | Store, execution_id: str) -> dict[str, Any]:

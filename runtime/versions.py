@@ -15,6 +15,7 @@ from perdure.runtime.changes import Change
 from perdure.runtime.language import check_context
 from perdure.runtime.language.definition import plain
 from perdure.runtime.language.migrating import Verdict, compare, judge
+from perdure.runtime.near import nearest
 from perdure.runtime.plans import Revision
 from perdure.store.codec import encode
 from perdure.store.errors import Conflict, DuplicateCommand, NotFound, PerdureError
@@ -53,7 +54,8 @@ class Versions:
         """The versions of that workflow, newest first. Raises NotFound."""
         found = await self._runtime.store.versions(name)
         if not found:
-            raise NotFound("workflow", name, hint="`publish` it first")
+            near = nearest(name, {each.name for each in await self._runtime.store.workflows()})
+            raise NotFound("workflow", name, hint=f"did you mean {near!r}?" if near else "`publish` it first")
         return found
 
     async def get(self, name: str, version: str) -> WorkflowVersion:

@@ -8,9 +8,10 @@ import traceback
 from collections.abc import Sequence
 from typing import Final
 
-from cyclopts import App, CycloptsError, UnknownCommandError
+from cyclopts import App, CycloptsError, UnknownCommandError, UnusedCliTokensError, ValidationError
 
 from perdure.runtime.cli.exit_codes import Exit, code_of_error, explain
+from perdure.runtime.near import quoted
 
 # command → where it is; imported when it is used. Two words: a command of a group.
 COMMANDS: Final[dict[str, str]] = {
@@ -108,14 +109,21 @@ def invoke(tokens: Sequence[str]) -> int:
         code = app(
             tokens, exit_on_error=False, print_error=False, result_action="return_value", verbose=False
         )
-        sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python must not complain about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()
         return Exit.DONE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the border: recorded as text and code
         return _report(_the_one(error), tokens)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _close_stdout()
     return int(code or 0)
+
+
+def _close_stdout() -> None:
+    """Whoever read our output has seen enough; Python must not complain about it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _spelt_out(tokens: Sequence[str]) -> Sequence[str]:
@@ -170,6 +178,10 @@ def _report(error: BaseException, tokens: Sequence[str]) -> int:
     text = explain(error)
     if isinstance(error, UnknownCommandError):
         text = text.partition(" Available commands:")[0]  # the first few of many say little; the help has all
+    if isinstance(error, UnusedCliTokensError):
+        text = f"perdure: nothing is known to do with {' '.join(map(quoted, error.unused_tokens or ()))}"
+    if isinstance(error, ValidationError):
+        text = text.replace(". the ", ": the ", 1)
     sys.stderr.write(text + "\n")
     if isinstance(error, CycloptsError):
         words = _command_in(tokens) or (tokens[0] if _group_in(tokens) else "")

@@ -42,6 +42,8 @@ class Deciding:
 
     def arguments(self) -> dict[str, Any]:
         """What the handle of an execution takes. Raises UsageError."""
+        if self.by is not None and not self.by.strip():
+            raise UsageError("--by: must not be empty: say who decides, or leave it out")
         return {"by": self.by or _person(), "data": _data(self.data, self.json), "comment": self.comment}
 
 

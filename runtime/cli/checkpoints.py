@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure.runtime.cli.exit_codes import Exit
-from perdure.runtime.cli.options import Flag, Reading, read_period
+from perdure.runtime.cli.options import Flag, Reading, UsageError, read_period
 from perdure.runtime.cli.render import ago, size, value
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell, clean
@@ -91,6 +91,8 @@ def prune(
         older_than: Only those older than 30s, 15m, 2h, 7d or 4w.
         dry_run: Say which would go; nothing is done.
     """
+    if keep is None and older_than is None:
+        raise UsageError("say which are to go: --keep COUNT, --older-than AGE, or both")
     session = open_session(options)
     age = None if older_than is None else read_period(older_than, what="--older-than")
 

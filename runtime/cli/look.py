@@ -139,6 +139,8 @@ def _show(
         session.out.records(summaries)
     else:
         session.out.table(heads, [row(summary, session) for summary in summaries])
+        if not summaries:
+            session.note("there is no such execution")
 
 
 _LIST_HEADS: Final = ("ID", "WORKFLOW", "STATUS", "STEPS", "CREATED", "TOOK", "NOTE")

@@ -58,9 +58,12 @@ class Session:
         self.has_colour_errors = has_colour_errors
 
     def note(self, text: str) -> None:
-        """Say something to whoever is watching; never data."""
-        sys.stderr.write(clean(text) + "\n")
-        sys.stderr.flush()
+        """Say something to whoever is watching; never data. That nobody does any more stops nothing."""
+        try:
+            sys.stderr.write(clean(text) + "\n")
+            sys.stderr.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
     def now(self) -> datetime:
         """The time of day, UTC."""

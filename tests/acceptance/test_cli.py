@@ -29,6 +29,18 @@ def test_run_prints_the_result_as_one_json_document_and_progress_on_stderr(termi
     assert "third: completed" in err
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_reader_that_leaves_changes_neither_the_run_nor_its_code(terminal, stream):
+    """As `| head` does: what cannot be told any more is not told."""
+    process = terminal.start(*terminal.relay())
+    getattr(process, stream).close()
+    setattr(process, stream, None)
+    process.communicate(timeout=terminal.patience_s)
+    assert process.returncode == 0
+    (listed,) = json.loads(terminal.run("list", "--format", "json"))
+    assert listed["status"] == "completed"
+
+
 def test_what_was_run_can_be_looked_at(terminal):
     """Every reading command prints records for programs and a table for people."""
     terminal.run(*terminal.relay())

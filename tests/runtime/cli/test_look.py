@@ -79,6 +79,35 @@ def test_what_is_looked_for_and_not_there_is_said(
     assert "nobody" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("wanted", "meant"),
+    [
+        ("lamp-2", "did you mean 'lamp-1'?"),
+        ("ordr@last", "did you mean 'order@last'?"),
+        ("order@lst", "did you mean 'order@last'?"),
+        ("@lats", "did you mean '@last'?"),
+        ("zebra@last", "there is none yet"),
+        ("zebra", "see `perdure list`"),
+    ],
+)
+def test_what_was_mistyped_is_answered_with_the_nearest(
+    wanted: str, meant: str, database: sqlite3.Connection, capsys: pytest.CaptureFixture[str]
+):
+    """An id, a workflow's name or a word; where nothing is near, how to find it."""
+    assert database.in_transaction is False
+    assert run_command(["status", wanted]) == 3
+    assert capsys.readouterr().err == f"perdure: no execution '{wanted}': {meant}\n"
+
+
+def test_an_empty_list_says_so(database: sqlite3.Connection, capsys: pytest.CaptureFixture[str]):
+    """To people; programs get nothing."""
+    assert database.in_transaction is False
+    assert run_command(["list", "--workflow", "nope"]) == 0
+    assert capsys.readouterr().err == "there is no such execution\n"
+    assert run_command(["list", "--workflow", "nope", "--format", "jsonl"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_schema_of_another_release_is_told_and_left(
     database: sqlite3.Connection, capsys: pytest.CaptureFixture[str]
 ):
