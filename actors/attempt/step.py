@@ -28,7 +28,7 @@ from perdure.actors.errors import StepCancelledItself, StepTimeout, WorkerProces
 from perdure.actors.instructions.context import StepContext
 from perdure.actors.instructions.metering import metering
 from perdure.actors.instructions.plan import Mode, PlannedStep, Values
-from perdure.actors.kernel import Alarm, Alarms, faults, outside
+from perdure.actors.kernel import Alarm, Alarms, cancel_scope, faults, outside
 from perdure.actors.kernel.stacks import format_stack
 from perdure.actors.log import bind, get_logger
 from perdure.actors.messages import (
@@ -112,7 +112,7 @@ class Attempt:
         self._slots = slots
         self._entrance = entrance
         self._ticket = ticket
-        self._scope = anyio.CancelScope()
+        self._scope = cancel_scope()
         self._alarm: Alarm | None = None
         self._grace: Alarm | None = None
         self._is_reported = False

@@ -23,6 +23,7 @@ from perdure.actors.kernel.ref import Ref, Stop
 from perdure.actors.kernel.reply import Reply
 from perdure.actors.kernel.reports import ChildExit, DeadLetter, Down, Reason, Stuck
 from perdure.actors.kernel.restart import Action, Backoff, Crash, Restart, Verdict, decide
+from perdure.actors.kernel.scope import cancel_scope
 from perdure.actors.kernel.shielding import see_through
 from perdure.actors.kernel.spec import INTENSITY, SHUTDOWN_S, ChildSpec
 from perdure.actors.kernel.supervisor import Supervisor, Teardown
@@ -73,6 +74,7 @@ __all__ = [
     "Teardown",
     "Verdict",
     "Wakeup",
+    "cancel_scope",
     "classify",
     "decide",
     "faults",

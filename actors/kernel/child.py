@@ -29,6 +29,7 @@ from perdure.actors.kernel.mailbox import Mailbox
 from perdure.actors.kernel.ref import Ref, Stop
 from perdure.actors.kernel.reports import ChildExit, DeadLetter, Down, Reason, Stuck, notify
 from perdure.actors.kernel.restart import Action, Crash, Restart, Verdict, decide
+from perdure.actors.kernel.scope import cancel_scope
 from perdure.actors.kernel.spec import ChildSpec, Listeners
 from perdure.actors.kernel.stacks import format_stack
 
@@ -56,7 +57,7 @@ class Child(Generic[M]):
         self._random = random
         self._listeners = listeners
         self._on_end = on_end
-        self._scope = anyio.CancelScope(shield=True)
+        self._scope = cancel_scope(shield=True)
         self._nap: anyio.CancelScope | None = None
         self._task: asyncio.Task[Any] | None = None
 
