@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from itertools import groupby
 from typing import Any, Final
 
@@ -169,7 +170,7 @@ class History:
             )
             for step in steps
         }
-        self.gone: dict[str, StepHistory] = {}  # steps that a version it has moved to does not have
+        self.gone: Counter[tuple[str, int, int]] = Counter()  # starts of steps that went with a version
         self.versions: dict[str, History] = {}  # by revision: histories in which nothing has happened
         self.beside = Beside(self.steps, self._complain)
         self.end: State | None = None
@@ -364,10 +365,15 @@ class History:
                 step.reopen(version, new_lineage=True, outcome=then)
 
     def _move(self, version: History) -> None:
-        """From now on it is one of another version: what a step has come to stays with its key."""
-        self.gone |= {key: step for key, step in self.steps.items() if key not in version.steps}
+        """From now on it is one of another version: what a step has come to stays with its key.
+
+        One that comes back, having been gone, has not begun.
+        """
         before = self.steps
-        self.steps = self.beside.steps = version.steps
+        for key in before.keys() - version.steps.keys():
+            for (generation, attempt), times in before[key].starts.items():
+                self.gone[key, generation, attempt] += times
+        self.steps = self.beside.steps = deepcopy(version.steps)
         for key, step in self.steps.items():
             if key in before:
                 before[key].needs, before[key].policy = step.needs, step.policy

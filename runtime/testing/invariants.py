@@ -200,8 +200,9 @@ def _effects(effects: list[Effect], history: History) -> list[str]:
     found: list[str] = []
     made = Counter((effect.step, effect.generation, effect.attempt) for effect in effects)
     for (key, generation, attempt), times in made.items():
-        step = history.steps.get(key) or history.gone.get(key)
-        starts = 0 if step is None else step.starts[generation, attempt]
+        step = history.steps.get(key)
+        starts = history.gone[key, generation, attempt]
+        starts += 0 if step is None else step.starts[generation, attempt]
         if times > starts:
             which = f"attempt {attempt} of {key!r} (generation {generation})"
             found.append(f"{which} acted {times} times and was started {starts} times")

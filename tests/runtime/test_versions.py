@@ -261,6 +261,27 @@ def test_a_step_that_is_gone_leaves_its_name_in_the_log():
     with_agents(scenario)
 
 
+def test_a_step_that_comes_back_has_not_begun():
+    """It has gone with all it had come to: in the other version nothing was left of it."""
+
+    async def scenario(runtime: Runtime, did: list[str]) -> None:
+        await runtime.publish(text("1", "build", "red<build"))
+        await runtime.publish(text("2", "build", "red<build", "red2<build"))
+        execution = await runtime.start("release", {})
+        for versions in ("12", "", "12"):
+            await execution.result(check=False)
+            for version in versions:
+                await execution.migrate(version)
+                await execution.restore("latest")
+            if not versions:
+                await execution.restore("latest")
+            await execution.resume()
+        assert (await execution.result(check=False)).status == "failed"
+        assert did == ["build", *["red"] * 8]
+
+    with_agents(scenario)
+
+
 def test_the_same_move_twice_is_one_move():
     """Whoever has not heard the answer asks again."""
 
