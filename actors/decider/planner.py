@@ -1,9 +1,10 @@
 """The deciding part of an execution: its state and a message in, a `Turn` out. Pure.
 
 No clock, randomness or I/O: the moment and the chance come with the turn. Two passes make a turn.
-`take` says what one message means: a report settles its step or sends it into another attempt, a
-command asks for a change of course. `proceed` then lets the machine run on: it starts what may
-start and finds the state the execution has thereby come to. Several reports may share a turn.
+First a message is taken: a report (`take_report`) settles its step or sends it into another attempt,
+a moment (`take_timer`) lets a step go on, a command (see `commands`) asks for a change of course.
+`proceed` then lets the machine run on: it starts what may start and finds the state the execution
+has thereby come to. Several reports may share a turn.
 
 A change of course is two durable states: the intent (`pausing`, `cancelling`) is written before a
 body is cancelled, so that a crash in between comes back to the same intent; the rest (`paused`,

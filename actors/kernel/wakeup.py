@@ -8,7 +8,7 @@ from perdure.actors.kernel.alarms import Alarms
 
 
 class Wakeup:
-    """An event to wait for with a time-out, as `threading.Event` is one.
+    """An event to wait for with a timeout, as `threading.Event` is one.
 
     It stays set until it is cleared. So whoever clears it, looks, and then waits misses no call: one that
     came while it was looking lets the wait end at once.
@@ -17,7 +17,7 @@ class Wakeup:
     __slots__ = ("_alarms", "_event")
 
     def __init__(self, alarms: Alarms) -> None:
-        """Not set; the time-outs are alarms among those."""
+        """Not set; the timeouts are alarms among those."""
         self._alarms = alarms
         self._event = asyncio.Event()
 

@@ -1,6 +1,6 @@
 """Steps beside the graph, hooks and compensations: their names in the log, and what calls them off. Pure.
 
-They are steps like any other, with attempts, retries, time-outs and a crash budget; only nothing in
+They are steps like any other, with attempts, retries, timeouts and a crash budget; only nothing in
 the graph needs them. One of them runs at a time, when nothing of the graph is in flight.
 """
 

@@ -154,7 +154,7 @@ def test_going_round_without_getting_on_is_a_livelock() -> None:
 
 @pytest.mark.parametrize("in_thread", [asyncio.to_thread, _run_in_executor])
 def test_threads_of_asyncio_hold_the_clock_by_themselves(in_thread: Callable[..., Any]) -> None:
-    """A time-out beside them does not strike."""
+    """A timeout beside them does not strike."""
 
     async def main() -> float:
         async with asyncio.timeout(1):

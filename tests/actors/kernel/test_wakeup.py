@@ -18,7 +18,7 @@ async def test_a_wait_ends_when_its_time_is_over() -> None:
 
 
 async def test_a_call_ends_the_wait_and_leaves_no_alarm() -> None:
-    """The time-out of a wait that is over rings in no later one."""
+    """The timeout of a wait that is over rings in no later one."""
     alarms = Alarms()
     wakeup, loop = Wakeup(alarms), asyncio.get_running_loop()
     loop.call_at(1.0, wakeup.set)

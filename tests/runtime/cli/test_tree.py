@@ -42,7 +42,7 @@ def test_a_failed_step_says_why():
 
 
 def test_a_waiting_step_says_for_what_since_when_and_until_when():
-    """In UTC, to the second; without a time-out there is no until."""
+    """In UTC, to the second; without a timeout there is no until."""
     signal = {"for": "signal", "signal": "paid"}
     steps = {
         "a": _step("waiting", waits=signal, due_at_ms=61_000),
