@@ -296,3 +296,8 @@ class FormMismatch(DecisionRefused):
 
 class RuntimeClosed(PerdureError):
     """The runtime is closing or closed; what was acknowledged before is safe in the store."""
+
+
+def error_of(error: BaseException) -> Error:
+    """The error as it is kept and shown."""
+    return Error(type=type(error).__name__, message=str(error))

@@ -20,7 +20,7 @@ from perdure.actors.decider.course import ending, failing, outside, schedule, sp
 from perdure.actors.decider.kinds import children, entering, looping, repeating, waiting
 from perdure.actors.effects import overdue
 from perdure.actors.effects.turn import Asker, Turn
-from perdure.actors.errors import CrashBudgetExceeded, ExecutionTimeout
+from perdure.actors.errors import CrashBudgetExceeded, ExecutionTimeout, error_of
 from perdure.actors.messages import (
     Completed,
     Failed,
@@ -32,7 +32,6 @@ from perdure.actors.messages import (
 from perdure.actors.state.execution import DEADLINE_TIMER, RETRY_TIMER, WAIT_TIMER, ExecutionState
 from perdure.actors.state.trial import CRASH_BUDGET, is_convicted
 from perdure.store.errors import StatementFailed
-from perdure.store.records import Error
 from perdure.store.states import TERMINAL, State, StepState
 from perdure.store.writes import WARN_TIMER
 
@@ -71,7 +70,7 @@ def take_up(turn: Turn, *, crash_budget: int = CRASH_BUDGET) -> None:
             looping.take_up(turn, step_no, crash_budget=crash_budget)
         if is_convicted(deaths=run.deaths, died_alone=run.died_alone, budget=crash_budget):
             error = CrashBudgetExceeded(state.plan.steps[step_no].key, deaths=run.deaths)
-            failed = Failed(_as_error(error), may_retry=False)
+            failed = Failed(error_of(error), may_retry=False)
             _take_report(turn, StepReport(step_no, run.generation, run.attempt, failed))
         else:
             _take_interruption(turn, step_no, "crash")
@@ -121,7 +120,7 @@ def take_refusal(turn: Turn, report: StepReport, refused: StatementFailed, *, be
     """
     take_over(turn, before)
     names = tuple(kind.__name__ for kind in type(refused).__mro__ if kind is not object)
-    failed = Failed(_as_error(refused), names)
+    failed = Failed(error_of(refused), names)
     take_report(turn, msgspec.structs.replace(report, outcome=failed))
 
 
@@ -321,10 +320,6 @@ def _exceed_deadline(turn: Turn) -> None:
     error = ExecutionTimeout(
         f"execution {state.id} did not finish before its deadline", execution_id=state.id
     )
-    turn.set_error(_as_error(error))
+    turn.set_error(error_of(error))
     turn.note("deadline_exceeded", data={"deadline_at_ms": state.deadline_at})
     schedule.stop_everything(turn, Interrupt.DEADLINE)
-
-
-def _as_error(error: Exception) -> Error:
-    return Error(type=type(error).__name__, message=str(error))

@@ -16,7 +16,7 @@ from perdure.actors.dispatch.dispatcher import Dispatcher
 from perdure.actors.dispatch.elsewhere import Elsewhere
 from perdure.actors.effects.inbox import posted
 from perdure.actors.effects.orders import UndoChild
-from perdure.actors.errors import DecisionRefused, RuntimeClosed
+from perdure.actors.errors import DecisionRefused, RuntimeClosed, error_of
 from perdure.actors.execution.reading import read_back
 from perdure.actors.execution.services import Services
 from perdure.actors.execution.supervisor import Executions
@@ -222,7 +222,7 @@ class Routing:
         except IllegalTransition:
             pass  # it has nothing to undo, or has done so
         except (PerdureError, KernelError) as failure:
-            error = Error(type=type(failure).__name__, message=str(failure))
+            error = error_of(failure)
         ref = self._executions.find(parent_id)
         if ref is not None:
             with suppress(ActorStopped):

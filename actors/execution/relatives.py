@@ -7,13 +7,13 @@ from typing import Final
 
 from perdure.actors.decider.course.schedule import STOPPING
 from perdure.actors.effects.orders import StartChild, UndoChild
-from perdure.actors.errors import ChildNotStarted, RuntimeClosed
+from perdure.actors.errors import ChildNotStarted, RuntimeClosed, error_of
 from perdure.actors.execution.services import Services
 from perdure.actors.execution.starting import NewExecution
 from perdure.actors.messages import ChildRefused, ChildStarted
 from perdure.actors.state.execution import ExecutionState
 from perdure.store.errors import LeaseLost, OutcomeUnknown, PerdureError, StoreUnavailable
-from perdure.store.records import Error, Kin
+from perdure.store.records import Kin
 
 DEPTH_MAX: Final = 16  # generations above a child: deeper is a workflow that starts itself without end
 CHILDREN_MAX: Final = 10_000  # of one execution; who has more to do for each of many items has forEach
@@ -111,7 +111,7 @@ def _refused(order: StartChild, error: PerdureError) -> ChildRefused:
         error if isinstance(error, ChildNotStarted) else ChildNotStarted(order.wait.workflow, why=str(error))
     )
     names = [kind.__name__ for each in (told, error) for kind in type(each).__mro__ if kind is not object]
-    kept = Error(type=type(told).__name__, message=str(told))
+    kept = error_of(told)
     return ChildRefused(
         step_no=order.step_no, child=order.child, error=kept, names=tuple(dict.fromkeys(names))
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from perdure.actors.effects.turn import Turn
-from perdure.actors.errors import ExpressionError
+from perdure.actors.errors import ExpressionError, error_of
 from perdure.actors.instructions.plan import PlannedStep, Values
 from perdure.actors.state.values import StepValues
 from perdure.store.errors import PerdureError
@@ -33,8 +33,7 @@ def attempt(closure: Callable[[Values], Any], values: Values) -> tuple[Any, str 
 
 def unanswered(step: PlannedStep, *, what: str, why: str) -> Error:
     """The record of an expression that gave no answer."""
-    error = ExpressionError(step.key, what=what, why=why)
-    return Error(type=type(error).__name__, message=str(error))
+    return error_of(ExpressionError(step.key, what=what, why=why))
 
 
 def _why(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from perdure.actors.decider.course.evaluating import attempt
-from perdure.actors.errors import OutputError
+from perdure.actors.errors import OutputError, error_of
 from perdure.actors.state.execution import ExecutionState
 from perdure.actors.state.values import StepValues
 from perdure.store.records import Error
@@ -33,7 +33,4 @@ def problem(state: ExecutionState) -> Error | None:
     if state.plan.outputs is None:
         return None
     _, why = attempt(state.plan.outputs, StepValues(state, NO_STEP))
-    if why is None:
-        return None
-    error = OutputError(state.id, why=why)
-    return Error(type=type(error).__name__, message=str(error))
+    return None if why is None else error_of(OutputError(state.id, why=why))

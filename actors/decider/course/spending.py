@@ -11,6 +11,7 @@ import msgspec
 
 from perdure.actors.decider.course import schedule
 from perdure.actors.effects.turn import Turn
+from perdure.actors.errors import error_of
 from perdure.actors.instructions.budget import (
     NOTHING,
     Budget,
@@ -102,5 +103,4 @@ def _exceed(turn: Turn, step_no: int, budget: Budget) -> Error | None:
         turn.set_pause(PauseMode.DRAIN.value, by="budget", reason=reason)
         turn.become(State.PAUSING)
         return None
-    error = BudgetExceeded(step.key, used=state.usage, limits=budget.limits, estimate=step.estimate)
-    return Error(type=type(error).__name__, message=str(error))
+    return error_of(BudgetExceeded(step.key, used=state.usage, limits=budget.limits, estimate=step.estimate))

@@ -12,11 +12,10 @@ import msgspec
 
 from perdure.actors.decider.course import schedule, undoing
 from perdure.actors.effects.turn import Turn
-from perdure.actors.errors import CircuitBreakerTripped
+from perdure.actors.errors import CircuitBreakerTripped, error_of
 from perdure.actors.instructions.breaker import OnTrip
 from perdure.actors.messages import Failed, Held, Interrupt, Interrupted, PauseMode, StepReport
 from perdure.store.circuits import CircuitBreakerState
-from perdure.store.records import Error
 from perdure.store.states import State, StepState
 
 
@@ -75,7 +74,7 @@ def _trip(turn: Turn) -> None:
             turn.become(State.PAUSING)
         case OnTrip.FAIL | OnTrip.COMPENSATE:
             error = CircuitBreakerTripped(reason, is_undone=policy.on_trip is OnTrip.COMPENSATE)
-            turn.set_error(Error(type=type(error).__name__, message=str(error)))
+            turn.set_error(error_of(error))
             if policy.on_trip is OnTrip.COMPENSATE:
                 undoing.rollback(turn, reason)
             else:

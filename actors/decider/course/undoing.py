@@ -22,7 +22,7 @@ from __future__ import annotations
 from perdure.actors.decider.course import ending, schedule
 from perdure.actors.effects.orders import UndoChild
 from perdure.actors.effects.turn import Turn
-from perdure.actors.errors import ChildNotUndone, RollbackFailed
+from perdure.actors.errors import ChildNotUndone, RollbackFailed, error_of
 from perdure.actors.instructions.plan import PlannedStep
 from perdure.actors.instructions.waits import ForChild
 from perdure.actors.messages import ChildEnded, Interrupt
@@ -102,7 +102,7 @@ def take_end(turn: Turn, ended: ChildEnded) -> None:
         take_undone(turn, ended.child, None)
     else:
         why = ChildNotUndone(ended.child, state=ended.state, error=ended.error)
-        take_undone(turn, ended.child, Error(type=type(why).__name__, message=str(why)))
+        take_undone(turn, ended.child, error_of(why))
 
 
 def take_undone(turn: Turn, child: str, error: Error | None) -> None:
@@ -141,7 +141,7 @@ def verdict(turn: Turn) -> State:
     failed = {step.key: _why(state, step) for step in left if _has_failed(state, step)}
     kept = [step.key for step in left if step.key not in failed]
     why = RollbackFailed(failed, kept=kept, reason=state.rollback_reason or NO_REASON)
-    error = Error(type=type(why).__name__, message=str(why))
+    error = error_of(why)
     if error != state.error:
         turn.set_error(error)
     return State.FAILED

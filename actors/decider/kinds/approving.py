@@ -21,7 +21,7 @@ from perdure.actors.decider.course.evaluating import evaluate, unanswered
 from perdure.actors.decider.kinds.approvers import decided, people, refusal
 from perdure.actors.effects import overdue
 from perdure.actors.effects.turn import Turn, encode
-from perdure.actors.errors import ApprovalRejected, WaitTimeout
+from perdure.actors.errors import ApprovalRejected, WaitTimeout, error_of
 from perdure.actors.instructions.waits import ForApproval, OnReject, OnUndecided, People
 from perdure.actors.messages import Approve, Reject
 from perdure.actors.state.execution import WAIT_TIMER, ExecutionState
@@ -187,7 +187,7 @@ def _reject(turn: Turn, step_no: int, wait: ForApproval, *, reason: str) -> None
         case OnReject.CONTINUE:
             _complete(turn, step_no, outcome)
         case OnReject.FAIL | OnReject.COMPENSATE:
-            error = _as_error(_rejection(turn.state, step_no))
+            error = error_of(_rejection(turn.state, step_no))
             _leave(turn, step_no)
             schedule.fail(turn, step_no, error)
             if wait.on_reject is OnReject.COMPENSATE:
@@ -254,8 +254,4 @@ def _too_late(state: ExecutionState, step_no: int, wait: ForApproval) -> Error:
     given = 0 if approval is None else len(approval.decisions)
     whom = "" if approval is None or not approval.approvers else f" by {', '.join(approval.approvers)}"
     what = f"approval{whom} ({given} of {wait.quorum} given)"
-    return _as_error(WaitTimeout(state.plan.steps[step_no].key, what=what, timeout_ms=wait.timeout_ms or 0))
-
-
-def _as_error(error: Exception) -> Error:
-    return Error(type=type(error).__name__, message=str(error))
+    return error_of(WaitTimeout(state.plan.steps[step_no].key, what=what, timeout_ms=wait.timeout_ms or 0))

@@ -21,7 +21,7 @@ from perdure.actors.decider.course.evaluating import attempt, evaluate
 from perdure.actors.decider.course.failing import take_failure
 from perdure.actors.effects.orders import StartChild
 from perdure.actors.effects.turn import Turn, encode
-from perdure.actors.errors import ChildFailed
+from perdure.actors.errors import ChildFailed, error_of
 from perdure.actors.instructions.budget import NOTHING
 from perdure.actors.instructions.waits import ForChild
 from perdure.actors.messages import (
@@ -253,7 +253,7 @@ def _end_of(turn: Turn, state: ExecutionState, step_no: int) -> ChildEnded:
         size = len(end["outputs"])
         if size > PAYLOAD_BYTES_MAX - ENVELOPE_BYTES:
             error = PayloadTooLarge("the outputs of a child", size=size, limit=PAYLOAD_BYTES_MAX)
-            end = {"state": State.FAILED, "error": _as_error(error), "outputs": b"null"}
+            end = {"state": State.FAILED, "error": error_of(error), "outputs": b"null"}
     end["outputs"] = msgspec.Raw(end["outputs"])
     usage = None if state.usage == NOTHING else state.usage
     return ChildEnded(
@@ -323,8 +323,4 @@ def _parent(state: ExecutionState) -> str:
 
 def _failed(error: Exception) -> Failed:
     names = tuple(kind.__name__ for kind in type(error).__mro__ if kind is not object)
-    return Failed(_as_error(error), names)
-
-
-def _as_error(error: Exception) -> Error:
-    return Error(type=type(error).__name__, message=str(error))
+    return Failed(error_of(error), names)

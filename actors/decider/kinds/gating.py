@@ -13,7 +13,7 @@ from typing import Any, assert_never
 from perdure.actors.decider.course import schedule, undoing
 from perdure.actors.decider.course.evaluating import evaluate, unanswered
 from perdure.actors.effects.turn import Turn, encode
-from perdure.actors.errors import GateClosed
+from perdure.actors.errors import GateClosed, error_of
 from perdure.actors.instructions.gate import Gate, OnNo
 from perdure.actors.instructions.plan import PlannedStep
 from perdure.actors.messages import PauseMode
@@ -57,7 +57,7 @@ def _verdicts(turn: Turn, step: PlannedStep, gate: Gate) -> tuple[list[dict[str,
 def _close(turn: Turn, step: PlannedStep, gate: Gate, missing: list[str]) -> None:
     """Not everything holds."""
     closed = GateClosed(step.key, reasons=tuple(missing))
-    error = Error(type=type(closed).__name__, message=str(closed))
+    error = error_of(closed)
     match gate.on_no:
         case OnNo.PAUSE:
             turn.set_pause(PauseMode.DRAIN.value, by=f"gate {step.key}", reason="; ".join(missing))

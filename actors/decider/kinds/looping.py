@@ -24,7 +24,7 @@ from perdure.actors.decider.course.retry import delay_before, may_retry
 from perdure.actors.decider.kinds.items import cut
 from perdure.actors.effects import moves
 from perdure.actors.effects.turn import Turn
-from perdure.actors.errors import CrashBudgetExceeded, ItemFailed
+from perdure.actors.errors import CrashBudgetExceeded, ItemFailed, error_of
 from perdure.actors.instructions.plan import ForEach
 from perdure.actors.messages import Completed, Failed, Held, Interrupted, Nudge, StepEnded, StepReport
 from perdure.actors.state.execution import RETRY_TIMER, ExecutionState
@@ -67,7 +67,7 @@ def take_up(turn: Turn, step_no: int, *, crash_budget: int) -> None:
         each = loop.open[item]
         if is_convicted(deaths=each.deaths, died_alone=each.died_alone, budget=crash_budget):
             key = f"{turn.state.plan.steps[step_no].key}[{item}]"
-            error = _as_error(CrashBudgetExceeded(key, deaths=each.deaths))
+            error = error_of(CrashBudgetExceeded(key, deaths=each.deaths))
             outcome: Failed | None = Failed(error, may_retry=False)
         else:
             outcome = None
@@ -176,7 +176,7 @@ def _take_failure(turn: Turn, loop: Loop, item: int, failed: Failed) -> None:
         moves.move(turn, loop, item, StepState.FAILED, error=error)
         loop.forgive(item)
         return
-    failure = _as_error(ItemFailed(step.key, item=item, attempts=each.attempt, error=error))
+    failure = error_of(ItemFailed(step.key, item=item, attempts=each.attempt, error=error))
     failure = Error(type=failure.type, message=failure.message, stack=error.stack)
     _let_fail(turn, loop, item, failure)
 
@@ -344,7 +344,3 @@ def _start(turn: Turn, loop: Loop, item: int) -> None:
     loop.running.add(item)
     moves.move(turn, loop, item, StepState.RUNNING)
     turn.orders.append(choosing.launch(turn, turn.state.plan.steps[loop.step_no], item=item))
-
-
-def _as_error(error: Exception) -> Error:
-    return Error(type=type(error).__name__, message=str(error))

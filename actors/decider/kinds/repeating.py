@@ -14,7 +14,7 @@ import msgspec
 from perdure.actors.decider.course import schedule
 from perdure.actors.decider.course.evaluating import evaluate, unanswered
 from perdure.actors.effects.turn import Turn
-from perdure.actors.errors import RepeatExhausted
+from perdure.actors.errors import RepeatExhausted, error_of
 from perdure.actors.instructions.plan import PlannedStep, Repeat
 from perdure.actors.state.execution import RETRY_TIMER
 from perdure.store.records import Error
@@ -29,7 +29,7 @@ def is_repeated(turn: Turn, step: PlannedStep, repeat: Repeat, output: bytes) ->
         if not repeat.fails_when_exhausted:
             return False
         exhausted = RepeatExhausted(step.key, iterations=iteration)
-        error = Error(type=type(exhausted).__name__, message=str(exhausted))
+        error = error_of(exhausted)
     if error is not None:
         schedule.fail(turn, step.no, error)
         return True

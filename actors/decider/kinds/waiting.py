@@ -21,7 +21,7 @@ from perdure.actors.decider.course.evaluating import evaluate, unanswered
 from perdure.actors.decider.kinds import approving, children
 from perdure.actors.effects import overdue
 from perdure.actors.effects.turn import Turn, encode
-from perdure.actors.errors import WaitTimeout
+from perdure.actors.errors import WaitTimeout, error_of
 from perdure.actors.instructions.plan import PlannedStep
 from perdure.actors.instructions.waits import ForApproval, ForChild, ForSignal, OnTimeout, Sleep, Wait
 from perdure.actors.state.execution import WAIT_TIMER, ExecutionState
@@ -104,7 +104,7 @@ def take_moment(turn: Turn, step_no: int) -> None:
         case ForSignal(name=name, timeout_ms=timeout_ms, on_timeout=OnTimeout.FAIL):
             error = WaitTimeout(step.key, what=f"signal {name!r}", timeout_ms=timeout_ms or 0)
             _end(turn, step_no)
-            schedule.fail(turn, step_no, Error(type=type(error).__name__, message=str(error)))
+            schedule.fail(turn, step_no, error_of(error))
         case ForSignal(on_timeout=OnTimeout.SKIP):
             _end(turn, step_no)
             schedule.skip(turn, step_no, reason="timeout")
