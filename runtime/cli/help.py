@@ -24,7 +24,7 @@ def command_help(app: App, name: str) -> str:
     options = [each for each in arguments if each.names[0].startswith("-")]
     about = inspect.getdoc(command.default_command) or ""
     usage = " ".join(["usage: perdure", name, *map(_positional_name, positional), "[options]"])
-    parts = [usage, about.split("Args:")[0].strip()]
+    parts = [usage, *map(_paragraph, about.split("Args:")[0].strip().split("\n\n"))]
     if positional:
         parts.append("\n".join(_entry(_positional_name(each), each) for each in positional))
     parts.append("\n".join(_entry(_option_name(each), each) for each in options))
@@ -58,10 +58,19 @@ def _entry(name: str, argument: Argument) -> str:
     return _beside(name, _description(argument))
 
 
+def _paragraph(text: str) -> str:
+    """Prose as wide as the terminal; a command line stays as it is, to be copied."""
+    is_command = text.startswith("perdure ")
+    return text if is_command else "\n".join(textwrap.wrap(" ".join(text.split()), max(30, _width())))
+
+
+def _width() -> int:
+    return min(WIDTH_MAX, shutil.get_terminal_size().columns)
+
+
 def _beside(name: str, text: str) -> str:
     """One name with its description beside or below it."""
-    width = min(WIDTH_MAX, shutil.get_terminal_size().columns)
-    lines = textwrap.wrap(text, max(30, width - MARGIN)) or [""]
+    lines = textwrap.wrap(text, max(30, _width() - MARGIN)) or [""]
     first = f"  {name}"
     if len(first) > MARGIN - 2:
         return "\n".join([first, *(" " * MARGIN + line for line in lines)])
@@ -78,7 +87,9 @@ def _description(argument: Argument) -> str:
 
 def _positional_name(argument: Argument) -> str:
     name = argument.names[0]
-    return f"[{name}...]" if argument.field_info.kind is inspect.Parameter.VAR_POSITIONAL else name
+    if argument.field_info.kind is inspect.Parameter.VAR_POSITIONAL:
+        return f"[{name}...]"
+    return name if argument.required else f"[{name}]"
 
 
 def _option_name(argument: Argument) -> str:

@@ -33,6 +33,17 @@ def test_every_command_has_help_of_its_own(name: str, capsys: pytest.CaptureFixt
     assert f"perdure {name}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_line_of_help_is_wider_than_the_terminal(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """But for command lines, which are there to be copied."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run_command([*name.split(), "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 80 and not line.startswith("perdure ")] == []
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_is_told_every_command(shell: str, capsys: pytest.CaptureFixture[str]):
     """What is printed is for the shell to read, and nothing else is."""
