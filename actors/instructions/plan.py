@@ -42,7 +42,10 @@ class Scheduling(StrEnum):
 
 
 class DependenciesPolicy(StrEnum):
-    """Which ends of its needs let a step in, once all of them have settled."""
+    """Which ends of its needs let a step in, once all of them have settled.
+
+    A number in its place lets it in as soon as so many have come, whether others are still to settle or not.
+    """
 
     ALL_SUCCESS = "all_success"  # every one completed, or failed and was optional
     ALL_DONE = "all_done"  # whatever became of them
@@ -184,7 +187,7 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     is_optional: bool = False
     is_parallel: bool = True
     check_output: Callable[[Any], None] | None = None
-    dependencies: DependenciesPolicy = DependenciesPolicy.ALL_SUCCESS
+    dependencies: DependenciesPolicy | int = DependenciesPolicy.ALL_SUCCESS
     when: Condition | None = None
     wait: Wait | None = None
     gate: Gate | None = None

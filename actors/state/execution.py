@@ -14,10 +14,11 @@ import msgspec
 
 from perdure.actors.instructions.budget import NOTHING
 from perdure.actors.instructions.plan import DependenciesPolicy, Plan, PlannedStep, Scheduling
-from perdure.actors.instructions.waits import ForChild, child_id
+from perdure.actors.instructions.waits import child_id
 from perdure.actors.state.family import Family
 from perdure.actors.state.loop import Loop
 from perdure.actors.state.mishaps import mishaps_of
+from perdure.actors.state.standing import describe
 from perdure.actors.state.step_run import StepRun, ms_of
 from perdure.actors.state.trial import Trial
 from perdure.store.asking import Approval
@@ -82,6 +83,7 @@ class ExecutionState:
         "usage",
         "version",
         "waiting",
+        "wanted",
         "warnings",
     )
 
@@ -187,7 +189,9 @@ class ExecutionState:
         self.completed = 0
         self.level = 0
         self.level_open = [len(level) for level in plan.levels]
-        self.unmet = [len(step.needs) for step in plan.steps]
+        self.unmet = [len(step.needs) for step in plan.steps]  # 0 or less: enough has settled
+        joins = ((step.no, step.dependencies) for step in plan.steps)
+        self.wanted = {no: count for no, count in joins if isinstance(count, int)}  # needs that are to come
         self.is_blocked = False
         self.is_exclusive = False
 
@@ -219,8 +223,17 @@ class ExecutionState:
         self.level_open[step.level] -= 1
         for dependent in step.dependents:
             self.unmet[dependent] -= 1
+        if self.wanted and self.is_met(step_no):
+            self._count_arrival(step)
         if run.state is StepState.FAILED and not step.is_optional and not self.plan.continue_on_error:
             self.is_blocked = True
+
+    def _count_arrival(self, step: PlannedStep) -> None:
+        """A step has come that some may want so many of: who has enough waits for no more."""
+        for dependent in self.wanted.keys() & set(step.dependents):
+            self.wanted[dependent] -= 1
+            if self.wanted[dependent] == 0:
+                self.unmet[dependent] = 0
 
     @property
     def is_eager(self) -> bool:
@@ -249,7 +262,7 @@ class ExecutionState:
 
         Only in a version that an execution has moved to may something be.
         """
-        return self.steps[step_no].is_cut and self.unmet[step_no] == 0 and self.lets_in(step_no)
+        return self.steps[step_no].is_cut and self.unmet[step_no] <= 0 and self.lets_in(step_no)
 
     def timer_of(self, step_no: int) -> str:
         """The kind of timer a waiting step has: for its next attempt, or for what it waits for."""
@@ -267,8 +280,10 @@ class ExecutionState:
         return approval if is_of_now else None
 
     def lets_in(self, step_no: int) -> bool:
-        """Whether the needs of a step, all settled, have ended so that it may run."""
+        """Whether the needs of a step, as many as it waits for, have ended so that it may run."""
         step = self.plan.steps[step_no]
+        if isinstance(step.dependencies, int):
+            return sum(map(self.is_met, step.needs)) >= step.dependencies
         if step.dependencies is DependenciesPolicy.ALL_SUCCESS:
             return all(map(self.is_met, step.needs))
         if step.dependencies is DependenciesPolicy.ANY and step.needs:
@@ -294,63 +309,4 @@ class ExecutionState:
 
     def describe(self) -> dict[str, Any]:
         """The answer to a query: where everything stands, as plain values."""
-        return {
-            "id": self.id,
-            "workflow": self.plan.workflow,
-            "revision": self.plan.revision,
-            "state": self.state.value,
-            "version": self.version,
-            "epoch": self.epoch,
-            "trace_id": self.trace_id,
-            "context": self.context,
-            "error": None if self.error is None else msgspec.to_builtins(self.error),
-            "rollback_reason": self.rollback_reason,
-            "deadline_at_ms": self.deadline_at,
-            "resume_plan": None if self.resume_plan is None else msgspec.to_builtins(self.resume_plan),
-            "queue": self.queue,
-            "usage": msgspec.to_builtins(self.usage),
-            "budget": self._describe_budget(),
-            "circuit_breaker_state": None if self.breaker is None else msgspec.to_builtins(self.breaker),
-            "levels": [[self.plan.steps[no].key for no in level] for level in self.plan.levels],
-            "steps": self._describe(Role.GRAPH),
-            "hooks": self._describe(Role.HOOK),
-            "compensations": self._describe(Role.UNDO),
-            "settled": self.settled,
-            "running": [self.plan.steps[no].key for no in sorted(self.running)],
-            "waiting": [
-                step.key
-                for step, run in zip(self.plan.steps, self.steps, strict=True)
-                if run.state is StepState.WAITING
-            ],
-        }
-
-    def _describe(self, role: Role) -> dict[str, Any]:
-        runs = zip(self.plan.steps, self.steps, strict=True)
-        return {step.key: _describe_step(self, step, run) for step, run in runs if step.role is role}
-
-    def _describe_budget(self) -> dict[str, Any] | None:
-        budget = self.plan.budget
-        limits = self.limits or (None if budget is None else budget.limits)
-        return None if limits is None else msgspec.to_builtins(limits)
-
-
-def _describe_step(state: ExecutionState, step: PlannedStep, run: StepRun) -> dict[str, Any]:
-    waits: dict[str, Any] | None = None
-    if step.wait is not None and run.state is StepState.WAITING:
-        approval = state.approval_of(step.no)
-        waits = step.wait.describe() | ({} if approval is None else approval.shown())
-        if isinstance(step.wait, ForChild):
-            waits["child"] = state.child_of(step.no)
-    described = {
-        "waits": waits,
-        "state": run.state.value,
-        "attempt": run.attempt,
-        "generation": run.generation,
-        "started_at_ms": run.started_at,
-        "due_at_ms": run.due_at,
-        "heartbeat": run.note,
-        "error": None if run.error is None else msgspec.to_builtins(run.error),
-    }
-    if run.loop is not None:
-        described["items"] = run.loop.describe()
-    return described if step.repeat is None else described | {"iteration": run.iteration}
+        return describe(self)

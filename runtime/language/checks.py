@@ -169,6 +169,10 @@ def _check_needs(definition: Definition, numbers: dict[str, int], findings: Find
                 findings.add(path, f"step {quoted(step.key)} names the dependency {quoted(key)} twice")
             else:
                 sound[need] = None
+        policy, count = step.dependencies_policy, len(step.dependencies)
+        if isinstance(policy, int) and policy > count:
+            sentence = f"step {quoted(step.key)} waits for {policy} of its dependencies, and has {count}"
+            findings.add(("steps", no, "dependenciesPolicy"), sentence)
         needs.append(list(sound))
     return needs
 

@@ -128,7 +128,7 @@ def _in_graph(
             is_optional=step.optional,
             is_parallel=step.parallel,
             check_output=_check_output(step),
-            dependencies=DependenciesPolicy(step.dependencies_policy),
+            dependencies=_join(step.dependencies_policy),
             when=answers.get(("when",)),
             wait=compile_wait(step, numbers=numbers),
             gate=compile_gate(step, answers),
@@ -180,6 +180,10 @@ def _answers(
         if answer is not None:
             found[question.path] = answer
     return found, missing
+
+
+def _join(policy: str | int) -> DependenciesPolicy | int:
+    return policy if isinstance(policy, int) else DependenciesPolicy(policy)
 
 
 def _retry_policy(step: StepDefinition, config: Config) -> RetryPolicy:

@@ -50,6 +50,8 @@ Label = Annotated[str, Meta(min_length=1, max_length=LABEL_MAX)]
 Text = Annotated[str, Meta(max_length=TEXT_MAX)]
 Expression = Annotated[str, Meta(min_length=1, max_length=CONDITION_MAX)]
 Reason = Annotated[str, Meta(min_length=1, max_length=REASON_MAX)]
+JoinWord = Literal["all_success", "all_done", "any"]
+Join = Annotated[Any, Meta(extra={"is_join": True})]  # a word, or how many are enough
 Items = Annotated[Any, Meta(extra={"is_items": True})]  # a list, a count, or an expression of one
 AgentName = Annotated[str, Meta(min_length=1, max_length=AGENT_MAX)]
 
@@ -199,7 +201,7 @@ class StepDefinition(Part, frozen=True, kw_only=True):
     workflow: CallDefinition | None = None
     prompt: Text | None = None
     dependencies: Annotated[tuple[str, ...], Meta(max_length=NEEDS_MAX)] = ()
-    dependencies_policy: Literal["all_success", "all_done", "any"] = "all_success"
+    dependencies_policy: Join = "all_success"
     when: Expression | None = None
     parallel: bool = True
     optional: bool = False

@@ -17,7 +17,7 @@ from msgspec.structs import FieldInfo, fields
 from perdure.actors.instructions.plan import ITEMS_MAX
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.durations import duration_ms
-from perdure.runtime.language.definition import Expression, Part
+from perdure.runtime.language.definition import Expression, JoinWord, Part, Positive
 from perdure.runtime.language.findings import Findings, Path
 from perdure.runtime.near import quoted
 
@@ -37,6 +37,7 @@ class Shape(msgspec.Struct, frozen=True):
     or_null: bool = False
     is_span: bool = False
     is_items: bool = False
+    is_join: bool = False
 
 
 def decode(document: Any, kind: type[P], findings: Findings) -> P:
@@ -113,6 +114,9 @@ def _value(value: Any, shape: Shape, path: Path, findings: Findings) -> Any:
         return value
     if shape.is_items:
         return _items(value, shape, path, findings)
+    if shape.is_join:
+        is_count = isinstance(value, int) and not isinstance(value, bool)
+        return _value(value, shape_of(Positive if is_count else JoinWord), path, findings)
     if kind is dict:
         return value if isinstance(value, dict) else _wrong(value, shape, path, findings)
     return _scalar(value, shape, path, findings)

@@ -25,7 +25,7 @@ from perdure.runtime.language.policy import (
     retry_definition,
 )
 
-Policy = Literal["all_success", "all_done", "any"]
+Policy = Literal["all_success", "all_done", "any"] | int
 
 
 class WaitingSteps:

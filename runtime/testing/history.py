@@ -56,7 +56,7 @@ class Outcome(msgspec.Struct, frozen=True):
 class StepHistory:
     """What the log says of one step."""
 
-    def __init__(self, step: Step, *, is_optional: bool, policy: str) -> None:
+    def __init__(self, step: Step, *, is_optional: bool, policy: str | int) -> None:
         """Nothing has been said yet."""
         self.key = step.key
         self.role = step.role
@@ -159,7 +159,7 @@ class History:
         steps: Sequence[Step],
         *,
         optional: frozenset[str] = frozenset(),
-        policies: Mapping[str, str] | None = None,
+        policies: Mapping[str, str | int] | None = None,
     ) -> None:
         """`optional`: the keys of those that may fail without harm; `policies`: which ends let them in."""
         self.steps = {
@@ -305,6 +305,8 @@ class History:
     def _may_run(self, step: StepHistory) -> bool:
         """Whether what a step needs has settled, and in a way that lets it run."""
         needs = [self.steps[need] for need in step.needs]
+        if isinstance(step.policy, int):
+            return sum(need.is_met for need in needs) >= step.policy
         if any(need.state not in SETTLED_STEP for need in needs):
             return False
         met = [need.is_met for need in needs]

@@ -371,12 +371,16 @@ class Rows:
             return
         assert self.state not in {State.PAUSING, State.PAUSED, State.CANCELLING, *TERMINAL} - beside
         ends = [self.current(need) for need in step.needs]
-        assert all(row is not None and row.state in SETTLED_STEP for row in ends)
+        is_early = isinstance(step.dependencies, int)
+        assert is_early or all(row is not None and row.state in SETTLED_STEP for row in ends)
         met = [
             row.state is StepState.COMPLETED
             or (row.state is StepState.FAILED and self.plan.steps[row.step_no].is_optional)
             for row in ends
+            if row is not None
         ]
+        if isinstance(step.dependencies, int):
+            assert sum(met) >= step.dependencies
         if step.dependencies is DependenciesPolicy.ALL_SUCCESS:
             assert all(met)
         elif step.dependencies is DependenciesPolicy.ANY:
@@ -638,7 +642,12 @@ def picture(state: ExecutionState) -> dict[str, Any]:
     for step in (*described["steps"].values(), *described["hooks"].values()):
         step.pop("heartbeat")
     return described | {
-        "counts": (state.settled, state.completed, state.level_open, state.unmet),
+        "counts": (
+            state.settled,
+            state.completed,
+            state.level_open,
+            [max(0, unmet) for unmet in state.unmet],
+        ),
         "flags": (state.is_blocked, state.is_exclusive),
         "columns": (state.remaining_ms, state.pause_mode, state.resume_count, state.started_at),
         "payload_bytes": state.payload_bytes,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 from scenarios import virtually
 
-from perdure.runtime import ExecutionFailed, InputError, Runtime, State, Workflow
+from perdure.runtime import DefinitionError, ExecutionFailed, InputError, Runtime, State, Workflow
 from perdure.runtime.testing import TestRuntime, stub, virtual_time
 
 
@@ -36,6 +37,50 @@ def test_an_execution_whose_every_step_is_skipped_completes_in_the_change_that_s
         ]
 
     virtually(scenario)
+
+
+def test_a_step_may_go_on_with_the_first_that_comes():
+    """The others end in their own time, and what they have not given yet is null."""
+    workflow = Workflow("w", scheduling="eager")
+
+    @workflow.step
+    async def quick() -> str:
+        await anyio.sleep(1)
+        return "quick"
+
+    @workflow.step
+    async def slow() -> str:
+        await anyio.sleep(60)
+        return "slow"
+
+    @workflow.step(dependencies_policy=1)
+    async def first(quick: str | None, slow: str | None) -> list[str | None]:
+        return [quick, slow]
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(workflow)
+        async for event in execution.events(follow=True):
+            if (event.type, event.step) == ("step_completed", "first"):
+                break
+        assert (await execution.query())["running"] == ["slow"]
+        result = await execution.result()
+        assert result.outputs == {"quick": "quick", "slow": "slow", "first": ["quick", None]}
+
+    virtually(scenario)
+
+
+def test_a_step_that_waits_for_more_than_it_depends_on_is_refused():
+    """When it is read, at its place; a file and Python say the same."""
+    steps = "  - {key: a, agent: x}\n  - {key: b, agent: x, dependencies: [a], dependenciesPolicy: 2}\n"
+    text = f"name: w\nsteps:\n{steps}"
+    with pytest.raises(DefinitionError, match=r"4:.*step 'b' waits for 2 of its dependencies, and has 1"):
+        Workflow.parse(text)
+    with pytest.raises(DefinitionError, match=r"dependenciesPolicy.*some"):
+        Workflow.parse(text.replace("Policy: 2", "Policy: some"))
+    with pytest.raises(DefinitionError, match=r"dependenciesPolicy.*0"):
+        Workflow.parse(text.replace("Policy: 2", "Policy: 0"))
+    fits = Workflow.parse(text.replace("Policy: 2", "Policy: 1"))
+    assert Workflow.parse(fits.to_yaml()).revision == fits.revision
 
 
 def test_an_execution_that_fails_in_the_change_that_starts_it_says_why():

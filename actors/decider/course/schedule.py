@@ -1,10 +1,10 @@
 """Which steps start, wait, are skipped, and when an execution has come to its end. Pure.
 
 Under `level` scheduling the steps of a level enter once every step of the levels below has
-settled; under `eager` a step enters when its own needs have. A step that enters is *ready*, or
-*skipped* when its needs ended in a way it cannot run after, or *entering* when more than its needs
-has a say (see `entering`). Ready steps start in order, as far as `parallelism` and
-`parallel: false` allow; suspects (see `trial`) start first, in groups.
+settled; under `eager` a step enters when its own needs have, or as many as it wants. A step that
+enters is *ready*, or *skipped* when its needs ended in a way it cannot run after, or *entering* when
+more than its needs has a say (see `entering`). Ready steps start in order, as far as `parallelism`
+and `parallel: false` allow; suspects (see `trial`) start first, in groups.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def enter_first(turn: Turn) -> None:
     if state.is_blocked:
         _enter_begun(state, range(state.size))
     elif state.is_eager:
-        open_steps: Iterable[int] = [no for no in range(state.size) if state.unmet[no] == 0]
+        open_steps: Iterable[int] = [no for no in range(state.size) if state.unmet[no] <= 0]
         _enter(turn, open_steps)
     else:
         _enter_level(turn)
@@ -279,7 +279,7 @@ def _enter_begun(state: ExecutionState, step_nos: Iterable[int]) -> None:
     What waits is let in when it is due.
     """
     pending = [no for no in step_nos if state.steps[no].state is StepState.PENDING]
-    state.ready.extend(no for no in pending if state.may_go_on(no))
+    state.ready.extend([no for no in pending if state.may_go_on(no) and no not in state.ready])
 
 
 def _enter(turn: Turn, step_nos: Iterable[int]) -> None:

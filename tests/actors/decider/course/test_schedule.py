@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from perdure.actors.instructions.plan import RetryPolicy, Scheduling
 from perdure.store.states import State
@@ -44,6 +46,81 @@ def test_a_join_waits_for_all_it_needs(make_bench: Make, options: dict[str, Any]
     bench.complete(2, 3)
     assert bench.started == [0, 1, 2, 3]
     assert bench.state.state is State.COMPLETED
+
+
+def test_a_join_may_start_when_enough_have_come(make_bench: Make):
+    """Once, before the others have settled; the execution ends when they have."""
+    bench = make_bench([(), (), (), (0, 1, 2), (3,)], steps={3: {"dependencies": 2}}, **EAGER).start()
+    bench.complete(1)
+    assert bench.states()[3] == "pending"
+    bench.complete(2)
+    assert bench.states()[3] == "running"
+    bench.take_up()
+    assert sorted(bench.bodies) == [0, 3]
+    bench.complete(3)
+    bench.complete(4)
+    assert bench.state.state is State.EXECUTING
+    bench.take_up()
+    bench.complete(0)
+    assert bench.state.state is State.COMPLETED
+    assert bench.started.count(4) == 1
+
+
+@pytest.mark.parametrize("options", [{}, EAGER])
+def test_a_join_for_which_too_few_come_is_skipped(make_bench: Make, options: dict[str, Any]):
+    """When the last one that could has settled."""
+    steps = {0: {"is_optional": True}, 1: {"when": lambda _: False}, 3: {"dependencies": 3}}
+    bench = make_bench([(), (), (), (0, 1, 2)], steps=steps, **options).start()
+    bench.fail(0)
+    assert bench.states()[3] == "pending"
+    bench.complete(2)
+    assert (bench.states()[3], bench.state.state) == ("skipped", State.COMPLETED)
+
+
+def test_level_by_level_a_join_waits_for_its_level(make_bench: Make):
+    """And then asks whether enough have come."""
+    steps = {1: {"is_optional": True}, 2: {"dependencies": 1}}
+    bench = make_bench([(), (), (0, 1)], steps=steps).start()
+    bench.complete(0)
+    assert bench.states()[2] == "pending"
+    bench.fail(1)
+    assert bench.states()[2] == "running"
+
+
+@given(
+    wanted=st.integers(1, 4),
+    moves=st.lists(
+        st.tuples(st.integers(0, 5), st.sampled_from(["give", "give", "fail", "crash"])), max_size=20
+    ),
+    parallelism=st.sampled_from([None, 2]),
+    last_is_required=st.booleans(),
+)
+@settings(deadline=None, max_examples=150)
+def test_whatever_comes_in_whatever_order_a_join_starts_once(
+    make_bench: Make,
+    wanted: int,
+    moves: list[tuple[int, str]],
+    parallelism: int | None,
+    last_is_required: bool,  # noqa: FBT001
+):
+    """With the rows, after every turn, saying what memory says."""
+    steps: dict[int, dict[str, Any]] = {
+        no: {"is_optional": no < 3 or not last_is_required} for no in range(4)
+    }
+    steps[4] = {"dependencies": wanted}
+    options = EAGER | ({} if parallelism is None else {"parallelism": parallelism})
+    bench = make_bench([(), (), (), (), (0, 1, 2, 3), (4,)], steps=steps, **options).start()
+    for pick, move in [*moves, *[(0, "give")] * 6]:
+        bodies = sorted(bench.bodies)
+        if not bodies:
+            break
+        if move == "crash":
+            bench.take_up()
+        elif move == "give":
+            bench.complete(bodies[pick % len(bodies)])
+        else:
+            bench.fail(bodies[pick % len(bodies)])
+    assert bench.state.state in {State.COMPLETED, State.FAILED}
 
 
 def test_parallelism_bounds_how_many_steps_run_beside_each_other(make_bench: Make):
