@@ -143,8 +143,8 @@ class WaitingSteps:
 
         `input` is the context it is started with, with templates in its texts; the step's output is what
         it gives back. Without `wait` the step has completed when it is started, with its id. To rest, to
-        go on, to stop and to undo are passed on to it, unless the policy is `abandon`. `compensate` undoes
-        what a child that has ended has done.
+        go on, to stop and to undo are passed on to it, unless the policy is `abandon`. With `compensate`
+        a child that has completed is undone by that, and is not rolled back.
         """
         call = CallDefinition(
             name=workflow if isinstance(workflow, str) else workflow.name,
