@@ -96,7 +96,7 @@ class Link:
             self.path,
             timeout=self._lock_wait_s,
             isolation_level=None,
-            uri=self.path.startswith("file://"),
+            uri=self.path.startswith("file://"),  # as `address_to_read` names what is only looked at
             cached_statements=STATEMENTS_CACHED,
             factory=self._factory,
         )
