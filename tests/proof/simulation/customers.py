@@ -13,7 +13,7 @@ from perdure.runtime import DecisionRefused, Execution, Runtime, State
 from perdure.runtime.testing import Acknowledged
 from perdure.store.errors import Conflict, IllegalTransition, NotFound, PerdureError
 from simulation.machine import Gone, Machine
-from simulation.workflows import APPROVERS, HOUR, SIGNAL, WorkflowSpec
+from simulation.workflows import APPROVERS, HOUR, SIGNAL, TOKENS_ENOUGH, WorkflowSpec
 
 T = TypeVar("T")
 TRIES_MAX: Final = 6
@@ -50,7 +50,6 @@ COMMANDS: Final = {
     ),
     "checkpoint": Command("checkpoint", lambda e, id_: e.checkpoint(command_id=id_), is_logged=True),
     "open": Command("open", lambda e, id_: e.update_context({"open": True}, command_id=id_), is_logged=True),
-    "go on": Command("go on", lambda e, id_: e.resume(data={"open": True}, command_id=id_), is_logged=True),
     "cancel": Command("cancel", lambda e, id_: e.cancel(command_id=id_), is_logged=False),
     "undo": Command("undo", lambda e, id_: e.cancel(compensate=True, command_id=id_), is_logged=False),
     "rollback": Command("rollback", lambda e, id_: e.rollback("why not", command_id=id_), is_logged=False),
@@ -67,6 +66,16 @@ def decision(verdict: str, step: str, by: str) -> Command:
         return await decide(step, by=by, command_id=id_)
 
     return Command(verdict, ask, is_logged=True)
+
+
+def go_on(spec: WorkflowSpec) -> Command:
+    """Let it go on, through a gate and over its budget."""
+    budget = None if spec.budget is None else {"tokens": TOKENS_ENOUGH}
+
+    async def ask(execution: Execution, id_: str) -> State:
+        return await execution.resume(data={"open": True}, budget=budget, command_id=id_)
+
+    return Command("go on", ask, is_logged=True)
 
 
 def retry_of(spec: WorkflowSpec, *, first: str | None = None, only: bool = False) -> Command:

@@ -65,7 +65,7 @@ def _may_have_taken(past: Past, key: str, awaited: Awaited, heard: Heard) -> boo
 
 def _may_have_decided(past: Past, key: str, awaited: Awaited, heard: Heard) -> bool:
     """As the votes say that it names, or as is to be when the time is up."""
-    after_no = {"skip": End.SKIPPED, "continue": End.COMPLETED, "fail": End.FAILED}[awaited.on_reject]
+    after_no = {"skip": End.SKIPPED, "continue": End.COMPLETED}.get(awaited.on_reject, End.FAILED)
     late = {"skip": End.SKIPPED, "approve": End.COMPLETED, "reject": after_no}
     cast = [(event.by, event.data["decision"]) for event in past.of(key) if event.type == "approval_decided"]
     if heard.output is None:

@@ -22,6 +22,7 @@ from perdure.runtime.testing.virtual import virtual_seams
 from perdure.store.errors import PerdureError
 from simulation.disk import UnreliableStore
 from simulation.loop import Condition, Killed, Process, SimulatedLoop, current
+from simulation.receiver import Receiver
 from simulation.weather import Weather
 from simulation.workflows import WorkflowSpec, document
 from simulation.world import World
@@ -73,6 +74,8 @@ class Machine:
         self.problems: list[str] = []
         self.ended: list[str] = []  # how runtimes ended that were not told to
         self.clock_offset_s = 0.0
+        self.workflows = workflows
+        self.receiver = Receiver(self, seed=seed)
         self.max_active = Random(f"active {seed}").choice([2, 5, 10_000])
         self.max_active_steps = Random(f"steps {seed}").choice([2, 4, 10_000])
         self._seed = seed
@@ -184,6 +187,7 @@ class Machine:
                 clock=self,
                 chance=source.chance,
                 patience=PATIENCE,
+                post=self.receiver.post,
                 new_id=lambda: next(names, None) or f"{process.name}-{source.new_id()}",
             ),
         )

@@ -49,8 +49,8 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked of an execution and done to it, as far as that decides its end."""
 
-    is_cancelled: bool = False  # before its deadline, and neither retried nor restored since
-    is_overdue: bool = False  # its deadline has passed, and it was neither retried nor restored since
+    is_cancelled: bool = False  # before it was stopped, and neither retried nor restored since
+    is_stopped: bool = False  # by its deadline or its breaker, and neither retried nor restored since
     is_undone: bool = False  # or to be
     left: frozenset[str] = frozenset()  # steps that could not be undone; whether so is another question
     mended: frozenset[str] = frozenset()  # broken steps that came after the repair of the world
@@ -85,7 +85,7 @@ def _without_undoing(spec: WorkflowSpec, word: str, told: Told) -> Expected:
     outputs = walk.given()
     if told.is_cancelled:
         return Expected(status="cancelled", at_most=outputs, at_least=frozenset())
-    if told.is_overdue or End.NEVER in walk.ends.values():  # what never ends has a deadline
+    if told.is_stopped or End.NEVER in walk.ends.values():  # what never ends has a deadline
         return Expected(status="failed", at_most=outputs, at_least=frozenset())
     failing = [step for step in spec.steps if walk.ends[step.key] is End.FAILED and not step.is_optional]
     if not failing:

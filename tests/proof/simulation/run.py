@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import tempfile
 import traceback
@@ -26,19 +27,23 @@ from perdure.runtime.schedules import policy
 from perdure.runtime.testing import check_store
 from perdure.store import SQLiteStore
 from perdure.store.records import PAGE_MAX, Execution
+from perdure.store.scripts.deliveries import DEAD, PENDING
 from perdure.store.states import TERMINAL, State, StepState
-from simulation.customers import COMMANDS, SAFETY_S, TRIES_MAX, Command, Customer, decision, retry_of
+from simulation.customers import COMMANDS, SAFETY_S, TRIES_MAX, Command, Customer, decision, go_on, retry_of
 from simulation.drawing import draw_workflows
 from simulation.incidents import Operator
 from simulation.loop import Condition, SimulatedLoop, current
 from simulation.machine import Machine
 from simulation.moments import odd_moments
+from simulation.more import with_more
 from simulation.past import Past, past_of
+from simulation.receiver import KEY
 from simulation.verdict import Judge, crowds, disorder, is_by_hand, killers
-from simulation.workflows import APPROVERS, HOUR, WorkflowSpec
+from simulation.workflows import APPROVERS, HOUR, KEY_NAME, WorkflowSpec
 
 LIVENESS_S: Final = 4_000 * HOUR  # more than the longest queue of chains of delays, sleeps and deadlines
 LOOK_S: Final = 0.5 * HOUR
+HEARD_S: Final = 100 * HOUR  # a look at the outbox that nobody has asked for, and the longest wait for a try
 REREAD_S: Final = 1 * HOUR  # how often a timer looks at the wall clock
 POLL_S: Final = 600.0
 WATCH_S: Final = 600.0  # how often those look who wait for a slot
@@ -65,7 +70,7 @@ class Simulation:
     ) -> None:
         """Draw everything that is drawn beforehand."""
         chance = Random(f"plot {seed}")
-        self.workflows = draw_workflows(chance)
+        self.workflows = with_more(draw_workflows(chance), seed)
         self.specs = {spec.name: spec for spec in self.workflows}
         self.machine = Machine(seed, loop, folder, self.workflows)
         self.machine.log = log
@@ -121,7 +126,24 @@ class Simulation:
                 machine.complain(f"has not come to its end: {[await self._where(each.id) for each in left]}")
                 return
             await anyio.sleep(LOOK_S)
+        await self._tell_all()
         self.calm_hours = (machine.loop.time() - begun) / HOUR
+
+    async def _tell_all(self) -> None:
+        """Wait until those outside have heard of everything; what was given up is tried once more."""
+        machine, store = self.machine, self.store
+        begun = machine.loop.time()
+        while left := [
+            *await store.deliveries(state=PENDING, limit=PAGE_MAX),
+            *(dead := await store.deliveries(state=DEAD, limit=PAGE_MAX)),
+        ]:
+            if machine.loop.time() - begun > HEARD_S:
+                machine.complain(f"nobody has heard of {[each.id for each in left]}")
+                return
+            runner = next(runner for runner in machine.runners if runner.is_open)
+            for each in dead:
+                await machine.call(runner, lambda runtime, id_=each.id: runtime.webhooks.repeat(id_))
+            await anyio.sleep(LOOK_S)
 
     async def _executions(self) -> list[Execution]:
         """All there are, as they stand now."""
@@ -138,7 +160,7 @@ class Simulation:
         parent = execution.parent_id
         if execution.state is State.PAUSED:
             if parent is None or execution.paused_by != parent:
-                await self._want(COMMANDS["go on"], execution)
+                await self._want(go_on(self.specs[execution.workflow]), execution)
             return False
         if execution.state is State.AWAITING_COMPLETION:
             await self._answer(execution)
@@ -225,7 +247,9 @@ class Simulation:
                     event.id, event.execution_id, event.version, event.type, event.step, event.at
                 )
             has_ended = past.execution.state in TERMINAL  # what has just started by itself has not
-            for problem in (judge.judge(past) if has_ended else []) + disorder(past, told):
+            calls = await self.store.deliveries(execution_id=past.execution.id, limit=PAGE_MAX)
+            untold = self.machine.receiver.untold(past, self.specs[past.execution.workflow], calls)
+            for problem in (judge.judge(past) if has_ended else []) + disorder(past, told) + untold:
                 self.machine.complain(f"execution {past.name}: {problem}")
 
     async def _odd_moments(self, spec: WorkflowSpec, pasts: list[Past]) -> list[str]:
@@ -297,7 +321,7 @@ def _take_loop_error(machine: Machine, context: dict[str, Any]) -> None:
 
 @contextmanager
 def _stretched() -> Iterator[None]:
-    """Let the safety nets hang low."""
+    """Let the safety nets hang low, and both sides of webhooks know the key."""
     stretched = {
         (wakeups, "CLOCK_REREAD_S"): REREAD_S,
         (doorbell, "POLL_S"): POLL_S,
@@ -309,10 +333,12 @@ def _stretched() -> Iterator[None]:
     try:
         for (module, name), seconds in stretched.items():
             setattr(module, name, seconds)
+        os.environ[KEY_NAME] = KEY
         yield
     finally:
         for (module, name), seconds in before.items():
             setattr(module, name, seconds)
+        os.environ.pop(KEY_NAME, None)
 
 
 @contextmanager

@@ -14,16 +14,18 @@ from simulation.beside import left, odd_beside
 from simulation.hearing import heard_by, misheard
 from simulation.model import Child, Told, compare, expect
 from simulation.past import Past, output_of
-from simulation.workflows import GENEROUS_S, StepSpec, WorkflowSpec
+from simulation.stops import has_tripped, odd_stops, unaffordable
+from simulation.workflows import GENEROUS_S, REOPENING, StepSpec, WorkflowSpec
 from simulation.world import World
 
 DONE: Final = frozenset({StepState.COMPLETED, StepState.COMPENSATED})
-REOPENING: Final = frozenset({"workflow_retried", "checkpoint_restored"})
 HASTENING: Final = frozenset({"pause_requested", "cancel_requested", "rollback_requested"})
 ENDS: Final = frozenset(
     {"workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_rolled_back"}
 )
-STOPPING: Final = frozenset({"cancel_requested", "deadline_exceeded", "rollback_requested"})
+STOPPING: Final = frozenset(
+    {"cancel_requested", "deadline_exceeded", "rollback_requested", "circuit_breaker_tripped"}
+)
 
 
 class Judge:
@@ -44,7 +46,8 @@ class Judge:
         note = _note(past.events)
         if not past.sources and past.execution.context.get("note") != note:
             problems.append(f"its context says {past.execution.context.get('note')!r}, its log {note!r}")
-        return problems + self._orphans(past, spec) + misheard(past, spec) + odd_beside(past, spec, told)
+        problems += self._orphans(past, spec) + misheard(past, spec) + odd_beside(past, spec, told)
+        return problems + odd_stops(past, spec, self._world.ledger)
 
     def _told(self, past: Past, spec: WorkflowSpec) -> Told:
         """What decides the end beside the workflow."""
@@ -53,11 +56,11 @@ class Judge:
         stop = _first_stop(past.events)
         return Told(
             is_cancelled=stop == "cancel_requested",
-            is_overdue=_may_be_late(past, spec) and stop == "deadline_exceeded",
+            is_stopped=_is_stopped(past, spec, stop),
             is_undone=any(event.type == "rollback_requested" for event in past.events),
             left=left(past, spec),
             mended=frozenset(key for id_, key in self._world.mended if id_ in ids),
-            given_up=killers(past) | _cut_short(past, spec),
+            given_up=killers(past) | unaffordable(past) | _cut_short(past, spec),
             heard={step.key: heard for step in spec.steps if (heard := heard_by(past, step)) is not None},
             children={key: child for key, child in children.items() if child is not None},
         )
@@ -137,6 +140,11 @@ def is_by_hand(past: Past) -> bool:
     )
 
 
+def _is_stopped(past: Past, spec: WorkflowSpec, stop: str | None) -> bool:
+    """Whether its deadline or its breaker has stopped it."""
+    return stop == "circuit_breaker_tripped" or (stop == "deadline_exceeded" and _may_be_late(past, spec))
+
+
 def _may_be_late(past: Past, spec: WorkflowSpec) -> bool:
     """Whether its deadline is one that it may come to."""
     timeout_ms = past.execution.timeout_ms
@@ -194,7 +202,7 @@ def _first_stop(events: Sequence[Event]) -> str | None:
     for event in events:
         if event.type in REOPENING:
             stop = None
-        elif event.type in ("cancel_requested", "deadline_exceeded"):
+        elif event.type in ("cancel_requested", "deadline_exceeded") or has_tripped(event):
             stop = stop or event.type
     return stop
 

@@ -13,10 +13,15 @@ HOUR: Final = 3_600.0
 ALWAYS: Final = 1_000_000
 GENEROUS_S: Final = 5_000 * HOUR  # a deadline that no clock of a simulation reaches
 SIGNAL: Final = "note"  # what all steps wait for that wait for a signal
+TOKENS: Final = 10  # what every attempt of a body uses
+TOKENS_ENOUGH: Final = 1_000_000
+TOLD: Final = ("paused", "resumed", "completed", "failed", "cancelled", "rolled_back")  # to those who listen
+KEY_NAME: Final = "PERDURE_SIMULATED_KEY"  # the variable with the key that signs what they are told
 APPROVERS: Final = ("ann", "bob", "eve")
 HOOK: Final = "hooks."  # before the moment, in the key of a hook
 UNDO: Final = ".compensate"  # after the key of the step, in the key of what undoes it
 REASON: Final = "it is closed"  # of every gate
+REOPENING: Final = frozenset({"workflow_retried", "checkpoint_restored"})  # lines of a log
 RETRYABLE: Final = ("RetryableError", "StepTimeout", "ChildFailed", "ChildNotStarted")
 
 
@@ -129,6 +134,28 @@ class AgentSpec(Spec, frozen=True, kw_only=True):
     cooldown_s: float | None = None  # of its circuit, which two failures within an hour open
 
 
+class Tripping(Spec, frozen=True, kw_only=True):
+    """So many attempts that fail within a window stop an execution."""
+
+    errors: int
+    window_s: float
+    on_trip: str
+
+
+class Budgeted(Spec, frozen=True, kw_only=True):
+    """What all bodies of an execution together may use, of which each attempt uses `TOKENS`."""
+
+    tokens: int
+    on_exceeded: str
+
+
+class Listening(Spec, frozen=True, kw_only=True):
+    """Somebody outside is told of an execution."""
+
+    events: tuple[str, ...]
+    is_signed: bool
+
+
 class WorkflowSpec(Spec, frozen=True, kw_only=True):
     """A workflow; steps stand after what they need."""
 
@@ -142,6 +169,9 @@ class WorkflowSpec(Spec, frozen=True, kw_only=True):
     undoes_failure: bool = False
     agent: AgentSpec = AgentSpec()
     scheduled: Scheduled | None = None
+    breaker: Tripping | None = None
+    budget: Budgeted | None = None
+    listening: Listening | None = None
     hooks: tuple[StepSpec, ...] = ()  # steps beside the graph, `hooks.onFailure` and so on
 
     @property
@@ -178,12 +208,28 @@ def document(spec: WorkflowSpec) -> dict[str, Any]:
         "scheduling": "eager" if spec.is_eager else "level",
         "limits": None if spec.at_once is None else {"concurrency": spec.at_once},
         "onFailure": "compensate" if spec.undoes_failure else "fail",
+        "circuitBreaker": None if spec.breaker is None else _breaker(spec.breaker),
+        "budget": None if spec.budget is None else _budget(spec.budget),
+        "webhooks": None if spec.listening is None else [_webhook(spec.listening)],
     }
     steps = [_given(_step(spec, step)) for step in spec.steps]
     hooks = {hook.key.removeprefix(HOOK): _beside(spec, hook) for hook in spec.hooks}
     schedule = None if spec.scheduled is None else [_schedule(spec, spec.scheduled)]
     found = {"name": spec.name, "config": _given(config), "hooks": hooks or None, "schedule": schedule}
     return _given(found) | {"steps": steps}
+
+
+def _breaker(breaker: Tripping) -> dict[str, Any]:
+    return {"errors": breaker.errors, "window": _ms(breaker.window_s), "onTrip": breaker.on_trip}
+
+
+def _budget(budget: Budgeted) -> dict[str, Any]:
+    return {"tokens": budget.tokens, "onExceeded": budget.on_exceeded}
+
+
+def _webhook(listening: Listening) -> dict[str, Any]:
+    secret = KEY_NAME if listening.is_signed else None
+    return _given({"url": "http://there/hook", "events": list(listening.events), "secret": secret})
 
 
 def _schedule(spec: WorkflowSpec, scheduled: Scheduled) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import anyio
 from perdure.runtime import Agents, CircuitBreaker, StepContext
 from perdure.runtime.testing import Effect
 from simulation.loop import current
-from simulation.workflows import HOUR, FatalError, RetryableError, StepSpec, WorkflowSpec, digest
+from simulation.workflows import HOUR, TOKENS, FatalError, RetryableError, StepSpec, WorkflowSpec, digest
 
 if TYPE_CHECKING:
     from simulation.machine import Machine, Runner
@@ -56,6 +56,7 @@ class World:
         step = spec.step(context.step.partition("[")[0])
         body = (context.execution_id, step.key)
         self._begin(runner, spec, step, context)
+        context.usage(tokens=TOKENS)
         try:
             return await self._act(step, context, prompt)
         finally:
