@@ -22,8 +22,10 @@ def odd_moments(firings: Sequence[Firing], pasts: Sequence[Past], spec: Workflow
     assert spec.scheduled is not None
     problems: list[str] = []
     every = timedelta(seconds=spec.scheduled.every_s)
-    decided = [each for each in firings if each.decision != "queued"]  # and decided once more, in its turn
-    for before, after in pairwise(sorted(decided, key=lambda each: each.due_at)):
+    queued = {each.due_at for each in firings if each.decision == "queued"}  # and decided in their turn
+    decided = [each for each in firings if each.decision != "queued"]
+    waiting = [each for each in firings if each.due_at in queued - {one.due_at for one in decided}]
+    for before, after in pairwise(sorted([*decided, *waiting], key=lambda each: each.due_at)):
         if before.due_at + every * before.count != after.due_at:
             problems.append(f"{before.decision} {before.count} at {before.due_at}, then {after.due_at}")
     own = [past for past in pasts if past.execution.triggered_by == f"schedule:{spec.name}"]
