@@ -81,11 +81,12 @@ async def _run(
     from perdure.runtime.cli.webhooks import tell_undelivered
 
     async with session.runtime("run", agents=agents, workflows=[workflow], must_exist=False) as runtime:
-        if start["id"] is not None and await runtime.store.execution(start["id"]) is not None:
+        is_there = start["id"] is not None and await runtime.store.execution(start["id"]) is not None
+        execution = await runtime.start(workflow, **start)
+        if is_there:
             session.note(
                 f"{start['id']} is there already and is joined; its inputs are those it was started with"
             )
-        execution = await runtime.start(workflow, **start)
         _warn(session, workflow, start["context"], runtime.agents)
         session.note(f"{workflow.name} {execution.id}")
         code = await attend(execution, session=session, runtime=runtime, timeout=timeout)
