@@ -118,7 +118,7 @@ class Guards:
         here.shut_until = max(here.shut_until, refused.retry_at or 0)
         until = now + min(max(now - came_at, PATIENCE_MS), HELD_MS_MAX)
         if entry.guard.rate is not None and (refused.held_by == "rate" or entry.guard.concurrency is None):
-            until = max(now, here.shut_until) + here.held * entry.guard.rate.interval_us // 1_000
+            until = max(now, here.shut_until) + here.ahead * entry.guard.rate.interval_us // 1_000
         here.hold(Held(entry, came_at, until))
         if here.room.is_set():
             self._call(here)  # somebody has left, and it is for another

@@ -127,6 +127,6 @@ class Here:
         return oldest is not None and oldest.asked_at < came_at
 
     @property
-    def held(self) -> int:
-        """How many are held by slots or a rate."""
-        return len(self._held)
+    def ahead(self) -> int:
+        """How many are held by slots or a rate, or on the way: whoever comes now goes after them."""
+        return len(self._held) + len(self._told)
