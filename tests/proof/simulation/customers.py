@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import anyio
 import msgspec
 
-from perdure.runtime import DecisionRefused, Execution, Runtime, State
+from perdure.runtime import CannotMigrate, DecisionRefused, Execution, Runtime, State
 from perdure.runtime.testing import Acknowledged
 from perdure.store.errors import Conflict, IllegalTransition, NotFound, PerdureError
 from simulation.machine import Gone, Machine
@@ -88,6 +88,15 @@ def retry_of(spec: WorkflowSpec, *, first: str | None = None, only: bool = False
     return Command("retry", ask, is_logged=True)
 
 
+def migrate(to: str) -> Command:
+    """Let it go on as one of another version."""
+
+    async def ask(execution: Execution, id_: str) -> None:
+        await execution._runtime.versions.migrate(execution.id, to, command_id=id_)
+
+    return Command("migrate", ask, is_logged=False)
+
+
 def fork(first: str | None) -> Command:
     """A second execution that goes on from where this one is, or from a step."""
 
@@ -130,6 +139,16 @@ STORIES: Final = (  # what is wanted of one execution, one after the other
 )
 
 
+MIGRATIONS: Final = (  # of one whose workflow has several versions
+    ("pause", "migrate", "resume"),
+    ("migrate", "cancel", "migrate", "retry"),
+    ("pause", "migrate", "resume", "pause", "migrate", "undo", "retry", "resume"),
+    ("checkpoint", "interrupt", "migrate", "restore", "migrate", "fork", "resume"),
+    ("cancel", "migrate", "again", "cancel", "migrate", "only"),
+    ("cancel", "migrate"),
+)
+
+
 class Customer:
     """The owner of one execution."""
 
@@ -150,14 +169,15 @@ class Customer:
         chance = self.chance
         await anyio.sleep(chance.uniform(0, STARTS_BEFORE_S))
         await self.start(TRIES_MAX)
-        story = chance.choice(STORIES)
+        stories = STORIES if self.spec.later is None else STORIES + 2 * MIGRATIONS
+        story = chance.choice(stories)
         while story:
             for name in story:
                 await anyio.sleep(chance.choice([0, 0, 0.001, 1, 60, 2 * HOUR, 20 * HOUR]) * chance.random())
                 command = self._command(name)
                 if command is not None:
                     await self.want(command, tries=chance.choice([1, TRIES_MAX]))
-            story = chance.choice(STORIES) if chance.random() < 0.4 else ()
+            story = chance.choice(stories) if chance.random() < 0.4 else ()
 
     def _command(self, name: str) -> Command | None:
         """What is wanted, as it is to be said; None where nobody is asked."""
@@ -170,6 +190,8 @@ class Customer:
             case "only":
                 bodies = [step.key for step in steps if step.has_body]
                 return retry_of(self.spec, first=self.chance.choice(bodies), only=True) if bodies else None
+            case "migrate":
+                return migrate(self.chance.choice(self.spec.versions))
             case "fork":
                 return fork(self.chance.choice([None, *(step.key for step in steps)]))
             case _ if name in COMMANDS:
@@ -227,7 +249,7 @@ class Customer:
         machine.trace("asks", runner.process.name, what)
         try:
             answer = await machine.call(runner, ask)
-        except (IllegalTransition, Conflict, NotFound, DecisionRefused) as refusal:
+        except (IllegalTransition, Conflict, NotFound, DecisionRefused, CannotMigrate) as refusal:
             machine.trace("refused", what, refusal)
             self.answers += 1
             return "refused"

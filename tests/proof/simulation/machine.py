@@ -24,7 +24,7 @@ from simulation.disk import UnreliableStore
 from simulation.loop import Condition, Killed, Process, SimulatedLoop, current
 from simulation.receiver import Receiver
 from simulation.weather import Weather
-from simulation.workflows import WorkflowSpec, document
+from simulation.workflows import WorkflowSpec, documents
 from simulation.world import World
 
 T = TypeVar("T")
@@ -177,7 +177,7 @@ class Machine:
         runtime = Runtime(
             self._location,
             kind=runner.kind,
-            workflows=[Workflow.parse(json.dumps(document(spec)), format="json") for spec in workflows],
+            workflows=self._published(process, workflows),
             agents=self.world.agents(workflows),
             max_active=self.max_active,
             max_active_steps=self.max_active_steps,
@@ -196,6 +196,14 @@ class Machine:
             self.trace(process.name, "is open")
             await runner.leave.wait()
             runner.runtime = None
+
+    def _published(self, process: Process, workflows: Sequence[WorkflowSpec]) -> list[Workflow]:
+        """All their versions; which of them is the active one is the last to be published."""
+        order = Random(f"versions {self._seed} {process.name}")
+        found = [documents(spec) for spec in workflows]
+        for versions in found:
+            order.shuffle(versions)
+        return [Workflow.parse(json.dumps(each), format="json") for versions in found for each in versions]
 
     def _exited(self, runner: Runner) -> None:
         """A runtime has come to its end by itself."""

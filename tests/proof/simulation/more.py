@@ -65,9 +65,18 @@ def _undoing_step(step: StepSpec, chance: Random) -> StepSpec:
     return step
 
 
+def _versions(spec: WorkflowSpec, chance: Random) -> WorkflowSpec:
+    """A second version, with a step more."""
+    keys = [step.key for step in spec.steps]
+    needs = tuple(sorted(chance.sample(keys, min(len(keys), chance.randint(0, 2)))))
+    later = StepSpec(key="later", needs=needs, policy=chance.choice(["all_success", "all_done"]))
+    return replace(spec, later=later)
+
+
 KINDS: Final[dict[str, Add]] = {
     "listening": _listening,
     "breaker": _breaker,
     "budget": _budget,
     "undoing": _undoing,
+    "versions": _versions,
 }

@@ -39,7 +39,7 @@ class Judge:
 
     def judge(self, past: Past) -> list[str]:
         """A sentence for each thing that is not as the model has it."""
-        spec = self._specs[past.execution.workflow]
+        spec = self._spec(past)
         told = self._told(past, spec)
         expected = expect(spec, past.word, told)
         problems = compare(expected, status=past.status, outputs=outputs(past, spec))
@@ -89,7 +89,17 @@ class Judge:
         return next((child for child in reversed(found) if output in (child.id, child.outputs)), found[-1])
 
     def _given(self, past: Past) -> dict[str, Any]:
-        return outputs(past, self._specs[past.execution.workflow])
+        return outputs(past, self._spec(past))
+
+    def _spec(self, past: Past) -> WorkflowSpec:
+        """Its workflow, in the version that it has come to its end with; it may have been moved since."""
+        version = past.execution.workflow_version
+        for event in reversed(past.events):
+            if event.type in ENDS:
+                break
+            if event.type == "workflow_migrated":
+                version = event.data["from"]["version"]
+        return self._specs[past.execution.workflow].of(version)
 
     def _orphans(self, past: Past, spec: WorkflowSpec) -> list[str]:
         """Children that came to their first end after the parent who was to wait for them."""

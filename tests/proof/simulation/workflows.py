@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 HOUR: Final = 3_600.0
 ALWAYS: Final = 1_000_000
@@ -16,6 +17,7 @@ SIGNAL: Final = "note"  # what all steps wait for that wait for a signal
 TOKENS: Final = 10  # what every attempt of a body uses
 TOKENS_ENOUGH: Final = 1_000_000
 TOLD: Final = ("paused", "resumed", "completed", "failed", "cancelled", "rolled_back")  # to those who listen
+VERSIONS: Final = ("early", "late")
 KEY_NAME: Final = "PERDURE_SIMULATED_KEY"  # the variable with the key that signs what they are told
 APPROVERS: Final = ("ann", "bob", "eve")
 HOOK: Final = "hooks."  # before the moment, in the key of a hook
@@ -172,6 +174,7 @@ class WorkflowSpec(Spec, frozen=True, kw_only=True):
     breaker: Tripping | None = None
     budget: Budgeted | None = None
     listening: Listening | None = None
+    later: StepSpec | None = None  # a step that its second version has after all others
     hooks: tuple[StepSpec, ...] = ()  # steps beside the graph, `hooks.onFailure` and so on
 
     @property
@@ -182,7 +185,7 @@ class WorkflowSpec(Spec, frozen=True, kw_only=True):
     @property
     def is_tolerant(self) -> bool:
         """Whether a step may go on from what another has failed to give, and so from something else later."""
-        return any(step.policy != "all_success" for step in self.steps)
+        return any(step.policy != "all_success" for step in (*self.steps, *self._later))
 
     @property
     def undos(self) -> tuple[StepSpec, ...]:
@@ -191,7 +194,21 @@ class WorkflowSpec(Spec, frozen=True, kw_only=True):
 
     def step(self, key: str) -> StepSpec:
         """The step of that key, in the graph or beside it."""
-        return next(step for step in (*self.steps, *self.undos, *self.hooks) if step.key == key)
+        steps = (*self.steps, *self.undos, *self.hooks, *self._later)
+        return next(step for step in steps if step.key == key)
+
+    @property
+    def _later(self) -> tuple[StepSpec, ...]:
+        return () if self.later is None else (self.later,)
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """The labels of its versions, where it has several."""
+        return () if self.later is None else VERSIONS
+
+    def of(self, version: str | None) -> WorkflowSpec:
+        """What it is in that version."""
+        return replace(self, steps=self.steps + self._later) if version == VERSIONS[1] else self
 
 
 def digest(key: str, word: str, part: object, needs: Mapping[str, Any]) -> int:
@@ -199,7 +216,14 @@ def digest(key: str, word: str, part: object, needs: Mapping[str, Any]) -> int:
     return zlib.crc32(json.dumps([key, word, part, needs], sort_keys=True).encode())
 
 
-def document(spec: WorkflowSpec) -> dict[str, Any]:
+def documents(spec: WorkflowSpec) -> list[dict[str, Any]]:
+    """The workflow, in each of its versions."""
+    if not spec.versions:
+        return [_document(spec)]
+    return [_document(spec.of(version)) | {"version": version} for version in spec.versions]
+
+
+def _document(spec: WorkflowSpec) -> dict[str, Any]:
     """The workflow in the words of the language; the agent of its steps is called as it is."""
     config = {
         "timeout": _ms(spec.timeout_s),
