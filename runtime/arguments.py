@@ -122,6 +122,13 @@ def plain_values(values: Mapping[str, Any], what: str) -> dict[str, Any]:
     return plain
 
 
+def id_text(value: Any) -> str:
+    """An id, which the store looks at. Raises InvalidArgument for what is no text."""
+    if not isinstance(value, str):
+        raise InvalidArgument(f"id is {value!r:.60}: give a text")
+    return value
+
+
 def beginning(value: str) -> str:
     """The beginning of an id. Raises InvalidArgument for nothing: every id begins so."""
     if not value.strip():

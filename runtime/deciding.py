@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from typing import Any
 
-from perdure.actors.messages import Answer, AnyCommand, Approve, Reject
+from perdure.actors.messages import Approve, Reject
 from perdure.runtime import arguments
+from perdure.runtime.handle import Handle
 from perdure.store.asking import PendingApproval
 from perdure.store.codec import decode, encode
 from perdure.store.protocol import Store
@@ -39,16 +40,8 @@ class Asking(ABC):
         return [one async for one in asked_of(self.store)]
 
 
-class Deciding(ABC):
+class Deciding(Handle):
     """The part of a handle by which people decide."""
-
-    @abstractmethod
-    async def _ask(self, command: AnyCommand) -> Answer:
-        """Let the command be applied, wherever the execution is."""
-
-    @abstractmethod
-    def _id(self, given: str | None) -> str:
-        """The id of a command: the caller's, or a new one."""
 
     async def approve(
         self,

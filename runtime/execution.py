@@ -20,8 +20,6 @@ from perdure.actors.errors import (
 )
 from perdure.actors.execution.reading import read_back, stored_outcome
 from perdure.actors.messages import (
-    Answer,
-    AnyCommand,
     Pause,
     PauseMode,
     Resume,
@@ -34,7 +32,7 @@ from perdure.runtime.items import loop_of, pages
 from perdure.runtime.stopping import Stopping
 from perdure.runtime.travelling import Travelling
 from perdure.store.codec import decode, encode
-from perdure.store.errors import IllegalTransition, NotFound, StoreUnavailable
+from perdure.store.errors import IllegalTransition, NotFound, StoreClosed, StoreUnavailable
 from perdure.store.records import Attempt, Error, Event, ExecutionSummary
 from perdure.store.scripts.items import Item
 from perdure.store.states import STATUS, TERMINAL, State, Status
@@ -69,13 +67,12 @@ class Execution(Travelling, Deciding, Stopping):
 
     Commands return when they are durable and applied. Each takes `by` (who asks), `command_id` (the
     same id twice is one command) and `expected_version`, with which it fails with `Conflict` when
-    somebody was faster.
+    somebody was faster. Once the runtime is closed all of it raises RuntimeClosed.
     """
 
     def __init__(self, runtime: Runtime, execution_id: str) -> None:
         """Made by `Runtime.start` and `Runtime.execution`."""
-        self.id = execution_id
-        self._runtime = runtime
+        super().__init__(runtime, execution_id)
         self._overtaken: State | None = None
 
     def __repr__(self) -> str:
@@ -255,7 +252,11 @@ class Execution(Travelling, Deciding, Stopping):
         outage = self._runtime.machine.services.writer.outage
         what = f"execution {self.id} is not lost and goes on once the store is back: ask for its result again"
         with nullcontext() if timeout is None else anyio.fail_after(timeout):
-            outcome = await outage.bounded(self._outcome(), StoreUnavailable, what)
+            try:
+                outcome = await outage.bounded(self._outcome(), StoreUnavailable, what)
+            except StoreClosed:
+                self._bound_to.check_open()  # says so in the words of what was closed
+                raise
         if check:
             _raise_for(outcome)
         return Result(
@@ -292,13 +293,6 @@ class Execution(Travelling, Deciding, Stopping):
                 if outcome is not None or self._has_ended() is False:
                     return outcome
                 await wait()
-
-    async def _ask(self, command: AnyCommand) -> Answer:
-        self._runtime.check_open()
-        return await self._runtime.machine.routing.ask(self.id, command)
-
-    def _id(self, given: str | None) -> str:
-        return arguments.text(given, what="command_id") or self._runtime.seams.new_id()
 
     def _has_ended(self) -> bool | None:
         """Whether it has, as far as is known without asking the store."""

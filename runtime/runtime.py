@@ -19,6 +19,7 @@ import msgspec
 from perdure.actors.bus import Bus
 from perdure.actors.errors import RuntimeClosed
 from perdure.actors.execution.starting import NewExecution
+from perdure.actors.kernel.classify import unwrapped
 from perdure.actors.state.trial import CRASH_BUDGET
 from perdure.runtime import arguments
 from perdure.runtime.agents import Agents, load_agents
@@ -111,7 +112,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
             seams=self.seams,
             bus=self.bus,
             agents=self.agents,
-            workflows=tuple(workflows),
+            workflows=tuple(map(_workflow, workflows)),
             kind=arguments.kind(kind),
             recovers=recover and kind != "client",
             max_active=arguments.at_least_one(max_active, what="max_active"),
@@ -154,17 +155,28 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         )
 
     async def __aenter__(self) -> Self:
-        """Open the store and take up what was left unfinished. Raises RuntimeClosed when it is open."""
+        """Open the store and take up what was left unfinished.
+
+        Raises RuntimeClosed when it is open, StoreError (StoreUnavailable, StoreLocked, …) when the
+        store cannot be opened, MigrationError and DefinitionError; then nothing is left open.
+        """
         if self._stack is not None:
             raise RuntimeClosed("this runtime is open already: make another one")
-        async with AsyncExitStack() as stack:
-            self.machine = await stack.enter_async_context(assemble(self._blueprint))
-            self._keeper = await stack.enter_async_context(kept(self, is_keeping=self._blueprint.recovers))
-            upkeep = upkeep_of(self, keep_ms=self._keep_ms, is_keeping=self._blueprint.recovers)
-            self._upkeep = await stack.enter_async_context(upkeep)
-            await stack.enter_async_context(couriered(self, delivers=self._blueprint.performs))
-            self._stack = stack.pop_all()
+        try:
+            async with AsyncExitStack() as stack:
+                await self._open(stack)
+                self._stack = stack.pop_all()
+        except BaseExceptionGroup as group:  # of the task groups that were open by then
+            error = unwrapped(group)
+            raise error from error.__cause__
         return self
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        self.machine = await stack.enter_async_context(assemble(self._blueprint))
+        self._keeper = await stack.enter_async_context(kept(self, is_keeping=self._blueprint.recovers))
+        upkeep = upkeep_of(self, keep_ms=self._keep_ms, is_keeping=self._blueprint.recovers)
+        self._upkeep = await stack.enter_async_context(upkeep)
+        await stack.enter_async_context(couriered(self, delivers=self._blueprint.performs))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -220,7 +232,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         arguments.text(parent_id, what="parent_id")
         revision = await self._revision(workflow)
         new = NewExecution(
-            id=self.seams.new_id() if id is None else id,
+            id=self.seams.new_id() if id is None else arguments.id_text(id),
             plan=revision.plan,
             context=arguments.plain_values({} if context is None else context, "the context"),
             trace_id=trace_of(trace_id, new_id=self.seams.new_id),
@@ -301,6 +313,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         `parent`: only those that were started as children of it.
         """
         self.check_open()
+        arguments.at_least_one(limit, what="limit")
         wanted = None if status is None else status_named(status)
         return await self.store.executions(
             status=wanted, workflow=workflow, since=since, parent=parent, limit=limit, after=after
@@ -335,11 +348,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
 
     async def _publish(self, workflow: Workflow) -> Revision:
         self.check_open()
-        if not isinstance(workflow, Workflow):
-            raise arguments.InvalidArgument(
-                f"{workflow!r:.60} is no workflow: give a Workflow, or the name of one that is published"
-            )
-        revision = await self.machine.plans.publish(workflow, at_ms=self.machine.services.now_ms())
+        revision = await self.machine.plans.publish(_workflow(workflow), at_ms=self.machine.services.now_ms())
         if self.machine.recovery.waiting_for_code:
             self.machine.recovery.ask()
         if self.machine.plans.has_declared():
@@ -350,3 +359,12 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         if isinstance(workflow, str):
             return await self.machine.plans.active(workflow)
         return await self._publish(workflow)
+
+
+def _workflow(given: Any) -> Workflow:
+    """Return it. Raises InvalidArgument for anything else."""
+    if not isinstance(given, Workflow):
+        raise arguments.InvalidArgument(
+            f"{given!r:.60} is no workflow: give a Workflow, or the name of one that is published"
+        )
+    return given

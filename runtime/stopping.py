@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-
-from perdure.actors.messages import Answer, AnyCommand, Cancel, Rollback
+from perdure.actors.messages import Cancel, Rollback
 from perdure.runtime import arguments
+from perdure.runtime.handle import Handle
 from perdure.store.states import State
 
 
-class Stopping(ABC):
+class Stopping(Handle):
     """The part of `Execution` that stops it; both commands answer with the end it has come to."""
-
-    @abstractmethod
-    async def _ask(self, command: AnyCommand) -> Answer:
-        """Let the command be applied, wherever the execution is."""
-
-    @abstractmethod
-    def _id(self, given: str | None) -> str:
-        """The id of a command: the caller's, or a new one."""
 
     async def cancel(
         self,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from perdure.actors.execution.starting import NewExecution
-from perdure.actors.messages import Answer, AnyCommand, PlanResume, Restore, Retry, TakeCheckpoint
+from perdure.actors.messages import PlanResume, Restore, Retry, TakeCheckpoint
 from perdure.runtime import arguments
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.changes import Change
 from perdure.runtime.forking import Fork, look_back
+from perdure.runtime.handle import Handle
 from perdure.runtime.language.conditions import BadCondition, check_rule
 from perdure.runtime.language.migrating import Verdict
 from perdure.runtime.lookback import CheckpointState, differences, prunable, state_at
@@ -25,22 +25,10 @@ from perdure.store.states import State
 
 if TYPE_CHECKING:
     from perdure.runtime.execution import Execution
-    from perdure.runtime.runtime import Runtime
 
 
-class Travelling(ABC):
+class Travelling(Handle):
     """The part of a handle that goes back to checkpoints, tries again and lets others go on from there."""
-
-    id: str
-    _runtime: Runtime
-
-    @abstractmethod
-    async def _ask(self, command: AnyCommand) -> Answer:
-        """Let the command be applied, wherever the execution is."""
-
-    @abstractmethod
-    def _id(self, given: str | None) -> str:
-        """The id of a command: the caller's, or a new one."""
 
     async def checkpoints(self, *, limit: int = 50) -> list[Checkpoint]:
         """Its checkpoints, newest first."""

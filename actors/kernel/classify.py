@@ -1,4 +1,4 @@
-"""What kind of crash an error is, when it may be several errors in one."""
+"""What kind of crash an error is, and which error, when it may be several errors in one."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ def flatten(error: BaseException) -> Iterator[BaseException]:
         return
     for inner in error.exceptions:
         yield from flatten(inner)
+
+
+def unwrapped(error: BaseException) -> BaseException:
+    """The error inside the wrappings of task groups, where there is just one."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _classify_leaf(error: BaseException, classifier: Callable[[Exception], Crash | None] | None) -> Crash:

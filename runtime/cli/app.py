@@ -113,7 +113,9 @@ def invoke(tokens: Sequence[str]) -> int:
         _close_stdout()
         return Exit.DONE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the border: recorded as text and code
-        return _report(_the_one(error), tokens)
+        from perdure.actors.kernel.classify import unwrapped
+
+        return _report(unwrapped(error), tokens)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -159,13 +161,6 @@ def _command_in(tokens: Sequence[str]) -> str | None:
 def _group_in(tokens: Sequence[str]) -> list[str]:
     """The commands of the group that the first word names."""
     return [words for words in COMMANDS if words.startswith(f"{tokens[0]} ")]
-
-
-def _the_one(error: BaseException) -> BaseException:
-    """The error inside task groups' wrappings, where there is just one."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
 
 
 def _report(error: BaseException, tokens: Sequence[str]) -> int:

@@ -23,7 +23,7 @@ from perdure.runtime.agents.signature import (
 )
 from perdure.runtime.language.definition import StepDefinition
 from perdure.runtime.language.findings import Findings, Path, Place, nowhere
-from perdure.runtime.language.policy import ForEach, Repeat, for_each_definition, repeat_definition
+from perdure.runtime.language.policy import ForEach, Repeat, for_each_definition, made_of, repeat_definition
 
 When = str | Function | None
 After = Sequence[str | Function]
@@ -83,6 +83,7 @@ def with_questions(
 
     step = msgspec.structs.replace(draft.step, when=text(when, "when"))
     if repeat is not None:
+        made_of(Repeat, repeat, what="repeat", example='Repeat(until="output > 3")')
         until, while_ = text(repeat.until, "repeat", "until"), text(repeat.while_, "repeat", "while")
         step = msgspec.structs.replace(step, repeat=repeat_definition(repeat, until=until, while_=while_))
     if step.gate is not None:
@@ -91,6 +92,7 @@ def with_questions(
         found = tuple(msgspec.structs.replace(criterion, when=when) for when, criterion in judged)
         step = msgspec.structs.replace(step, gate=msgspec.structs.replace(step.gate, criteria=found))
     if for_each is not None:
+        made_of(ForEach, for_each, what="for_each", example="ForEach(items=[1, 2])")
         items = text(for_each.items, "forEach", "items")
         step = msgspec.structs.replace(step, for_each=for_each_definition(for_each, items=items))
     return msgspec.structs.replace(draft, step=step, asked=tuple(functions))

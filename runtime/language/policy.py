@@ -1,21 +1,26 @@
-"""How Python speaks of time and retries: seconds, timedeltas and exception classes."""
+"""How Python speaks of time and retries: seconds, timedeltas, text and exception classes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from perdure.runtime.agents.signature import Function
+from perdure.runtime.arguments import InvalidArgument
+from perdure.runtime.durations import duration_ms
 from perdure.runtime.language.definition import ForEachDefinition, RepeatDefinition, RetryDefinition
 
-Duration = float | timedelta
+Duration = float | timedelta | str
+
+T = TypeVar("T")
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """How often and how patiently a failed step is tried again; times in seconds or as timedelta.
+    """How often and how patiently a failed step is tried again; times are seconds, `1m30s` or a timedelta.
 
     The delay before retry n is `delay * multiplier ** (n - 1)`, at most `max_delay`; with `jitter` a
     random part of it. `retryable_errors` are exception classes or their names; empty means all.
@@ -62,10 +67,19 @@ class ForEach(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def milliseconds(duration: Duration) -> int:
-    """Return a duration in whole milliseconds; what is more than nothing is at least one."""
-    seconds = duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
-    if seconds != seconds or abs(seconds) == float("inf"):  # noqa: PLR0124 - NaN is not itself
-        raise ValueError(f"{duration!r} is not a duration: give seconds or a timedelta")
+    """Return a duration in whole milliseconds; what is more than nothing is at least one.
+
+    Raises InvalidArgument.
+    """
+    refusal = InvalidArgument(f"{duration!r} is no duration: give seconds, a text like 1m30s or a timedelta")
+    if isinstance(duration, str):
+        try:
+            return duration_ms(duration, what="a duration")
+        except InvalidArgument:
+            raise refusal from None
+    seconds: Any = duration.total_seconds() if isinstance(duration, timedelta) else duration
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
+        raise refusal
     rounded = round(seconds * 1_000)
     return 1 if rounded == 0 < seconds else rounded
 
@@ -75,8 +89,16 @@ def optional_milliseconds(duration: Duration | None) -> int | None:
     return None if duration is None else milliseconds(duration)
 
 
+def made_of(kind: type[T], value: Any, *, what: str, example: str) -> T:
+    """Return the value. Raises InvalidArgument where it is none of that kind."""
+    if not isinstance(value, kind):
+        raise InvalidArgument(f"{what} is {value!r:.80}: give a {kind.__name__}, such as {example}")
+    return value
+
+
 def retry_definition(retry: Retry) -> RetryDefinition:
-    """Return the canonical form of a retry policy."""
+    """Return the canonical form of a retry policy. Raises InvalidArgument for anything else."""
+    made_of(Retry, retry, what="retry", example="Retry(max_retries=3)")
     errors = [retry.retryable_errors] if isinstance(retry.retryable_errors, str) else retry.retryable_errors
     return RetryDefinition(
         max_retries=retry.max_retries,

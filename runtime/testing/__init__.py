@@ -9,7 +9,7 @@ from perdure.runtime import lazily
 if TYPE_CHECKING:
     from perdure.actors.kernel.processes import ProcessDied
     from perdure.runtime.testing.crash import FAULT_POINTS, InvalidCrash
-    from perdure.runtime.testing.handle import TestExecution
+    from perdure.runtime.testing.handle import NeverEnds, TestExecution
     from perdure.runtime.testing.harness import InvariantBroken, TestRuntime
     from perdure.runtime.testing.invariants import Acknowledged, Effect, check_store
     from perdure.runtime.testing.meter import CostlyTestRefused, SpendingMeter
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "perdure.actors.kernel.processes": ("ProcessDied",),
     "perdure.runtime.testing.crash": ("FAULT_POINTS", "InvalidCrash"),
-    "perdure.runtime.testing.handle": ("TestExecution",),
+    "perdure.runtime.testing.handle": ("NeverEnds", "TestExecution"),
     "perdure.runtime.testing.harness": ("InvariantBroken", "TestRuntime"),
     "perdure.runtime.testing.invariants": ("Acknowledged", "Effect", "check_store"),
     "perdure.runtime.testing.meter": ("CostlyTestRefused", "SpendingMeter"),
@@ -52,6 +52,7 @@ __all__ = [
     "Effect",
     "InvalidCrash",
     "InvariantBroken",
+    "NeverEnds",
     "ProcessDied",
     "RuntimeProcess",
     "SpendingMeter",

@@ -8,15 +8,17 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from perdure.actors.kernel.processes import ProcessDied
-from perdure.runtime.execution import Execution
+from perdure.runtime.execution import Execution, Result
 from perdure.runtime.testing.invariants import Acknowledged
+from perdure.runtime.testing.verdicts import told
 from perdure.store.records import Event
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
     from perdure.runtime.testing.harness import TestRuntime
 
-LOOKING: Final = ("status", "query", "attempts", "checkpoints", "can_resume", "set_priority", "result")
+LOOKING: Final = ("status", "query", "attempts", "checkpoints", "can_resume", "set_priority")
+PATIENCE_S: Final = 366 * 86_400.0  # virtual time; what takes longer in earnest says how long
 COMMANDS: Final = (
     "pause",
     "resume",
@@ -36,6 +38,10 @@ COMMANDS: Final = (
 LOGGED: Final = frozenset(
     {"signal", "approve", "reject", "update_context", "checkpoint", "restore", "retry", "resume_later"}
 )  # others may be no-ops
+
+
+class NeverEnds(AssertionError):
+    """The end of an execution was waited for, and it waits for something the test does not do."""
 
 
 class TestExecution(Execution):
@@ -68,6 +74,21 @@ class TestExecution(Execution):
             for event in page:
                 yield event
             after = page[-1].id
+
+    async def result(self, *, check: bool = True, timeout: float | None = None) -> Result:
+        """As `Execution.result`. In virtual time, where nobody gets tired of waiting, a year is for ever.
+
+        Raises NeverEnds then, unless a `timeout` was given.
+        """
+        patience = PATIENCE_S if timeout is None and self._test.is_virtual else timeout
+        try:
+            return await self._test.call(
+                lambda runtime: self.within(runtime).result(check=check, timeout=patience)
+            )
+        except TimeoutError:
+            if timeout is not None:
+                raise
+        raise NeverEnds(await told(self, "it has not ended after a year in which nobody said anything"))
 
     async def _some_events(self, runtime: Runtime, *, after: int, follow: bool) -> list[Event]:
         """What there is after that event; where there is nothing and more may come, wait for one."""

@@ -75,19 +75,20 @@ class TestRuntime(Verdicts):
         self.effects: list[Effect] = []
         self.crashes: list[str] = []
         self.restarts = restarts
-        self._is_virtual = clock == "virtual"
+        self.is_virtual = clock == "virtual"
         self._places = [crash] if isinstance(crash, str) else list(crash)
         self._to_come: list[CrashPlace] = [crash_place(spec) for spec in self._places]
-        if self._places and not self._is_virtual:
+        if self._places and not self.is_virtual:
             raise InvalidArgument("crash needs clock='virtual': on a real clock kill a real process")
         self._steps = {step.key for workflow in workflows for step in workflow.definition.steps}
         if workflows:
             check_steps(self._places, self._steps)
         self._downtime_s = seconds(downtime)
         self._location = location
+        self._agents = StubbedAgents(agents, self.stubs)
         self._options = {
             "workflows": workflows,
-            "agents": StubbedAgents(agents, self.stubs),
+            "agents": self._agents,
             **options,
         }
         self._stack = AsyncExitStack()
@@ -100,7 +101,7 @@ class TestRuntime(Verdicts):
 
     async def __aenter__(self) -> Self:
         """Open the runtime. Raises InvalidArgument where virtual time is wanted and there is none."""
-        if self._is_virtual and not isinstance(asyncio.get_running_loop(), VirtualLoop):
+        if self.is_virtual and not isinstance(asyncio.get_running_loop(), VirtualLoop):
             raise InvalidArgument(
                 "this loop has no virtual time: put @virtual_time above the test, return virtual_backend() "
                 "from your anyio_backend fixture, or use TestRuntime(clock='real')"
@@ -113,7 +114,7 @@ class TestRuntime(Verdicts):
         except ProcessDied:
             if not self.restarts:
                 raise
-        if self.restarts and self._is_virtual:
+        if self.restarts and self.is_virtual:
             keeper = asyncio.ensure_future(self._keep_alive())
             self._stack.push_async_callback(_cancelled, keeper)
         self._since = await self.call(_last_event)
@@ -179,13 +180,13 @@ class TestRuntime(Verdicts):
 
     async def advance(self, duration: str | float | timedelta) -> None:
         """Let virtual time pass: "23h", "90s", seconds or a timedelta. What falls due meanwhile happens."""
-        if not self._is_virtual:
+        if not self.is_virtual:
             raise InvalidArgument("advance() needs clock='virtual': nobody can push a real clock")
         await anyio.sleep(seconds(duration))  # noqa: TID251 - the loop's time, which is virtual
 
     async def crash(self) -> None:
         """Kill the process now, as `kill -9` does; the next one opens the store after the downtime."""
-        if not self._is_virtual:
+        if not self.is_virtual:
             raise InvalidArgument("crash() needs clock='virtual': on a real clock kill a real process")
         self._is_up.clear()
         self._life.crash("crash()")
@@ -220,7 +221,7 @@ class TestRuntime(Verdicts):
                 on_crash=self.crashes.append,
                 options=self._options,
             )
-            if self._is_virtual
+            if self.is_virtual
             else RealLife(self._location, self._options)
         )
         await self._life.open()
@@ -243,7 +244,7 @@ class TestRuntime(Verdicts):
 
     async def _check(self) -> list[str]:
         """Everything that must hold, read from the store as it lies there now."""
-        store = SQLiteStore(str(self._location), inline=self._is_virtual)
+        store = SQLiteStore(str(self._location), inline=self.is_virtual)
         await store.open()
         try:
             effects = [effect for each in self.stubs for effect in each.effects]
@@ -255,6 +256,11 @@ class TestRuntime(Verdicts):
         how = f"TestRuntime(seed={self.seed}), crashed at {self.crashes or 'no place'}"
         if found:
             raise InvariantBroken("\n".join([how, *found]))
+        if is_over and (idle := self._agents.idle):
+            raise AssertionError(
+                f"{idle[0]!r} stands in for nothing: no workflow asks for that name, but they do for "
+                f"{', '.join(sorted(self._agents.wanted)) or 'none'}"
+            )
         missed = self._places[len([place for place in self.crashes if place != "crash()"]) :]
         if is_over and missed:
             raise AssertionError(

@@ -141,8 +141,19 @@ class StubbedAgents(Agents):
         """The agents of `agents`, those with a stub replaced by it."""
         super().__init__(agents or ())
         self._stubs = {each.name: each for each in stubs}
+        self.wanted: set[str] = set()
         for each in stubs:
             self.add(each.name, each.perform, replace=True)
+
+    @property
+    def idle(self) -> list[Stub]:
+        """Those nobody has asked for, by name or as an agent that can do something."""
+        return [each for each in self._stubs.values() if each.name not in self.wanted and not each.calls]
+
+    def find(self, name: str) -> Agent | None:
+        """As any registry does; the name is one that somebody wants."""
+        self.wanted |= {name, name.partition("#")[0]}
+        return super().find(name)
 
     def add(self, name: str, function: Function, **how: Any) -> Agent:
         """Register a function, or the stub that stands in for it.

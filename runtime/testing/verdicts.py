@@ -25,7 +25,7 @@ class Verdicts:
         for step, wanted in (outputs or {}).items():
             if step not in result.outputs or result.outputs[step] != wanted:
                 found = result.outputs.get(step, "(nothing)")
-                raise AssertionError(await _told(execution, f"step {step!r} gave {found!r}, not {wanted!r}"))
+                raise AssertionError(await told(execution, f"step {step!r} gave {found!r}, not {wanted!r}"))
         return result
 
     async def assert_failed(self, execution: Execution, error: str | None = None) -> Result:
@@ -33,12 +33,16 @@ class Verdicts:
         result = await self._end(execution, Status.FAILED)
         why = "" if result.error is None else f"{result.error.type}: {result.error.message}"
         if error is not None and error not in why:
-            raise AssertionError(await _told(execution, f"it failed by {why!r}, without {error!r} in it"))
+            raise AssertionError(await told(execution, f"it failed by {why!r}, without {error!r} in it"))
         return result
 
     async def assert_cancelled(self, execution: Execution) -> Result:
         """Wait for the end: it is `cancelled`."""
         return await self._end(execution, Status.CANCELLED)
+
+    async def assert_rolled_back(self, execution: Execution) -> Result:
+        """Wait for the end: it is `rolled_back`, all that was done having been undone."""
+        return await self._end(execution, Status.ROLLED_BACK)
 
     async def assert_step_ran(self, execution: Execution, step: str, *, times: int = 1) -> None:
         """So far the body of `step` was started exactly so often: by retries, interrupts and crashes, too."""
@@ -49,7 +53,7 @@ class Verdicts:
         near = None if step in known else nearest(step, known)
         hint = f" (did you mean {near!r}?)" if near else ""
         raise AssertionError(
-            await _told(execution, f"step {step!r} was started {starts.count(step)} times, not {times}{hint}")
+            await told(execution, f"step {step!r} was started {starts.count(step)} times, not {times}{hint}")
         )
 
     async def history(self, execution: Execution) -> list[str]:
@@ -61,7 +65,7 @@ class Verdicts:
         if result.status is not wanted:
             why = "" if result.error is None else f" ({result.error.type}: {result.error.message})"
             raise AssertionError(
-                await _told(execution, f"it ended {result.status.value}{why}, not {wanted.value}")
+                await told(execution, f"it ended {result.status.value}{why}, not {wanted.value}")
             )
         return result
 
@@ -70,7 +74,8 @@ async def _events(execution: Execution) -> list[Event]:
     return [event async for event in execution.events()]
 
 
-async def _told(execution: Execution, what: str) -> str:
+async def told(execution: Execution, what: str) -> str:
+    """What is wrong with an execution, and its history."""
     lines = [f"  {event.version:>3} {_line(event)}{_failure(event)}" for event in await _events(execution)]
     return "\n".join([f"execution {execution.id}: {what}; its history:", *lines])
 

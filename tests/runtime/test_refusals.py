@@ -181,6 +181,7 @@ def test_inputs_that_are_no_mapping_are_refused_in_words() -> None:
         {"priority": 10**20},
         {"triggered_by": "x" * 10_000},
         {"triggered_by": ""},
+        {"id": 5},
     ],
 )
 def test_an_argument_that_cannot_be_is_refused_and_nothing_is_written(options: dict[str, Any]) -> None:

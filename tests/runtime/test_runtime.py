@@ -12,6 +12,8 @@ import pytest
 from scenarios import order, virtually
 
 from perdure.runtime import (
+    DefinitionError,
+    Execution,
     InvalidArgument,
     PerdureError,
     Runtime,
@@ -84,10 +86,36 @@ def test_a_closed_runtime_says_so() -> None:
     async def main() -> None:
         async with VirtualRuntime() as runtime:
             execution = await runtime.start(order(seconds=100), {"item": "lamp"})
-        with pytest.raises(RuntimeClosed):
-            await execution.pause()
-        with pytest.raises(RuntimeClosed):
-            await runtime.start(order())
+        for refused in (
+            execution.pause,
+            execution.status,
+            execution.query,
+            execution.attempts,
+            execution.checkpoints,
+            execution.result,
+            execution.can_resume,
+            lambda: execution.set_priority(1),
+            lambda: runtime.start(order()),
+        ):
+            with pytest.raises(RuntimeClosed):
+                await refused()
+
+    run_virtual(main)
+
+
+def test_who_waits_for_a_result_is_told_when_the_runtime_closes() -> None:
+    """The execution goes on in the next one."""
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+
+            async def wait_for(execution: Execution) -> None:
+                with pytest.raises(RuntimeClosed):
+                    await execution.result()
+
+            async with VirtualRuntime() as runtime:
+                group.start_soon(wait_for, await runtime.start(order(seconds=100), {"item": "lamp"}))
+                await anyio.sleep(1)
 
     run_virtual(main)
 
@@ -149,6 +177,26 @@ def test_an_error_of_the_block_comes_out_as_it_is() -> None:
         run_virtual(main)
 
 
+def test_what_keeps_a_runtime_from_opening_comes_out_as_it_is(tmp_path: Path) -> None:
+    """Whoever embeds it catches that, and not a group; the next one opens."""
+    wrong = Workflow("wrong")
+    wrong.step(key="a", after="nope")(lambda: 1)
+    (tmp_path / "junk.db").write_bytes(b"hello" * 1_000)
+
+    async def main() -> None:
+        for error, given, options in (
+            (DefinitionError, tmp_path / "a.db", {"workflows": [wrong]}),
+            (StoreError, tmp_path / "junk.db", {}),
+        ):
+            with pytest.raises(error):
+                async with VirtualRuntime(given, **options):
+                    pass
+        async with VirtualRuntime(tmp_path / "a.db", workflows=[order()]) as runtime:
+            assert await runtime.list() == []
+
+    run_virtual(main)
+
+
 def test_a_start_whose_caller_gives_up_waiting_goes_on_all_the_same() -> None:
     """Durable means going: cancelling the wait leaves no execution that nobody works on."""
 
@@ -169,7 +217,9 @@ def test_a_start_whose_caller_gives_up_waiting_goes_on_all_the_same() -> None:
     virtually(scenario)
 
 
-@pytest.mark.parametrize("options", [{"max_active": 0}, {"max_active_steps": -1}, {"kind": "zzz"}])
+@pytest.mark.parametrize(
+    "options", [{"max_active": 0}, {"max_active_steps": -1}, {"kind": "zzz"}, {"workflows": ["order"]}]
+)
 def test_a_runtime_that_could_do_nothing_is_not_made(options: dict[str, Any]) -> None:
     """It would hang for ever."""
     with pytest.raises(InvalidArgument):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 
 from perdure.actors.instructions.context import StepContext
+from perdure.runtime import InvalidArgument
 from perdure.runtime.language import CycleError, DefinitionError, From, Retry, Workflow
 
 
@@ -103,7 +104,7 @@ def test_after_orders_without_data():
 
 def test_policy_is_given_in_seconds_and_kept_in_milliseconds():
     """Floats or timedeltas; exceptions by class or name."""
-    workflow = Workflow("w", timeout=timedelta(minutes=1), checkpoint_interval=0.5, max_retries=2, tags="one")
+    workflow = Workflow("w", timeout="1m", checkpoint_interval=0.5, max_retries=2, tags="one")
     retry = Retry(
         max_retries=3, delay=0.1, max_delay=timedelta(seconds=5), retryable_errors=[OSError, "Busy"]
     )
@@ -131,7 +132,7 @@ def test_wrong_policy_is_a_problem_of_the_definition():
     text = str(refusal(workflow))
     for path in ("config.parallelism", "timeoutMs", "maxRetries", "retryBackoffMultiplier"):
         assert path in text
-    with pytest.raises(ValueError, match="not a duration"):
+    with pytest.raises(ValueError, match="no duration"):
         Workflow("w", timeout=float("nan"))
 
 
@@ -331,3 +332,20 @@ def test_functions_are_found_by_qualified_names():
     assert names[2] == f"python:{__name__}:wants_context"
     assert names[0].endswith("<lambda>#w.one")
     assert [workflow.functions[name]() for name in names[:2]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"timeout": "soon"},
+        {"timeout": [1]},
+        {"timeout": float("nan")},
+        {"retry": 3},
+        {"repeat": 3},
+        {"for_each": [1, 2]},
+    ],
+)
+def test_what_is_no_policy_is_refused_with_what_is_one(wrong: dict[str, Any]) -> None:
+    """Where it is declared, in words."""
+    with pytest.raises(InvalidArgument, match="give"):
+        Workflow("w").step(**wrong)(lambda: 1)

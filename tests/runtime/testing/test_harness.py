@@ -22,6 +22,7 @@ from perdure.runtime.testing import (
     FAULT_POINTS,
     InvalidCrash,
     InvariantBroken,
+    NeverEnds,
     ProcessDied,
     TestRuntime,
     stub,
@@ -396,3 +397,35 @@ def test_a_crashed_test_leaves_no_files_and_no_open_database(tmp_path: Path) -> 
     connection = sqlite3.connect(tmp_path / "t.db")
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.close()
+
+
+@virtual_time
+async def test_what_waits_for_ever_fails_with_its_history() -> None:
+    """A year of virtual time in which nobody said anything."""
+    workflow = Workflow("patient").signal_step("never", signal="never")
+    async with TestRuntime(workflow) as test:
+        execution = await test.start(workflow, {})
+        with pytest.raises(NeverEnds, match="step_waiting never"):
+            await test.assert_completed(execution)
+        with pytest.raises(TimeoutError):
+            await execution.result(timeout=5)
+
+
+@virtual_time
+async def test_a_stub_for_a_name_nobody_asks_for_is_a_mistake_in_the_test() -> None:
+    """The real one would have been called."""
+    with pytest.raises(AssertionError, match=r"stub stok.* stands in for nothing.* bank, post, stock"):
+        async with TestRuntime(order(), stubs=[*all_well(), stub("stok")]) as test:
+            await test.assert_completed(await test.start("order", {"item": "lamp"}))
+
+
+@virtual_time
+async def test_what_was_undone_can_be_asserted() -> None:
+    """By the end it has come to."""
+    workflow = Workflow("trip", on_failure="compensate")
+    workflow.agent_step("flight", agent="book", compensate="unbook")
+    workflow.agent_step("hotel", agent="hotel", after="flight")
+    stubs = [stub("book"), stub("unbook"), stub("hotel", raises=OSError("full"))]
+    async with TestRuntime(workflow, stubs=stubs) as test:
+        await test.assert_rolled_back(await test.start(workflow, {}))
+        assert [len(each.calls) for each in stubs] == [1, 1, 1]
