@@ -157,8 +157,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
     async def __aenter__(self) -> Self:
         """Open the store and take up what was left unfinished.
 
-        Raises RuntimeClosed when it is open, StoreError (StoreUnavailable, StoreLocked, …) when the
-        store cannot be opened, MigrationError and DefinitionError; then nothing is left open.
+        Raises RuntimeClosed when it is open, StoreError, MigrationError or DefinitionError when it cannot be.
         """
         if self._stack is not None:
             raise RuntimeClosed("this runtime is open already: make another one")
@@ -167,8 +166,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
                 await self._open(stack)
                 self._stack = stack.pop_all()
         except BaseExceptionGroup as group:  # of the task groups that were open by then
-            error = unwrapped(group)
-            raise error from error.__cause__
+            raise unwrapped(group) from None
         return self
 
     async def _open(self, stack: AsyncExitStack) -> None:
