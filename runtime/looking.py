@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from perdure.actors.instructions.plan import Plan
+from perdure.actors.state import code
 from perdure.actors.state.execution import ExecutionState
 from perdure.runtime.agents import Agents
 from perdure.runtime.arguments import beginning
 from perdure.runtime.language import Definition, compile_plan, definition_from_json
 from perdure.runtime.near import nearest
 from perdure.store import store_at
-from perdure.store.errors import NotFound
+from perdure.store.errors import NotFound, PerdureError
 from perdure.store.protocol import Store
 from perdure.store.scripts.questions import Questions
 from perdure.store.scripts.sealing import Keys
@@ -75,15 +77,41 @@ async def describe(store: Questions | Store, execution_id: str) -> dict[str, Any
     loaded = await store.load(execution_id)
     if loaded is None:
         raise NotFound("execution", execution_id)
-    record = await store.workflow_by_no(loaded.execution.workflow_no)
-    assert record is not None
-    definition = definition_from_json(record.definition)
-    plan = compile_plan(definition, agents=Agents(), workflow_no=record.no, revision=record.revision)
+    definition, plan = await _compiled(store, loaded.execution.workflow_no, Agents())
     described = ExecutionState.fold(plan, loaded).describe()
     await _tell_skips(described["steps"], store, execution_id, definition)
     is_called_off = described["state"] in {State.CANCELLING, State.CANCELLED}
     asked = await store.events(execution_id=execution_id, type="cancel_requested") if is_called_off else []
     return described | {"cancel": asked[-1] if asked else None}
+
+
+async def lacks(
+    store: Questions | Store, execution_ids: Iterable[str], agents: Agents
+) -> dict[str, tuple[str, ...]]:
+    """What each of those executions would wait for in a process with these agents."""
+    plans: dict[int, Plan] = {}
+    found: dict[str, tuple[str, ...]] = {}
+    for execution_id in execution_ids:
+        try:
+            loaded = await store.load(execution_id)
+            if loaded is None:
+                continue
+            no = loaded.execution.workflow_no
+            if no not in plans:
+                _, plans[no] = await _compiled(store, no, agents)
+            found[execution_id] = code.lacks(ExecutionState.fold(plans[no], loaded))
+        except PerdureError as error:
+            found[execution_id] = (str(error),)
+    return found
+
+
+async def _compiled(store: Questions | Store, workflow_no: int, agents: Agents) -> tuple[Definition, Plan]:
+    record = await store.workflow_by_no(workflow_no)
+    assert record is not None
+    definition = definition_from_json(record.definition)
+    return definition, compile_plan(
+        definition, agents=agents, workflow_no=workflow_no, revision=record.revision
+    )
 
 
 async def _tell_skips(

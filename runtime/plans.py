@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -48,6 +48,8 @@ class Revision(msgspec.Struct, frozen=True):
     definition: Definition
     plan: Plan
     contexts: Contexts
+    changes: int
+    """How often agents had been registered when it was compiled."""
 
 
 class Plans:
@@ -77,8 +79,15 @@ class Plans:
         self._has_declared = False
         self._told: set[str] = set()
 
-    async def plan(self, workflow_no: int) -> Plan:
-        """The plan of a stored revision; compiled anew as long as code for it is missing."""
+    async def plan(self, workflow_no: int, *, context: Mapping[str, Any] | None = None) -> Plan:
+        """The plan of a stored revision; compiled anew as long as code for it is missing.
+
+        Also where it does not fit that context, and other code has been registered since.
+        """
+        known = self._revisions.get(workflow_no)
+        is_outdated = known is not None and known.changes != self._agents.changes
+        if known is not None and is_outdated and context is not None and not known.plan.fits(context):
+            del self._revisions[workflow_no]
         return (await self.revision(workflow_no)).plan
 
     async def revision(self, workflow_no: int) -> Revision:
@@ -193,7 +202,7 @@ class Plans:
         if self._webhooks:
             others = (each for each in self._webhooks if each not in plan.webhooks)
             plan = msgspec.structs.replace(plan, webhooks=(*plan.webhooks, *others))
-        compiled = Revision(no, definition.name, definition, plan, Contexts(definition))
+        compiled = Revision(no, definition.name, definition, plan, Contexts(definition), self._agents.changes)
         self._revisions[no] = compiled
         while len(self._revisions) > PLANS_MAX:
             self._revisions.popitem(last=False)

@@ -29,6 +29,7 @@ from perdure.actors.messages import (
     Interrupted,
     StepReport,
 )
+from perdure.actors.state import code
 from perdure.actors.state.execution import DEADLINE_TIMER, RETRY_TIMER, WAIT_TIMER, ExecutionState
 from perdure.actors.state.trial import CRASH_BUDGET, is_convicted
 from perdure.store.errors import StatementFailed
@@ -174,7 +175,7 @@ def proceed(turn: Turn, *, is_closing: bool = False) -> None:
             turn.become(State.SCHEDULING)  # what it waited for has come: the next owner is to know
         return
     _go_on(turn)
-    while state.entering and state.state in schedule.MAY_LAUNCH and state.plan.is_performable:
+    while state.entering and state.state in schedule.MAY_LAUNCH and code.is_here(state):
         _go_on(turn)  # a step that was refused, or that has no items, has let others in
     if state.running:
         if state.state not in schedule.STOPPING:
@@ -210,7 +211,7 @@ def answer_waiters(turn: Turn, waiters: list[Asker]) -> bool:
     they wait on until the turn is durable.
     """
     state = turn.state
-    if state.state in schedule.STOPPING and (state.running or state.lingering or state.plan.is_performable):
+    if state.state in schedule.STOPPING and (state.running or state.lingering or code.is_here(state)):
         return False
     if waiters:
         turn.respond_here(*waiters)
@@ -226,7 +227,7 @@ def may_park(turn: Turn, *, linger_ms: int | None, is_closing: bool) -> bool:
         return True
     if linger_ms is None:
         return False
-    if state.state is State.PAUSED or not state.plan.is_performable:
+    if state.state is State.PAUSED or not code.is_here(state):
         return True
     return state.state is State.AWAITING_COMPLETION and all(
         due_at > turn.now + linger_ms for due_at in due_times(state)

@@ -6,6 +6,7 @@ from perdure.actors.decider.course import ending, outside, results, schedule, un
 from perdure.actors.decider.kinds import children
 from perdure.actors.effects.turn import Turn
 from perdure.actors.instructions.plan import OnFailure
+from perdure.actors.state import code
 from perdure.store.states import State, StepState
 
 
@@ -26,7 +27,7 @@ def come_to_rest(turn: Turn, *, is_closing: bool) -> None:
         _conclude(turn, _aggregate(turn), is_closing=is_closing)
     elif state.state is State.PAUSING:
         _pause(turn)
-    elif not state.plan.is_performable and (state.ready or state.entering or not state.waiting):
+    elif not code.is_here(state) and (state.ready or state.entering or not state.waiting):
         turn.become(State.SCHEDULING)  # waits for its code: a runner that has it takes it up
     elif state.ready:
         turn.become(State.EXECUTING)  # a thread lingers: no timer would wake the next owner

@@ -20,11 +20,13 @@ from perdure.actors.execution.services import Services
 from perdure.actors.execution.supervisor import Executions
 from perdure.actors.kernel import Wakeup
 from perdure.actors.log import get_logger
+from perdure.actors.state import code
+from perdure.actors.state.execution import ExecutionState
 from perdure.actors.state.trial import SUSPECT_DEATHS, groups, rounds, seconds, worst
 from perdure.actors.writer import OUTAGES
 from perdure.store.claims import CLAIM_MAX
 from perdure.store.errors import OutcomeUnknown, PerdureError, StoreError
-from perdure.store.records import Due, Runner, Suspect
+from perdure.store.records import Due, Execution, Runner, Suspect
 
 SWEEP_S: Final = 15.0  # the safety net: how often a sweep happens though nothing called for one
 SWEEP_PAGE: Final = CLAIM_MAX  # executions looked at in one read, and claimed in one write
@@ -41,6 +43,10 @@ OUTCOMES: Final = frozenset(
 )
 RESTS: Final = frozenset({"workflow_paused", "workflow_cancelled"})
 REST_S: Final = 1.0  # after a sweep that failed: the store gets time to come back
+CODE_HINT: Final = (
+    "a process that has it goes on; where a function has changed: run the old one, too, give its new "
+    "parameter a default, or `perdure migrate ID --to VERSION`"
+)
 
 log = get_logger("perdure.recovery")
 
@@ -206,7 +212,7 @@ class Recovery:
             page = await self._services.store.claimable(limit=SWEEP_PAGE, after_no=after_no)
             found: dict[str, int] = {}
             for execution in page:
-                missing = await self._missing(execution.workflow_no)
+                missing = await self._lacks(execution)
                 if missing:
                     waiting[execution.id] = missing
                 elif len(found) < self._executions.room:
@@ -234,7 +240,7 @@ class Recovery:
         store = self._services.store
         page = await store.claimable(limit=SWEEP_PAGE)
         while page:
-            if any([not await self._missing(execution.workflow_no) for execution in page]):
+            if any([not await self._lacks(execution) for execution in page]):
                 return True
             page = await store.claimable(limit=SWEEP_PAGE, after_no=page[-1].no)
         soon = self._services.now_ms() + round(within_s * 1000)
@@ -248,12 +254,23 @@ class Recovery:
     async def _missing(self, workflow_no: int) -> tuple[str, ...]:
         """What an execution needs and this process does not have; all of it when it cannot be compiled."""
         try:
-            plan = await self._services.plans.plan(workflow_no)
+            return (await self._services.plans.plan(workflow_no)).missing
         except StoreError:
             raise
         except PerdureError as error:
             return (str(error),)
-        return plan.missing
+
+    async def _lacks(self, execution: Execution) -> tuple[str, ...]:
+        """The same, and what is here and does not fit this one; which it still needs tells its state."""
+        missing = await self._missing(execution.workflow_no)
+        if missing:
+            return missing
+        services = self._services
+        plan = await services.plans.plan(execution.workflow_no, context=execution.context)
+        if plan.fits(execution.context):
+            return ()
+        loaded = await services.store.load(execution.id)
+        return () if loaded is None else code.lacks(ExecutionState.fold(plan, loaded))
 
     async def _take_up_due(self, waiting: dict[str, tuple[str, ...]]) -> float:
         """Take up what waits no longer. To fail what is past its deadline needs none of its code."""
@@ -281,5 +298,7 @@ class Recovery:
         """Say once of each execution that it waits for code, and for which."""
         for execution_id, missing in waiting.items():
             if execution_id not in self.waiting_for_code:
-                log.warning("waiting_for_code", execution_id=execution_id, missing=list(missing))
+                log.warning(
+                    "waiting_for_code", execution_id=execution_id, missing=list(missing), hint=CODE_HINT
+                )
         self.waiting_for_code = waiting

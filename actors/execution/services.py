@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -24,8 +24,11 @@ LINGER_MS: Final = 10_000  # an execution that waits for less stays hot: no rele
 class Plans(Protocol):
     """Where the machine gets the executable form of a revision."""
 
-    async def plan(self, workflow_no: int) -> Plan:
-        """Compile a revision (or take it from a cache); what is not registered here is `missing`."""
+    async def plan(self, workflow_no: int, *, context: Mapping[str, Any] | None = None) -> Plan:
+        """Compile a revision (or take it from a cache); what is not registered here is `missing`.
+
+        One that does not fit that context is compiled anew once other code has been registered.
+        """
         ...
 
     async def callee(

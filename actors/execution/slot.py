@@ -7,6 +7,7 @@ from perdure.actors.effects.turn import Asker, Order
 from perdure.actors.execution.actor import ExecutionActor
 from perdure.actors.execution.relatives import Relatives
 from perdure.actors.execution.services import Services
+from perdure.actors.state import code
 from perdure.actors.state.execution import ExecutionState
 from perdure.store.states import State
 
@@ -44,6 +45,6 @@ class Slot:
 
 def is_left_to_others(state: ExecutionState) -> bool:
     """Whether the execution could go on, in a process that has what it needs."""
-    if state.plan.is_performable:
+    if code.is_here(state):
         return False
     return state.state is State.SCHEDULING or state.state in WINDING_UP

@@ -137,6 +137,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     perform: Perform
     mode: Mode
     guard: Guard | None = None
+    asks: frozenset[str] = frozenset()  # what the context has to have, for it to be called
 
 
 class ForEach(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,6 +210,34 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
         return not plain
 
 
+class Demand(msgspec.Struct, frozen=True, kw_only=True):
+    """What a function, as it is here, asks of the context, to be called in a step.
+
+    `choices` has by the name of each that may be called the inputs it cannot do without, and the
+    parameter that takes each; `place` is the step and its version in words.
+    """
+
+    step_no: int
+    place: str
+    choices: Mapping[str, Mapping[str, str]]
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """All of them."""
+        return frozenset(name for choice in self.choices.values() for name in choice)
+
+    def lacks(self, context: Mapping[str, Any]) -> tuple[str, ...]:
+        """What is not here, where none can be called with that context: functions that fit, in words."""
+        found = []
+        for function, asked in self.choices.items():
+            unmet = [repr(parameter) for name, parameter in asked.items() if name not in context]
+            if not unmet:
+                return ()
+            why = f"the one here needs {', '.join(unmet)}, which nothing gives it there"
+            found.append(f"{function} as it was for {self.place} ({why})")
+        return tuple(found)
+
+
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
     """At most `most` executions run at once of those for which `queue` gives the same name."""
 
@@ -241,6 +270,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     rule: Callable[[str], Callable[[Mapping[str, Any]], Any]] | None = None  # compiles a rule to resume on
     limit: Limit | None = None
     missing: tuple[str, ...] = ()  # functions and agents that are not registered here
+    demands: tuple[Demand, ...] = ()  # of those that are
+    asked: frozenset[str] = frozenset()  # all inputs that some demand asks for
     outside: int = 0
     hooks: dict[Hook, int] = {}
     on_failure: OnFailure = OnFailure.FAIL
@@ -259,3 +290,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def is_performable(self) -> bool:
         """Whether everything the steps need is registered in this process."""
         return not self.missing
+
+    def fits(self, context: Mapping[str, Any]) -> bool:
+        """Whether every function that is registered here can be called with that context, in any step."""
+        return self.asked <= context.keys()

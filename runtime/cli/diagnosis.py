@@ -38,8 +38,8 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
 
     now: datetime
     is_alive: Callable[[Runner], bool]
-    missing: Mapping[int, Sequence[str]] | None
-    """Code each revision lacks here, where it was looked for."""
+    missing: Mapping[str, Sequence[str]] | None
+    """Code that executions nobody works on lack here, where it was looked for."""
     library_advice: Sequence[str]
 
 
@@ -197,16 +197,19 @@ def _attending(work: Work, alive: Sequence[Runner]) -> int:
     return sum(runner.kind == "run" and runner.id not in owners for runner in alive)
 
 
-def _unclaimed(work: Work, worker: Runner | None, missing: Mapping[int, Sequence[str]]) -> Iterator[Finding]:
+def _unclaimed(work: Work, worker: Runner | None, missing: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
     """Executions that anybody could take up, of each workflow together, and why nobody does."""
-    for no in dict.fromkeys(each.workflow_no for each in work.unclaimed):
-        mine = [each for each in work.unclaimed if each.workflow_no == no]
-        if missing.get(no):
-            names = ", ".join(missing[no])
+    alike: dict[tuple[int, tuple[str, ...]], list[Resting]] = {}
+    for each in work.unclaimed:
+        lacks = tuple(missing.get(each.execution_id, ()))
+        alike.setdefault((each.workflow_no, lacks), []).append(each)
+    for (_, lacks), mine in alike.items():
+        if lacks:
             yield attention(
                 "code",
-                f"{_many(mine)} waiting for code ({mine[0].workflow}): {names}",
-                "start a worker that has it: `perdure worker --agents module:registry`",
+                f"{_many(mine)} waiting for code ({mine[0].workflow}): {', '.join(lacks)}",
+                "start a worker that has it: `perdure worker --agents module:registry`; where a function has "
+                "changed: the old one, a default for its new parameter, or `perdure migrate ID --to VERSION`",
                 mine,
             )
         elif worker is not None:

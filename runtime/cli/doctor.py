@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,9 +15,8 @@ from perdure.runtime.cli.options import Reading, UsageError
 from perdure.runtime.cli.render import Output, ago, size
 from perdure.runtime.cli.session import NoDatabase, Session, make_folder_importable, open_session
 from perdure.runtime.cli.text import Cell
-from perdure.store.errors import PerdureError
 from perdure.store.records import Runner
-from perdure.store.sqlite.health import Health, definitions, examine
+from perdure.store.sqlite.health import Health, examine
 from perdure.store.sqlite.store import SYNCHRONOUS, advice
 from perdure.store.urls import without_password
 
@@ -46,7 +46,7 @@ def doctor(*, agents: str | None = None, options: Reading = READING) -> int:
     now = session.now()
     health = examine(session.settings.db, bounds(int(now.timestamp() * 1000)))
     lives = lives_on(session.settings.db)
-    missing = None if registry is None else _missing(health, registry)
+    missing = None if registry is None else _missing(session, health, registry)
     findings = diagnose(
         health, Circumstances(now=now, is_alive=lives, missing=missing, library_advice=advice())
     )
@@ -99,23 +99,23 @@ def _registry(session: Session) -> Agents | None:
     return registry
 
 
-def _missing(health: Health, registry: Agents) -> dict[int, tuple[str, ...]]:
-    """What each workflow of which something waits cannot find among those agents."""
-    from perdure.runtime.language import compile_plan, definition_from_json
+def _missing(session: Session, health: Health, registry: Agents) -> dict[str, tuple[str, ...]]:
+    """What each execution that nobody works on cannot find among those agents; without its key, unknown."""
+    from perdure.runtime.looking import lacks
+    from perdure.store.scripts.sealing import KeyMissing
 
     if health.work is None:
         return {}
-    wanted = {each.workflow_no for each in health.work.unclaimed}
-    found: dict[int, tuple[str, ...]] = {}
-    for no, definition in definitions(health.path, wanted).items():
-        try:
-            plan = compile_plan(
-                definition_from_json(definition), agents=registry, workflow_no=no, revision=""
-            )
-            found[no] = plan.missing
-        except PerdureError as error:
-            found[no] = (str(error),)
-    return found
+    wanted = [each.execution_id for each in health.work.unclaimed]
+
+    async def look() -> dict[str, tuple[str, ...]]:
+        async with session.looking() as store:
+            return await lacks(store, wanted, registry)
+
+    try:
+        return asyncio.run(look())
+    except KeyMissing:
+        return {}
 
 
 def _report(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from perdure.actors.instructions.plan import Candidate, Inputs, Mode, Perform
+from perdure.runtime.agents.binding import Needs, sort_parameters
 from perdure.runtime.agents.registry import Agent, Agents, capable_of
 from perdure.runtime.language import names
 from perdure.runtime.language.definition import StepDefinition
 from perdure.runtime.language.findings import Path
+from perdure.runtime.language.questions import names_of
 from perdure.runtime.near import quoted
 
 Closures = Callable[[Agent], tuple[Inputs, Perform, Mode]]
@@ -36,6 +38,22 @@ def performers_of(step: StepDefinition, agents: Agents) -> Sequence[Agent]:
     return () if found is None else (found,)
 
 
+def needs_of(step: StepDefinition, agent: Agent) -> Needs:
+    """Where each parameter of the agent's function comes from, in that step."""
+    return sort_parameters(
+        agent.parameters, dependencies=step.dependencies, has_prompt=step.prompt is not None
+    )
+
+
+def asked_by(step: StepDefinition, agent: Agent, *, names: Collection[str]) -> Mapping[str, str]:
+    """The inputs without which the agent's function cannot be called in that step, and who takes each.
+
+    `names` are what the step gives it besides.
+    """
+    inputs = [each for each in needs_of(step, agent).inputs if not each.has_default]
+    return {each.wants: each.name for each in inputs if each.wants not in names}
+
+
 def missing_performer(step: StepDefinition, agents: Agents) -> str | None:
     """What a step lacks here, as it is called in messages; None where somebody can perform it."""
     if step.agent is None and step.capabilities is None:
@@ -59,7 +77,12 @@ def compile_candidates(
             if agent.name not in known or known[agent.name][0] is not agent:
                 inputs, perform, mode = closures(agent)
                 candidate = Candidate(
-                    agent=agent.name, inputs=inputs, perform=perform, mode=mode, guard=agent.guard
+                    agent=agent.name,
+                    asks=frozenset(asked_by(step, agent, names=names_of(step))),
+                    inputs=inputs,
+                    perform=perform,
+                    mode=mode,
+                    guard=agent.guard,
                 )
                 known[agent.name] = (agent, candidate)
             found.append(known[agent.name][1])

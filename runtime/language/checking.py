@@ -6,17 +6,16 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from perdure.runtime.agents.binding import Needs, sort_parameters
 from perdure.runtime.agents.errors import BadSignature
 from perdure.runtime.agents.registry import Agent, Agents, mode_of
 from perdure.runtime.agents.signature import Parameter
 from perdure.runtime.language.beside import beside_the_graph, spellings
-from perdure.runtime.language.capable import missing_performer, performers_of
+from perdure.runtime.language.capable import missing_performer, needs_of, performers_of
 from perdure.runtime.language.definition import Definition, StepDefinition
 from perdure.runtime.language.errors import Problem
 from perdure.runtime.language.findings import Findings, Locate, nowhere
+from perdure.runtime.language.fitting import calls_of
 from perdure.runtime.language.printing import to_json
-from perdure.runtime.language.questions import questions_of
 from perdure.runtime.near import nearest
 
 Keys = Mapping[str, str]
@@ -51,15 +50,9 @@ def misspelt_inputs(
     definition mentions anywhere, as in a condition, counts as read.
     """
     keys, wanted = keys_of(definition), set[str]()
-    for step in definition.steps:
-        asked = (agents.find(question.text) for question in questions_of(step))
-        for agent in (*performers_of(step, agents), *asked):
-            if agent is not None:
-                wanted |= {parameter.wants for parameter in needs_of(step, agent).inputs}
-    for each in beside_the_graph(definition):
-        agent = agents.find(each.agent)
-        if agent is not None:
-            wanted |= {parameter.wants for parameter in needs_of(each.step, agent).inputs}
+    for call in calls_of(definition, agents):
+        for agent in call.agents:
+            wanted |= {parameter.wants for parameter in needs_of(call.step, agent).inputs}
     wanted |= set((definition.inputs or {}).get("properties", ()))
     mentioned = set(re.findall(r"\w+", to_json(definition)))
     for key in context:
@@ -79,13 +72,6 @@ def step_taken(parameter: Parameter, step: StepDefinition, keys: Keys) -> str | 
     """The other step whose output the parameter takes."""
     key = keys.get(parameter.wants)
     return key if key is not None and key != step.key and parameter.takes(key) else None
-
-
-def needs_of(step: StepDefinition, agent: Agent) -> Needs:
-    """Where each parameter of the agent's function comes from, in that step."""
-    return sort_parameters(
-        agent.parameters, dependencies=step.dependencies, has_prompt=step.prompt is not None
-    )
 
 
 def signature_problems(step: StepDefinition, agent: Agent, keys: Keys) -> Iterator[str]:

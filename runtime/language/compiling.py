@@ -37,6 +37,7 @@ from perdure.runtime.language.definition import (
     StepDefinition,
 )
 from perdure.runtime.language.findings import Path
+from perdure.runtime.language.fitting import compile_demands
 from perdure.runtime.language.gates import compile_gate
 from perdure.runtime.language.giving import compile_outputs
 from perdure.runtime.language.graph import Needs, by_level, dependents_of, level_of, order_of
@@ -53,7 +54,7 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
     """Return the executable form of a sound definition.
 
     Agents that are not registered are named in `missing`; their steps raise UnknownAgent if they
-    are performed all the same.
+    are performed all the same. What those that are ask of each execution's context are its `demands`.
     """
     numbers = {step.key: no for no, step in enumerate(definition.steps)}
     needs = needs_of(definition)
@@ -63,6 +64,7 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
     steps = [*_in_graph(definition, level=level, needs=needs, undos=undos, agents=agents), *beside]
     outputs, wanting = compile_outputs(definition.outputs, numbers=numbers, needs=needs)
     lacks = [*(lack for each in steps for lack in each.lacks), *wanting]
+    demands = compile_demands(definition, agents, revision=revision)
     return Plan(
         workflow=definition.name,
         workflow_no=workflow_no,
@@ -73,6 +75,8 @@ def compile_plan(definition: Definition, *, agents: Agents, workflow_no: int, re
         rule=compile_rule,
         limit=compile_limit(definition.name, definition.config.limits),
         missing=tuple(dict.fromkeys(lacks)),
+        demands=demands,
+        asked=frozenset(name for demand in demands for name in demand.inputs),
         outside=len(beside),
         hooks={each.hook: each.step.no for each in beside if each.hook is not None},
         **_policy(definition.config),

@@ -15,16 +15,17 @@ from perdure.runtime.agents.binding import Convert, converter, missing_input
 from perdure.runtime.agents.errors import InputError
 from perdure.runtime.agents.registry import Agent, Agents
 from perdure.runtime.agents.signature import Parameter
-from perdure.runtime.language.beside import EXECUTION, beside_the_graph, looking_at
+from perdure.runtime.language.beside import EXECUTION, beside_the_graph
 from perdure.runtime.language.calls import lookups
-from perdure.runtime.language.capable import performers_of
-from perdure.runtime.language.checking import keys_of, needs_of, signature_problems, step_taken
+from perdure.runtime.language.capable import needs_of, performers_of
+from perdure.runtime.language.checking import keys_of, signature_problems, step_taken
 from perdure.runtime.language.definition import Definition, StepDefinition
 from perdure.runtime.language.errors import TemplateError
 from perdure.runtime.language.findings import Findings
+from perdure.runtime.language.fitting import calls_of
 from perdure.runtime.language.giving import expression_of
 from perdure.runtime.language.inputs import problems_of
-from perdure.runtime.language.questions import names_of, questions_of, templates_of
+from perdure.runtime.language.questions import templates_of
 from perdure.runtime.language.templates import Path, look_up, parse_template
 from perdure.runtime.language.values import paths_in
 from perdure.runtime.near import nearest
@@ -61,25 +62,15 @@ class Demands:
         self._unfit: list[str] = []  # what functions ask for that no context can give
         self._taken: list[Taken] = []
         for step in definition.steps:
-            self._add_step(step)
-        for each in beside_the_graph(definition):
-            agent = agents.find(each.agent)
-            if agent is not None:
-                step = looking_at(each, agent.parameters, self._keys)
-                self._add(step, agent, known=frozenset({EXECUTION}))
+            for agent in performers_of(step, agents):
+                self._unfit += signature_problems(step, agent, self._keys)
+        for call in calls_of(definition, agents):
+            for agent in call.agents:
+                self._add(call.step, agent, known=call.names)
 
     def hold_with(self, agents: Agents) -> bool:
         """Whether they are what is demanded with these agents as they are now."""
         return agents is self._agents and agents.changes == self._changes
-
-    def _add_step(self, step: StepDefinition) -> None:
-        for agent in performers_of(step, self._agents):
-            self._unfit += signature_problems(step, agent, self._keys)
-            self._add(step, agent, known=names_of(step))
-        for question in questions_of(step):
-            asked = self._agents.find(question.text) if question.is_python else None
-            if asked is not None:
-                self._add(step, asked, known=frozenset(question.names))
 
     def _add(self, step: StepDefinition, agent: Agent, *, known: frozenset[str]) -> None:
         self._taken += [

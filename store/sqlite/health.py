@@ -9,11 +9,9 @@ from __future__ import annotations
 import sqlite3
 import stat
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from perdure.store.codec import decode
 from perdure.store.errors import StoreCorrupt, StoreError
 from perdure.store.records import Record, Runner
 from perdure.store.scripts import rows
@@ -80,13 +78,6 @@ def runners_of(path: str) -> list[Runner]:
             return list(map(rows.runner, connection.execute(rows.RUNNER)))
     except StoreCorrupt:
         return []
-
-
-def definitions(path: str, workflow_nos: set[int]) -> dict[int, Any]:
-    """The definitions of those revisions, by their keys. Raises StoreError."""
-    with reading(path) as connection:
-        found = connection.execute("SELECT no, definition FROM workflows").fetchall()
-    return {no: decode(text, what=f"workflow {no}") for no, text in found if no in workflow_nos}
 
 
 def _examined(connection: sqlite3.Connection, health: Health, bounds: Bounds) -> Health:

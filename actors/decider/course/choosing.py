@@ -1,5 +1,7 @@
 """Who performs a step that asks for capabilities instead of an agent: capable, then least busy, then by name.
 
+Whoever could not be called with the context is not chosen.
+
 The choice is made in the turn that starts the attempt, and stands in the log before the body runs.
 Whoever starts the attempt again, after a crash or an interruption, chooses anew: the agent that was
 chosen may not be registered there.
@@ -29,7 +31,8 @@ def choose(turn: Turn, step: PlannedStep) -> tuple[Candidate | None, Ticket | No
     workload = turn.workload
     if step.candidates is None:
         return None, None if step.agent is None else workload.take(step.agent)
-    candidates = {candidate.agent: candidate for candidate in step.candidates()}
+    context = turn.state.context
+    candidates = {each.agent: each for each in step.candidates() if each.asks <= context.keys()}
     if not candidates:
         return None, None
     loads = {agent: workload.of(agent) for agent in sorted(candidates)}

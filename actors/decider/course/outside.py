@@ -12,6 +12,7 @@ from perdure.actors.decider.course import undoing
 from perdure.actors.decider.course.schedule import WINDING_UP
 from perdure.actors.effects.turn import Turn
 from perdure.actors.messages import Interrupt
+from perdure.actors.state import code
 from perdure.actors.state.execution import ExecutionState
 from perdure.store.states import Role, State, StepState
 
@@ -51,7 +52,7 @@ def go_on(turn: Turn, step_no: int, *, is_closing: bool) -> None:
     state = turn.state
     if step_no in state.waiting:
         _become(turn, State.AWAITING_COMPLETION)
-    elif not state.plan.is_performable or (is_closing and state.state is State.AWAITING_COMPLETION):
+    elif not code.is_here(state) or (is_closing and state.state is State.AWAITING_COMPLETION):
         _become(turn, State.SCHEDULING)  # for a runner that has the code, or the next owner
     elif not is_closing:
         _become(turn, State.EXECUTING)

@@ -19,6 +19,7 @@ from perdure.actors.effects import moves
 from perdure.actors.effects.turn import InterruptSteps, Turn
 from perdure.actors.errors import StepFailed
 from perdure.actors.messages import Interrupt
+from perdure.actors.state import code
 from perdure.actors.state.execution import RETRY_TIMER, ExecutionState
 from perdure.actors.state.trial import Trial, worst
 from perdure.store.records import Error
@@ -157,7 +158,7 @@ def launch(turn: Turn, admit: Admit) -> None:
     had begun before.
     """
     state = turn.state
-    if state.state not in MAY_LAUNCH or not state.plan.is_performable:
+    if state.state not in MAY_LAUNCH or not code.is_here(state):
         return
     _keep_begun(state)
     if state.trial is not None and _try_suspects(turn, state.trial, admit):

@@ -12,13 +12,14 @@ from perdure.actors.decider.course import schedule
 from perdure.actors.decider.course.evaluating import evaluate, unanswered
 from perdure.actors.decider.kinds import gating, looping, waiting
 from perdure.actors.effects.turn import Turn
+from perdure.actors.state import code
 from perdure.store.states import StepState
 
 
 def decide(turn: Turn) -> None:
     """Decide of every step that enters what it is to do; this may let further steps in."""
     state = turn.state
-    if state.state not in schedule.MAY_LAUNCH or not state.plan.is_performable:
+    if state.state not in schedule.MAY_LAUNCH or not code.is_here(state):
         return
     while state.entering and not state.is_blocked and state.state in schedule.MAY_LAUNCH:
         _decide(turn, state.entering.popleft())

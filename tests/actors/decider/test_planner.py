@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from perdure.actors.decider import planner
-from perdure.actors.instructions.plan import RetryPolicy, Scheduling
+from perdure.actors.instructions.plan import Demand, RetryPolicy, Scheduling
 from perdure.actors.messages import Cancel, Completed, Interrupt, Pause, PauseMode, Resume, StepReport
-from perdure.store.states import State
+from perdure.actors.state import code
+from perdure.store.states import State, StepState
 
 Make = Callable[..., Any]
 TWICE = {"retry": RetryPolicy(max_retries=1, delay_ms=100, jitter=False)}
@@ -67,6 +68,21 @@ def test_an_execution_whose_code_is_missing_starts_nothing_and_stays_claimable(m
     assert bench.state.state is State.SCHEDULING
     assert not bench.bodies
     assert planner.may_park(bench.turn, linger_ms=0, is_closing=False)
+
+
+def test_code_that_cannot_be_called_is_missing_while_its_step_may_still_run(make_bench: Make):
+    """The graph of what is being cancelled asks for nothing any more; what is beside it does."""
+    demands = tuple(
+        Demand(step_no=no, place=f"step s{no} of w 1", choices={"f": {"label": "text"}}) for no in range(2)
+    )
+    bench = make_bench([(), (0,)], demands=demands, asked=frozenset({"label"}), context={"item": 1}).start()
+    assert (bench.state.state, bench.bodies) == (State.SCHEDULING, {})
+    first, second = code.lacks(bench.state)
+    assert first == "f as it was for step s0 of w 1 (the one here needs 'text', which nothing gives it there)"
+    bench.state.steps[0].state = StepState.COMPLETED
+    assert code.lacks(bench.state) == (second,)
+    bench.state.state = State.CANCELLING
+    assert code.lacks(bench.state) == ()
 
 
 def test_when_a_required_step_fails_its_siblings_settle_and_nothing_new_starts(make_bench: Make):

@@ -229,6 +229,28 @@ def test_doctor_names_the_code_that_is_waited_for(done: str, capsys: pytest.Capt
     assert "1 execution is waiting for code (order): python:" in capsys.readouterr().out
 
 
+def test_doctor_names_functions_that_have_changed(capsys: pytest.CaptureFixture[str]):
+    """What is registered cannot be called by the version that waits: which parameter, and what to do."""
+    text = "name: copy\nversion: '7'\nsteps: [{key: read, agent: reader}]\n"
+    Path("agents.py").write_text(
+        "from perdure.runtime import Agents\n\nagents = Agents()\nagents.add('reader', lambda page: page)\n"
+    )
+
+    async def leave() -> None:
+        async with Runtime("perdure.db", kind="client") as runtime:
+            await runtime.start(Workflow.parse(text), {}, id="one", detach=True)
+
+    asyncio.run(leave())
+    stale("UPDATE workflow_executions SET updated_at = 1000")
+    assert run_command(["doctor", "--agents", "agents.py:agents"]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert (
+        "1 execution is waiting for code (copy): reader as it was for step 'read' of copy 7 "
+        "(the one here needs 'page', which nothing gives it there)"
+    ) in out
+    assert "`perdure migrate ID --to VERSION`" in out
+
+
 def test_doctor_tells_damage_as_a_finding(done: str, capsys: pytest.CaptureFixture[str]):
     """A file that cannot be read is what it is there for."""
     Path("perdure.db").write_bytes(b"\xff" * 9_000)

@@ -55,7 +55,7 @@ def findings(
     *,
     runners: tuple[Runner, ...] = (),
     is_alive: Callable[[Runner], bool] = lambda runner: True,
-    missing: dict[int, tuple[str, ...]] | None = None,
+    missing: dict[str, tuple[str, ...]] | None = None,
     library_advice: tuple[str, ...] = (),
     work: dict[str, Any] | None = None,
     **fields: Any,
@@ -172,9 +172,9 @@ def test_what_a_living_worker_leaves_probably_waits_for_code():
 
 
 def test_with_the_agents_the_missing_ones_are_named():
-    """For each workflow; what lacks nothing is told as before."""
+    """Of each workflow those together that lack the same; what lacks nothing is told as before."""
     work = {"unclaimed": (resting("a"), resting("b", workflow_no=2, workflow="other"), resting("c"))}
-    waiting, idle = findings(work=work, missing={1: ("scan", "style"), 2: ()})
+    waiting, idle = findings(work=work, missing={"a": ("scan", "style"), "b": (), "c": ("scan", "style")})
     assert waiting.text == "2 executions are waiting for code (order): scan, style"
     assert (idle.topic, idle.executions) == ("idle", ("b",))
 
