@@ -59,14 +59,15 @@ class Alarms:
     the loop's exception handler and keeps no other alarm from ringing.
     """
 
-    __slots__ = ("_added", "_cancelled", "_heap", "_is_closed", "_timer")
+    __slots__ = ("_added", "_cancelled", "_heap", "_is_closed", "_set_for", "_timer")
 
     def __init__(self) -> None:
         """No alarm is set."""
         self._heap: list[tuple[float, int, Alarm]] = []
         self._added = 0
         self._cancelled = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._set_for = 0.0  # when it rings, while there is one
         self._is_closed = False
 
     def __len__(self) -> int:
@@ -79,7 +80,7 @@ class Alarms:
         alarm = Alarm(at=at, callback=callback, alarms=self)
         self._added += 1
         heappush(self._heap, (at, self._added, alarm))
-        if self._timer is None or at < self._timer.when():
+        if self._timer is None or at < self._set_for:
             self._set_timer()
         return alarm
 
@@ -112,7 +113,7 @@ class Alarms:
             self._timer.cancel()
             self._timer = None
         if self._heap:
-            at = self._heap[0][0]
+            at = self._set_for = self._heap[0][0]
             self._timer = asyncio.get_running_loop().call_at(at, self._ring, at)
 
     def _ring(self, set_for: float) -> None:

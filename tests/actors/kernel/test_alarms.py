@@ -32,6 +32,23 @@ async def test_an_alarm_that_is_past_rings_soon_but_not_at_once() -> None:
     assert rung == ["late"]
 
 
+def test_an_alarm_may_be_added_while_another_is_due_at_once_on_the_fast_loop() -> None:
+    """Uvloop sets none for what is less than half a millisecond ahead."""
+    uvloop = pytest.importorskip("uvloop")
+    rung: list[str] = []
+
+    async def main() -> None:
+        alarms, now, have_rung = Alarms(), asyncio.get_running_loop().time(), asyncio.Event()
+        alarms.add(now, lambda: rung.append("first"))
+        alarms.add(now + 0.002, have_rung.set)
+        alarms.add(now - 1, lambda: rung.append("past"))
+        await have_rung.wait()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+    assert rung == ["past", "first"]
+
+
 async def test_a_cancelled_alarm_does_not_ring() -> None:
     """Not even when the one before it, due at the same time, calls it off."""
     alarms, rung = Alarms(), []
