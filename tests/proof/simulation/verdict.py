@@ -15,7 +15,7 @@ from simulation.hearing import heard_by, misheard
 from simulation.model import Child, Told, compare, expect
 from simulation.past import Past, output_of
 from simulation.stops import has_tripped, odd_stops, unaffordable
-from simulation.workflows import GENEROUS_S, REOPENING, StepSpec, WorkflowSpec
+from simulation.workflows import GENEROUS_S, HOOK, REOPENING, StepSpec, WorkflowSpec
 from simulation.world import World
 
 DONE: Final = frozenset({StepState.COMPLETED, StepState.COMPENSATED})
@@ -59,7 +59,11 @@ class Judge:
             is_stopped=_is_stopped(past, spec, stop),
             is_undone=any(event.type == "rollback_requested" for event in past.events),
             left=left(past, spec),
-            mended=frozenset(key for id_, key in self._world.mended if id_ in ids),
+            mended=frozenset(
+                key
+                for id_, key in self._world.mended
+                if id_ == past.execution.id or (id_ in ids and not key.startswith(HOOK))
+            ),
             given_up=killers(past) | unaffordable(past) | _cut_short(past, spec),
             heard={step.key: heard for step in spec.steps if (heard := heard_by(past, step)) is not None},
             children={key: child for key, child in children.items() if child is not None},
