@@ -84,10 +84,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
         prepared: tuple[ExecutionState, list[Order]] | None = None,
         epoch: int | None = None,
     ) -> None:
-        """`waiters` outlives the incarnation: those who wait for the execution to come to rest.
-
-        So does `handed`: the messages of the inbox that are in the mailbox, or were.
-        """
+        """What outlives it: `waiters` for the execution's rest, `handed` messages of the inbox."""
         super().__init__()
         self._services = services
         self._id = execution_id
@@ -122,12 +119,13 @@ class ExecutionActor(Actor[ExecutionMessage]):
             self._wakeups.cancel()
 
     async def _work(self, level: asyncio.TaskGroup) -> None:
-        """Start bodies in `level` and handle messages beside them until none is left in it."""
+        """Start bodies in `level` and take mail beside them; what begins when none is left is the next."""
         try:
             self._crew.start(level)
             while self._crew.is_at_work:
                 await self._turn()
-                self._crew.start(level)
+                if self._crew.is_at_work:
+                    self._crew.start(level)
         except BaseException:
             self._crew.unwind()
             raise
@@ -293,8 +291,8 @@ class ExecutionActor(Actor[ExecutionMessage]):
         """Let the machine run on, make the turn durable, then publish and act.
 
         `launches` is False when a command is waiting that may be about to stop everything.
-        `is_last`: nothing of what was taken from the mailbox (`in_hand`) comes after this turn, so
-        the execution may be given up if nothing else is in the mailbox either.
+        `is_last`: of what was taken from the mailbox (`in_hand`) nothing comes after this turn, so the
+        execution may be given up where nothing else is in it.
         """
         state = turn.state
         services = self._services

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import pytest
 from scenarios import order, virtually
 
+from perdure.actors.execution import actor
 from perdure.runtime import (
     DefinitionError,
     Execution,
@@ -19,6 +20,7 @@ from perdure.runtime import (
     Runtime,
     RuntimeClosed,
     Status,
+    StepContext,
     StoreError,
     Workflow,
 )
@@ -78,6 +80,32 @@ def test_a_running_store_is_backed_up(tmp_path: Path) -> None:
             assert (await (await other.execution("e")).result()).status is Status.COMPLETED
 
     virtually(scenario, location=tmp_path / "life.db")
+
+
+def test_the_steps_of_each_level_live_in_a_task_group_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one level leaves behind cannot reach into the next; those side by side share one."""
+    groups: list[asyncio.TaskGroup] = []
+
+    class Watched(asyncio.TaskGroup):
+        async def __aenter__(self) -> Self:
+            groups.append(await super().__aenter__())
+            return self
+
+    workflow = Workflow("levels")
+    seen: dict[str, int] = {}
+    for key, after in (("a", ()), ("b", ["a"]), ("c", ["a"]), ("d", ["b", "c"])):
+
+        @workflow.step(key=key, after=after)
+        async def note(context: StepContext) -> None:
+            seen[context.step] = len(groups)
+            await anyio.sleep(1)
+
+    async def scenario(runtime: Runtime) -> None:
+        monkeypatch.setattr(actor.asyncio, "TaskGroup", Watched)
+        await (await runtime.start(workflow)).result()
+
+    virtually(scenario)
+    assert seen == {"a": 1, "b": 2, "c": 2, "d": 3}
 
 
 def test_a_closed_runtime_says_so() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from perdure.actors.instructions.breaker import Breaker, OnTrip
@@ -369,6 +369,15 @@ GUARDS: list[dict[str, Any]] = [
 ENDINGS = ["cancel", "retry", "fail other", "give other"]
 
 
+@example(
+    moves=[("cancel", 0), ("fail", 1), ("fail", 0)],
+    total=2,
+    width=2,
+    delay_ms=0,
+    eager=False,
+    continues=False,
+    guard=GUARDS[0],
+)
 @given(
     moves=st.lists(st.tuples(st.sampled_from([*MOVES, *ENDINGS]), st.integers(0, 99)), max_size=40),
     total=st.integers(0, 6),
