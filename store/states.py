@@ -73,6 +73,7 @@ class StepState(StrEnum):
     COMPENSATED = "compensated"
 
 
+IN_FLIGHT: Final = frozenset({State.EXECUTING, State.AWAITING_COMPLETION})  # its steps have begun
 TERMINAL: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.ROLLED_BACK})
 
 SETTLED_STEP: Final = frozenset(

@@ -25,7 +25,7 @@ from perdure.actors.messages import Answer, Interrupt
 from perdure.actors.state.execution import ExecutionState
 from perdure.store.errors import PerdureError
 from perdure.store.records import Error
-from perdure.store.states import SETTLED_STEP, TERMINAL, State, StepState
+from perdure.store.states import IN_FLIGHT, SETTLED_STEP, TERMINAL, State, StepState
 from perdure.store.writes import (
     EXECUTION_TIMER,
     AttemptWrite,
@@ -37,7 +37,6 @@ from perdure.store.writes import (
     Statement,
 )
 
-IN_FLIGHT: Final = frozenset({State.EXECUTING, State.AWAITING_COMPLETION})
 ENDED_STEP: Final = SETTLED_STEP - {StepState.COMPENSATED}  # when it ended stays, though it be undone later
 UNDO_EVENTS: Final = {"step_started": "step_compensating", "step_completed": "step_compensated"}
 encode: Final = msgspec.json.Encoder().encode

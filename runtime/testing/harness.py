@@ -18,6 +18,7 @@ from perdure.actors.kernel.testing import VirtualLoop
 from perdure.runtime.agents import Agents
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.language import Workflow
+from perdure.runtime.language.beside import beside_the_graph
 from perdure.runtime.runtime import Runtime
 from perdure.runtime.testing.crash import CrashPlace, check_steps, crash_place
 from perdure.runtime.testing.durations import seconds
@@ -80,7 +81,7 @@ class TestRuntime(Verdicts):
         self._to_come: list[CrashPlace] = [crash_place(spec) for spec in self._places]
         if self._places and not self.is_virtual:
             raise InvalidArgument("crash needs clock='virtual': on a real clock kill a real process")
-        self._steps = {step.key for workflow in workflows for step in workflow.definition.steps}
+        self._steps = {key for workflow in workflows for key in _keys(workflow)}
         if workflows:
             check_steps(self._places, self._steps)
         self._downtime_s = seconds(downtime)
@@ -152,7 +153,7 @@ class TestRuntime(Verdicts):
         """As `Runtime.start`; said again, under the same id, after a crash that cut it."""
         id_ = id or f"test-{self.new_id()}"
         if isinstance(workflow, Workflow):
-            self._steps |= {step.key for step in workflow.definition.steps}
+            self._steps |= _keys(workflow)
             check_steps([place for place in self._places if place not in self.crashes], self._steps)
         await self.call(lambda runtime: runtime.start(workflow, context, id=id_, **more))
         self.acknowledged.append(Acknowledged(execution_id=id_))
@@ -267,6 +268,13 @@ class TestRuntime(Verdicts):
                 f"the crash at {missed[0]!r} never came, the test ended first; it has passed: "
                 f"{', '.join(f'{place}#{times}' for place, times in self._life.passed.items()) or 'no place'}"
             )
+
+
+def _keys(workflow: Workflow) -> set[str]:
+    """The keys of its steps, of those that undo them (`charge.compensate`) and of its hooks."""
+    definition = workflow.definition
+    beside = (each.step.key for each in beside_the_graph(definition))
+    return {*(step.key for step in definition.steps), *beside}
 
 
 async def _last_event(runtime: Runtime) -> int:

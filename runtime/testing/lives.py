@@ -24,7 +24,17 @@ T = TypeVar("T")
 
 PATIENCE: Final = 240.0  # a sweep every hour: one process has the store to itself, nothing goes on unseen
 AT_BODY: Final = {"body:before": "before", "body:after": "after"}
-AT_COMMIT: Final = {"step_started": "before", "step_completed": "after", "step_failed": "after"}
+AT_COMMIT: Final = {  # which side of what: the step itself, or what undoes it
+    "step_started": ("before", "{}"),
+    "step_completed": ("after", "{}"),
+    "step_failed": ("after", "{}"),
+    "step_compensating": ("before", "{}.compensate"),
+    "step_compensated": ("after", "{}.compensate"),
+    "step_compensation_failed": ("after", "{}.compensate"),
+    "hook_started": ("before", "{}"),
+    "hook_completed": ("after", "{}"),
+    "hook_failed": ("after", "{}"),
+}
 
 
 class Life:
@@ -129,10 +139,10 @@ class _WatchedStore(SQLiteStore):
             assert execution is not None
             workflow_no = execution.workflow_no
         keys = {step.no: step.key for step in await self.steps(workflow_no)}
-        return [(which, keys[step_no]) for which, step_no in found]
+        return [(which, name.format(keys[step_no])) for (which, name), step_no in found]
 
 
-def _numbers_in(write: Write) -> Iterator[tuple[str, int]]:
+def _numbers_in(write: Write) -> Iterator[tuple[tuple[str, str], int]]:
     if isinstance(write, Start | Change):
         for event in write.delta.events:
             if event.type in AT_COMMIT and event.step_no is not None:

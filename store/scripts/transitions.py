@@ -29,7 +29,7 @@ from perdure.store.scripts.queueing import enqueue
 from perdure.store.scripts.reads import load_by_no
 from perdure.store.scripts.rows import FREE
 from perdure.store.scripts.tallies import take_away
-from perdure.store.states import TERMINAL, State, can_become
+from perdure.store.states import IN_FLIGHT, TERMINAL, State, can_become
 from perdure.store.writes import (
     CHANGEABLE,
     Change,
@@ -83,8 +83,6 @@ WHERE no IN (SELECT e.no FROM workflow_executions e
              WHERE e.no IN ({", ".join("?" * CLAIM_MAX)}) AND {FREE} ORDER BY e.no /* SKIP LOCKED */)
 RETURNING id, epoch
 """
-
-IN_FLIGHT: Final = frozenset({State.EXECUTING, State.AWAITING_COMPLETION})
 
 
 def start(write: Start) -> Script[Started]:

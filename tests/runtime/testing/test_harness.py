@@ -419,13 +419,19 @@ async def test_a_stub_for_a_name_nobody_asks_for_is_a_mistake_in_the_test() -> N
             await test.assert_completed(await test.start("order", {"item": "lamp"}))
 
 
+@pytest.mark.parametrize("which", ["before", "after"])
+@pytest.mark.parametrize("side", ["", ":before-commit", ":after-commit"])
+@pytest.mark.parametrize("step", ["flight.compensate", "hooks.finally"])
 @virtual_time
-async def test_what_was_undone_can_be_asserted() -> None:
-    """By the end it has come to."""
+async def test_what_runs_beside_the_graph_can_be_crashed_and_what_was_undone_asserted(
+    which: str, side: str, step: str
+) -> None:
+    """Compensations and hooks are steps as any other."""
     workflow = Workflow("trip", on_failure="compensate")
+    workflow.hook("finally", "tell")
     workflow.agent_step("flight", agent="book", compensate="unbook")
     workflow.agent_step("hotel", agent="hotel", after="flight")
-    stubs = [stub("book"), stub("unbook"), stub("hotel", raises=OSError("full"))]
-    async with TestRuntime(workflow, stubs=stubs) as test:
+    stubs = [stub("book"), stub("unbook"), stub("hotel", raises=OSError("full")), stub("tell")]
+    async with TestRuntime(workflow, stubs=stubs, crash=f"{which}:{step}{side}") as test:
         await test.assert_rolled_back(await test.start(workflow, {}))
-        assert [len(each.calls) for each in stubs] == [1, 1, 1]
+        assert len({call.idempotency_key for call in stubs[1].calls}) == 1
