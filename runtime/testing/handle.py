@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from perdure.runtime.testing.harness import TestRuntime
 
 LOOKING: Final = ("status", "query", "attempts", "checkpoints", "can_resume", "set_priority")
-PATIENCE_S: Final = 366 * 86_400.0  # virtual time; what takes longer in earnest says how long
+PATIENCE_S: Final = 100 * 86_400.0  # virtual time; what takes longer in earnest says how long
 COMMANDS: Final = (
     "pause",
     "resume",
@@ -76,7 +76,7 @@ class TestExecution(Execution):
             after = page[-1].id
 
     async def result(self, *, check: bool = True, timeout: float | None = None) -> Result:
-        """As `Execution.result`. In virtual time, where nobody gets tired of waiting, a year is for ever.
+        """As `Execution.result`. In virtual time, where nobody gets tired, a hundred days are for ever.
 
         Raises NeverEnds then, unless a `timeout` was given.
         """
@@ -88,7 +88,7 @@ class TestExecution(Execution):
         except TimeoutError:
             if timeout is not None:
                 raise
-        raise NeverEnds(await told(self, "it has not ended after a year in which nobody said anything"))
+        raise NeverEnds(await told(self, "it has not ended after a hundred days without a word"))
 
     async def _some_events(self, runtime: Runtime, *, after: int, follow: bool) -> list[Event]:
         """What there is after that event; where there is nothing and more may come, wait for one."""

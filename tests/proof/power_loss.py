@@ -47,7 +47,7 @@ from perdure.store.writes import Write
 
 DB: Final = "life.db"
 IMAGES: Final = 150  # of one runtime's life
-FAILING: Final = 0.03  # of the syncs, in a story in which they fail
+FAILING: Final = 0.06  # of the syncs, in a story in which they fail
 IOERR_FSYNC: Final = 0x40A
 TAKEN_UP: Final = 0.01  # of the images are brought to their end by a runtime; that takes as long as a story
 PATIENCE_S: Final = 100_000.0  # virtual seconds for everything to come to its end

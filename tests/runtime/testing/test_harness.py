@@ -401,7 +401,7 @@ def test_a_crashed_test_leaves_no_files_and_no_open_database(tmp_path: Path) -> 
 
 @virtual_time
 async def test_what_waits_for_ever_fails_with_its_history() -> None:
-    """A year of virtual time in which nobody said anything."""
+    """A hundred days of virtual time in which nobody said anything."""
     workflow = Workflow("patient").signal_step("never", signal="never")
     async with TestRuntime(workflow) as test:
         execution = await test.start(workflow, {})
