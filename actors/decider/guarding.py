@@ -25,6 +25,8 @@ def hold(turn: Turn, step_no: int, held: Held) -> None:
 
 def take_nudge(turn: Turn, nudge: Nudge) -> None:
     """A guard may let a step through that it has held; one that waits for something else says nothing."""
+    if nudge.step_no >= len(turn.state.steps):
+        return  # it was held in another version of the workflow
     if nudge.item is not None:
         looping.take_nudge(turn, nudge, nudge.item)
         return
