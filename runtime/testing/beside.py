@@ -22,6 +22,14 @@ MEANS: Final = {  # what happens to the hook or the compensation
 }
 STOPS: Final = frozenset({"cancel_requested", "rollback_requested", "deadline_exceeded"})
 GOES_ON: Final = frozenset({"workflow_resumed", "workflow_retried", "checkpoint_restored"})
+TRIPS: Final = {"fail": "cancel_requested", "pause": "pause_requested"}  # a rollback has a line of its own
+
+
+def asked_by(event: Event) -> str:
+    """What the line asks for: of a breaker that has tripped, what somebody would ask for who does the same."""
+    if event.type == "circuit_breaker_tripped":
+        return TRIPS.get(event.data["on_trip"], event.type)
+    return event.type
 
 
 class Beside:
@@ -39,16 +47,17 @@ class Beside:
 
     def take(self, event: Event) -> None:
         """Take a line of the log, whatever it tells."""
-        if event.type == "rollback_requested" or (event.type in STOPS and not self._is_stopped):
+        asked = asked_by(event)
+        if asked == "rollback_requested" or (asked in STOPS and not self._is_stopped):
             self._is_other_end_to_come = True
             self._overtaken |= {step.key for step in self._hooks() if step.state is StepState.RUNNING}
-        if event.type in STOPS:
+        if asked in STOPS:
             self._is_stopped, self._is_pausing = True, False
-            self.is_undoing = self.is_undoing or event.type == "rollback_requested"
-        elif event.type in GOES_ON:
-            is_undone_further = self.is_undoing and event.type == "workflow_retried"
-            self._is_stopped, self._is_pausing = is_undone_further, event.type == "checkpoint_restored"
-        elif event.type == "pause_requested":
+            self.is_undoing = self.is_undoing or asked == "rollback_requested"
+        elif asked in GOES_ON:
+            is_undone_further = self.is_undoing and asked == "workflow_retried"
+            self._is_stopped, self._is_pausing = is_undone_further, asked == "checkpoint_restored"
+        elif asked == "pause_requested":
             self._is_pausing = True
         elif event.step is not None:
             self._take_step(event, event.step)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.runtime.testing.beside import Beside
+from perdure.runtime.testing.beside import Beside, asked_by
 from perdure.store.records import Event, Step
 from perdure.store.states import SETTLED_STEP, Role, State, StepState
 
@@ -196,7 +196,7 @@ class History:
     def _take(self, event: Event) -> None:
         if self.end is not None and event.type not in BEFORE_REOPENING:
             self._complain(event, f"it has ended {self.end.value}")
-        if event.type in STOPPING:
+        if asked_by(event) in STOPPING:
             self.is_stopping = True
         elif event.type in GOING_ON:
             self.is_stopping = False

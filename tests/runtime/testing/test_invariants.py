@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -10,6 +11,7 @@ from stories import Told
 
 from perdure.runtime import Retry, StepContext, Workflow
 from perdure.runtime.testing import Acknowledged, Effect, VirtualRuntime, run_virtual
+from perdure.store.states import State
 
 
 class Story(Told):
@@ -75,6 +77,31 @@ def story(tmp_path: Path) -> Story:
 def test_an_honest_store_has_no_problems(story: Story) -> None:
     """However eventful the life was."""
     assert story.problems() == []
+
+
+@pytest.mark.parametrize("stop", [{"circuit_breaker": {"errors": 1}}, {"timeout": 5}], ids=["tripped", "late"])
+def test_a_cancel_of_what_has_stopped_by_itself_is_no_other_end(tmp_path: Path, stop: dict[str, Any]) -> None:
+    """The hook that it cuts short is over: it is not to run again."""
+    workflow = Workflow("stopped", **stop)
+
+    @workflow.step(retry=Retry(max_retries=1, delay=60))
+    async def work() -> None:
+        raise OSError("no luck")
+
+    @workflow.hook("onFailure")
+    async def tell() -> None:
+        await anyio.sleep(1_000)
+
+    told = Told(tmp_path / "stopped.db")
+
+    async def live() -> None:
+        async with VirtualRuntime(told.path) as runtime:
+            execution = await runtime.start(workflow, id="e")
+            await anyio.sleep(10)
+            assert await execution.cancel() is State.FAILED
+
+    run_virtual(live)
+    assert told.problems() == []
 
 
 COPY = (

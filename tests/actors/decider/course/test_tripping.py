@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.actors.instructions.breaker import Breaker, OnTrip
-from perdure.actors.instructions.plan import ForEach, RetryPolicy, Scheduling
-from perdure.actors.messages import Completed, Interrupt, Pause, Resume, Retry
+from perdure.actors.instructions.plan import ForEach, Hook, RetryPolicy, Scheduling
+from perdure.actors.messages import Cancel, Completed, Interrupt, Pause, Resume, Retry
 from perdure.store.states import State
 
 Make = Callable[..., Any]
@@ -89,6 +89,20 @@ def test_a_trip_may_pause_instead_and_a_resume_begins_the_count_anew(make_bench:
     fail(bench, 0)
     assert bench.state.state is State.PAUSED
     assert bench.state.breaker.reset_at is None
+
+
+def test_a_cancel_after_a_trip_cuts_the_hook_short_and_changes_nothing_of_the_end(make_bench: Make):
+    """The breaker has stopped it first: it is another stop, not another end."""
+    hooks: dict[Hook, dict[str, Any]] = {hook: {} for hook in Hook}
+    bench = make_bench([()], steps={0: STUBBORN}, hooks=hooks, circuit_breaker=THREE).start()
+    fail(bench, 0, 3)
+    failure, finally_ = (bench.plan.hooks[hook] for hook in (Hook.FAILURE, Hook.FINALLY))
+    assert list(bench.bodies) == [failure]
+    bench.tell(Cancel(id=bench.id()))
+    bench.unwind()
+    assert (bench.states()[failure], list(bench.bodies)) == ("cancelled", [finally_])
+    bench.complete(finally_)
+    assert (bench.state.state, bench.state.error.type) == (State.FAILED, "CircuitBreakerTripped")
 
 
 def test_a_retry_begins_the_count_anew(make_bench: Make):
