@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from perdure.store import SQLiteStore
-from perdure.store.records import PAGE_MAX, Attempt, Event, Execution
+from perdure.store.records import PAGE_MAX, Attempt, Error, Event, Execution
 from perdure.store.scripts.items import Item
 from perdure.store.states import STATUS
+
+ENDS: Final = frozenset(
+    {"workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_rolled_back"}
+)
 
 
 class Past(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +28,27 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
     def of(self, step: str) -> list[Event]:
         """What its log says of a step, and those of its sources."""
         return [event for event in self.lore if event.step == step]
+
+    @property
+    def moves(self) -> list[Event]:
+        """Its moves to other versions since it has come to its end."""
+        end = max((event.id for event in self.events if event.type in ENDS), default=0)
+        return [event for event in self.events if event.type == "workflow_migrated" and event.id > end]
+
+    @property
+    def errors(self) -> dict[str, Error]:
+        """Why steps and items failed, by name."""
+        rows: dict[str, Attempt | Item] = {**self.newest, **self.items}
+        return {name: row.error for name, row in rows.items() if row.error is not None} | self._errors_gone()
+
+    def _errors_gone(self) -> dict[str, Error]:
+        """Those of steps whose rows went with their version after the end: only the log has them."""
+        last = {event.step: event for event in self.lore if event.step is not None} if self.moves else {}
+        return {
+            step: msgspec.convert(event.data["error"], Error)
+            for step, event in last.items()
+            if event.type == "step_failed" and step not in self.newest
+        }
 
     @property
     def sources(self) -> list[str]:

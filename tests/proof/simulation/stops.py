@@ -22,8 +22,7 @@ def has_tripped(event: Event) -> bool:
 
 def unaffordable(past: Past) -> frozenset[str]:
     """The steps and items that failed as the budget has nothing left for them."""
-    errors = [(name, each.error) for name, each in (*past.newest.items(), *past.items.items())]
-    return frozenset(name for name, why in errors if why and why.type == "BudgetExceeded")
+    return frozenset(name for name, why in past.errors.items() if why.type == "BudgetExceeded")
 
 
 def odd_stops(past: Past, spec: WorkflowSpec, ledger: Sequence[Effect]) -> list[str]:

@@ -13,16 +13,13 @@ from perdure.store.states import StepState
 from simulation.beside import left, odd_beside
 from simulation.hearing import heard_by, misheard
 from simulation.model import Child, Told, compare, expect
-from simulation.past import Past, output_of
+from simulation.past import ENDS, Past, output_of
 from simulation.stops import has_tripped, odd_stops, unaffordable
 from simulation.workflows import GENEROUS_S, HOOK, REOPENING, StepSpec, WorkflowSpec
 from simulation.world import World
 
 DONE: Final = frozenset({StepState.COMPLETED, StepState.COMPENSATED})
 HASTENING: Final = frozenset({"pause_requested", "cancel_requested", "rollback_requested"})
-ENDS: Final = frozenset(
-    {"workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_rolled_back"}
-)
 STOPPING: Final = frozenset(
     {"cancel_requested", "deadline_exceeded", "rollback_requested", "circuit_breaker_tripped"}
 )
@@ -97,12 +94,8 @@ class Judge:
 
     def _spec(self, past: Past) -> WorkflowSpec:
         """Its workflow, in the version that it has come to its end with; it may have been moved since."""
-        version = past.execution.workflow_version
-        for event in reversed(past.events):
-            if event.type in ENDS:
-                break
-            if event.type == "workflow_migrated":
-                version = event.data["from"]["version"]
+        moves = past.moves
+        version = moves[0].data["from"]["version"] if moves else past.execution.workflow_version
         return self._specs[past.execution.workflow].of(version)
 
     def _orphans(self, past: Past, spec: WorkflowSpec) -> list[str]:
@@ -168,9 +161,8 @@ def _may_be_late(past: Past, spec: WorkflowSpec) -> bool:
 
 def killers(past: Past) -> frozenset[str]:
     """The steps and items that took their process down too often to be tried again, and were not since."""
-    errors = [(name, each.error) for name, each in (*past.newest.items(), *past.items.items())]
     convicted = "CrashBudgetExceeded"
-    return frozenset(name for name, why in errors if why and convicted in f"{why.type} {why.message}")
+    return frozenset(name for name, why in past.errors.items() if convicted in f"{why.type} {why.message}")
 
 
 def outputs(past: Past, spec: WorkflowSpec) -> dict[str, Any]:
