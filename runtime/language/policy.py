@@ -71,15 +71,14 @@ def milliseconds(duration: Duration) -> int:
 
     Raises InvalidArgument.
     """
-    refusal = InvalidArgument(f"{duration!r} is no duration: give seconds, a text like 1m30s or a timedelta")
     if isinstance(duration, str):
         try:
             return duration_ms(duration, what="a duration")
         except InvalidArgument:
-            raise refusal from None
+            raise _no_duration(duration) from None
     seconds: Any = duration.total_seconds() if isinstance(duration, timedelta) else duration
     if not isinstance(seconds, int | float) or not math.isfinite(seconds):
-        raise refusal
+        raise _no_duration(duration)
     rounded = round(seconds * 1_000)
     return 1 if rounded == 0 < seconds else rounded
 
@@ -140,6 +139,10 @@ def schedules_as_text(schedules: Iterable[Mapping[str, Any]]) -> tuple[Any, ...]
 def part_as_text(part: Mapping[str, Any] | None) -> Any:
     """A part of the definition, given in the words of the text form; it is checked with the whole."""
     return None if part is None else {name: _as_text(value) for name, value in part.items()}
+
+
+def _no_duration(given: Any) -> InvalidArgument:
+    return InvalidArgument(f"{given!r} is no duration: give seconds, a text like 1m30s or a timedelta")
 
 
 def _as_text(value: Any) -> Any:
