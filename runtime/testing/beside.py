@@ -26,7 +26,7 @@ TRIPS: Final = {"fail": "cancel_requested", "pause": "pause_requested"}  # a rol
 
 
 def asked_by(event: Event) -> str:
-    """What the line asks for: of a breaker that has tripped, what somebody would ask for who does the same."""
+    """What the line asks for; of a breaker that has tripped: as which demand that counts."""
     if event.type == "circuit_breaker_tripped":
         return TRIPS.get(event.data["on_trip"], event.type)
     return event.type

@@ -79,7 +79,10 @@ def test_an_honest_store_has_no_problems(story: Story) -> None:
     assert story.problems() == []
 
 
-@pytest.mark.parametrize("stop", [{"circuit_breaker": {"errors": 1}}, {"timeout": 5}], ids=["tripped", "late"])
+STOPS = [{"circuit_breaker": {"errors": 1}}, {"timeout": 5}]
+
+
+@pytest.mark.parametrize("stop", STOPS, ids=["tripped", "late"])
 def test_a_cancel_of_what_has_stopped_by_itself_is_no_other_end(tmp_path: Path, stop: dict[str, Any]) -> None:
     """The hook that it cuts short is over: it is not to run again."""
     workflow = Workflow("stopped", **stop)
