@@ -2,7 +2,8 @@
 
 A program of its own: `python crash_points.py LIFE [--at N[,M]] [--most N] [--pairs N] [--shuffle] [--real]
 [--server URL]`.
-It imports everything, starts no loop and no thread, and forks each process of each life from there.
+It imports everything (also what is only imported when it is needed, or each process would do so anew),
+starts no loop and no thread, and forks each process of each life from there.
 First a life without a fault counts the fault points it passes and shows the end there should be.
 Then, for each chosen point, the process of a life is killed there with SIGKILL and a second process
 lives on from what is in the store and in the client's journal. A pair kills the second one as well.
@@ -19,6 +20,7 @@ import argparse
 import asyncio
 import contextlib
 import faulthandler
+import importlib
 import itertools
 import json
 import os
@@ -56,6 +58,9 @@ PATIENCE_S: Final = 30  # a life takes well under a second; one that takes so lo
 DOWNTIME_S: Final = 5.0  # of virtual time between two processes of a life
 PASSES_MAX: Final = 100_000  # of a virtual loop at one moment
 JOBS: Final = 2
+STORE: Final = "life.db"
+BLANK: Final = "blank.db"
+IMPORTED_LATE: Final = ("anyio._backends._asyncio", "structlog")
 INSIDE_THE_COMMIT: Final = frozenset({"transaction"})  # lives with fault points in the store as well
 
 
@@ -136,7 +141,7 @@ class Process:
         options = {**self._script.options, "workflows": workflows, "kind": kind}
         if self._server is not None:
             return Runtime(self._schema, durability="process", **options)
-        path = self.folder / "life.db"
+        path = self.folder / STORE
         store = SQLiteStore(str(path), durability="process", inline=not self._real)
         if self._life in INSIDE_THE_COMMIT:
             store._writer._link._factory = partial(Watched, self._hit)
@@ -162,7 +167,7 @@ class Process:
 
     async def _check(self) -> list[str]:
         lines = read(self._journal_path)
-        file = SQLiteStore(str(self.folder / "life.db"), inline=not self._real)
+        file = SQLiteStore(str(self.folder / STORE), inline=not self._real)
         store = file if self._server is None else store_at(self._schema)
         await store.open()
         try:
@@ -225,9 +230,21 @@ def _tail(folder: Path) -> str:
     return (folder / "log").read_text()[-3_000:]
 
 
+def make_blank_store(path: Path) -> None:
+    """A store that nobody has written to: to make it anew takes as long as to live a life."""
+
+    async def make() -> None:
+        store = SQLiteStore(str(path), inline=True)
+        await store.open()
+        await store.close()
+
+    os.waitpid(_fork(lambda: asyncio.run(make())), 0)
+
+
 def live(root: Path, life: str, *, at: Sequence[int], **how: Any) -> Verdict:
     """A whole life, killed at `at[0]` of its first process, `at[1]` of its second and so on."""
     folder = Path(tempfile.mkdtemp(dir=root, prefix="-".join(map(str, at)) + "."))
+    shutil.copy(root / BLANK, folder / STORE)
     said: dict[str, Any] | None = None
     fate = ""
     for no, dies_at in enumerate([*at, None]):
@@ -272,6 +289,9 @@ def explore(options: argparse.Namespace, root: Path) -> dict[str, Any]:
     begun = time.monotonic()
     chance = random.Random(f"{options.seed} {options.life}")
     how = {"seed": options.seed, "real": options.real, "shuffle": options.shuffle, "server": options.server}
+    for name in IMPORTED_LATE:
+        importlib.import_module(name)
+    make_blank_store(root / BLANK)
     faultless = live(root, options.life, at=[], **how)
     total = len(faultless.points)
     wanted = options.at or [[at] for at in sample(total, options.most, chance)]

@@ -297,7 +297,7 @@ def _run(exercise: Exercise, *, seed: int) -> Slice:
         counted = Counted(0, [f"no end within {SLICE_S_MAX} s"])
     except (json.JSONDecodeError, KeyError) as error:
         counted = Counted(0, [f"{error!r}: {ran.stdout[-2_000:]} {ran.stderr[-2_000:]}"])
-    again = [{"again": " ".join(command), "seed": seed}] if counted.failures else []
+    again = [{"again": _as_typed(command), "seed": seed}] if counted.failures else []
     return Slice(
         exercise=exercise.name,
         seed=seed,
@@ -308,6 +308,11 @@ def _run(exercise: Exercise, *, seed: int) -> Slice:
         commit=_commit(),
         at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
     )
+
+
+def _as_typed(command: list[str]) -> str:
+    """What somebody would type at the root of the project."""
+    return " ".join(["python", *(part.removeprefix(f"{ROOT}{os.sep}") for part in command[1:])])
 
 
 def _environment() -> dict[str, str]:
