@@ -99,23 +99,29 @@ class Judge:
         return self._specs[past.execution.workflow].of(version)
 
     def _orphans(self, past: Past, spec: WorkflowSpec) -> list[str]:
-        """Children that came to their first end after the parent who was to wait for them."""
+        """Children that came to their first end after the parent who was to wait for them.
+
+        A restore leaves those there are: they are stopped, and nobody waits for that.
+        """
         ends = [event for event in past.events if event.type in ENDS]
         if len(ends) != 1:
             return []
         following = [step for step in spec.steps if step.child and step.child.waits and step.child.follows]
+        restored = max((event.id for event in past.events if event.type == "checkpoint_restored"), default=0)
         return [
             f"its child {id_} ended after it"
             for step in following
-            for id_ in _started(past, step.key)
+            for id_ in _started(past, step.key, after=restored)
             if self._pasts[id_].execution.parent_id == past.execution.id
             if next((event.id > ends[0].id for event in self._pasts[id_].events if event.type in ENDS), False)
         ]
 
 
-def _started(past: Past, key: str) -> list[str]:
+def _started(past: Past, key: str, *, after: int = 0) -> list[str]:
     """The children that a step has started, in order; of one that was quick perhaps only the end is told."""
-    told = [event for event in past.of(key) if event.type in ("child_started", "child_ended")]
+    told = [
+        event for event in past.of(key) if event.id > after and event.type in ("child_started", "child_ended")
+    ]
     return list(dict.fromkeys(event.data["child"] for event in told))
 
 
