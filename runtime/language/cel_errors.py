@@ -153,7 +153,9 @@ def _unknown(match: re.Match[str], place: Place, names: tuple[str, ...]) -> str:
     if place.before.removesuffix(name.partition(".")[0]).rstrip().endswith("-"):
         return f'`{name}` is not known ({place}): a name with - is written in brackets, steps["a-b"]'
     seen = " and ".join(f"`{each}`" for each in names)
-    return f"`{name}` is not known ({place}): there are {seen}; a text stands in quotes"
+    root = name.partition(".")[0]
+    such = f"as in inputs.{root} or steps.{root}.output"
+    return f"`{name}` is not known ({place}): there are {seen}, {such}; a text stands in quotes"
 
 
 def _types(match: re.Match[str], place: Place, _names: tuple[str, ...]) -> str:

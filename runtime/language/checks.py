@@ -15,6 +15,7 @@ from perdure.runtime.language.conditions import (
     BadCondition,
     ConditionsNotInstalled,
     check_condition,
+    inputs_taken,
     references,
 )
 from perdure.runtime.language.definition import Definition, StepDefinition
@@ -50,6 +51,7 @@ def check(definition: Definition, findings: Findings) -> None:
             for look in looks
             if look.path != ("prompt",) or look.key not in names_of(definition.steps[look.no])
         ]
+        reads += _inputs_asked(definition)
         check_contract(definition, keys=numbers, reads=[*reads, *reads_beside], findings=findings)
     check_webhooks(definition, findings)
     if definition.schedule:  # few have any, and calendars are not read for the others
@@ -147,6 +149,14 @@ def _check_questions(definition: Definition, numbers: dict[str, int], findings: 
                 else:
                     message = f"the {question.noun} looks at step {quoted(key)}, which does not exist"
                     findings.add(path, message, near=(key, numbers))
+
+
+def _inputs_asked(definition: Definition) -> Iterator[tuple[Path, str, str]]:
+    """The inputs that expressions in CEL take: where, the name, and how it is written."""
+    for no, step in enumerate(definition.steps):
+        for question in questions_of(step):
+            for name in () if question.is_python else sorted(inputs_taken(question.text)):
+                yield ("steps", no, *question.path), name, f"inputs[{quoted(name)}]"
 
 
 def _check_needs(definition: Definition, numbers: dict[str, int], findings: Findings) -> list[list[int]]:

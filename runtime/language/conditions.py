@@ -27,14 +27,19 @@ RULE_NAMES: Final = ("execution", "signal")  # what a rule to resume on sees
 EXTRA: Final = "perdure[conditions]"
 COMPILED_MAX: Final = 10_000  # compiled expressions kept: a workflow is compiled more than once
 
-# What CEL reads as text, and what it reads as a step: `steps.KEY`, `steps["KEY"]`. Text comes first,
-# so that a step named inside a text is none.
-_REFERENCES: Final = re.compile(
-    r"""(?<![\w.])steps\s*(?:\.\s*(?P<plain>[A-Za-z_]\w*)\b(?!\s*\()|\[\s*(?P<mark>["'])(?P<quoted>[^"'\\]*)(?P=mark)\s*\])"""
-    r"""|(?P<dynamic>(?<![\w.])steps\b)"""
-    r"""|[rR]?(?:'''(?:\\.|[^\\])*?'''|\"\"\"(?:\\.|[^\\])*?\"\"\"|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""",
-    re.DOTALL,
-)
+
+def _parts_of(root: str) -> re.Pattern[str]:
+    """What names a part of `root`: `root.KEY`, `root["KEY"]`. Text is passed over, and so what it says."""
+    return re.compile(
+        rf"(?P<asks>\bhas\s*\(\s*)?(?<![\w.]){root}\b\s*"
+        r"""(?:\.\s*(?P<plain>[A-Za-z_]\w*)\b(?!\s*\()|\[\s*(?P<mark>["'])(?P<quoted>[^"'\\]*)(?P=mark)\s*\])"""
+        rf"|(?P<dynamic>(?<![\w.]){root}\b)"
+        r"""|[rR]?(?:'''(?:\\.|[^\\])*?'''|\"\"\"(?:\\.|[^\\])*?\"\"\"|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""",
+        re.DOTALL,
+    )
+
+
+_STEPS, _INPUTS = _parts_of("steps"), _parts_of("inputs")
 
 
 class Gives(msgspec.Struct, frozen=True):
@@ -115,15 +120,20 @@ def check_condition(text: str, *, names: tuple[str, ...] = (), gives: Gives = TR
 
 def references(text: str) -> tuple[set[str], bool]:
     """The keys of the steps an expression names, and whether it also takes some by a computed key."""
-    keys: set[str] = set()
-    is_dynamic = False
-    for found in _REFERENCES.finditer(text):
-        key = found["plain"] or found["quoted"]
-        if key is not None:
-            keys.add(key)
-        elif found["dynamic"] is not None:
-            is_dynamic = True
-    return keys, is_dynamic
+    found = list(_STEPS.finditer(text))
+    return _named(found), any(each["dynamic"] for each in found)
+
+
+def inputs_taken(text: str) -> set[str]:
+    """The inputs an expression takes to be there: not those it asks for, with `has` or by a computed name."""
+    found = list(_INPUTS.finditer(text))
+    if any(each["dynamic"] for each in found):
+        return set()
+    return _named(found) - _named(each for each in found if each["asks"])
+
+
+def _named(found: Iterable[re.Match[str]]) -> set[str]:
+    return {each[how] for each in found for how in ("plain", "quoted") if each[how] is not None}
 
 
 def _ancestors_of(no: int, needs: Needs) -> set[int]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from perdure.runtime.language import inputs, names
+from perdure.runtime.language.conditions import inputs_taken
 from perdure.runtime.language.definition import Definition
 from perdure.runtime.language.findings import Findings, Path
 from perdure.runtime.language.giving import CEL, check_expression, expression_of
@@ -74,6 +75,8 @@ def _check_outputs(definition: Definition, keys: Mapping[str, int], findings: Fi
             )
         if (text := expression_of(value)) is not None:
             check_expression(text, ("outputs", name, CEL), keys=keys, findings=findings)
+            for taken in sorted(inputs_taken(text)):
+                yield ("outputs", name, CEL), taken, f"inputs[{quoted(taken)}]"
             continue
         for place, path in paths_in(value, ("outputs", name), findings):
             yield place, path.segments[0], str(path)

@@ -27,7 +27,7 @@ SAID = {
     "inputs.in": '`.in` cannot stand here (character 8, at `in`): as a name it is written inputs["in"]',
     "inputs.a == None": "`None` is not known (character 13, at `None`): write null",
     "inputs.a\n&& foo": "`foo` is not known (line 2, character 4, at `foo`): "
-    "there are `inputs` and `steps`; a text stands in quotes",
+    "there are `inputs` and `steps`, as in inputs.foo or steps.foo.output; a text stands in quotes",
     "steps.to-scan.state == 'x'": "`scan.state` is not known (character 14, at `.state == 'x'`): "
     'a name with - is written in brackets, steps["a-b"]',
     "foo(1)": "`foo` is no function, or takes no such arguments (character 4, at `(1)`)",

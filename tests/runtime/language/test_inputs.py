@@ -129,6 +129,10 @@ def test_a_workflow_with_inputs_and_outputs_is_the_same_in_each_form():
             'inputs: {properties: {moment: {}}}\noutputs: {x: ["{{z}}"]}',
             "outputs.x[0]: {{z}} is neither a step nor",
         ),
+        (
+            "inputs: {properties: {moment: {}, n: {}}}\noutputs: {x: {cel: inputs.nn}}",
+            "outputs.x.cel: inputs['nn'] is neither a step nor a declared input (did you mean 'n'?)",
+        ),
         ("outputs: {x: {cel: '1 +'}}", "outputs.x.cel: not an expression:"),
         ("outputs: {x: {cel: steps.b.output}}", "outputs.x.cel: it looks at step 'b', which does not exist"),
         ("outputs: [a]", "a list does not fit here, expected a mapping"),
@@ -137,6 +141,22 @@ def test_a_workflow_with_inputs_and_outputs_is_the_same_in_each_form():
 def test_what_is_wrong_is_told_when_it_is_read(refused: Callable[..., DefinitionError], head: str, told: str):
     """With its place."""
     assert told in str(refused(f"name: w\n{head}\nsteps:\n  - {{key: a, until: '{{{{moment}}}}'}}\n"))
+
+
+@pytest.mark.parametrize("place", ["when: '{}'", "gate: {{criteria: [{{when: '{}', reason: r}}]}}"])
+def test_what_a_condition_takes_must_be_declared(refused: Callable[..., DefinitionError], place: str):
+    """As what a template looks up; but not what it asks for first, or only speaks of."""
+    head = "name: w\ninputs: {properties: {limit: {}}}\nsteps:\n  - {key: a, sleep: 1}\n  - {key: b, "
+    kind = "" if place.startswith("gate") else "sleep: 1, "
+    wrong = refused(head + kind + place.format("inputs.limti > 3") + "}\n")
+    assert "inputs['limti'] is neither a step nor a declared input (did you mean 'limit'?)" in str(wrong)
+    for sound in (
+        'inputs["limit"] > 3',
+        "has(inputs.more) && inputs.more > 3",
+        '"more" in inputs && inputs.more > 3',
+        'inputs.limit == "inputs.more"',
+    ):
+        Workflow.parse(head + kind + place.format(sound) + "}\n")
 
 
 def test_names_are_not_checked_where_the_schema_lets_others_in():
