@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
 from perdure.runtime.cli.checkpoints import show_list
-from perdure.runtime.cli.diagnosis import WORKERS
+from perdure.runtime.cli.diagnosis import WORKERS, going_on, waiting_runs
 from perdure.runtime.cli.doctor import lives_on
 from perdure.runtime.cli.family import descendants, show_family
 from perdure.runtime.cli.look import LIST_LIMIT, waits_in
@@ -41,7 +41,8 @@ def status(id: str, /, *, options: Reading = DEFAULTS) -> int:
         async with session.looking() as store:
             execution_id = await find(store, id)
             summary, query = await store.summary(execution_id), await describe(store, execution_id)
-            attempts, runners = await store.attempts(execution_id), await store.runners()
+            attempts = await store.attempts(execution_id)
+            runners, held = await store.runners(), await store.held()
             below = await descendants(store, execution_id)
         assert summary is not None
         if session.out.format != "table":
@@ -51,7 +52,9 @@ def status(id: str, /, *, options: Reading = DEFAULTS) -> int:
             )
             return 0
         lives = lives_on(session.settings.db)
-        performer = _performer(session, summary, [runner for runner in runners if lives(runner)])
+        alive = [runner for runner in runners if lives(runner)]
+        owners = {runner.id for runner in alive if held.get(runner.no)}
+        performer = _performer(session, summary, alive, owners=owners)
         _show_status(session, summary, query, attempts, performer=performer)
         show_family(session, below)
         return 0
@@ -207,7 +210,9 @@ def _cancel(asked: Event, *, now: datetime) -> str:
     return f"{ago(asked.at, now=now)}{by}{why}"
 
 
-def _performer(session: Session, summary: ExecutionSummary, alive: Sequence[Runner]) -> Cell | str | None:
+def _performer(
+    session: Session, summary: ExecutionSummary, alive: Sequence[Runner], *, owners: Container[str | None]
+) -> Cell | str | None:
     """Which living process has an execution that should go on; where there is none, what to do."""
     if summary.state in TERMINAL or summary.state is State.PAUSED:
         return None
@@ -217,8 +222,10 @@ def _performer(session: Session, summary: ExecutionSummary, alive: Sequence[Runn
     worker = next((runner for runner in alive if runner.kind in WORKERS), None)
     if worker is not None:
         return f"nobody yet; {worker.kind} {worker.pid} on {worker.host} takes up what it can perform"
-    word = {State.CANCELLING: "cancel", State.COMPENSATING: "rollback"}.get(summary.state, "resume")
-    return Cell(f"nobody; go on with: {session.command(word, summary.id)}", "yellow")
+    if waiting := waiting_runs(alive, owners=owners):
+        run = waiting[0]
+        return f"nobody yet; {run.kind} {run.pid} on {run.host} is there, and may be waiting for it"
+    return Cell(f"nobody; go on with: {session.command(going_on(summary.state), summary.id)}", "yellow")
 
 
 def _facts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal
 
@@ -12,6 +12,7 @@ from perdure.runtime.cli.render import ago, size
 from perdure.store.records import PAGE_MAX, Runner
 from perdure.store.scripts.resting import Bounds, Resting, Work
 from perdure.store.sqlite.health import Health
+from perdure.store.states import State
 
 TAKING_UP_MS: Final = 60_000  # four sweeps of a worker: what nobody has taken up by then stays
 DAY_MS: Final = 86_400_000  # a pause that somebody still remembers is shorter
@@ -21,6 +22,8 @@ FREE_BYTES_MAX: Final = 64 * 1024**2  # less is not worth a word
 FREE_SHARE_MAX: Final = 0.25  # of the file: less is used again soon
 IDS_MAX: Final = 5  # executions named in one finding; --format json has them all
 WORKERS: Final = frozenset({"embedded", "worker"})  # kinds of runners that take up what they find
+# The command that goes on, in its own process, with an execution in that state; with any other: resume.
+GOING_ON: Final = {State.CANCELLING.value: "cancel", State.COMPENSATING.value: "rollback"}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,7 +155,7 @@ def _owners(work: Work, runners: Sequence[Runner], alive: Sequence[Runner]) -> I
             yield attention(
                 "owner",
                 f"{_many(mine)} owned by process {runner.pid} ({runner.kind} on {runner.host}): it is dead",
-                "`perdure worker` takes over what it can perform, `perdure resume ID` one of them",
+                f"`perdure worker` takes over what it can perform, {_one_by_one(mine)} one of them",
                 mine,
             )
 
@@ -183,7 +186,8 @@ def _waiting(work: Work, alive: Sequence[Runner], circumstances: Circumstances) 
         yield attention(
             "command",
             f"{_many(work.unanswered)} without an answer to a command of {_ago(first, circumstances)}",
-            "if a process has it, it hangs: look at its log; else `perdure worker`, or `perdure resume ID`",
+            "if a process has it, it hangs: look at its log; else `perdure worker`, "
+            f"or {_one_by_one(work.unanswered)}",
             work.unanswered,
         )
 
@@ -193,8 +197,17 @@ def _attending(work: Work, alive: Sequence[Runner]) -> int:
 
     Such a process owns nothing while its execution queues, or only waits, and goes on with it then.
     """
-    owners = {each.runner for each in work.owned}
-    return sum(runner.kind == "run" and runner.id not in owners for runner in alive)
+    return len(waiting_runs(alive, owners={each.runner for each in work.owned}))
+
+
+def waiting_runs(alive: Sequence[Runner], *, owners: Container[str | None]) -> list[Runner]:
+    """Each `perdure run` that owns nothing now, and so waits for an execution that nobody owns."""
+    return [runner for runner in alive if runner.kind == "run" and runner.id not in owners]
+
+
+def going_on(state: str) -> str:
+    """The command that goes on with an execution in that state."""
+    return GOING_ON.get(state, "resume")
 
 
 def _unclaimed(work: Work, worker: Runner | None, missing: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
@@ -224,7 +237,7 @@ def _unclaimed(work: Work, worker: Runner | None, missing: Mapping[str, Sequence
             yield attention(
                 "idle",
                 f"{_many(mine)} unfinished ({mine[0].workflow}) and nobody works on it",
-                f"`perdure worker{_agents_of(mine)}`, or `perdure resume ID`",
+                f"`perdure worker{_agents_of(mine)}`, or {_one_by_one(mine)}",
                 mine,
             )
 
@@ -305,6 +318,11 @@ def _many(executions: Sequence[Resting]) -> str:
         return "1 execution is"
     more = " or more" if len(executions) >= PAGE_MAX else ""
     return f"{len(executions):,}{more} executions are"
+
+
+def _one_by_one(executions: Sequence[Resting]) -> str:
+    """The commands that go on with one of these, each by its id."""
+    return " or ".join(sorted({f"`perdure {going_on(each.state)} ID`" for each in executions}))
 
 
 def _ago(at: datetime, circumstances: Circumstances) -> str:

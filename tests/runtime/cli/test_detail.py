@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 
 import pytest
 
@@ -59,6 +60,23 @@ async def _run() -> None:
 def database() -> None:
     """A database with both, in the current folder."""
     asyncio.run(_run())
+
+
+def test_status_tells_of_a_run_that_may_wait_for_it(capsys: pytest.CaptureFixture[str]):
+    """Of what only waits nobody is the owner; with no such process it says how to go on."""
+
+    async def look_while_a_run_waits() -> None:
+        async with Runtime("perdure.db", agents=_agents(), kind="run") as runtime:
+            execution = await runtime.start(Workflow.parse(STOPPED), id="waiting-1")
+            async for event in execution.events(follow=True):
+                if event.type == "step_waiting":
+                    break
+            assert await asyncio.to_thread(run_command, ["status", "waiting-1"]) == 0
+
+    asyncio.run(look_while_a_run_waits())
+    assert f"nobody yet; run {os.getpid()} on " in capsys.readouterr().out
+    assert run_command(["status", "waiting-1"]) == 0
+    assert "nobody; go on with: perdure resume waiting-1" in capsys.readouterr().out
 
 
 def test_each_skipped_step_says_why(capsys: pytest.CaptureFixture[str]):

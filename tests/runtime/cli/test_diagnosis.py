@@ -163,6 +163,16 @@ def test_what_nobody_takes_up_is_idle_where_no_worker_lives():
     assert (found.topic, found.advice) == ("idle", "`perdure worker --agents a.py:a`, or `perdure resume ID`")
 
 
+def test_what_is_being_stopped_goes_on_with_the_command_that_stopped_it():
+    """`resume` would be refused by it; of several in one finding each has its own."""
+    work = {"unclaimed": (resting("a", state="compensating"), resting("b", state="cancelling"))}
+    [found] = findings(work=work)
+    assert found.advice == "`perdure worker`, or `perdure cancel ID` or `perdure rollback ID`"
+    owned = (resting(state="compensating", runner="r1"),)
+    [found] = findings(runners=(runner(),), is_alive=lambda each: False, work={"owned": owned})
+    assert found.advice.endswith("takes over what it can perform, `perdure rollback ID` one of them")
+
+
 def test_what_a_living_worker_leaves_probably_waits_for_code():
     """That is as far as one can tell without the agents."""
     [found] = findings(runners=(runner(),), work={"unclaimed": (resting(),)})
