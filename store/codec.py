@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any, Final
 
 import msgspec
@@ -19,9 +20,13 @@ from perdure.store.records import PAYLOAD_BYTES_MAX
 
 DEPTH_MAX: Final = 256  # levels of nesting; JSON readers give up from about 500 on
 PATH_MAX: Final = 120  # characters of a path in a message: one line of it
+UP_OR_DOWN: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # as signed bytes: +1 and -1
+NO_MARKS: Final = bytes(set(range(256)) - set(b'[]{}"'))
 
 _encoder = msgspec.json.Encoder()
-_strict = json.JSONEncoder(allow_nan=False, check_circular=False)
+_strict = json.JSONEncoder(
+    allow_nan=False, check_circular=False, default=lambda part: msgspec.to_builtins(part, str_keys=True)
+)
 _decoder = msgspec.json.Decoder()
 
 
@@ -36,9 +41,7 @@ def encode(value: Any, *, what: str = "the value", bytes_max: int = PAYLOAD_BYTE
         raise _refusal(value, what, str(error)) from None
     if len(encoded) > bytes_max:
         raise PayloadTooLarge(what, size=len(encoded), limit=bytes_max)
-    if encoded.count(b"[") + encoded.count(b"{") > DEPTH_MAX or (
-        b"null" in encoded and value is not None and not _is_finite(value)
-    ):
+    if _depth(encoded) > DEPTH_MAX or (b"null" in encoded and value is not None and not _is_finite(value)):
         _check_parts(value, what)
     return encoded
 
@@ -58,10 +61,22 @@ def decode(encoded: bytes | str, *, what: str = "the value") -> Any:
     return decoded
 
 
+def _depth(encoded: bytes) -> int:
+    """How deeply it is nested, at most: counted in C, for a walk would hold up everybody else."""
+    opened = encoded.count(b"[") + encoded.count(b"{")
+    if opened <= DEPTH_MAX:
+        return opened
+    if b"\\" in encoded:
+        encoded = encoded.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside_strings = b"".join(encoded.translate(None, delete=NO_MARKS).replace(b'""', b"").split(b'"')[::2])
+    steps = outside_strings.translate(UP_OR_DOWN)
+    return max(accumulate(memoryview(steps).cast("b")), default=0)
+
+
 def _is_finite(value: Any) -> bool:
     """Whether each `null` is a None: found out in C, for the walk costs ten times as much."""
     try:
-        _strict.encode(msgspec.to_builtins(value, str_keys=True))
+        _strict.encode(value)
     except (TypeError, ValueError, RecursionError):
         return False  # or something that only the walk can judge
     return True

@@ -132,6 +132,17 @@ def test_nesting_is_kept_to_the_limit_and_refused_beyond():
         assert len(refusal.value.path) <= PATH_MAX
 
 
+@given(st.lists(st.text('[]{}"\\', max_size=9), max_size=9), st.booleans())
+def test_brackets_in_text_neither_hide_nor_feign_nesting(texts: list[str], is_deep: bool):  # noqa: FBT001
+    """Whatever quotes and backslashes stand around them."""
+    value = [*texts, *[["[" * DEPTH_MAX]] * DEPTH_MAX, *texts, nested(DEPTH_MAX - 1 + is_deep), *texts]
+    if is_deep:
+        with pytest.raises(NotSerializable, match="levels deep"):
+            encode(value)
+    else:
+        assert decode(encode(value)) == value
+
+
 def test_wide_is_not_deep():
     """Many small containers beside each other are no nesting."""
     value = [{"a": [None]}] * 1_000
