@@ -21,6 +21,8 @@ from perdure.store.scripts.sealing import Keys
 from perdure.store.sqlite.looking import SQLiteView
 from perdure.store.states import State, StepState
 
+FOUND_MAX: Final = 10  # ids that begin alike: more are not counted
+FOUND_SHOWN_MAX: Final = 5  # of those
 NEAR_MAX: Final = 100  # executions among which an id is looked for that was mistyped: the newest
 NEAR_CHARACTERS_MIN: Final = 8  # of an id: fewer look like any other
 
@@ -39,7 +41,7 @@ async def looking_at(location: str, *, keys: Keys | None = None) -> AsyncIterato
 
 
 async def find(store: Questions | Store, text: str) -> str:
-    """The one id that begins with `text`; `@last` is the newest, `NAME@last` a workflow's newest.
+    """That id, or the one that begins so; `@last` is the newest, `NAME@last` a workflow's newest.
 
     `@last` is never a child: whoever has started a parent means that, not what its steps have started.
 
@@ -51,10 +53,14 @@ async def find(store: Questions | Store, text: str) -> str:
         if not newest:
             raise NotFound("execution", text, hint=await _near_name(store, workflow))
         return newest[0].id
-    found = await store.find(beginning(text))
-    if text in found or len(found) == 1:
-        return text if text in found else found[0]
-    hint = f"{len(found)} ids begin so: {', '.join(found[:5])}" if found else await _near_id(store, text)
+    if await store.execution(beginning(text)) is not None:
+        return text
+    found = await store.find(text, limit=FOUND_MAX)
+    if len(found) == 1:
+        return found[0]
+    more = " or more" if len(found) == FOUND_MAX else ""
+    begin_so = f"{len(found)}{more} ids begin so: {', '.join(found[:FOUND_SHOWN_MAX])}"
+    hint = begin_so if found else await _near_id(store, text)
     raise NotFound("execution", text, hint=hint)
 
 

@@ -152,6 +152,20 @@ def test_listing_filters_and_pages() -> None:
     virtually(scenario)
 
 
+def test_an_id_is_found_however_many_others_begin_with_it() -> None:
+    """It is older than those of which only the newest are looked at."""
+
+    async def scenario(runtime: Runtime) -> None:
+        for number in (1, *range(10, 20)):
+            await runtime.start(order(), {"item": "lamp"}, id=f"o-{number}")
+        assert await runtime.find("o-1") == "o-1"
+        assert await runtime.find("o-10") == "o-10"
+        with pytest.raises(NotFound, match="10 or more ids begin so: o-19, o-18"):
+            await runtime.find("o-")
+
+    virtually(scenario)
+
+
 def test_many_events_at_once_do_not_stop_a_follower() -> None:
     """More than a subscriber's place holds: it reads on from the store, and rests in between."""
     workflow = Workflow("wide")
