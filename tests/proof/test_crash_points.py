@@ -19,11 +19,14 @@ from lives import LIVES
 DRIVER = Path(__file__).with_name("crash_points.py")
 SCALE = float(os.environ.get("PERDURE_PROOF_SCALE", "1"))
 SEED = os.environ.get("PERDURE_PROOF_SEED", "0")
-POINTS_MAX = 17  # of one life; past it they are sampled evenly, unless the scale is larger
+POINTS_MAX = 24  # of one life; past it they are sampled evenly, unless the scale is larger
 PAIRS = 6
 SHUFFLED = 8
 IN_REAL_TIME = 2
-EVERY_POINT = {"transaction"}  # whatever the scale: its fault points lie around each COMMIT, too
+EVERY_POINT = {  # are tried, whatever the scale
+    "chain", "diamond", "wide", "retries_later", "timeouts", "optional_failure", "pause", "interrupt",
+    "restore", "waits", "blocking", "elsewhere", "transaction",
+}  # fmt: skip
 
 pytestmark = [
     pytest.mark.integration,
