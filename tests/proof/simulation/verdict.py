@@ -54,7 +54,7 @@ class Judge:
         return Told(
             is_cancelled=stop == "cancel_requested",
             is_stopped=_is_stopped(past, spec, stop),
-            is_undone=any(event.type == "rollback_requested" for event in past.events),
+            is_undone=_is_undone(past),
             left=left(past, spec),
             mended=frozenset(
                 key
@@ -69,7 +69,7 @@ class Judge:
     def _child(self, past: Past, step: StepSpec) -> Child | None:
         """The last child of a step; where that has completed, the last that gave what it has.
 
-        One that was rolled back since counts as what its step has of it.
+        One that was rolled back since, as far as it could be, counts as what its step has of it.
         """
         newest = past.newest.get(step.key)
         children = [self._pasts[id_] for id_ in _started(past, step.key)]
@@ -85,7 +85,7 @@ class Judge:
             for each in children
         ]
         output = output_of(newest)
-        if newest.state in DONE and found[-1].status == "rolled_back":
+        if newest.state in DONE and _is_undone(children[-1]):
             return replace(found[-1], status="completed", outputs=output)
         return next((child for child in reversed(found) if output in (child.id, child.outputs)), found[-1])
 
@@ -151,6 +151,11 @@ def is_by_hand(past: Past) -> bool:
         event.type in REOPENING or (event.type in HASTENING and event.version in began)
         for event in past.events
     )
+
+
+def _is_undone(past: Past) -> bool:
+    """Whether it was rolled back, or was to be and could not."""
+    return any(event.type == "rollback_requested" for event in past.events)
 
 
 def _is_stopped(past: Past, spec: WorkflowSpec, stop: str | None) -> bool:
