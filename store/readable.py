@@ -204,7 +204,7 @@ class Readable(Protocol):
         ...
 
     async def tallies_due(self, *, before: int) -> list[int]:
-        """The blocks of executions created before that time (ms) that a `Tally` would count."""
+        """The blocks of executions to be tallied: what comes after them was written before that time (ms)."""
         ...
 
     async def prunable(self, *, before: int, keep_failed: bool = False) -> int:

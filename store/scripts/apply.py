@@ -300,18 +300,16 @@ def delete_workflow(write: DeleteWorkflow) -> Script[None]:
 
 def update_execution(write: UpdateExecution) -> Script[None]:
     """Change the priority; the version stays, for the owner's next change to be no conflict."""
-    updated = (
-        yield (
-            PRIORITIZE,
-            (write.priority, queueing.AGE_MS * write.priority, write.at, write.execution_id),
-        )
-    ).rowcount
-    if updated == 0:
+    values = (write.priority, queueing.AGE_MS * write.priority, write.at, write.execution_id)
+    rows = (yield PRIORITIZE, values).fetchall()
+    if not rows:
         raise NotFound("execution", write.execution_id)
+    yield from tallies.take_away(no for no, state in rows if state in TERMINAL)
 
 
 PRIORITIZE: Final = """
 UPDATE workflow_executions SET priority = ?, queue_rank = created_at - ?, updated_at = ? WHERE id = ?
+RETURNING no, state
 """
 
 

@@ -327,7 +327,7 @@ class Questions(ABC):
         return await self._browse(compaction.is_due(before))
 
     async def tallies_due(self, *, before: int) -> list[int]:
-        """The blocks of executions so old that can be tallied."""
+        """The blocks of executions that are so old, and can be tallied."""
         return await self._browse(tallies.due(before))
 
     async def prunable(self, *, before: int, keep_failed: bool = False) -> int:

@@ -2,9 +2,10 @@
 
 A block is a thousand executions, in the order of their numbers. Its tally counts those of them that had
 ended; the others are its rests, and counted by whoever asks. What has ended changes no more, unless it
-is reopened, moved to another version or deleted: each of these first takes the tally of its block away,
-in its own transaction, and the block is counted live until upkeep tallies it again. So what statistics
-say never hangs on how far the tallying has come.
+is reopened, moved to another version, touched (a failure that tells no time has that of the last touch)
+or deleted: each of these takes the tally of its block away, in its own transaction, and the block is
+counted live until upkeep tallies it again. So what statistics say never hangs on how far the tallying
+has come.
 
 The row of a block is held by whoever tallies it and by whoever takes its tally away, so one of them waits.
 """
@@ -49,11 +50,12 @@ SELECT b.block FROM (
 WHERE b.block IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM workflow_tallies t WHERE t.block = b.block AND t.executions IS NOT NULL)
 """
-# Whatever comes after a block was created long ago, too: nobody is about to commit a start in it.
+# Something that comes after a block was written long ago: nobody is about to commit a start in it. When it
+# was created says nothing of that, for an import may have brought it a moment ago.
 DUE: Final = f"""
 SELECT c.block FROM ({WITHOUT_TALLY}) c
-WHERE (SELECT e.created_at FROM workflow_executions e
-       WHERE e.no >= c.block * {BLOCK} + {BLOCK} ORDER BY e.no LIMIT 1) < ?
+WHERE (SELECT min(f.updated_at) FROM (SELECT e.updated_at FROM workflow_executions e
+       WHERE e.no >= c.block * {BLOCK} + {BLOCK} ORDER BY e.no LIMIT {BLOCK}) f) < ?
   AND (SELECT count(*) FROM workflow_executions e
        WHERE e.no >= c.block * {BLOCK} AND e.no < c.block * {BLOCK} + {BLOCK} AND {UNFINISHED}) <= {RESTS_MAX}
 ORDER BY c.block

@@ -270,7 +270,10 @@ def claim(write: Claim) -> Script[Loaded]:
         if row is None:
             raise NotFound("execution", write.execution_id)
         raise Conflict(write.execution_id, expected=write.epoch, current=row[0])
-    return (yield from load_by_no(write.execution_no))
+    loaded = yield from load_by_no(write.execution_no)
+    if loaded.execution.state in TERMINAL:
+        yield from take_away([write.execution_no])  # a failure that tells no time has this one now
+    return loaded
 
 
 def claim_free(write: ClaimFree) -> Script[Claimed]:

@@ -252,6 +252,15 @@ class Book:
         finally:
             await connection.execute("RESET search_path")
 
+    async def skip_to(self, no: int) -> None:
+        """Let the next execution have that number."""
+        if isinstance(self.store, PostgresStore):
+            sequence = "pg_get_serial_sequence('workflow_executions', 'no')"
+            await self.raw(f"SELECT setval({sequence}, ?::bigint, false)", no)
+            return
+        await self.raw("DELETE FROM sqlite_sequence WHERE name = 'workflow_executions'")
+        await self.raw("INSERT INTO sqlite_sequence (name, seq) VALUES ('workflow_executions', ?)", no - 1)
+
     def sql(self, sql: str) -> str:
         """A statement with `?` as this store wants to have it."""
         parts = sql.split("?")

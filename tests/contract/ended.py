@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
-from perdure.store.scripts.faring import StepStatistics
+from perdure.store.records import WorkflowStatistics
+from perdure.store.scripts.faring import ErrorStatistics, StepStatistics
+from perdure.store.scripts.rows import milliseconds
 from perdure.store.states import TERMINAL, State, StepState
 
-SAME = (
-    "executions",
-    "completed",
-    "failed",
-    "cancelled",
-    "active",
-    "success_ratio",
-    "duration_ms_mean",
-    "duration_ms_min",
-    "duration_ms_max",
-    "rolled_back",
-    "pruned",
-)
+WORKFLOW = tuple(
+    name for name in WorkflowStatistics.__struct_fields__ if not name.startswith("duration_ms_p")
+)  # of percentiles there is no view
+STEP = StepStatistics.__struct_fields__
+ERRORS = ErrorStatistics.__struct_fields__
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
 ERROR = b'{"type":"Broken","message":"it broke","step":"b"}'
 LATE = b'{"type":"ExecutionTimeout","message":"too late"}'
 
@@ -51,15 +45,28 @@ async def all_kinds(book: Any) -> None:
 
 
 async def views_agree(book: Any) -> None:
-    """The views, which look at every row, say what the statistics say of one workflow."""
-    [order] = await book.store.statistics()
-    [[view]] = [await book.raw(f"SELECT {', '.join(SAME)} FROM workflow_statistics")]
-    assert tuple(view) == tuple(getattr(order, name) for name in SAME)
-    steps = await book.store.step_statistics()
-    views = await book.raw(
-        f"SELECT {', '.join(StepStatistics.__struct_fields__)} FROM workflow_step_statistics"
-    )
-    assert {tuple(view) for view in views} == {msgspec.structs.astuple(each) for each in steps}
-    errors = await book.store.error_statistics()
-    views = await book.raw("SELECT step, error, failures FROM workflow_error_statistics")
-    assert {tuple(view) for view in views} == {(each.step, each.error, each.failures) for each in errors}
+    """The views, which look at every row, say what the statistics say; and so do percentiles of all time."""
+    store = book.store
+    workflows = await store.statistics()
+    assert await _viewed(book, "workflow_statistics", WORKFLOW) == _told(workflows, WORKFLOW)
+    steps = await store.step_statistics()
+    assert await _viewed(book, "workflow_step_statistics", STEP) == _told(steps, STEP)
+    errors = await store.error_statistics()
+    assert await _viewed(book, "workflow_error_statistics", ERRORS) == _told(errors, ERRORS)
+    looked_at = await store.statistics(since=EVER)  # which neither tallies nor roll-ups can answer
+    expected = dict.fromkeys((each.workflow for each in workflows), (None, None))
+    expected |= {each.workflow: (each.duration_ms_p50, each.duration_ms_p95) for each in looked_at}
+    assert {each.workflow: (each.duration_ms_p50, each.duration_ms_p95) for each in workflows} == expected
+
+
+async def _viewed(book: Any, view: str, columns: tuple[str, ...]) -> set[tuple[Any, ...]]:
+    return {tuple(row) for row in await book.raw(f"SELECT {', '.join(columns)} FROM {view}")}
+
+
+def _told(statistics: list[Any], columns: tuple[str, ...]) -> set[tuple[Any, ...]]:
+    """The same as the views have it, with times in milliseconds."""
+    return {tuple(_plain(getattr(each, name)) for name in columns) for each in statistics}
+
+
+def _plain(value: Any) -> Any:
+    return milliseconds(value) if isinstance(value, datetime) else value

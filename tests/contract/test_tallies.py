@@ -6,13 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from ended import all_kinds, life, views_agree
+from ended import ERROR, all_kinds, life, views_agree
 
 from perdure.store.scripts.retention import Prune
 from perdure.store.scripts.tallies import BLOCK, RESTS_MAX, Tally
 from perdure.store.scripts.versions import MigrateExecution
-from perdure.store.states import State
-from perdure.store.writes import DeleteExecution, EventWrite
+from perdure.store.states import State, StepState
+from perdure.store.writes import DeleteExecution, Delta, EventWrite, UpdateExecution
 
 pytestmark = pytest.mark.anyio
 
@@ -178,6 +178,17 @@ async def test_a_block_is_due_when_it_is_full_and_old_and_as_good_as_ended(book)
     assert await book.store.tallies_due(before=EVER) == [0]
 
 
+async def test_what_was_imported_a_moment_ago_makes_no_block_before_it_due(book):
+    """It is as old as it says, but somebody may be about to commit a start with a number before its own."""
+    await book.start("e1", state=State.CANCELLED)
+    time = book.tick()
+    await book.skip_to(BLOCK)
+    await book.start("e2", state=State.CANCELLED, imported_at=book.tick())
+    await book.raw("UPDATE workflow_executions SET created_at = 1 WHERE id = 'e2'")
+    assert await book.store.tallies_due(before=time) == []
+    assert await book.store.tallies_due(before=EVER) == [0]
+
+
 async def test_who_tallies_and_who_reopens_at_the_same_time_agree_in_the_end(books):
     """Whoever comes second waits for the other, or sees what the other did."""
     mine, other, _ = books
@@ -192,3 +203,16 @@ async def test_who_tallies_and_who_reopens_at_the_same_time_agree_in_the_end(boo
         )
         await asyncio.gather(other.write(FIRST), mine.write(change), other.write(FIRST))
         await views_agree(mine)
+
+
+@pytest.mark.parametrize("touch", ["claimed", "prioritized"])
+async def test_a_failure_that_tells_no_time_has_that_of_its_execution(book, touch):
+    """An imported one may not; so what touches an execution that has ended changes what its block tells."""
+    failed = book.attempt(0, StepState.FAILED, error=ERROR)
+    await book.start("e1", state=State.FAILED, delta=Delta(attempts=(failed,)), finished_at=book.now)
+    await book.write(FIRST)
+    if touch == "claimed":
+        await book.write(book.claim(await book.execution("e1"), await book.register()))
+    else:
+        await book.write(UpdateExecution(execution_id="e1", priority=1, at=book.tick()))
+    await views_agree(book)
