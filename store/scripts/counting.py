@@ -38,20 +38,16 @@ WHERE {{where}}
 GROUP BY w.name, s.key ORDER BY w.name, s.key
 """
 
-FAILURES: Final = """
+_FAILURES: Final = """
 SELECT f.workflow, {step}, coalesce(f.error, ''), count(*), max(f.at)
 FROM {failures} f
-WHERE {where}
+WHERE f.execution_no IN (SELECT e.no FROM {{chosen}} WHERE {{where}})
 GROUP BY f.workflow, 2, 3 ORDER BY f.workflow, 2, 3
 """
-OF_STEPS: Final = {"failures": "workflow_step_failures", "step": "f.step"}
-OF_EXECUTIONS: Final = {"failures": "workflow_execution_failures", "step": "''"}
-
-
-def failures_of(of: dict[str, str]) -> str:
-    """The question for errors, of steps or of executions, which is yet to be told of which."""
-    return FAILURES.format(where="f.execution_no IN (SELECT e.no FROM {chosen} WHERE {where})", **of)
-
+FAILURES: Final = (  # of steps, and of executions that no step has made fail
+    _FAILURES.format(failures="workflow_step_failures", step="f.step"),
+    _FAILURES.format(failures="workflow_execution_failures", step="''"),
+)
 
 # How many of the completed took how long. For a plain `=` SQLite would make an index of all of them first.
 DURATIONS: Final = """

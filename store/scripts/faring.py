@@ -16,15 +16,7 @@ import msgspec
 from perdure.store.records import Record, WorkflowStatistics
 from perdure.store.script import Script
 from perdure.store.scripts import tallies
-from perdure.store.scripts.counting import (
-    DURATIONS,
-    EXECUTIONS,
-    OF_EXECUTIONS,
-    OF_STEPS,
-    STEPS,
-    failures_of,
-    listed,
-)
+from perdure.store.scripts.counting import DURATIONS, EXECUTIONS, FAILURES, STEPS, listed
 from perdure.store.scripts.pages import bounded
 from perdure.store.scripts.rows import Row, maybe_moment, milliseconds, moment
 from perdure.store.states import TERMINAL
@@ -89,10 +81,11 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
     def count_failures(self) -> Script[list[Row]]:
         """Count errors, of steps and of executions."""
-        of_steps = yield from self.count_live(failures_of(OF_STEPS))
-        of_executions = yield from self.count_live(failures_of(OF_EXECUTIONS))
-        gone = yield from self.count_pruned(PRUNED_ERRORS)
-        return [*of_steps, *of_executions, *(yield from self.count_tallied("errors")), *gone]
+        found: list[Row] = []
+        for counted in FAILURES:
+            found += yield from self.count_live(counted)
+        found += yield from self.count_tallied("errors")
+        return [*found, *(yield from self.count_pruned(PRUNED_ERRORS))]
 
     def count_live(self, counted: str) -> Script[list[Row]]:
         """Count now, with a question for each stretch of numbers: the answers are for adding up."""

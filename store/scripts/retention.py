@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from perdure.store.script import Many, Script
-from perdure.store.scripts.counting import EXECUTIONS, FAILURES, OF_EXECUTIONS, OF_STEPS, STEPS
+from perdure.store.scripts.counting import EXECUTIONS, FAILURES, STEPS
 from perdure.store.scripts.tallies import take_away
 from perdure.store.states import TERMINAL, State
 from perdure.store.writes import Write
@@ -75,7 +75,6 @@ ON CONFLICT (workflow, step) DO UPDATE SET
     duration_ms_sum = workflow_step_rollups.duration_ms_sum + excluded.duration_ms_sum
 """
 
-GONE: Final = f"f.execution_no IN ({LISTED})"
 FOLD_FAILURES: Final = """
 INSERT INTO workflow_error_rollups (workflow, step, error, failures, last_at)
 {counted}
@@ -87,8 +86,7 @@ ON CONFLICT (workflow, step, error) DO UPDATE SET
 FOLDS: Final = (
     FOLD_EXECUTIONS,
     FOLD_STEPS,
-    FOLD_FAILURES.format(counted=FAILURES.format(where=GONE, **OF_STEPS)),
-    FOLD_FAILURES.format(counted=FAILURES.format(where=GONE, **OF_EXECUTIONS)),
+    *(FOLD_FAILURES.format(counted=counted.format(**THESE)) for counted in FAILURES),
 )
 
 PRUNE_FIRINGS: Final = """

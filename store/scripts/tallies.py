@@ -18,15 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from perdure.store.script import Script
-from perdure.store.scripts.counting import (
-    DURATIONS,
-    EXECUTIONS,
-    OF_EXECUTIONS,
-    OF_STEPS,
-    STEPS,
-    failures_of,
-    listed,
-)
+from perdure.store.scripts.counting import DURATIONS, EXECUTIONS, FAILURES, STEPS, listed
 from perdure.store.scripts.rows import Row
 from perdure.store.writes import Write
 
@@ -99,8 +91,8 @@ def tally(write: Tally) -> Script[None]:
     executions = (yield EXECUTIONS.format(**TALLIED), numbers).fetchall()
     steps = (yield STEPS.format(**TALLIED), numbers).fetchall()
     errors: list[Row] = []
-    for of in (OF_STEPS, OF_EXECUTIONS):
-        errors += (yield failures_of(of).format(**TALLIED), numbers).fetchall()
+    for counted in FAILURES:
+        errors += (yield counted.format(**TALLIED), numbers).fetchall()
     durations = listed((yield DURATIONS.format(**TALLIED), numbers).fetchall()).items()
     yield KEEP, (*map(_encoded, (executions, steps, errors, durations)), write.block)
     yield DROP_EMPTY, ()
