@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -89,6 +90,31 @@ def text(value: Any, *, what: str) -> str | None:
             f"{what} must be a text of 1 to {TEXT_CHARS_MAX:,} characters, not {value!r:.60}"
         )
     return value
+
+
+def version(value: Any, *, what: str) -> int | None:
+    """A version of an execution, or None. Raises InvalidArgument for anything else."""
+    if value is not None and not isinstance(value, int):
+        raise InvalidArgument(f"{what} is {value!r:.60}: give the version of a status(), a whole number")
+    return value
+
+
+def label(value: Any) -> str | None:
+    """What a checkpoint is called, or None. Raises InvalidArgument for a number: that is a version."""
+    found = text(value, what="label")
+    if found is not None and found.isdecimal():
+        raise InvalidArgument(
+            f"label is {found!r}: a number is a version; put a word to it, as in 'v{found}'"
+        )
+    return found
+
+
+def place(value: Any, *, what: str) -> str:
+    """Where something is kept: a path or a URL. Raises InvalidArgument for what is neither, as None."""
+    found = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(found, str) or not found or "\0" in found:
+        raise InvalidArgument(f"{what} is {value!r:.60}: give the path of a file")
+    return found
 
 
 def limits(value: Any) -> Limits | None:

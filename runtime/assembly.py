@@ -74,6 +74,7 @@ class Blueprint(msgspec.Struct, frozen=True, kw_only=True):
 class Machine(msgspec.Struct, kw_only=True):
     """The parts others talk to."""
 
+    loop: asyncio.AbstractEventLoop
     services: Services
     membership: Membership
     plans: Plans
@@ -216,6 +217,7 @@ async def _at_work(
             rung.admits(admissions, helpers)
         _start_helpers(blueprint, helpers, recovery)
         yield Machine(
+            loop=asyncio.get_running_loop(),
             services=services,
             membership=membership,
             plans=plans,

@@ -26,7 +26,9 @@ class Handle:
         return self._bound_to
 
     async def _ask(self, command: AnyCommand) -> Answer:
-        """Let the command be applied, wherever the execution is."""
+        """Let the command be applied, wherever the execution is. Raises InvalidArgument, and its refusal."""
+        arguments.text(command.by, what="by")
+        arguments.version(command.expected_version, what="expected_version")
         return await self._runtime.machine.routing.ask(self.id, command)
 
     def _id(self, given: str | None) -> str:

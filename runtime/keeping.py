@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from perdure.runtime import arguments
 from perdure.runtime.durations import duration_ms
 from perdure.runtime.upkeep import Upkeep
 from perdure.store import SQLiteStore
@@ -93,7 +94,7 @@ class Keeping(ABC):
         for a store that is no file: its database has tools of its own.
         """
         self.check_open()
-        return await self._file().backup(str(target), overwrite=overwrite)
+        return await self._file().backup(arguments.place(target, what="target"), overwrite=overwrite)
 
     def _file(self) -> SQLiteStore:
         """The store as a file. Raises StoreError where it is none."""

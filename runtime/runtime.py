@@ -31,6 +31,7 @@ from perdure.runtime.config import resolve
 from perdure.runtime.deciding import Asking
 from perdure.runtime.durations import RETENTION, retention_ms
 from perdure.runtime.execution import Execution
+from perdure.runtime.home import check_home
 from perdure.runtime.keeping import Keeping
 from perdure.runtime.keys import keys_of
 from perdure.runtime.language import Workflow
@@ -101,10 +102,11 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         seams: Seams | None = None,
     ) -> None:
         """Nothing happens before the `async with`."""
+        where = arguments.place(location, what="location")
         self.store: Store = store or store_at(
-            str(location), durability=durability, client=kind == "client", keys=keys_of(keys)
+            where, durability=durability, client=kind == "client", keys=keys_of(keys)
         )
-        self.agents = Agents() if agents is None else agents
+        self.agents = Agents() if agents is None else _agents(agents)
         self.bus = Bus()
         self.seams = seams or system_seams()
         self._blueprint = Blueprint(
@@ -340,9 +342,8 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         await anyio.sleep_forever()
 
     def check_open(self) -> None:
-        """Raise RuntimeClosed outside the `async with`."""
-        if self._stack is None:
-            raise RuntimeClosed("the runtime is not open: use it inside `async with Runtime(…) as runtime:`")
+        """Raise RuntimeClosed outside the `async with`, and in another event loop than its own."""
+        check_home(None if self._stack is None else self.machine.loop)
 
     async def _publish(self, workflow: Workflow) -> Revision:
         self.check_open()
@@ -357,6 +358,13 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         if isinstance(workflow, str):
             return await self.machine.plans.active(workflow)
         return await self._publish(workflow)
+
+
+def _agents(given: Any) -> Agents:
+    """Return them. Raises InvalidArgument for anything else."""
+    if not isinstance(given, Agents):
+        raise arguments.InvalidArgument(f"agents is of type {type(given).__name__}: give an Agents registry")
+    return given
 
 
 def _workflow(given: Any) -> Workflow:

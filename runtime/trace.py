@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from perdure.actors.trace import trace_id
+from perdure.runtime.arguments import text
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 TRACE_ID_CHARS_MAX: Final = 128
@@ -28,5 +29,5 @@ def normalise(given: str) -> str:
 
 def trace_of(given: str | None, *, new_id: Callable[[], str]) -> str:
     """The trace an execution is to carry: the one given, else the one in force, else a new one."""
-    wanted = given or trace_id.get()
+    wanted = text(given, what="trace_id") or trace_id.get()
     return normalise(wanted) if wanted else new_id().replace("-", "")

@@ -42,9 +42,9 @@ class Travelling(Handle):
         command_id: str | None = None,
         expected_version: int | None = None,
     ) -> Checkpoint:
-        """Name the position the execution is at, to restore it later."""
+        """Name the position the execution is at, to restore it later. Raises InvalidArgument."""
         command = TakeCheckpoint(
-            id=self._id(command_id), by=by, expected_version=expected_version, label=label
+            id=self._id(command_id), by=by, expected_version=expected_version, label=arguments.label(label)
         )
         answer = await self._ask(command)
         for checkpoint in await self.checkpoints(limit=PAGE_MAX):
@@ -135,7 +135,7 @@ class Travelling(Handle):
             step=arguments.text(from_step, what="from_step"),
             checkpoint=None if from_checkpoint is None else _named(from_checkpoint),
             edit={} if edit is None else arguments.plain_values(edit, "the edited context"),
-            by=by,
+            by=arguments.text(by, what="by"),
         )
         source, context, past = await look_back(services.store, services.plans, wish)
         new_id = self._runtime.seams.new_id

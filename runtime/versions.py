@@ -108,7 +108,8 @@ class Versions:
         other version, unchanged. With `dry_run` nothing is done, and the verdict says what stands in
         the way. Raises CannotMigrate, NotFound, IllegalTransition.
         """
-        wanted_id = command_id or self._runtime.seams.new_id()
+        arguments.text(by, what="by")
+        wanted_id = arguments.text(command_id, what="command_id") or self._runtime.seams.new_id()
         for attempt in range(TRIES):
             loaded = await self._runtime.store.load(execution_id)
             if loaded is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from perdure.runtime import (
     NotSerializable,
     PayloadTooLarge,
     Runtime,
+    RuntimeClosed,
     Status,
     TemplateError,
     UnknownAgent,
@@ -191,5 +193,67 @@ def test_an_argument_that_cannot_be_is_refused_and_nothing_is_written(options: d
         with pytest.raises(InvalidArgument):
             await runtime.start(order(), {"item": "lamp"}, **options)
         assert await runtime.list() == []
+
+    virtually(scenario)
+
+
+def test_a_runtime_answers_only_in_its_own_event_loop() -> None:
+    """In another, as a second thread has, whoever asks would wait for ever; a coroutine may be sent over."""
+
+    async def main() -> None:
+        async with Runtime(":memory:", workflows=[order()]) as runtime:
+            execution = await runtime.start("order", {"item": "lamp"}, id="o-1")
+            for call in (lambda: runtime.start("order", {"item": "lamp"}), execution.result, runtime.list):
+                with pytest.raises(RuntimeClosed, match="not open in this event loop"):
+                    await asyncio.to_thread(asyncio.run, call())
+            loop = asyncio.get_running_loop()
+            sent = await asyncio.to_thread(asyncio.run_coroutine_threadsafe, runtime.schedules.list(), loop)
+            assert await asyncio.wrap_future(sent) == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("place", [None, 3, "", b"x.db", "a\0b"])
+def test_a_store_is_never_made_in_a_file_called_none(place: Any) -> None:
+    """What no setting gave is no place; neither for a store, nor for a copy of one."""
+    with pytest.raises(InvalidArgument, match=r"location is .*: give the path of a file"):
+        Runtime(place)
+
+    async def scenario(runtime: Runtime) -> None:
+        with pytest.raises(InvalidArgument, match=r"target is .*: give the path of a file"):
+            await runtime.backup(place)
+
+    virtually(scenario)
+
+
+def test_agents_that_are_no_registry_are_refused() -> None:
+    """A mapping of functions, say."""
+    with pytest.raises(InvalidArgument, match="agents is of type dict: give an Agents registry"):
+        Runtime(":memory:", agents={"a": print})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"by": 3}, {"by": ["ada"]}, {"by": ""}, {"expected_version": "3"}])
+def test_every_command_says_by_whom_in_a_text_and_of_which_version_in_a_number(wrong: dict[str, Any]) -> None:
+    """Before anything is written; a number as the name would be kept as a text."""
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(order(seconds=10), {"item": "lamp"})
+        for command in (execution.pause, execution.resume, execution.cancel, execution.checkpoint):
+            with pytest.raises(InvalidArgument, match=next(iter(wrong))):
+                await command(**wrong)
+        assert [event.type for event in await runtime.events()] == ["workflow_started", "step_started"]
+
+    virtually(scenario)
+
+
+@pytest.mark.parametrize("label", ["7", "", " ", 7, "x" * 1_001])
+def test_a_label_that_would_mean_another_checkpoint_is_refused(label: Any) -> None:
+    """A number is a version: `resume --from 7` would go back to somewhere else."""
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(order(seconds=10), {"item": "lamp"})
+        with pytest.raises(InvalidArgument, match="label"):
+            await execution.checkpoint(label=label)
+        assert (await execution.checkpoint(label="v7")).label == "v7"
 
     virtually(scenario)
