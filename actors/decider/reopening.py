@@ -76,6 +76,7 @@ def restore(turn: Turn, command: AnyCommand, point: RestorePoint, asker: Asker) 
         return
     outcomes = {outcome.step_no: outcome for outcome in point.outcomes}
     turn.become(State.RESTORING_CHECKPOINT)
+    state.end = None
     for step_no, run in enumerate(state.steps):
         then = outcomes.get(step_no)
         if then is None:

@@ -120,6 +120,7 @@ class ExecutionState:
         self.mishaps: list[int] = []  # when the bad attempts ended that count towards the next trip
         self.signals: list[KeptSignal] = []  # those that nobody has taken, oldest first
         self.approvals: dict[int, Approval] = {}  # by step
+        self.end: State | None = None  # which it comes to, while its hooks run
         self.warnings: dict[int, int] = {}  # when (ms) to tell that it waits for long, by step; -1: paused
         self._count_none()
 
@@ -181,7 +182,6 @@ class ExecutionState:
         self.entering: deque[int] = deque()  # let in by their needs; what they are to do is undecided
         self.running: set[int] = set()
         self.waiting: set[int] = set()
-        self.end: State | None = None  # which it comes to, while its hooks run
         self.looping: set[int] = set()  # those of `running` that go over items
         self.trial: Trial | None = None  # while steps that may be killing the process are tried
         self.undoing: list[int] | None = None  # what is left to undo, the next at the end; None is unknown

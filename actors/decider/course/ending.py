@@ -34,6 +34,7 @@ def next_hook(state: ExecutionState, end: State) -> int | None:
 def reopen(turn: Turn) -> None:
     """Another end is to come: the hooks that have run for the last one will run again."""
     state = turn.state
+    state.end = None
     for step_no in state.plan.hooks.values():
         if state.steps[step_no].state in SETTLED_STEP:
             _reopen(turn, step_no)

@@ -136,7 +136,6 @@ def stop_everything(turn: Turn, reason: Interrupt, *, until: State = State.CANCE
             turn.clear_step_timer(step_no)
             cancel(turn, step_no)
     if is_other_end:
-        state.end = None
         ending.reopen(turn)
     state.waiting = kept
     state.ready.clear()

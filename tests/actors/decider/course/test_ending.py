@@ -164,6 +164,21 @@ def test_a_pause_that_drains_the_last_hook_is_overtaken_by_the_end(make_bench: M
     assert bench.state.state is State.COMPLETED
 
 
+def test_a_hook_in_flight_is_none_the_wiser_for_a_pause_that_is_called_off(make_bench: Make):
+    """It is tried again as it would have been, under its key, and runs once."""
+    bench = make_bench([()], hooks={Hook.FINALLY: LATER}).start()
+    bench.complete(0)
+    bench.tell(Pause(id=bench.id()))
+    bench.tell(Resume(id=bench.id()))
+    bench.fail(1)
+    bench.advance(100)
+    assert bench.bodies == {1: (0, 2)}
+    bench.tell(Pause(id=bench.id()))
+    bench.tell(Resume(id=bench.id()))
+    bench.complete(1)
+    assert bench.state.state is State.COMPLETED
+
+
 def test_a_pause_that_drains_the_last_step_rests_before_its_hooks(make_bench: Make):
     """Hooks are something new."""
     bench = make_bench([()], hooks={Hook.FINALLY: {}}).start()
