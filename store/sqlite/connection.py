@@ -83,7 +83,9 @@ class Link:
         """While nobody else writes to it or begins it anew. Raises sqlite3.Error where that fails."""
         connection.execute("BEGIN IMMEDIATE")
         try:
-            self._rewrite(f"{self.path}-wal")
+            log = _log_of(connection)
+            if log is not None:
+                self._rewrite(log)
         except OSError as error:
             raise sqlite3.OperationalError(f"the log whose sync failed cannot be written: {error}") from error
         finally:
@@ -145,6 +147,19 @@ class Link:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _log_of(connection: sqlite3.Connection) -> str | None:
+    """The log, which lies beside the file itself by whatever name that was opened.
+
+    None where there is none: in memory, or where a file system has refused WAL. There a commit writes
+    the file after its journal was synced, and undoing it writes the file again.
+    """
+    [mode] = connection.execute("PRAGMA journal_mode").fetchone()
+    if mode != "wal":
+        return None
+    [file] = connection.execute("SELECT file FROM pragma_database_list WHERE name = 'main'").fetchone()
+    return f"{file}-wal"
 
 
 def _configure(connection: sqlite3.Connection, pragma: str) -> None:

@@ -60,7 +60,7 @@ def uri(path: str, options: str) -> str:
 
 def has_unfinished(path: str) -> bool:
     """Whether somebody has the file open, or left it without closing it."""
-    return any(Path(path + suffix).exists() for suffix in UNFINISHED)
+    return any(Path(os.path.realpath(path) + suffix).exists() for suffix in UNFINISHED)
 
 
 def _is_writable(path: str) -> bool:

@@ -6,6 +6,7 @@ A file that is damaged is a finding here, not an error.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 from pathlib import Path
@@ -52,7 +53,7 @@ def examine(path: str, bounds: Bounds, *, lock_wait_s: float = LOCK_WAIT_S) -> H
     health = Health(
         path=path,
         size_bytes=size_of(path),
-        wal_bytes=size_of(f"{path}-wal"),
+        wal_bytes=size_of(f"{os.path.realpath(path)}-wal"),
         free_bytes=0,
         sqlite_version=sqlite3.sqlite_version,
         journal_mode=None,

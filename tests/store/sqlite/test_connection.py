@@ -12,7 +12,7 @@ import aiosqlite
 import pytest
 
 from perdure.store.errors import StoreClosed, StoreError
-from perdure.store.sqlite.connection import InlineConnection, Link, ThreadedConnection
+from perdure.store.sqlite.connection import IN_MEMORY, InlineConnection, Link, ThreadedConnection
 from perdure.store.sqlite.files import PART_BYTES, rewrite
 
 pytestmark = pytest.mark.anyio
@@ -221,6 +221,64 @@ def test_a_log_in_doubt_is_written_again_before_it_is_copied_at_the_end(path: st
     link.doubt_log()
     link.close()
     assert rewritten == [f"{path}-wal"]
+
+
+def written_again(address: str, *pragmas: str) -> list[str]:
+    """The logs that are written again when a sync fails after one row has been."""
+    rewritten: list[str] = []
+
+    def note(log: str) -> None:
+        rewrite(log)
+        rewritten.append(log)
+
+    link = Link(address, pragmas=pragmas, lock_wait_s=0, rewrite=note)
+    link.connection.execute("CREATE TABLE t (x)")
+    link.connection.execute("INSERT INTO t VALUES (1)")
+    link.doubt_log()
+    assert link.connection.execute("SELECT x FROM t").fetchall() == [(1,)]
+    link.close()
+    return rewritten
+
+
+@pytest.mark.parametrize("of", ["link", "address"])
+def test_a_log_in_doubt_is_found_by_whatever_name_the_file_was_opened(tmp_path: Path, of: str):
+    """SQLite keeps it beside the file itself, not beside a link to it, and an address is no name."""
+    real = tmp_path / "real.db"
+    address = tmp_path / "link.db"
+    address.symlink_to(real)
+    name = str(address) if of == "link" else f"{real.as_uri()}?mode=rwc"
+    assert written_again(name, "PRAGMA journal_mode = WAL") == [f"{real}-wal"]
+
+
+def test_a_log_in_doubt_that_has_nothing_yet_is_sure(path: str):
+    """Nothing was written to it, or what was has been copied and the log taken away."""
+    link = Link(path, pragmas=("PRAGMA journal_mode = WAL",), lock_wait_s=0)
+    for _ in range(2):
+        link.doubt_log()
+        link.connection.execute("CREATE TABLE IF NOT EXISTS t (x)")
+        link.drop()
+        assert not Path(f"{path}-wal").exists()
+    link.doubt_log()
+    assert link.connection.execute("SELECT x FROM t").fetchall() == []
+    link.close()
+
+
+def test_a_log_that_somebody_has_taken_away_is_not_called_sure(path: str):
+    """What is in it has no name any more, so nothing can be said of it."""
+    link = Link(path, pragmas=("PRAGMA journal_mode = WAL",), lock_wait_s=0)
+    link.connection.execute("CREATE TABLE t (x)")
+    Path(f"{path}-wal").unlink()
+    link.doubt_log()
+    with pytest.raises(sqlite3.OperationalError, match="cannot be written"):
+        _ = link.connection
+    link.close()
+
+
+@pytest.mark.parametrize("mode", ["memory", "DELETE", "TRUNCATE"])
+def test_where_there_is_no_log_nothing_is_in_doubt(path: str, mode: str):
+    """In memory there is no disk; beside a rollback journal a file is written again by the rollback."""
+    address, pragma = (IN_MEMORY, "WAL") if mode == "memory" else (path, mode)
+    assert written_again(address, f"PRAGMA journal_mode = {pragma}") == []
 
 
 def test_a_file_that_is_rewritten_stays_what_it_was(tmp_path: Path):

@@ -16,6 +16,7 @@ from perdure.store.migration import Migration
 from perdure.store.schedule_writes import FiringWrite, MoveSchedule, PutSchedule
 from perdure.store.scripts.resting import Bounds
 from perdure.store.sqlite import health, migrate
+from perdure.store.sqlite.files import has_unfinished
 from perdure.store.sqlite.health import examine
 from perdure.store.states import State
 from perdure.store.writes import EventWrite, TimerWrite
@@ -51,6 +52,21 @@ async def test_a_store_in_order_has_nothing_to_say(book, path: str):
     assert (found.work.executions, found.work.unfinished) == (1, 0)
     kinds = ("owned", "unclaimed", "overdue", "unanswered", "quarantined", "paused")
     assert [getattr(found.work, kind) for kind in kinds] == [()] * len(kinds)
+
+
+@pytest.fixture
+def link(path: str) -> str:
+    """Another name of that file."""
+    name = Path(f"{path}.link")
+    name.symlink_to(path)
+    return str(name)
+
+
+async def test_a_store_is_the_same_by_the_name_of_a_link(book, path: str, link: str):
+    """Its log lies beside the file, and not beside the link."""
+    await book.start("done", state=State.COMPLETED)
+    assert examine(link, ALWAYS).wal_bytes == examine(path, ALWAYS).wal_bytes > 0
+    assert has_unfinished(link)
 
 
 async def test_each_kind_of_rest_is_told_with_the_time_since_when(book, path: str):
