@@ -45,7 +45,8 @@ def refused(error: Exception, write: str) -> StoreError:
 
 def translated(error: sqlite3.Error, path: str) -> StoreError:
     """The same error as one of ours, with what to do about it."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    code = sqlite3.SQLITE_FULL if code == sqlite3.SQLITE_IOERR_SHMSIZE else code & 0xFF  # no room for -shm
     if code in LOCKED:
         return locked(path)
     if code in DAMAGED:

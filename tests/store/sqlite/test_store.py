@@ -258,6 +258,7 @@ async def test_a_file_that_is_locked_while_opening_is_told(path: str, outsider):
     ("code", "words"),
     [
         (sqlite3.SQLITE_FULL, "make room"),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, "make room"),
         (sqlite3.SQLITE_IOERR_WRITE, "the disk or file system failed"),
         (sqlite3.SQLITE_CANTOPEN, "folder exists"),
         (sqlite3.SQLITE_READONLY_DIRECTORY, "read-only"),
