@@ -50,6 +50,12 @@ def _check_schema(schema: dict[str, Any], keys: Mapping[str, int], findings: Fin
     if schema.get("type", "object") != "object":
         findings.add(("inputs", "type"), "inputs are a mapping of names to values", expected="object")
         return False
+    for name in inputs.misplaced(schema):
+        findings.add(
+            ("inputs", name),
+            f"{quoted(name)} is no word of JSON Schema, and so declares nothing",
+            expected="the inputs under `properties`",
+        )
     for name, declared in schema.get("properties", {}).items():
         path = ("inputs", "properties", name)
         if name in keys:

@@ -18,6 +18,11 @@ SCHEMAS_MAX: Final = 1_000  # compiled schemas kept; as many as compiled revisio
 OPENING: Final = frozenset(  # what may let names in that `properties` does not have
     {"additionalProperties", "patternProperties", "unevaluatedProperties", "allOf", "anyOf", "oneOf", "$ref"}
 )
+KINDS: Final = frozenset({"string", "number", "integer", "boolean", "array", "object", "null"})
+MAPPINGS: Final = frozenset(  # what else of a schema is a mapping
+    {"$defs", "definitions", "default", "const", "not", "if", "then", "else", "propertyNames"}
+    | {"dependencies", "dependentRequired", "dependentSchemas"}
+)
 
 Schema = Mapping[str, Any]
 
@@ -34,6 +39,18 @@ def names_of(schema: Schema) -> frozenset[str] | None:
     if "properties" not in schema or any(schema.get(word, False) is not False for word in OPENING):
         return None
     return frozenset(schema["properties"])
+
+
+def misplaced(schema: Schema) -> list[str]:
+    """The names that stand in a schema as if they were inputs, which are read under `properties` alone."""
+    if "properties" in schema or not OPENING.isdisjoint(schema):
+        return []
+    return [
+        name
+        for name, value in schema.items()
+        if (isinstance(value, Mapping) and name not in MAPPINGS)
+        or (isinstance(value, str) and value in KINDS and name != "type")
+    ]
 
 
 def schema_of(declared: Schema | type | None) -> dict[str, Any] | None:

@@ -69,7 +69,7 @@ def read_yaml(text: str, *, source: str) -> Document:
         for event in yaml.parse(text, Loader=_Loader):
             reader.take(event)
     except yaml.MarkedYAMLError as error:
-        reader.fail(_words(error), error.problem_mark or error.context_mark)
+        reader.fail(_words(error, text), error.problem_mark or error.context_mark)
     except yaml.YAMLError as error:
         reader.fail(f"not YAML: {str(error).partition(chr(10))[0]}", None)
     return reader.document
@@ -255,7 +255,15 @@ class _Reader:
         self.document.count_node(mark.line + 1, mark.column + 1)
 
 
-def _words(error: yaml.MarkedYAMLError) -> str:
+def _words(error: yaml.MarkedYAMLError, text: str) -> str:
     """What the parser has to say, on one line."""
+    mark = error.problem_mark
+    if mark is not None and "cannot start any token" in str(error.problem):
+        line = text.split("\n")[mark.line]
+        if line[mark.column : mark.column + 1] == "\t":
+            return "not YAML: a tab stands where only spaces may indent"
+        return (
+            f"not YAML: text that begins with {line[mark.column : mark.column + 1]!r} has to stand in quotes"
+        )
     context = f" ({error.context})" if error.context else ""
     return f"not YAML: {error.problem or 'unreadable'}{context}"

@@ -117,6 +117,11 @@ def test_a_workflow_with_inputs_and_outputs_is_the_same_in_each_form():
     ("head", "told"),
     [
         ("inputs: {type: strin}", "w.yaml:2:16: inputs.type: not a JSON Schema"),
+        (
+            "inputs: {moment: {type: string}}",
+            "w.yaml:2:18: inputs.moment: 'moment' is no word of JSON Schema",
+        ),
+        ("inputs: {moment: string}", "declares nothing, expected the inputs under `properties`"),
         ("inputs: {type: array}", "w.yaml:2:16: inputs.type: inputs are a mapping of names to values"),
         ("inputs: {properties: {a: {}}}", "the input 'a' is also the key of a step"),
         ("inputs: {properties: {n: {type: integer, default: x}}}", 'the default does not fit: "x" is not of'),
