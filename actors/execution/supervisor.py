@@ -188,6 +188,7 @@ class Executions:
             return
         started = written.result()
         if not isinstance(started, Started) or started.joined or self._is_closed:
+            self._on_room()  # it leaves the one it joined to a sweep, which may just have passed that by
             return
         state.no = started.execution_no
         state.version = 1

@@ -12,12 +12,14 @@ import anyio
 import pytest
 
 from perdure.runtime import Runtime, State, Status, StepContext, Workflow
-from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
+from perdure.runtime.testing import RuntimeProcess, VirtualRuntime, check_store, run_virtual
 from perdure.store import SQLiteStore
 from perdure.store.errors import StoreUnavailable
 from perdure.store.protocol import Answer
 from perdure.store.records import Runner
 from perdure.store.writes import Write
+
+AT_ONCE_S = 8.0  # a few commits of a second each; the sweep that is the safety net comes after fifteen
 
 pytestmark = pytest.mark.integration
 
@@ -79,6 +81,27 @@ def test_an_execution_asked_for_before_its_start_is_answered_runs_once(tmp_path:
         assert done == ["wait"]
 
     play(tmp_path / "db", use)
+
+
+def test_an_execution_that_a_start_joins_after_a_crash_goes_on_at_once(tmp_path: Path) -> None:
+    """The first sweep finds it while the start is on its way, which may set it going: it does not."""
+
+    async def main() -> None:
+        path, done = tmp_path / "db", []
+        first = RuntimeProcess(path, seed=1, workflows=[waits(done)])
+        await first.open()
+        await first.run(lambda runtime: runtime.start("waits", id="x"))
+        first.kill()
+        disk = SlowDisk(str(path), inline=True)
+        disk.lag_s = 1.0
+        async with VirtualRuntime(path, store=disk, seed=2, workflows=[waits(done)]) as runtime:
+            begun = asyncio.get_running_loop().time()
+            execution = await runtime.start("waits", id="x")
+            assert (await execution.result()).status is Status.COMPLETED
+            assert asyncio.get_running_loop().time() - begun < 60 + AT_ONCE_S
+        assert done == ["wait"]
+
+    run_virtual(main)
 
 
 def test_what_is_asked_while_an_execution_is_given_up_is_no_crash(
