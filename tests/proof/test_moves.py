@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from moves import KINDS, Life
+from play import on_server, play
 from stage import SHAPES, Stage
 from stage_on_server import ServerStage
 
@@ -34,6 +36,7 @@ JOBS = 2
 PURE_EXAMPLES = 2_900  # some 50,000 transitions
 EXAMPLES = 120
 SERVER_EXAMPLES = 12  # each with a schema of its own, and round trips
+SERVER_TRANSITIONS = 200
 STEPS = 50  # of one life
 
 SEED = st.integers(0, 2**20)
@@ -214,7 +217,7 @@ def test_whatever_is_asked_of_runtimes_they_do_as_the_model_says(
     paths = (fast_folder / f"{life}.db" for life in itertools.count())
     begun = time.monotonic()
     tally = _play(lambda seed: Stage(next(paths), seed=seed), examples=int(EXAMPLES * scale))
-    say("runtimes", f"hypothesis over runtimes: {_told(tally, begun)}")
+    say("runtimes", f"hypothesis over runtimes: {_told(tally, time.monotonic() - begun)}")
 
 
 def test_on_a_server_they_do_as_the_same_model_says(
@@ -229,7 +232,15 @@ def test_on_a_server_they_do_as_the_same_model_says(
 
         begun = time.monotonic()
         tally = _play(set_up, examples=int(SERVER_EXAMPLES * scale))
-        say("server", f"hypothesis over runtimes on a server: {_told(tally, begun)}")
+        say("server", f"hypothesis over runtimes on a server: {_told(tally, time.monotonic() - begun)}")
+
+
+def test_on_a_server_long_lives_go_as_the_model_says(
+    say: Callable[[str, str], None], scale: float, fresh_seed: int, postgres_server: str
+) -> None:
+    """The same moves from a seed: many transitions for each schema and each process that is opened."""
+    played = play(fresh_seed, int(SERVER_TRANSITIONS * scale), on_server(postgres_server, fresh_seed))
+    say("played", f"played on a server: {_told(Counter(msgspec.structs.asdict(played)), played.seconds)}")
 
 
 def _play(set_up: Callable[[int], Stage], *, examples: int) -> Counter[str]:
@@ -245,6 +256,6 @@ def _play(set_up: Callable[[int], Stage], *, examples: int) -> Counter[str]:
     return tally
 
 
-def _told(tally: Counter[str], begun: float) -> str:
+def _told(tally: Counter[str], seconds: float) -> str:
     counts = ", ".join(f"{tally[what]:,} {what}" for what in ("moves", "transitions", "crashes"))
-    return f"{counts} in {time.monotonic() - begun:.0f} s"
+    return f"{counts} in {seconds:.0f} s"

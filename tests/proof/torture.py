@@ -28,6 +28,7 @@ ROOT: Final = HERE.parent.parent
 RESULTS: Final = ROOT / "docs" / "reliability.jsonl"
 PAGE: Final = ROOT / "docs" / "reliability.md"
 FIRST_SEED: Final = 1_000  # below it lie the seeds of the short run
+ON_A_SERVER: Final = "on_a_server.py"
 SLICE_S_MAX: Final = 1_200  # a slice that takes longer hangs, which is a failure
 
 PAIRED: Final = ("diamond", "pause", "retries_later", "elsewhere", "forked", "migrated", "webhooks", "slots",
@@ -225,10 +226,9 @@ EXERCISES: Final = (
     Exercise(
         name="transitions on a server",
         promise="PostgreSQL: two processes, killed, closed and opened, do as the model of the others says",
-        target=5_000,
-        command=lambda _seed: _tests("tests/proof/test_moves.py", "-k", "on_a_server"),
-        read=_line(r"runtimes on a server: .* moves, ([\d,]+) transitions"),
-        environment={"PERDURE_PROOF_SCALE": "5"},
+        target=50_000,
+        command=lambda seed: _program(ON_A_SERVER, "play.py", "--seed", str(seed * 1_000), "--count", "1000"),
+        read=_json("transitions", "lives", "crashes"),
     ),
     Exercise(
         name="server stopped",
