@@ -259,11 +259,10 @@ def _words(error: yaml.MarkedYAMLError, text: str) -> str:
     """What the parser has to say, on one line."""
     mark = error.problem_mark
     if mark is not None and "cannot start any token" in str(error.problem):
-        line = text.split("\n")[mark.line]
-        if line[mark.column : mark.column + 1] == "\t":
+        line = "".join(text.splitlines()[mark.line : mark.line + 1])
+        found = line[mark.column : mark.column + 1]
+        if found == "\t":
             return "not YAML: a tab stands where only spaces may indent"
-        return (
-            f"not YAML: text that begins with {line[mark.column : mark.column + 1]!r} has to stand in quotes"
-        )
+        return f"not YAML: text that begins with {found!r} has to stand in quotes"
     context = f" ({error.context})" if error.context else ""
     return f"not YAML: {error.problem or 'unreadable'}{context}"

@@ -91,6 +91,7 @@ def test_quoted_scalars_are_text():
         ("a: 99999999999999999999\n", 1, 4, "64 bits"),
         ("a: [1\n", 2, 1, "not YAML"),
         ("a:\n\t- b\n", 2, 1, "a tab stands where only spaces may indent"),
+        ("a: b\r\rc: @b\n", 3, 4, "text that begins with '@' has to stand in quotes"),
         ("a: @b\n", 1, 4, "text that begins with '@' has to stand in quotes"),
         ('a: "\\0"\n', 1, 4, "NUL"),
     ],
