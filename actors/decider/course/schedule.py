@@ -90,6 +90,18 @@ def complete(turn: Turn, step_no: int, output: bytes, *, data: dict[str, Any] | 
     settle(turn, step_no)
 
 
+def complete_wait(turn: Turn, step_no: int, output: bytes) -> None:
+    """Record that what a step waited for has come."""
+    stop_waiting(turn, step_no)
+    complete(turn, step_no, output)
+
+
+def stop_waiting(turn: Turn, step_no: int) -> None:
+    """Let a step wait no longer, neither for its moment nor for anybody; what becomes of it comes next."""
+    turn.state.waiting.discard(step_no)
+    turn.clear_step_timer(step_no)
+
+
 def fail(turn: Turn, step_no: int, error: Error, *, has_begun: bool = True) -> None:
     """Record that a step has failed for good, and for which step the execution fails if it does."""
     state = turn.state

@@ -38,8 +38,7 @@ def admit(turn: Turn, step_no: int) -> schedule.Admission:
     admission, error = ask(turn, step_no)
     if error is not None:
         if turn.state.steps[step_no].state is StepState.WAITING:
-            turn.state.waiting.discard(step_no)
-            turn.clear_step_timer(step_no)
+            schedule.stop_waiting(turn, step_no)
         schedule.fail(turn, step_no, error, has_begun=False)
     return admission
 

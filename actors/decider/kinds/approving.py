@@ -101,12 +101,12 @@ def take_timeout(turn: Turn, step_no: int, wait: ForApproval) -> None:
             _escalate(turn, step_no, wait)
         case OnUndecided.FAIL | OnUndecided.ESCALATE:
             error = _too_late(state, step_no, wait)
-            _leave(turn, step_no)
+            schedule.stop_waiting(turn, step_no)
             schedule.fail(turn, step_no, error)
         case OnUndecided.SKIP:
             _skip(turn, step_no, _outcome(state, step_no, approved=False, reason="timeout"), reason="timeout")
         case OnUndecided.APPROVE:
-            _complete(turn, step_no, _outcome(state, step_no, approved=True, reason="timeout"))
+            schedule.complete_wait(turn, step_no, _outcome(state, step_no, approved=True, reason="timeout"))
         case OnUndecided.REJECT:
             _reject(turn, step_no, wait, reason="timeout")
         case _:
@@ -141,7 +141,7 @@ def _escalate(turn: Turn, step_no: int, wait: ForApproval) -> None:
     late = _too_late(state, step_no, wait)
     approval = state.approval_of(step_no)
     assert approval is not None
-    _leave(turn, step_no)
+    schedule.stop_waiting(turn, step_no)
     if error is not None:
         schedule.fail(turn, step_no, error)
         return
@@ -172,7 +172,7 @@ def _count(turn: Turn, step_no: int) -> None:
     assert isinstance(wait, ForApproval)
     match decided(approval):
         case Verdict.APPROVE:
-            _complete(turn, step_no, _outcome(state, step_no, approved=True, reason="quorum"))
+            schedule.complete_wait(turn, step_no, _outcome(state, step_no, approved=True, reason="quorum"))
         case Verdict.REJECT:
             _reject(turn, step_no, wait, reason="rejected")
         case None:
@@ -185,10 +185,10 @@ def _reject(turn: Turn, step_no: int, wait: ForApproval, *, reason: str) -> None
         case OnReject.SKIP:
             _skip(turn, step_no, outcome, reason=reason)
         case OnReject.CONTINUE:
-            _complete(turn, step_no, outcome)
+            schedule.complete_wait(turn, step_no, outcome)
         case OnReject.FAIL | OnReject.COMPENSATE:
             error = error_of(_rejection(turn.state, step_no))
-            _leave(turn, step_no)
+            schedule.stop_waiting(turn, step_no)
             schedule.fail(turn, step_no, error)
             if wait.on_reject is OnReject.COMPENSATE:
                 undoing.undo_after(turn, error.message)
@@ -213,19 +213,9 @@ def _outcome(state: ExecutionState, step_no: int, *, approved: bool, reason: str
 
 
 def _skip(turn: Turn, step_no: int, output: bytes, *, reason: str) -> None:
-    _leave(turn, step_no)
+    schedule.stop_waiting(turn, step_no)
     schedule.skip(turn, step_no, reason=reason, output=output)
     schedule.settle(turn, step_no)
-
-
-def _complete(turn: Turn, step_no: int, output: bytes) -> None:
-    _leave(turn, step_no)
-    schedule.complete(turn, step_no, output)
-
-
-def _leave(turn: Turn, step_no: int) -> None:
-    turn.state.waiting.discard(step_no)
-    turn.clear_step_timer(step_no)
 
 
 def _question(

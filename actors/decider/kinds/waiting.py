@@ -98,19 +98,19 @@ def take_moment(turn: Turn, step_no: int) -> None:
     match step.wait:
         case Sleep():
             moment = EPOCH + timedelta(milliseconds=due_at or 0)
-            _complete(turn, step_no, encode(moment))
+            schedule.complete_wait(turn, step_no, encode(moment))
         case ForApproval():
             approving.take_timeout(turn, step_no, step.wait)
         case ForSignal(name=name, timeout_ms=timeout_ms, on_timeout=OnTimeout.FAIL):
             error = WaitTimeout(step.key, what=f"signal {name!r}", timeout_ms=timeout_ms or 0)
-            _end(turn, step_no)
+            schedule.stop_waiting(turn, step_no)
             schedule.fail(turn, step_no, error_of(error))
         case ForSignal(on_timeout=OnTimeout.SKIP):
-            _end(turn, step_no)
+            schedule.stop_waiting(turn, step_no)
             schedule.skip(turn, step_no, reason="timeout")
             schedule.settle(turn, step_no)
         case ForSignal():
-            _complete(turn, step_no, b"null")
+            schedule.complete_wait(turn, step_no, b"null")
         case ForChild():
             children.start(turn, step_no)
         case None:
@@ -126,7 +126,7 @@ def abandon(turn: Turn) -> None:
     state = turn.state
     again = [no for no in (*state.waiting, *state.ready) if state.steps[no].is_between_parts]
     for step_no in sorted([*waits_of(state), *again]):
-        _end(turn, step_no)
+        schedule.stop_waiting(turn, step_no)
         schedule.cancel(turn, step_no)
     state.ready = deque(no for no in state.ready if no not in again)
 
@@ -144,14 +144,4 @@ def _is_for(wait: Wait | None, signal: KeptSignal) -> bool:
 def _take(turn: Turn, step_no: int, signal: KeptSignal) -> None:
     turn.take_signal(signal, step_no=step_no)
     turn.note("signal_taken", step_no=step_no, data={"name": signal.name, "version": signal.version})
-    _complete(turn, step_no, bytes(signal.payload))
-
-
-def _complete(turn: Turn, step_no: int, output: bytes) -> None:
-    _end(turn, step_no)
-    schedule.complete(turn, step_no, output)
-
-
-def _end(turn: Turn, step_no: int) -> None:
-    turn.state.waiting.discard(step_no)
-    turn.clear_step_timer(step_no)
+    schedule.complete_wait(turn, step_no, bytes(signal.payload))
