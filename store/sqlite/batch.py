@@ -127,7 +127,7 @@ def _apply(connection: sqlite3.Connection, index: int, write: Write) -> Answer:
         answer: Any = run(connection, APPLY[type(write)](write))
         execute_statements(connection, statements_of(write, answer))
     except PerdureError as error:
-        answer = error
+        answer = error.with_traceback(None)  # which would keep this frame, and so the file, open
         if not connection.in_transaction:
             raise _TransactionLostError(index, error) from error
     except REFUSED as error:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 import pytest
 
 from perdure.store import SQLiteStore
-from perdure.store.errors import OutcomeUnknown, StoreError, StoreLocked, StoreUnavailable
+from perdure.store.errors import DuplicateCommand, OutcomeUnknown, StoreError, StoreLocked, StoreUnavailable
+from perdure.store.fanout import ItemWrite
 from perdure.store.sqlite import batch
 from perdure.store.sqlite.connection import Link
 from perdure.store.sqlite.migrate import migrate
-from perdure.store.writes import Changed, Release, Started
+from perdure.store.states import StepState
+from perdure.store.writes import Changed, Delta, EventWrite, Release, Started
 
 pytestmark = pytest.mark.anyio
 
@@ -143,6 +146,25 @@ def test_a_broken_promise_inside_a_write_undoes_the_batch(link: Link, starting, 
     with pytest.raises(AssertionError, match="broken"):
         batch.commit(link, [starting("e1"), Release(execution_no=1, epoch=1)])
     assert ids(link) == []
+
+
+def test_who_keeps_a_refusal_does_not_keep_the_file_open(link: Link, starting, path: str):
+    """The last to let go of a file takes its log away."""
+    item = ItemWrite(
+        step_no=0,
+        lineage=0,
+        item=0,
+        generation=0,
+        attempt=1,
+        state=StepState.RUNNING,
+        is_new=True,
+        is_open=True,
+    )
+    twice = (EventWrite("paused", command_id="c1"), EventWrite("resumed", command_id="c1"))
+    [refusal] = batch.commit(link, [starting("e1", delta=Delta(items=(item,), events=twice))])
+    link.close()
+    assert isinstance(refusal, DuplicateCommand)
+    assert not Path(f"{path}-wal").exists()
 
 
 def test_a_store_in_memory_survives_a_failed_batch(book_of, at_once):
