@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -22,6 +23,7 @@ PRIORITY_MAX: Final = 2**31 - 1  # either way; far more places than anybody need
 TEXT_CHARS_MAX: Final = 1_000  # of names and reasons that people write into a log
 LEASE_S_MIN: Final = 0.1  # below it a busy moment of the machine looks like a stop
 LEASE_S_MAX: Final = 86_400.0  # a day; past it nobody waits for the executions to go on elsewhere
+_UNKEPT: Final = re.compile("[\0\ud800-\udfff]")  # what a column of text cannot hold
 KINDS: Final = ("embedded", "worker", "run", "client")
 
 
@@ -82,13 +84,15 @@ def lease_ms(seconds: Any) -> int:
 
 
 def text(value: Any, *, what: str) -> str | None:
-    """A short text, or None. Raises InvalidArgument when it is empty, too long or no text."""
+    """A short text, or None. Raises InvalidArgument when it is empty, too long, no text or not to be kept."""
     if value is None:
         return None
     if not isinstance(value, str) or not value.strip() or len(value) > TEXT_CHARS_MAX:
         raise InvalidArgument(
             f"{what} must be a text of 1 to {TEXT_CHARS_MAX:,} characters, not {value!r:.60}"
         )
+    if _UNKEPT.search(value):
+        raise InvalidArgument(f"{what} must be a text without NUL and half characters, not {value!r:.60}")
     return value
 
 

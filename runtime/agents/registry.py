@@ -77,6 +77,8 @@ class Agents:
         (`10/s`) of them begin, in all runners together; `circuit_breaker` stops calling it while it
         fails. Raises DuplicateAgent, BadSignature, InvalidGuard.
         """
+        if not isinstance(name, str):
+            raise TypeError(f"agent({name!r:.60}): give it a name, as in @agents.agent('writer')")
         guard = guard_of(name, max_concurrency=max_concurrency, rate=rate, circuit_breaker=circuit_breaker)
 
         def register(function: F) -> F:

@@ -232,7 +232,10 @@ def test_agents_that_are_no_registry_are_refused() -> None:
         Runtime(":memory:", agents={"a": print})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("wrong", [{"by": 3}, {"by": ["ada"]}, {"by": ""}, {"expected_version": "3"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"by": 3}, {"by": ["ada"]}, {"by": ""}, {"by": "a\0b"}, {"by": "\ud800"}, {"expected_version": "3"}],
+)
 def test_every_command_says_by_whom_in_a_text_and_of_which_version_in_a_number(wrong: dict[str, Any]) -> None:
     """Before anything is written; a number as the name would be kept as a text."""
 

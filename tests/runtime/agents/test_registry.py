@@ -58,6 +58,12 @@ def test_the_decorator_registers_and_returns_the_function():
     assert len(agents) == 2
 
 
+def test_a_decorator_without_a_name_is_refused_where_it_stands():
+    """It would register nothing, and put a decorator in the place of the function."""
+    with pytest.raises(TypeError, match="give it a name, as in"):
+        Agents().agent(print)
+
+
 def test_one_text_is_no_set_of_capabilities():
     """Its letters would be."""
     with pytest.raises(TypeError, match="set of names"):
