@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `scenarios` and `stories`, which are no tests
+sys.path.insert(0, str(Path(__file__).parent))  # for what is no test: `scenarios`, `stories`, `family`
 
 SETTINGS = ("PERDURE_DB", "PERDURE_AGENTS", "PERDURE_RETENTION", "NO_COLOR", "FORCE_COLOR")
 

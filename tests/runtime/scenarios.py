@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 
 from perdure.runtime import Runtime, Workflow
+from perdure.runtime.execution import Execution
 from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
 
 Scenario = Callable[[Runtime], Coroutine[Any, Any, Any]]
@@ -49,6 +50,14 @@ def order(*, seconds: float = 1.0, log: list[str] | None = None) -> Workflow:
         return f"shipped {charge['paid']}"
 
     return workflow
+
+
+async def told(execution: Execution) -> list[str]:
+    """The log, a word for each line."""
+    return [
+        event.type if event.step is None else f"{event.type} {event.step}"
+        async for event in execution.events()
+    ]
 
 
 async def noop() -> None:

@@ -117,6 +117,18 @@ def test_a_deploy_that_changes_a_function_leaves_what_is_under_way_to_the_old_on
     run_virtual(main)
 
 
+def goes_on(database: Path, log: list[str], **others: Any) -> None:
+    """What began with the usual letters comes to its end where `others` are in their places."""
+
+    async def main() -> None:
+        id_ = await begun(database, Workflow.parse(TEXT), {"name": "Ada"}, agents=letters(log))
+        async with VirtualRuntime(database, agents=letters(log, **others), seed=1) as runtime:
+            handle = await runtime.execution(id_)
+            assert (await handle.result()).outputs["send"] == "sent: Dear Ada"
+
+    run_virtual(main)
+
+
 @pytest.mark.parametrize(
     "send",
     [
@@ -130,13 +142,7 @@ def test_a_function_that_can_be_called_all_the_same_is(tmp_path: Path, send: Any
     """A new parameter has a default or is an input that is there; one that went is given nothing."""
     log: list[str] = []
 
-    async def main() -> None:
-        id_ = await begun(tmp_path / "x.db", Workflow.parse(TEXT), {"name": "Ada"}, agents=letters(log))
-        async with VirtualRuntime(tmp_path / "x.db", agents=letters(log, sender=send), seed=1) as runtime:
-            handle = await runtime.execution(id_)
-            assert (await handle.result()).outputs["send"] == "sent: Dear Ada"
-
-    run_virtual(main)
+    goes_on(tmp_path / "x.db", log, sender=send)
 
 
 @pytest.mark.parametrize("agent", ["sender", "shredder"])
@@ -168,13 +174,7 @@ def test_the_function_of_a_step_that_has_settled_may_be_any(tmp_path: Path) -> N
     def changed(name: str, greeting: str) -> str:
         raise AssertionError("it cannot be called")
 
-    async def main() -> None:
-        id_ = await begun(tmp_path / "x.db", Workflow.parse(TEXT), {"name": "Ada"}, agents=letters(log))
-        async with VirtualRuntime(tmp_path / "x.db", agents=letters(log, writer=changed), seed=1) as runtime:
-            handle = await runtime.execution(id_)
-            assert (await handle.result()).outputs["send"] == "sent: Dear Ada"
-
-    run_virtual(main)
+    goes_on(tmp_path / "x.db", log, writer=changed)
 
 
 def test_what_waits_takes_every_command(tmp_path: Path) -> None:

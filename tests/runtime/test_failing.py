@@ -10,16 +10,22 @@ import anyio
 import pytest
 from scenarios import order, virtually
 
-from perdure.runtime import (
-    ExecutionFailed,
-    ExecutionTimeout,
-    Retry,
-    Runtime,
-    State,
-    Status,
-    Workflow,
-)
+from perdure.runtime import ExecutionFailed, ExecutionTimeout, Retry, Runtime, State, Status, Workflow
 from perdure.runtime.testing import VirtualRuntime
+
+
+def fails_once(tries: list[float], *, again_after: float) -> Workflow:
+    """One step, which is good at its second try; `tries` are the moments."""
+    workflow = Workflow("flaky")
+
+    @workflow.step(retry=Retry(max_retries=1, delay=again_after, max_delay=again_after, jitter=False))
+    async def work() -> str:
+        tries.append(anyio.current_time())
+        if len(tries) == 1:
+            raise ValueError("once")
+        return "done"
+
+    return workflow
 
 
 def test_a_failed_step_is_tried_again_as_often_and_as_patiently_as_asked() -> None:
@@ -67,14 +73,7 @@ def test_only_the_errors_named_are_tried_again() -> None:
 def test_a_pause_in_a_retry_delay_holds_and_the_retry_comes_after_the_resume() -> None:
     """What fell due while paused fires on resume."""
     tries: list[float] = []
-    workflow = Workflow("flaky")
-
-    @workflow.step(retry=Retry(max_retries=1, delay=60, jitter=False))
-    async def work() -> str:
-        tries.append(anyio.current_time())
-        if len(tries) == 1:
-            raise ValueError("once")
-        return "done"
+    workflow = fails_once(tries, again_after=60)
 
     async def scenario(runtime: Runtime) -> None:
         execution = await runtime.start(workflow)
@@ -93,14 +92,7 @@ def test_a_pause_in_a_retry_delay_holds_and_the_retry_comes_after_the_resume() -
 def test_an_execution_that_waits_long_holds_no_task_and_wakes_in_time() -> None:
     """Parked: a row, not a task; the stored timer wakes it."""
     tries: list[float] = []
-    workflow = Workflow("patient")
-
-    @workflow.step(retry=Retry(max_retries=1, delay=3600, max_delay=3600, jitter=False))
-    async def work() -> str:
-        tries.append(anyio.current_time())
-        if len(tries) == 1:
-            raise ValueError("once")
-        return "done"
+    workflow = fails_once(tries, again_after=3600)
 
     async def scenario(runtime: Runtime) -> None:
         execution = await runtime.start(workflow)

@@ -6,15 +6,7 @@ import anyio
 import pytest
 from scenarios import virtually
 
-from perdure.runtime import (
-    IllegalTransition,
-    NotFound,
-    Runtime,
-    State,
-    Status,
-    StepContext,
-    Workflow,
-)
+from perdure.runtime import IllegalTransition, NotFound, Runtime, State, Status, StepContext, Workflow
 
 
 def test_retry_runs_only_what_failed_and_with_the_same_idempotency_key() -> None:

@@ -5,13 +5,7 @@ from __future__ import annotations
 import pytest
 from scenarios import order, virtually
 
-from perdure.runtime import (
-    Conflict,
-    IdTaken,
-    Runtime,
-    Status,
-    Workflow,
-)
+from perdure.runtime import Conflict, IdTaken, Runtime, Status, Workflow
 
 
 def test_a_command_with_a_stale_version_is_refused_with_the_current_one() -> None:

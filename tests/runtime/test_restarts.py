@@ -10,13 +10,7 @@ import anyio
 import pytest
 from scenarios import order
 
-from perdure.runtime import (
-    ExecutionTimeout,
-    State,
-    Status,
-    StepContext,
-    Workflow,
-)
+from perdure.runtime import ExecutionTimeout, State, Status, StepContext, Workflow
 from perdure.runtime.testing import VirtualRuntime, run_virtual
 
 

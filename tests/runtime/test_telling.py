@@ -6,16 +6,7 @@ import anyio
 import pytest
 from scenarios import noop, order, virtually
 
-from perdure.runtime import (
-    Agents,
-    Event,
-    NotFound,
-    Runtime,
-    Status,
-    StepContext,
-    Workflow,
-    trace_id,
-)
+from perdure.runtime import Agents, Event, NotFound, Runtime, Status, StepContext, Workflow, trace_id
 
 
 def test_the_trace_id_comes_from_the_caller_and_is_on_every_event() -> None:

@@ -1,4 +1,4 @@
-"""What is run again, and what stays: by a retry from a step, a fork, a checkpoint."""
+"""What is run again, and what stays: by a retry, a restore, a fork."""
 
 from __future__ import annotations
 
@@ -10,13 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.actors.decider.reopening import downstream, shared, step_named
-from perdure.actors.instructions.plan import DependenciesPolicy, Scheduling
-from perdure.actors.messages import Answer, Cancel, Pause, Retry
+from perdure.actors.instructions.plan import DependenciesPolicy, RetryPolicy, Scheduling
+from perdure.actors.messages import (
+    Answer,
+    Cancel,
+    Pause,
+    PauseMode,
+    Restore,
+    Resume,
+    Retry,
+    TakeCheckpoint,
+    UpdateContext,
+)
 from perdure.store.errors import IllegalTransition, NotFound
 from perdure.store.records import Attempt
 from perdure.store.states import State, StepState
 
 Make = Callable[..., Any]
+RETRY = {"retry": RetryPolicy(max_retries=1, delay_ms=100, jitter=False)}
 DIAMOND = [(), (0,), (0,), (1, 2), ()]
 
 
@@ -180,3 +191,101 @@ def test_a_retry_from_the_first_step_runs_everything_on_it_again(make_bench: Mak
     bench.complete(0, 1, 2, 3)
     assert bench.started == [0, 1, 2, 3]
     assert bench.state.state is State.COMPLETED
+
+
+def test_a_retry_reopens_only_what_did_not_succeed_with_the_same_keys(make_bench: Make):
+    """Recorded steps never run again."""
+    bench = make_bench(
+        [(), (), (0,), (1,)], continue_on_error=True, steps={1: {"is_optional": False}}
+    ).start()
+    bench.fail(0)
+    bench.complete(1, 3)
+    assert bench.states() == ["failed", "completed", "skipped", "completed"]
+    bench.started.clear()
+    bench.tell(Retry(id="again"))
+    bench.complete(0, 2)
+    assert bench.started == [0, 2]
+    assert bench.state.state is State.COMPLETED
+    assert [(run.generation, run.lineage) for run in bench.state.steps] == [(1, 0), (0, 0), (1, 0), (0, 0)]
+
+
+def test_a_retry_keeps_the_null_of_an_optional_step(make_bench: Make):
+    """It counts as settled."""
+    bench = make_bench([(), (0,)], steps={0: {"is_optional": True}}).start()
+    bench.fail(0)
+    bench.fail(1)
+    bench.tell(Retry(id="again"))
+    assert bench.bodies == {1: (1, 1)}
+
+
+def test_a_retry_begins_with_fresh_attempts_and_a_fresh_time_limit(make_bench: Make):
+    """As often, and as long, as the first time; nothing is left of an earlier pause."""
+    bench = make_bench([()], timeout_ms=1_000, steps={0: RETRY}).start()
+    bench.tell(Pause(id="p", mode=PauseMode.INTERRUPT))
+    bench.now += 900
+    bench.unwind()
+    bench.tell(Cancel(id="x"))
+    assert bench.state.remaining_ms is None
+    bench.tell(Retry(id="again"))
+    assert bench.state.deadline_at == bench.now + 1_000
+    bench.fail(0)
+    assert bench.states() == ["waiting"]
+
+
+def test_a_restore_goes_back_to_the_checkpoint_and_rests_there(make_bench: Make):
+    """What settled later is reopened under new keys; the context is as it was then."""
+    bench = make_bench([(), (0,), (1,)], context={"a": 1}).start()
+    bench.complete(0)
+    bench.tell(TakeCheckpoint(id="t", label="early"))
+    point = max(bench.rows.checkpoints)
+    bench.tell(UpdateContext(id="u", patch={"a": 2}))
+    bench.complete(1)
+    bench.fail(2)
+    answer = bench.tell(Restore(id="r", checkpoint=point))
+    assert answer == Answer(State.PAUSED, bench.state.version)
+    assert bench.states() == ["completed", "pending", "pending"]
+    assert [run.lineage for run in bench.state.steps] == [0, 1, 1]
+    assert bench.state.context == {"a": 1}
+    bench.started.clear()
+    bench.tell(Resume(id="go"))
+    bench.complete(1, 2)
+    assert bench.started == [1, 2]
+    assert bench.state.state is State.COMPLETED
+
+
+def test_a_restore_gives_a_step_that_had_begun_a_new_key(make_bench: Make):
+    """Its effects belong to the time that was taken back."""
+    bench = make_bench([(), (0,)]).start()
+    bench.complete(0)
+    bench.tell(Pause(id="p", mode=PauseMode.INTERRUPT))
+    bench.unwind()
+    bench.tell(Restore(id="r", checkpoint=min(bench.rows.checkpoints)))
+    assert [(run.lineage, run.attempt) for run in bench.state.steps] == [(0, 1), (1, 1)]
+
+
+def test_a_restore_takes_back_timers_and_outcomes_of_later_generations(make_bench: Make):
+    """A step that was retried since gets the outcome it had then."""
+    bench = make_bench([(), ()], steps={0: RETRY}, continue_on_error=True).start()
+    bench.fail(0)
+    bench.advance(100)
+    bench.fail(0)
+    bench.complete(1)
+    bench.tell(Retry(id="again"))
+    point = min(bench.rows.checkpoints)
+    bench.fail(0)
+    bench.tell(Pause(id="p"))
+    assert bench.rows.timers
+    bench.tell(Restore(id="r", checkpoint=point))
+    assert bench.states() == ["failed", "completed"]
+    assert not bench.rows.timers
+
+
+def test_a_restore_of_a_finished_execution_gives_it_its_whole_time_again(make_bench: Make):
+    """From resume on."""
+    bench = make_bench([(), (0,)], timeout_ms=1_000).start()
+    bench.complete(0)
+    bench.advance(1_000)
+    bench.unwind()
+    bench.tell(Restore(id="r", checkpoint=min(bench.rows.checkpoints)))
+    bench.tell(Resume(id="go"))
+    assert bench.state.deadline_at == bench.now + 1_000

@@ -43,6 +43,23 @@ class Log:
         """A worker that does what its messages say."""
         return ChildSpec(name=name, factory=lambda: Worker(self, name), **options)
 
+    @staticmethod
+    def living(name: str, life: Any, **options: Any) -> ChildSpec[Any]:
+        """A child that lives the given life."""
+        return ChildSpec(name=name, factory=lambda: Explicit(life), **options)
+
+
+class Explicit(Actor[Any]):
+    """An actor whose whole life is given as a function."""
+
+    def __init__(self, life: Any) -> None:
+        """`life` is called with the actor and awaited."""
+        self._life = life
+
+    async def run(self) -> None:
+        """Live it."""
+        await self._life(self)
+
 
 class Worker(Actor[Any]):
     """Does what a message says: a callable is called, a number slept, anything else answered."""

@@ -1,9 +1,8 @@
-"""The supervisor: crashes, restarts, dead letters, escalation and teardown."""
+"""The supervisor: crashes, restarts, dead letters and escalation."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 from typing import Any
 
 import anyio
@@ -13,10 +12,8 @@ from perdure.actors.kernel import (
     Action,
     Actor,
     ActorStopped,
-    Backoff,
     ChildSpec,
     Crash,
-    Down,
     Escalated,
     Mailbox,
     MailIgnored,
@@ -30,23 +27,6 @@ from perdure.actors.kernel import (
     Teardown,
     faults,
 )
-
-
-class Explicit(Actor[Any]):
-    """An actor whose whole life is given as a function."""
-
-    def __init__(self, life: Any) -> None:
-        """`life` is called with the actor and awaited."""
-        self._life = life
-
-    async def run(self) -> None:
-        """Live it."""
-        await self._life(self)
-
-
-def living(name: str, life: Any, **options: Any) -> ChildSpec[Any]:
-    """A child that lives the given life."""
-    return ChildSpec(name=name, factory=lambda: Explicit(life), **options)
 
 
 async def test_a_crash_in_a_handler_restarts_with_the_same_mailbox_and_a_new_instance(log: Any) -> None:
@@ -127,7 +107,7 @@ async def test_progress_gives_the_whole_budget_back(log: Any) -> None:
         raise ValueError("flapping, but getting on")
 
     async with log.supervisor() as boss:
-        ref = boss.start(living("flapping", crash_after_work, intensity=1))
+        ref = boss.start(log.living("flapping", crash_after_work, intensity=1))
         assert (await ref.wait_stopped()).reason is Reason.FINISHED
     assert {exit_.crashes for exit_ in log.exits[:-1]} == {1}
 
@@ -156,32 +136,6 @@ async def test_a_crash_in_the_clean_up_is_a_crash(log: Any) -> None:
         assert down.error.__notes__ == ["its clean-up failed as well: OSError('the clean-up')"]
 
 
-async def test_a_child_that_crashes_while_stopping_is_not_restarted(log: Any) -> None:
-    """It was to end, and it has."""
-
-    async def crash_on_stop(actor: Actor[Any]) -> None:
-        await actor.cell.mailbox.wait()
-        raise ValueError("on the way out")
-
-    async with log.supervisor() as boss:
-        ref = boss.start(living("child", crash_on_stop))
-        await anyio.sleep(1)
-        ref.stop()
-        assert (await ref.wait_stopped()).reason is Reason.STOPPED
-    assert [(exit_.crash, exit_.verdict.action) for exit_ in log.exits] == [(Crash.TRANSIENT, Action.STOP)]
-
-
-async def test_a_stop_ends_the_wait_before_a_restart(log: Any) -> None:
-    """Nobody waits half a minute for a child that is not to come back."""
-    async with log.supervisor() as boss:
-        ref = boss.start(log.spec(backoff=Backoff(first_s=1_000, max_s=1_000)))
-        ref.post(ValueError("boom"))
-        await anyio.sleep(1)
-        ref.stop()
-        assert (await ref.wait_stopped()).reason is Reason.STOPPED
-    assert asyncio.get_running_loop().time() == pytest.approx(1)
-
-
 @pytest.mark.parametrize("end", [SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError()])
 async def test_an_exit_or_a_cancellation_nobody_asked_for_is_a_crash(log: Any, end: BaseException) -> None:
     """The loop lives, the siblings live, the child is restarted."""
@@ -192,37 +146,10 @@ async def test_an_exit_or_a_cancellation_nobody_asked_for_is_a_crash(log: Any, e
 
     async with log.supervisor() as boss:
         sibling = boss.start(log.spec("sibling"))
-        ref = boss.start(living("leaving", leave))
+        ref = boss.start(log.living("leaving", leave))
         assert (await ref.wait_stopped()).reason is Reason.FINISHED
         assert await sibling.ask("still there", timeout=1) == "still there"
     assert [exit_.error for exit_ in log.exits[:2]] == [end, None]
-
-
-async def test_a_task_that_is_cancelled_by_hand_ends_its_child_and_no_other(log: Any) -> None:
-    """Whoever did that gets what they asked for, and nothing more."""
-    async with log.supervisor() as boss:
-        sibling = boss.start(log.spec("sibling"))
-        ref = boss.start(log.spec("victim"))
-        await anyio.sleep(1)
-        task_called("victim").cancel()
-        assert (await ref.wait_stopped()).reason is Reason.CANCELLED
-        assert await sibling.ask("still there", timeout=1) == "still there"
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_a_child_whose_task_never_began_hangs_no_teardown(log: Any) -> None:
-    """As when the loop is closed under it."""
-    async with log.supervisor() as boss:
-        ref = boss.start(log.spec())
-        task_called("worker").cancel()
-        await anyio.sleep(1)
-    assert ref.down == Down(name="worker", reason=Reason.CANCELLED)
-    gc.collect()  # what never began complains when it is collected: here, and not in a later test
-
-
-def task_called(name: str) -> asyncio.Task[Any]:
-    """The running task of that name."""
-    return {task.get_name(): task for task in asyncio.all_tasks()}[name]
 
 
 async def test_a_storm_in_one_child_leaves_its_siblings_alone(log: Any) -> None:
@@ -234,7 +161,7 @@ async def test_a_storm_in_one_child_leaves_its_siblings_alone(log: Any) -> None:
         async def crash(_: Actor[Any]) -> None:
             raise ValueError("again")
 
-        storm = boss.start(living("storm", crash, intensity=50), mailbox=mailbox)
+        storm = boss.start(log.living("storm", crash, intensity=50), mailbox=mailbox)
         assert (await storm.wait_stopped()).reason is Reason.QUARANTINED
         assert [await ref.ask(str(n), timeout=1) for n, ref in enumerate(refs)] == [
             str(n) for n in range(100)
@@ -252,7 +179,7 @@ async def test_each_kind_of_crash_has_its_own_consequence(log: Any) -> None:
             if actor.cell.incarnation < until:
                 raise error
 
-        return living(name, crash, classify=lambda found: kinds.get(type(found)), intensity=2)
+        return log.living(name, crash, classify=lambda found: kinds.get(type(found)), intensity=2)
 
     async with log.supervisor() as boss:
         undecodable = boss.start(spec("undecodable", ValueError("byte 3"), 99))
@@ -294,7 +221,7 @@ async def test_a_child_that_returns_with_mail_waiting_lives_on_at_once(log: Any)
         actor.cell.mailbox.ack()
 
     async with log.supervisor() as boss:
-        ref = boss.start(living("turn", handle_one))
+        ref = boss.start(log.living("turn", handle_one))
         ref.post("a")
         ref.post("b")
         assert (await ref.wait_stopped()).reason is Reason.FINISHED
@@ -310,7 +237,7 @@ async def test_a_child_that_returns_without_touching_its_mail_is_found_out(log: 
         return
 
     async with log.supervisor() as boss:
-        ref = boss.start(living("lazy", ignore))
+        ref = boss.start(log.living("lazy", ignore))
         ref.post("a")
         down = await ref.wait_stopped()
     assert down.reason is Reason.QUARANTINED
@@ -322,7 +249,9 @@ async def test_a_permanent_child_is_restarted_also_when_it_returns(log: Any) -> 
     """And taken for broken when it does nothing else."""
     with pytest.raises(Escalated, match="'boss' gives up: its child 'service' cannot be kept running"):  # noqa: PT012 the block is what raises
         async with log.supervisor() as boss:
-            boss.start(living("service", lambda _: anyio.sleep(1), restart=Restart.PERMANENT, intensity=2))
+            boss.start(
+                log.living("service", lambda _: anyio.sleep(1), restart=Restart.PERMANENT, intensity=2)
+            )
             await anyio.sleep_forever()
     assert [exit_.verdict.action for exit_ in log.exits] == [Action.RESTART, Action.RESTART, Action.ESCALATE]
 
@@ -338,7 +267,7 @@ async def test_escalation_ends_the_block_and_stops_the_siblings_in_order(log: An
             boss.start(log.spec("first"))
             boss.start(log.spec("second"))
             await anyio.sleep(1)
-            boss.start(living("writer", crash, restart=Restart.PERMANENT, intensity=0))
+            boss.start(log.living("writer", crash, restart=Restart.PERMANENT, intensity=0))
             await anyio.sleep_forever()
     assert isinstance(escalated.value.__cause__, OSError)
     assert log.lines == ["first started", "second started", "second stopped", "first stopped"]
@@ -366,77 +295,13 @@ async def test_supervisors_nest_and_an_escalation_is_a_crash_one_floor_up(log: A
     async def floor(_: Actor[Any]) -> None:
         async with Supervisor(name="inner", random=lambda: 0.0) as inner:
             restart = Restart.PERMANENT if not log.lines else Restart.TRANSIENT
-            await inner.start(living("leaf", leaf, restart=restart, intensity=0)).wait_stopped()
+            await inner.start(log.living("leaf", leaf, restart=restart, intensity=0)).wait_stopped()
 
     async with log.supervisor() as boss:
-        ref = boss.start(living("floor", floor))
+        ref = boss.start(log.living("floor", floor))
         assert (await ref.wait_stopped()).reason is Reason.FINISHED
     assert [type(exit_.error) for exit_ in log.exits] == [Escalated, type(None)]
     assert log.lines == ["leaf", "leaf"]
-
-
-async def test_teardown_stops_the_last_started_first_and_answers_everyone(log: Any) -> None:
-    """Also those who wait for room."""
-    answers: list[str] = []
-
-    async def ask(ref: Any) -> None:
-        try:
-            answers.append(await ref.ask("question", timeout=None))
-        except ActorStopped:
-            answers.append("stopped")
-
-    async with anyio.create_task_group() as group, log.supervisor() as boss:
-        for name in ("first", "second"):
-            ref = boss.start(log.spec(name), mailbox=Mailbox(limit=2))
-            ref.post(2)
-            await anyio.sleep(1)
-            for _ in range(3):
-                group.start_soon(ask, ref)
-        await anyio.sleep(0.5)
-    assert [line for line in log.lines if "stopped" in str(line)] == ["second stopped", "first stopped"]
-    assert answers.count("stopped") == 3, "the second was at work on its first message"
-    assert answers.count("question") == 3, "the first had time to answer before its turn came"
-
-
-async def test_a_child_that_does_not_stop_in_time_is_cancelled(log: Any) -> None:
-    """After its own `shutdown_s`, one after the other or all together."""
-    for teardown, took_s in ((Teardown.ONE_BY_ONE, 6), (Teardown.TOGETHER, 2)):
-        before = asyncio.get_running_loop().time()
-        async with log.supervisor(teardown=teardown) as boss:
-            refs = [boss.start(log.spec(f"w{n}", shutdown_s=2)) for n in range(3)]
-            for ref in refs:
-                ref.post(3600)
-            await anyio.sleep(1)
-        assert asyncio.get_running_loop().time() - before == pytest.approx(1 + took_s)
-        assert {ref.down.reason for ref in refs} == {Reason.CANCELLED}
-
-
-async def test_a_child_that_swallows_cancellation_is_reported_with_its_stack(log: Any) -> None:
-    """It cannot hang a shutdown silently."""
-
-    async def swallow(_: Actor[Any]) -> None:
-        with anyio.CancelScope(shield=True):
-            await anyio.sleep(100)
-
-    async with log.supervisor() as boss:
-        boss.start(living("deaf", swallow, shutdown_s=2))
-        await anyio.sleep(1)
-    (stuck,) = log.stuck
-    assert (stuck.name, stuck.waited_s) == ("deaf", 4)
-    assert "swallow" in stuck.stack
-    assert asyncio.get_running_loop().time() == pytest.approx(100)
-
-
-async def test_cancelling_whoever_holds_the_supervisor_tears_it_down_in_order(log: Any) -> None:
-    """The children are not torn out of their handlers: they are stopped."""
-    with anyio.move_on_after(5):
-        async with log.supervisor() as boss:
-            ref = boss.start(log.spec())
-            await anyio.sleep(4)
-            ref.post(3)
-            await anyio.sleep_forever()
-    assert ref.down == Down(name="worker", reason=Reason.STOPPED)
-    assert asyncio.get_running_loop().time() == pytest.approx(7)
 
 
 async def test_a_name_is_taken_while_its_child_lives_and_free_the_moment_it_ended(log: Any) -> None:
@@ -469,7 +334,7 @@ async def test_children_are_started_only_while_the_supervisor_runs(log: Any) -> 
         refused.append(error.value.name)
 
     async with boss:
-        boss.start(living("late", start_late))
+        boss.start(log.living("late", start_late))
         with pytest.raises(ActorStopped, match="its mailbox is closed"):
             boss.start(log.spec(), mailbox=closed)
         await anyio.sleep(1)
