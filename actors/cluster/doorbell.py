@@ -52,8 +52,8 @@ class Doorbell:
         self._on_work = on_work
         self._on_company = on_company
         self._server: asyncio.Server | None = None
-        self._watchers: dict[str, set[_Caller]] = {}
-        self._open: set[_Caller] = set()
+        self._watchers: dict[str, dict[_Caller, None]] = {}  # in the order they came, which no hash disturbs
+        self._open: dict[_Caller, None] = {}
         self.path: str | None = None
 
     async def open(self) -> None:
@@ -88,15 +88,15 @@ class Doorbell:
             caller.tell()
 
     def _arrive(self, caller: _Caller) -> None:
-        self._open.add(caller)
+        self._open[caller] = None
         if self._server is None:
             caller.end()
 
     def _leave(self, caller: _Caller) -> None:
-        self._open.discard(caller)
+        self._open.pop(caller, None)
         for execution_id in caller.watched:
-            watchers = self._watchers.get(execution_id, set())
-            watchers.discard(caller)
+            watchers = self._watchers.get(execution_id, {})
+            watchers.pop(caller, None)
             if not watchers:
                 self._watchers.pop(execution_id, None)
 
@@ -110,7 +110,7 @@ class Doorbell:
             self._on_company()
         elif word == "watch":
             caller.watched.append(execution_id)
-            self._watchers.setdefault(execution_id, set()).add(caller)
+            self._watchers.setdefault(execution_id, {})[caller] = None
             caller.tell()
 
 

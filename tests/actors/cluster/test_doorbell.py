@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.actors.cluster.doorbell import LINE_BYTES_MAX, POLL_S, Doorbell, _name, call, remove
+from perdure.actors.cluster.doorbell import LINE_BYTES_MAX, POLL_S, Doorbell, _Caller, _name, call, remove
 from perdure.actors.kernel.testing import run_virtual
 
 pytestmark = pytest.mark.skipif(not hasattr(asyncio, "start_unix_server"), reason="no Unix sockets")
@@ -114,6 +114,43 @@ async def test_a_watcher_hears_each_commit_of_its_execution():
         doorbell.announce("order-1")
         await line.wait()
         assert line.is_connected
+
+
+class Ear(asyncio.Transport):
+    """The other end of a call, which writes down who was told."""
+
+    def __init__(self, caller: _Caller, name: int, told: list[int]) -> None:
+        """It has been picked up."""
+        super().__init__()
+        self._caller = caller
+        self._name = name
+        self._told = told
+        caller.connection_made(self)
+
+    def get_write_buffer_size(self) -> int:
+        """Everything is read at once."""
+        return 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """It rings."""
+        self._told.append(self._name)
+
+    def abort(self) -> None:
+        """It is hung up."""
+        self._caller.connection_lost(None)
+
+
+async def test_those_who_watch_are_told_in_the_order_they_came():
+    """So that a seed is one history."""
+    told: list[int] = []
+    async with bell() as (doorbell, _):
+        callers = [_Caller(doorbell) for _ in range(9)]
+        for name, caller in enumerate(callers):
+            Ear(caller, name, told)
+            caller.data_received(b"watch e\n")
+        told.clear()
+        doorbell.announce("e")
+        assert told == list(range(9))
 
 
 async def test_bells_of_runners_with_equal_ids_hang_beside_each_other():
