@@ -20,7 +20,7 @@ from perdure.store.protocol import Store
 from perdure.store.records import ExecutionSummary
 from perdure.store.scripts.questions import Questions
 from perdure.store.scripts.rows import moment
-from perdure.store.states import STATUS, State, Status
+from perdure.store.states import State, Status
 
 if TYPE_CHECKING:
     from perdure.runtime.assembly import Machine
@@ -102,7 +102,7 @@ async def choose(
     store: Store | Questions, where: Where, *, now: datetime, limit: int = CHOSEN_MAX
 ) -> list[ExecutionSummary]:
     """The executions a filter means, newest first, at most `limit` of them."""
-    status = where.status or (None if where.state is None else STATUS[where.state])
+    status = where.status or (None if where.state is None else where.state.status)
     since = None if where.last is None else now - where.last
     found: list[ExecutionSummary] = []
     after: str | None = None

@@ -35,7 +35,7 @@ from perdure.store.codec import decode, encode
 from perdure.store.errors import IllegalTransition, NotFound, StoreClosed, StoreUnavailable
 from perdure.store.records import Attempt, Error, Event, ExecutionSummary
 from perdure.store.scripts.items import Item
-from perdure.store.states import STATUS, TERMINAL, State, Status
+from perdure.store.states import TERMINAL, State, Status
 from perdure.store.writes import UpdateExecution
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ class Execution(Travelling, Deciding, Stopping):
             _raise_for(outcome)
         return Result(
             id=self.id,
-            status=STATUS[outcome.state],
+            status=outcome.state.status,
             outputs=outcome.outputs,
             error=outcome.error,
             steps=outcome.steps,

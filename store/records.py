@@ -14,7 +14,7 @@ import msgspec
 from perdure.store.asking import Approval
 from perdure.store.circuits import CircuitBreakerState
 from perdure.store.fanout import KeptLoop
-from perdure.store.states import STATUS, TERMINAL, Role, State, Status, StepState
+from perdure.store.states import TERMINAL, Role, State, Status, StepState
 from perdure.store.usage import Limits, Usage
 
 PAYLOAD_BYTES_MAX: Final = 1_048_576  # one context, output or message; larger goes by reference
@@ -130,7 +130,7 @@ class Execution(Record, frozen=True, kw_only=True):
     @property
     def status(self) -> Status:
         """The state as people speak of it."""
-        return STATUS[self.state]
+        return self.state.status
 
     @property
     def is_terminal(self) -> bool:

@@ -39,6 +39,11 @@ class State(StrEnum):
     CANCELLED = "cancelled"
     ROLLED_BACK = "rolled_back"
 
+    @property
+    def status(self) -> Status:
+        """The state as people speak of it."""
+        return STATUS[self]
+
 
 class Status(StrEnum):
     """The one vocabulary in which executions are spoken of."""

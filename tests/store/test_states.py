@@ -42,6 +42,7 @@ def test_the_tables_know_every_state():
     assert set(STEP_TRANSITIONS) == set(StepState)
     assert set(STATES_OF) == set(Status)
     assert set().union(*STATES_OF.values()) == set(State)
+    assert all(state in STATES_OF[state.status] for state in State)
 
 
 @given(st.sampled_from(State), st.sampled_from(State))

@@ -9,7 +9,6 @@ import msgspec
 from perdure.store import SQLiteStore
 from perdure.store.records import PAGE_MAX, Attempt, Error, Event, Execution
 from perdure.store.scripts.items import Item
-from perdure.store.states import STATUS
 
 ENDS: Final = frozenset(
     {"workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_rolled_back"}
@@ -63,7 +62,7 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def status(self) -> str:
         """How it ended."""
-        return STATUS[self.execution.state].value
+        return self.execution.status.value
 
     @property
     def word(self) -> str:
