@@ -8,18 +8,29 @@ an embedding program sees them through whatever `logging` set-up it has. The eve
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, FilteringBoundLogger
+
+LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_bound: ContextVar[Mapping[str, str]] = ContextVar("perdure_log", default=_NOTHING)
 
 logging.getLogger("perdure").addHandler(logging.NullHandler())
 
 
 class _Logger:
-    """A logger that is made when its first line is: to import structlog is a tenth of all we import."""
+    """A logger that is made for the first line that somebody reads: to import structlog takes its time."""
 
     __slots__ = ("_made", "_name")
 
@@ -29,8 +40,15 @@ class _Logger:
 
     def __getattr__(self, name: str) -> Any:
         if self._made is None:
+            level = LEVELS.get(name)
+            if level is not None and not logging.getLogger(self._name).isEnabledFor(level):
+                return _leave_out
             self._made = _make_logger(self._name)
         return getattr(self._made, name)
+
+
+def _leave_out(_event: str, **_fields: object) -> None:
+    """A line that nobody reads."""
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
@@ -39,15 +57,20 @@ def get_logger(name: str) -> FilteringBoundLogger:
 
 
 def bind(**fields: str) -> None:
-    """Let every line that is logged from here on in this task, whoever logs it, carry these fields."""
-    _binder()(**fields)
+    """Let every line that is logged from here on in this task carry these fields.
+
+    Those of a program that logs by structlog itself, too; for anybody else it is not imported before somebody
+    reads a line. Where rich is installed structlog brings that along, which takes longer than a first step.
+    """
+    _bound.set({**_bound.get(), **fields})
+    theirs = sys.modules.get("structlog.contextvars")
+    if theirs is not None:
+        theirs.bind_contextvars(**fields)
 
 
-@cache
-def _binder() -> Callable[..., object]:
-    from structlog.contextvars import bind_contextvars  # noqa: PLC0415
-
-    return bind_contextvars
+def bound() -> Mapping[str, str]:
+    """What lines that are logged here carry."""
+    return _bound.get()
 
 
 def _make_logger(name: str) -> FilteringBoundLogger:
@@ -58,6 +81,7 @@ def _make_logger(name: str) -> FilteringBoundLogger:
         processors=[
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
+            _merge_bound,
             structlog.stdlib.add_log_level,
             structlog.processors.format_exc_info,
             _to_stdlib,
@@ -66,6 +90,10 @@ def _make_logger(name: str) -> FilteringBoundLogger:
         cache_logger_on_first_use=True,
     )
     return logger
+
+
+def _merge_bound(_logger: object, _name: str, line: EventDict) -> EventDict:
+    return {**bound(), **line}
 
 
 def _to_stdlib(_logger: object, _name: str, line: EventDict) -> EventDict:

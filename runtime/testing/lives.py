@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import anyio
-from structlog.contextvars import get_contextvars
 
 from perdure.actors.kernel import faults
 from perdure.actors.kernel.processes import CURRENT
+from perdure.actors.log import bound
 from perdure.runtime.runtime import Runtime
 from perdure.runtime.testing.crash import CrashPlace
 from perdure.runtime.testing.process import RuntimeProcess
@@ -98,7 +98,7 @@ class Life:
             return
         self._pass(point)
         if point in AT_BODY:
-            self._pass(f"{AT_BODY[point]}:{get_contextvars().get('step')}")
+            self._pass(f"{AT_BODY[point]}:{bound().get('step')}")
 
     def _around_commit(self, steps: Sequence[tuple[str, str]], side: str) -> None:
         """A commit with the starts and outcomes of these steps in it is about to be made, or is made."""

@@ -1,0 +1,54 @@
+"""Log lines carry what was bound where they are logged, and cost nothing where nobody reads them."""
+
+from __future__ import annotations
+
+import logging
+from contextvars import copy_context
+
+import pytest
+import structlog
+
+from perdure.actors.log import bind, bound, get_logger
+
+
+def test_lines_carry_what_was_bound_in_their_task_and_nobody_elses(caplog: pytest.LogCaptureFixture):
+    """What is bound later wins over what was bound before, and what the line itself says over both."""
+
+    def step() -> None:
+        bind(step="a", trace_id="t2")
+        get_logger("perdure.test").warning("noted", step="b")
+
+    def execution() -> None:
+        bind(trace_id="t1", execution_id="e")
+        copy_context().run(step)
+        get_logger("perdure.test").warning("noted")
+
+    copy_context().run(execution)
+    fields = [getattr(record, "fields", None) for record in caplog.records]
+    assert fields == [
+        {"trace_id": "t2", "execution_id": "e", "step": "b"},
+        {"trace_id": "t1", "execution_id": "e"},
+    ]
+    assert dict(bound()) == {}
+
+
+def test_what_was_bound_is_in_the_lines_of_a_program_that_uses_structlog_too():
+    """By its context variables, which such a program merges into its lines."""
+
+    def step() -> dict[str, object]:
+        bind(step="a")
+        return structlog.contextvars.merge_contextvars(None, "info", {})
+
+    assert copy_context().run(step) == {"step": "a"}
+
+
+def test_a_line_that_nobody_reads_makes_no_logger():
+    """And one that somebody reads does, whoever asked for the logger before."""
+    log = get_logger("perdure.test_unread")
+    stdlib = logging.getLogger("perdure.test_unread")
+    stdlib.setLevel(logging.ERROR)
+    log.warning("unread", n=1)
+    assert log._made is None  # type: ignore[attr-defined]
+    stdlib.setLevel(logging.WARNING)
+    log.warning("read", n=1)
+    assert log._made is not None  # type: ignore[attr-defined]
