@@ -10,8 +10,9 @@ lives on from what is in the store and in the client's journal. A pair kills the
 
 Lives are lived in virtual time with the store inline, so that fault point n is the same in each;
 with `--shuffle` every process runs its ready tasks in an order of its own, drawn from the seed; with
-`--real` they live on the real clock and the threaded store, with `--server` too, but in a schema of their
-own on that PostgreSQL server. What was found is printed as JSON.
+`--real` they live on the real clock and the threaded store. With `--server` each lives in a database of
+its own on that PostgreSQL server: time stands still while it is waited for, but which answer comes first
+is its affair, so point n is about the same in each. What was found is printed as JSON.
 """
 
 from __future__ import annotations
@@ -31,15 +32,16 @@ import sqlite3
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from blank import Databases, Files, fork
 from client import ID, Client, Journal, read
 from lives import LIVES
+from stage_on_server import hold_clock_for_server
 
 from perdure.actors.kernel import faults
 from perdure.runtime import Runtime
@@ -52,14 +54,13 @@ from perdure.runtime.testing import (
     run_virtual,
 )
 from perdure.runtime.testing.virtual import virtual_seams
-from perdure.store import SQLiteStore, store_at
+from perdure.store import SQLiteStore
+from perdure.store.postgres import PostgresStore
 
 PATIENCE_S: Final = 30  # a life takes well under a second; one that takes so long hangs
 DOWNTIME_S: Final = 5.0  # of virtual time between two processes of a life
 PASSES_MAX: Final = 100_000  # of a virtual loop at one moment
 JOBS: Final = 2
-STORE: Final = "life.db"
-BLANK: Final = "blank.db"
 IMPORTED_LATE: Final = ("anyio._backends._asyncio", "structlog")
 INSIDE_THE_COMMIT: Final = frozenset({"transaction"})  # lives with fault points in the store as well
 
@@ -100,15 +101,16 @@ class Process:
         folder: Path,
         life: str,
         *,
+        location: str,
         no: int,
         seed: int,
         dies_at: int | None,
         real: bool = False,
         shuffle: bool = False,
-        server: str | None = None,
     ) -> None:
-        """`no` counts the processes of the life from 0; what they leave is in `folder`."""
+        """`no` counts the processes of the life from 0; what they leave is in `folder`, and at `location`."""
         self.folder = folder
+        self._location = location
         self.points: list[str] = []
         self._life = life
         self._no = no
@@ -116,12 +118,12 @@ class Process:
         self._order = random.Random(self._seed).getrandbits(32) if shuffle else None
         self._runtimes = 0
         self._dies_at = dies_at
-        self._real = real or server is not None
-        self._server = server
+        self._real = real
         self._journal_path = folder / "journal.jsonl"
 
     def live(self) -> dict[str, Any]:
         """Play to the end and check the store; answers the end. Does not return from a fatal point."""
+        hold_clock_for_server()
         self._journal = Journal(self._journal_path)
         self._script = LIVES[self._life](self._journal)
         with faults.installed(self._hit):
@@ -139,18 +141,20 @@ class Process:
     def _runtime(self, *, kind: str = "embedded") -> Runtime:
         workflows = [] if kind == "client" else [self._script.workflow]
         options = {**self._script.options, "workflows": workflows, "kind": kind}
-        if self._server is not None:
-            return Runtime(self._schema, durability="process", **options)
-        path = self.folder / STORE
-        store = SQLiteStore(str(path), durability="process", inline=not self._real)
-        if self._life in INSIDE_THE_COMMIT:
+        store = self._store()
+        if self._life in INSIDE_THE_COMMIT and isinstance(store, SQLiteStore):
             store._writer._link._factory = partial(Watched, self._hit)
         if self._real:
-            return Runtime(path, store=store, **options)
+            return Runtime(self._location, store=store, **options)
         self._runtimes += 1
         seams = virtual_seams(f"{self._seed} {self._runtimes}")
         options["seams"] = msgspec.structs.replace(seams, post=self._script.post)
-        return VirtualRuntime(path, store=store, **options)
+        return VirtualRuntime(self._location, store=store, **options)
+
+    def _store(self) -> SQLiteStore | PostgresStore:
+        if "://" in self._location:
+            return PostgresStore(self._location, durability="process")
+        return SQLiteStore(self._location, durability="process", inline=not self._real)
 
     async def _main(self) -> dict[str, Any]:
         async with self._runtime() as runtime:
@@ -159,16 +163,9 @@ class Process:
         end = {"status": result.status.value, "outputs": result.outputs}
         return {"end": end, "problems": await self._check(), "points": self.points}
 
-    @property
-    def _schema(self) -> str:
-        """The address of this life's own schema."""
-        separator = "&" if "?" in str(self._server) else "?"
-        return f"{self._server}{separator}schema=life_{self.folder.parent.name}_{self.folder.name}"
-
     async def _check(self) -> list[str]:
         lines = read(self._journal_path)
-        file = SQLiteStore(str(self.folder / STORE), inline=not self._real)
-        store = file if self._server is None else store_at(self._schema)
+        store = self._store()
         await store.open()
         try:
             left = [f"runner {runner.id} is on the list, and gone" for runner in await store.runners()]
@@ -188,20 +185,6 @@ def _promise(told: str) -> Acknowledged:
     return Acknowledged(execution_id=ID, command_id=None if what == "saw" else told)
 
 
-def _fork(work: Callable[[], None]) -> int:
-    """Run `work` in a child and answer its pid; the child ends without a word to the parent."""
-    child = os.fork()
-    if child:
-        return child
-    try:
-        work()
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
-        os._exit(1)
-    os._exit(0)
-
-
 def _run(process: Process) -> tuple[str, dict[str, Any] | None]:
     """Live one process of a life in a child. Answers how it ended, and what it says if it did so well."""
     answer = process.folder / "answer.json"
@@ -215,7 +198,7 @@ def _run(process: Process) -> tuple[str, dict[str, Any] | None]:
         signal.alarm(PATIENCE_S)
         answer.write_text(json.dumps(process.live()))
 
-    _, status = os.waitpid(_fork(work), 0)
+    _, status = os.waitpid(fork(work), 0)
     code = os.waitstatus_to_exitcode(status)
     if code == 0:
         return "", json.loads(answer.read_text())
@@ -230,21 +213,11 @@ def _tail(folder: Path) -> str:
     return (folder / "log").read_text()[-3_000:]
 
 
-def make_blank_store(path: Path) -> None:
-    """A store that nobody has written to: to make it anew takes as long as to live a life."""
-
-    async def make() -> None:
-        store = SQLiteStore(str(path), inline=True)
-        await store.open()
-        await store.close()
-
-    os.waitpid(_fork(lambda: asyncio.run(make())), 0)
-
-
-def live(root: Path, life: str, *, at: Sequence[int], **how: Any) -> Verdict:
+def live(root: Path, life: str, *, at: Sequence[int], stores: Files | Databases, **how: Any) -> Verdict:
     """A whole life, killed at `at[0]` of its first process, `at[1]` of its second and so on."""
     folder = Path(tempfile.mkdtemp(dir=root, prefix="-".join(map(str, at)) + "."))
-    shutil.copy(root / BLANK, folder / STORE)
+    stores.copy(folder)
+    how["location"] = stores.location(folder)
     said: dict[str, Any] | None = None
     fate = ""
     for no, dies_at in enumerate([*at, None]):
@@ -255,6 +228,7 @@ def live(root: Path, life: str, *, at: Sequence[int], **how: Any) -> Verdict:
     if said is None:
         return Verdict(crashed_at=crashed_at, problems=[fate])
     if not said["problems"]:
+        stores.drop(folder)
         shutil.rmtree(folder)
     return Verdict(crashed_at=crashed_at, problems=said["problems"], points=said["points"], end=said["end"])
 
@@ -268,7 +242,7 @@ def campaign(root: Path, life: str, wanted: Sequence[Sequence[int]], **options: 
         def work(mine: Sequence[Sequence[int]] = wanted[job::JOBS], path: Path = path) -> None:
             path.write_bytes(msgspec.json.encode([live(root, life, at=at, **options) for at in mine]))
 
-        workers.append((_fork(work), path))
+        workers.append((fork(work), path))
     verdicts: list[Verdict] = []
     for pid, path in workers:
         os.waitpid(pid, 0)
@@ -288,10 +262,11 @@ def explore(options: argparse.Namespace, root: Path) -> dict[str, Any]:
     """Everything that was asked for, and what was found."""
     begun = time.monotonic()
     chance = random.Random(f"{options.seed} {options.life}")
-    how = {"seed": options.seed, "real": options.real, "shuffle": options.shuffle, "server": options.server}
+    stores = Files(root) if options.server is None else Databases(root, options.server)
+    how = {"seed": options.seed, "real": options.real, "shuffle": options.shuffle, "stores": stores}
     for name in IMPORTED_LATE:
         importlib.import_module(name)
-    make_blank_store(root / BLANK)
+    stores.make()
     faultless = live(root, options.life, at=[], **how)
     total = len(faultless.points)
     wanted = options.at or [[at] for at in sample(total, options.most, chance)]
@@ -326,7 +301,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=0, help="so many lives with two crashes")
     parser.add_argument("--shuffle", action="store_true", help="another interleaving for each process")
     parser.add_argument("--real", action="store_true", help="real time and the threaded store")
-    parser.add_argument("--server", help="in schemas of a PostgreSQL server there, in real time")
+    parser.add_argument("--server", help="in databases of a PostgreSQL server there")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", help="where the lives are kept; those that went wrong stay there")
     options = parser.parse_args()

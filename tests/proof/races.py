@@ -1,9 +1,9 @@
 """Two callers and the machine want the same version of an execution, and exactly one gets it.
 
-A program of its own: `python races.py --seed N --count RACES` prints what it did as JSON. Each race
-is a fresh execution, at work or at rest; two callers, in one runtime or in two on one file, give
-commands that expect the version they have both seen, while a body may be about to end. Time is
-virtual and the tasks that are ready run in an order drawn from the seed.
+A program of its own: `python races.py --seed N --count RACES [--server URL]` prints what it did as
+JSON. Each race is a fresh execution, at work or at rest; two callers, in one runtime or in two on one
+store, give commands that expect the version they have both seen, while a body may be about to end.
+Time is virtual and the tasks that are ready run in an order drawn from the seed.
 """
 
 from __future__ import annotations
@@ -12,18 +12,26 @@ import argparse
 import asyncio
 import json
 import random
+import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
 import msgspec
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import postgres
 from leaks import Base
+from stage_on_server import hold_clock_for_server
 
 from perdure.runtime import Conflict, Execution, Runtime, StepContext, Workflow
 from perdure.runtime.testing import Acknowledged, VirtualRuntime, check_store, run_virtual
+from perdure.store.postgres import PostgresStore
 
 ROUND: Final = 40  # races between one opening of the two runtimes and the next
 LATE_MAX: Final = 8  # passes of the loop by which a caller may be later than the other, or the machine
@@ -65,15 +73,15 @@ AT_WORK: Final[tuple[Say, ...]] = (_pause, _interrupt, _cancel, _update)
 AT_REST: Final[tuple[Say, ...]] = (_resume, _cancel, _update)
 
 
-def run_races(seed: int, count: int) -> Raced:
+def run_races(seed: int, count: int, server: str | None = None) -> Raced:
     """Run at least `count` races. Raises AssertionError naming the round that went wrong."""
     begun = time.perf_counter()
     raced = Raced()
     rounds = 0
     base: Base | None = None  # once the first round has loaded what stays
     while raced.races < count:
-        with tempfile.TemporaryDirectory(prefix="pd-") as folder:
-            one = Round(f"{seed}/{rounds}", Path(folder), raced)
+        with _place(server) as place:
+            one = Round(f"{seed}/{rounds}", place, raced)
             try:
                 run_virtual(one.run, seed=one.chance.getrandbits(32))
             except Exception as error:
@@ -90,11 +98,11 @@ def run_races(seed: int, count: int) -> Raced:
 class Round:
     """Some races over one opening of two runtimes."""
 
-    def __init__(self, seed: str, folder: Path, raced: Raced) -> None:
-        """Count into `raced`."""
+    def __init__(self, seed: str, place: str, raced: Raced) -> None:
+        """Race in the store there, which nobody has used; count into `raced`."""
         self.seed = seed
         self.chance = random.Random(seed)
-        self._path = folder / "races.db"
+        self._place = place
         self._raced = raced
         self._gates: dict[str, asyncio.Event] = {}
         self._told: list[Acknowledged] = []
@@ -103,14 +111,17 @@ class Round:
         """Race, and look at the whole store afterwards."""
         workflow = self._workflow()
         kind = self.chance.choice(("client", "embedded"))
-        async with VirtualRuntime(self._path, workflows=[workflow], seed=f"{self.seed} one") as one:
-            async with VirtualRuntime(
-                self._path, workflows=[workflow], seed=f"{self.seed} two", kind=kind
-            ) as two:
+        async with self._runtime("one", workflow) as one:
+            async with self._runtime("two", workflow, kind=kind) as two:
                 for no in range(ROUND):
                     await self._race(f"race-{no}", workflow, one, self.chance.choice((one, two, two)))
             await anyio.sleep(60)
             assert await check_store(one.store, acknowledged=self._told) == []
+
+    def _runtime(self, name: str, workflow: Workflow, **options: Any) -> VirtualRuntime:
+        store = PostgresStore(self._place) if "://" in self._place else None
+        seed = f"{self.seed} {name}"
+        return VirtualRuntime(self._place, store=store, workflows=[workflow], seed=seed, **options)
 
     def _workflow(self) -> Workflow:
         workflow = Workflow("raced")
@@ -169,6 +180,17 @@ class Round:
         self._raced.machine_won += not winners
 
 
+@contextmanager
+def _place(server: str | None) -> Iterator[str]:
+    """A file that nobody has used, or a schema of a server, which goes with what is in it."""
+    if server is not None:
+        with postgres.schema(server) as own:
+            yield own
+        return
+    with tempfile.TemporaryDirectory(prefix="pd-") as folder:
+        yield str(Path(folder) / "races.db")
+
+
 async def _say(say: Say, execution: Execution, name: str, version: int, *, late: int) -> Conflict | None:
     """Give a command, so many passes of the loop late; the conflict where somebody was faster."""
     for _ in range(late):
@@ -186,15 +208,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--round", help="this round only (SEED/NUMBER)")
+    parser.add_argument("--server", help="in schemas of a PostgreSQL server there")
     options = parser.parse_args()
     memory = Path("/dev/shm")
     tempfile.tempdir = tempfile.mkdtemp(prefix="pd-", dir=memory if memory.is_dir() else None)
+    hold_clock_for_server()
     if options.round:
-        seed, _, number = options.round.partition("/")
-        one = Round(f"{seed}/{number}", Path(tempfile.mkdtemp()), Raced())
-        run_virtual(one.run, seed=one.chance.getrandbits(32))
+        with _place(options.server) as place:
+            one = Round(options.round, place, Raced())
+            run_virtual(one.run, seed=one.chance.getrandbits(32))
         return
-    print(json.dumps(msgspec.to_builtins(run_races(options.seed, options.count))))
+    print(json.dumps(msgspec.to_builtins(run_races(options.seed, options.count, options.server))))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ class ServerStage(Stage):
         self._opened: list[RuntimeProcess] = []
         self._patch = pytest.MonkeyPatch()
         self._patch.setattr(membership, "is_alive", self._is_alive)
-        self._patch.setattr(Link, "_connect", _holding(Link._connect))
+        hold_clock_for_server(self._patch.setattr)
 
     def leave(self) -> None:
         """Close whoever is open, and the loop."""
@@ -61,6 +62,11 @@ class MortalStore(PostgresStore):
         """Let go of every session; those of the dead are gone."""
         if self.process.is_alive:
             await super().close()
+
+
+def hold_clock_for_server(setattr: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Have virtual time stand still while a session is waited for, from here on or as `setattr` keeps it."""
+    setattr(Link, "_connect", _holding(Link._connect))
 
 
 def _holding(connect: Any) -> Any:

@@ -6,10 +6,12 @@ import sqlite3
 from typing import Any
 
 import anyio
+import asyncpg
 import msgspec
 from client import Client, Journal, Life
 
 from lives.shared import FOREVER_S, PATIENCE_S, add_hanging, add_meal, simple
+from perdure.actors.kernel import outside
 from perdure.runtime import Result, Retry, Runtime, StepContext, Workflow
 
 
@@ -109,7 +111,9 @@ def anew(journal: Journal) -> Life:
 def transaction(journal: Journal) -> Life:
     """Statements of the user's own: some executed once, some refused, some given by an attempt that fails."""
     workflow = Workflow("transaction", scheduling="eager")
-    enter = "INSERT INTO entries (step, attempt) VALUES (?, ?)"  # nothing in it would refuse a second time
+
+    def enter(step: str, attempt: int) -> str:  # nothing in it would refuse a second time
+        return f"INSERT INTO entries (step, attempt) VALUES ('{step}', {attempt})"
 
     @workflow.step
     async def table(context: StepContext) -> None:
@@ -121,8 +125,8 @@ def transaction(journal: Journal) -> Life:
     async def refused(context: StepContext, table: None) -> int:
         journal.act(context)
         async with context.transaction() as tx:
-            tx.execute(enter, (context.step, context.attempt))
-            tx.execute(enter, (context.step, 13 if context.attempt == 1 else context.attempt))
+            tx.execute(enter(context.step, context.attempt))
+            tx.execute(enter(context.step, 13 if context.attempt == 1 else context.attempt))
         if context.attempt == 2:
             raise OSError("after the block")
         return context.attempt
@@ -131,7 +135,7 @@ def transaction(journal: Journal) -> Life:
     def blocking(context: StepContext, table: None) -> int:
         journal.act(context)
         with context.transaction() as tx:
-            tx.execute(enter, (context.step, context.attempt))
+            tx.execute(enter(context.step, context.attempt))
         return context.attempt
 
     @workflow.step
@@ -145,16 +149,24 @@ def transaction(journal: Journal) -> Life:
     async def play(client: Client) -> Result:
         await client.start(workflow, {})
         result = await client.end()
-        rows = _ask(client.runtime, "SELECT step, attempt FROM entries ORDER BY step, attempt")
+        rows = await _ask(client.runtime, "SELECT step, attempt FROM entries ORDER BY step, attempt")
         return msgspec.structs.replace(result, outputs={**result.outputs, "entries": rows})
 
     return Life(workflow, play)
 
 
-def _ask(runtime: Runtime, sql: str) -> list[list[Any]]:
+async def _ask(runtime: Runtime, sql: str) -> list[list[Any]]:
     """Over a connection of the client's own."""
-    connection = sqlite3.connect(runtime.store.location)
-    try:
-        return [list(row) for row in connection.execute(sql)]
-    finally:
-        connection.close()
+    location = runtime.store.location
+    if "://" not in location:
+        file = sqlite3.connect(location)
+        try:
+            return [list(row) for row in file.execute(sql)]
+        finally:
+            file.close()
+    with outside():
+        session = await asyncpg.connect(location)
+        try:
+            return [list(row) for row in await session.fetch(sql)]
+        finally:
+            await session.close()
