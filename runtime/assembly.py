@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any
 
 import anyio
 import msgspec
@@ -35,6 +36,7 @@ from perdure.actors.watchdog import Watchdog
 from perdure.actors.writer import Writer
 from perdure.runtime.agents import Agents
 from perdure.runtime.callbacks import StepCallback, call_back
+from perdure.runtime.home import this_task
 from perdure.runtime.language import Workflow
 from perdure.runtime.plans import Plans
 from perdure.runtime.ringing import Parts, Rung
@@ -74,7 +76,8 @@ class Blueprint(msgspec.Struct, frozen=True, kw_only=True):
 class Machine(msgspec.Struct, kw_only=True):
     """The parts others talk to."""
 
-    loop: asyncio.AbstractEventLoop
+    task: asyncio.Task[Any]
+    """The one that has opened it, and closes it."""
     services: Services
     membership: Membership
     plans: Plans
@@ -217,7 +220,7 @@ async def _at_work(
             rung.admits(admissions, helpers)
         _start_helpers(blueprint, helpers, recovery)
         yield Machine(
-            loop=asyncio.get_running_loop(),
+            task=this_task(),
             services=services,
             membership=membership,
             plans=plans,

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from perdure.actors.errors import RuntimeClosed
 
 
-def check_home(home: asyncio.AbstractEventLoop | None) -> None:
-    """Raise RuntimeClosed unless there is that loop, and no other runs here.
+def this_task() -> asyncio.Task[Any]:
+    """The task that runs."""
+    task = asyncio.current_task()
+    assert task is not None, "whoever awaits runs in a task"
+    return task
+
+
+def check_home(opened_by: asyncio.Task[Any] | None) -> None:
+    """Raise RuntimeClosed unless there is that task, and no other event loop than its own runs here.
 
     In another one, as a second thread or a forked process has, whoever waits would wait for ever.
     """
-    if home is None:
+    if opened_by is None:
         raise RuntimeClosed("the runtime is not open: use it inside `async with Runtime(…) as runtime:`")
     try:
         here = asyncio.get_running_loop()
     except RuntimeError:  # none: what is prepared here may be handed to it
         return
-    if here is not home:
+    if here is not opened_by.get_loop():
         raise RuntimeClosed(
             "the runtime is not open in this event loop but in another: from another thread call it with "
             "`asyncio.run_coroutine_threadsafe(…, loop)`, in a forked process open a Runtime of its own"
+        )
+
+
+def check_leaving(opened_by: asyncio.Task[Any]) -> None:
+    """Raise RuntimeError in another task than that one, whose scopes no other can leave."""
+    if asyncio.current_task() is not opened_by:
+        raise RuntimeError(
+            "a runtime is left in the task that has entered it, and this is another: write one "
+            "`async with Runtime(…)` around the life of the program, such as the lifespan of a web framework"
         )

@@ -31,7 +31,7 @@ from perdure.runtime.config import resolve
 from perdure.runtime.deciding import Asking
 from perdure.runtime.durations import RETENTION, retention_ms
 from perdure.runtime.execution import Execution
-from perdure.runtime.home import check_home
+from perdure.runtime.home import check_home, check_leaving
 from perdure.runtime.keeping import Keeping
 from perdure.runtime.keys import keys_of
 from perdure.runtime.language import Workflow
@@ -40,7 +40,7 @@ from perdure.runtime.language.inputs import filled
 from perdure.runtime.language.telling import read_webhooks
 from perdure.runtime.looking import find
 from perdure.runtime.plans import Revision
-from perdure.runtime.schedules import Keeper, Schedules, kept
+from perdure.runtime.schedules import Schedules, kept
 from perdure.runtime.seams import Seams, system_seams
 from perdure.runtime.trace import trace_of
 from perdure.runtime.upkeep import upkeep_of
@@ -127,7 +127,6 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         )
         self._keep_ms = retention_ms(retention)
         self._stack: AsyncExitStack | None = None
-        self._keeper: Keeper
         self.machine: Machine
 
     @classmethod
@@ -181,12 +180,13 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Interrupt what runs, give everything up, close the store.
+        """Interrupt what runs, give everything up, close the store. Raises RuntimeError in another task.
 
         An error of the block goes on as it is: the task group inside, which would wrap it, gets none.
         """
-        stack, self._stack = self._stack, None
-        if stack is not None:
+        if self._stack is not None:
+            check_leaving(self.machine.task)
+            stack, self._stack = self._stack, None
             await stack.__aexit__(None, None, None)
 
     @property
@@ -343,7 +343,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
 
     def check_open(self) -> None:
         """Raise RuntimeClosed outside the `async with`, and in another event loop than its own."""
-        check_home(None if self._stack is None else self.machine.loop)
+        check_home(None if self._stack is None else self.machine.task)
 
     async def _publish(self, workflow: Workflow) -> Revision:
         self.check_open()

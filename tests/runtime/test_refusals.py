@@ -18,6 +18,7 @@ from perdure.runtime import (
     PayloadTooLarge,
     Runtime,
     RuntimeClosed,
+    State,
     Status,
     TemplateError,
     UnknownAgent,
@@ -209,6 +210,20 @@ def test_a_runtime_answers_only_in_its_own_event_loop() -> None:
             loop = asyncio.get_running_loop()
             sent = await asyncio.to_thread(asyncio.run_coroutine_threadsafe, runtime.schedules.list(), loop)
             assert await asyncio.wrap_future(sent) == []
+
+    asyncio.run(main())
+
+
+def test_a_runtime_is_left_in_the_task_that_has_entered_it() -> None:
+    """Else it says so, and can still be left there."""
+
+    async def main() -> None:
+        runtime = Runtime(":memory:", workflows=[order()])
+        async with runtime:
+            with pytest.raises(RuntimeError, match="left in the task that has entered it"):
+                await asyncio.create_task(runtime.__aexit__(None, None, None))
+            execution = await runtime.start("order", {"item": "lamp"})
+            assert await execution.cancel() is State.CANCELLED
 
     asyncio.run(main())
 
