@@ -18,7 +18,7 @@ import msgspec
 from perdure.actors.decider import guarding, resting
 from perdure.actors.decider.course import ending, failing, outside, schedule, spending, tripping, undoing
 from perdure.actors.decider.kinds import children, entering, looping, repeating, waiting
-from perdure.actors.effects import overdue
+from perdure.actors.effects import accounting, overdue, timing
 from perdure.actors.effects.turn import Asker, Turn
 from perdure.actors.errors import CrashBudgetExceeded, ExecutionTimeout, error_of
 from perdure.actors.messages import (
@@ -43,13 +43,13 @@ def begin(turn: Turn) -> None:
     """A new execution, or one that was queued: start what has no needs. `idle` ends here."""
     state = turn.state
     if state.queue is not None:
-        turn.set_slot(state.queue)
+        accounting.set_slot(turn, state.queue)
     turn.become(State.SCHEDULING)
     turn.note("workflow_started", data={"workflow": state.plan.workflow, "revision": state.plan.revision})
     timeout_ms = state.timeout_ms if state.remaining_ms is None else state.remaining_ms
     if timeout_ms is not None and state.deadline_at is None:
-        turn.set_deadline(turn.now + timeout_ms)
-        turn.set_remaining(None)
+        timing.set_deadline(turn, turn.now + timeout_ms)
+        timing.set_remaining(turn, None)
     schedule.enter_first(turn)
 
 
@@ -72,7 +72,7 @@ def take_up(turn: Turn, *, crash_budget: int = CRASH_BUDGET) -> None:
         if is_convicted(deaths=run.deaths, died_alone=run.died_alone, budget=crash_budget):
             error = CrashBudgetExceeded(state.plan.steps[step_no].key, deaths=run.deaths)
             failed = Failed(error_of(error), may_retry=False)
-            _take_report(turn, StepReport(step_no, run.generation, run.attempt, failed))
+            _end_attempt(turn, StepReport(step_no, run.generation, run.attempt, failed))
         else:
             _take_interruption(turn, step_no, "crash")
     if state.state not in schedule.WINDING_UP:
@@ -110,7 +110,7 @@ def take_report(turn: Turn, report: StepReport) -> None:
         report.attempt,
     ):
         return
-    _take_report(turn, report)
+    _end_attempt(turn, report)
     ending.settle(turn, report.step_no)
 
 
@@ -260,12 +260,12 @@ def _moments(state: ExecutionState) -> list[tuple[int, int]]:
     ]
 
 
-def _take_report(turn: Turn, report: StepReport) -> None:
+def _end_attempt(turn: Turn, report: StepReport) -> None:
     state = turn.state
     began_at = state.steps[report.step_no].started_at
     schedule.stop_running(state, report.step_no)
     if report.usage is not None:
-        turn.count_usage(report.step_no, report.usage)
+        accounting.count_usage(turn, report.step_no, report.usage)
     if report.lingers:
         state.lingering.add(report.step_no)
     match report.outcome:

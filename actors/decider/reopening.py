@@ -13,6 +13,7 @@ from typing import Any
 from perdure.actors.decider import stopping
 from perdure.actors.decider.course import ending, schedule, spending, tripping, undoing
 from perdure.actors.decider.kinds import children
+from perdure.actors.effects import arrivals, timing
 from perdure.actors.effects.patching import merge
 from perdure.actors.effects.turn import Asker, Turn, encode
 from perdure.actors.instructions.plan import Plan
@@ -84,13 +85,13 @@ def restore(turn: Turn, command: AnyCommand, point: RestorePoint, asker: Asker) 
                 reopen(turn, step_no, new_lineage=True)
         elif run.generation != then.generation or run.state is not then.state:
             reopen(turn, step_no, new_lineage=True, outcome=then)
-    turn.give_back(point.signals)
+    arrivals.give_back(turn, point.signals)
     state.reindex()
     if state.context != point.context:
         turn.set_context(point.context, encode(point.context))
         turn.note("context_updated", data=replacement)
     if turn.before in TERMINAL:
-        turn.set_remaining(state.timeout_ms)
+        timing.set_remaining(turn, state.timeout_ms)
     turn.set_error(None)
     turn.note(
         "checkpoint_restored",
@@ -133,7 +134,7 @@ def retry(turn: Turn, command: Retry) -> PerdureError | None:
     state.reindex()
     turn.become(State.SCHEDULING)
     if state.timeout_ms is not None:
-        turn.set_deadline(turn.now + state.timeout_ms)
+        timing.set_deadline(turn, turn.now + state.timeout_ms)
     schedule.enter_first(turn)
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perdure.actors.decider.course import ending, outside, results, schedule, undoing
 from perdure.actors.decider.kinds import children
+from perdure.actors.effects import timing
 from perdure.actors.effects.turn import Turn
 from perdure.actors.instructions.plan import OnFailure
 from perdure.actors.state import code
@@ -40,8 +41,8 @@ def _pause(turn: Turn) -> None:
     state = turn.state
     turn.note("workflow_paused", data={"mode": state.pause_mode})
     if state.deadline_at is not None:
-        turn.set_remaining(max(0, state.deadline_at - turn.now))
-        turn.set_deadline(None)
+        timing.set_remaining(turn, max(0, state.deadline_at - turn.now))
+        timing.set_deadline(turn, None)
     turn.become(State.PAUSED)
 
 
@@ -75,7 +76,7 @@ def _conclude(turn: Turn, end: State, *, is_closing: bool) -> None:
         _pause(turn)
     elif hook is not None:
         state.end = end
-        turn.set_deadline(None)  # the graph has come to its end in time
+        timing.set_deadline(turn, None)  # the graph has come to its end in time
         outside.go_on(turn, hook, is_closing=is_closing)
     else:
         undoing.rollback(turn, None if state.error is None else state.error.message)

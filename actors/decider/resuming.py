@@ -13,6 +13,7 @@ from typing import Any, Final
 from perdure.actors.decider import guarding, planner
 from perdure.actors.decider.course import schedule, spending, tripping
 from perdure.actors.decider.kinds import approving
+from perdure.actors.effects import timing
 from perdure.actors.effects.patching import merge
 from perdure.actors.effects.turn import Turn
 from perdure.actors.messages import Nudge, PlanResume, Resume, Signal, TimersDue
@@ -43,8 +44,8 @@ def resume(turn: Turn, command: Resume) -> PerdureError | None:
     turn.count_resume()
     turn.become(State.SCHEDULING)
     if was_paused and state.remaining_ms is not None:
-        turn.set_deadline(turn.now + state.remaining_ms)
-        turn.set_remaining(None)
+        timing.set_deadline(turn, turn.now + state.remaining_ms)
+        timing.set_remaining(turn, None)
     state.reindex()
     schedule.enter_first(turn)
     approving.take_kept(turn)
@@ -66,7 +67,7 @@ def plan(turn: Turn, command: PlanResume) -> PerdureError | None:
         return problem
     wanted = ResumePlan(at_ms=command.at_ms, when=command.when)
     is_plan = command.at_ms is not None or command.when is not None
-    turn.plan_resume(wanted if is_plan else None)
+    timing.plan_resume(turn, wanted if is_plan else None)
     data = {"at_ms": command.at_ms, "when": command.when}
     turn.note("resume_planned", by=command.by, command_id=command.id, data=data)
     return None

@@ -27,8 +27,8 @@ def move(
     """Take an open item to a state. `is_open`: it stays so although it has come to its end."""
     each = loop.open[item]
     each.state = state
-    turn.touch(loop)
-    turn.move_item(
+    turn.kept.loop(loop)
+    turn.kept.item(
         ItemWrite(
             step_no=loop.step_no,
             lineage=loop.lineage,

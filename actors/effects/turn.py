@@ -7,18 +7,15 @@ folded from the store again. Nothing in `orders` may be carried out before the c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
-from perdure.actors.effects import overdue
-from perdure.actors.effects.accounting import Accounting
+from perdure.actors.effects import accounting, arrivals, overdue, timing
+from perdure.actors.effects.kept import Kept
 from perdure.actors.effects.orders import Reply, Ring, StartChild, UndoChild, describe_refusal
 from perdure.actors.effects.outbox import deliveries_of
-from perdure.actors.effects.telling import Telling
-from perdure.actors.effects.timing import Timing
 from perdure.actors.effects.workload import Ticket, Workload
 from perdure.actors.instructions.plan import Candidate, PlannedStep
 from perdure.actors.messages import Answer, Interrupt
@@ -35,6 +32,7 @@ from perdure.store.writes import (
     EventWrite,
     MessageWrite,
     Statement,
+    TimerWrite,
 )
 
 ENDED_STEP: Final = SETTLED_STEP - {StepState.COMPENSATED}  # when it ended stays, though it be undone later
@@ -85,16 +83,22 @@ class Asker(msgspec.Struct, frozen=True):
     ask: str | None = None
 
 
-class Turn(Telling, Timing, Accounting):
-    """What one transition of `state` adds up to. `now` is wall time in ms, `chance` is in [0, 1)."""
+class Turn:
+    """What one transition of `state` adds up to. `now` is wall time in ms, `chance` is in [0, 1).
+
+    Here is what every kind of step and command needs; what one subject needs is a function on a turn
+    beside this file (`accounting`, `arrivals`, `moves`, `overdue`, `telling`, `timing`).
+    """
 
     __slots__ = (
         "_attempts",
         "_checkpoint",
         "_events",
-        "_fields",
+        "asks_answered",
         "before",
         "chance",
+        "fields",
+        "kept",
         "lines",
         "now",
         "orders",
@@ -108,7 +112,6 @@ class Turn(Telling, Timing, Accounting):
         self, state: ExecutionState, *, now: int, chance: float = 0.0, workload: Workload | None = None
     ) -> None:
         """Nothing has been decided yet."""
-        super().__init__()
         self.state = state
         self.now = now
         self.chance = chance
@@ -118,10 +121,12 @@ class Turn(Telling, Timing, Accounting):
         self.workload = workload or Workload()
         self.releases = False
         self.lines: tuple[tuple[str, dict[str, Any]], ...] = ()  # for the log, once it is durable
+        self.asks_answered: tuple[str, ...] = ()  # what the parent has asked and is to hear of
+        self.kept = Kept()
         self._attempts: list[AttemptWrite] = []
         self._events: list[EventWrite] = []
         self._checkpoint: CheckpointWrite | None = None
-        self._fields: dict[str, Any] = {}
+        self.fields: dict[str, Any] = {}  # the columns of the execution that it sets
 
     def become(self, state: State) -> None:
         """Take the execution to `state`; leaving a terminal one opens it, reaching one settles it."""
@@ -129,28 +134,28 @@ class Turn(Telling, Timing, Accounting):
         if state is execution.state:
             return
         if execution.started_at is None and state in IN_FLIGHT:
-            execution.started_at = self._fields["started_at"] = self.now
+            execution.started_at = self.fields["started_at"] = self.now
         if state in TERMINAL:
-            self._fields["finished_at"] = self.now
-            self.set_slot(None)
-            self.set_deadline(None)
-            self.set_remaining(None)
+            self.fields["finished_at"] = self.now
+            accounting.set_slot(self, None)
+            timing.set_deadline(self, None)
+            timing.set_remaining(self, None)
             if execution.pause_mode is not None:
                 self.set_pause(None)
             overdue.forget(self, *execution.warnings)
         elif execution.state in TERMINAL:
-            self._fields["finished_at"] = None
+            self.fields["finished_at"] = None
             limit = execution.plan.limit
             with suppress(PerdureError):  # its context may have lost the key since
-                self.set_slot(None if limit is None else limit.queue(execution.context))
+                accounting.set_slot(self, None if limit is None else limit.queue(execution.context))
         if state is State.PAUSED:
-            self._fields["paused_at"] = self.now
+            self.fields["paused_at"] = self.now
             overdue.watch(self)
         elif execution.state is State.PAUSED:
-            self._fields["paused_at"] = None
+            self.fields["paused_at"] = None
             overdue.forget(self, EXECUTION_TIMER)
         if execution.resume_plan is not None and state not in (State.PAUSING, State.PAUSED):
-            self.plan_resume(None)
+            timing.plan_resume(self, None)
         execution.state = state
 
     def note(
@@ -218,37 +223,41 @@ class Turn(Telling, Timing, Accounting):
             run.output = output
             self.state.payload_bytes += len(output or b"")
 
+    def set_timer(self, kind: str, step_no: int, due_at: int | None) -> None:
+        """Set or clear one durable timer."""
+        self.kept.row("timers", TimerWrite(kind, step_no, due_at))
+
     def clear_step_timer(self, step_no: int) -> None:
         """Clear what a waiting step may have beside its row: its timer, what it asks people."""
         if self.state.steps[step_no].due_at is not None:
             self.set_timer(self.state.timer_of(step_no), step_no, None)
-        self.drop_approval(step_no)
+        arrivals.drop_approval(self, step_no)
         overdue.forget(self, step_no)
 
     def set_error(self, error: Error | None) -> None:
         """Keep why the execution fails, or clear it."""
         self.state.error = error
-        self._fields["error"] = None if error is None else encode(error)
+        self.fields["error"] = None if error is None else encode(error)
 
     def set_pause(self, mode: str | None, *, by: str | None = None, reason: str | None = None) -> None:
         """Keep how, by whom and why the execution was asked to rest."""
-        self.state.pause_mode = self._fields["pause_mode"] = mode
-        self.state.family.paused_by = self._fields["paused_by"] = by
-        self._fields["pause_reason"] = reason
+        self.state.pause_mode = self.fields["pause_mode"] = mode
+        self.state.family.paused_by = self.fields["paused_by"] = by
+        self.fields["pause_reason"] = reason
 
     def set_rollback(self, reason: str) -> None:
         """Keep why what the execution has done is to be undone."""
-        self.state.rollback_reason = self._fields["rollback_reason"] = reason
+        self.state.rollback_reason = self.fields["rollback_reason"] = reason
 
     def set_context(self, context: dict[str, Any], encoded: bytes) -> None:
         """Replace the context."""
         self.state.context = context
-        self._fields["context"] = encoded
+        self.fields["context"] = encoded
 
     def count_resume(self) -> None:
         """Count one more resume."""
         self.state.resume_count += 1
-        self._fields["resume_count"] = self.state.resume_count
+        self.fields["resume_count"] = self.state.resume_count
 
     def checkpoint(
         self, *, label: str | None, by: str | None, is_automatic: bool, command_id: str | None = None
@@ -266,16 +275,16 @@ class Turn(Telling, Timing, Accounting):
     def execute(self, statements: tuple[Statement, ...]) -> None:
         """Run the user's own statements in the same transaction."""
         for statement in statements:
-            self.keep("statements", statement)
+            self.kept.row("statements", statement)
 
     def release(self) -> None:
         """Give the execution up, in the same commit: nothing is in flight."""
         self.releases = True
-        self._fields["runner_no"] = None
+        self.fields["runner_no"] = None
 
     def mark_applied(self, message_no: int, answer: bytes | None = None) -> None:
         """Mark an inbox message applied, and answered where `answer` is given."""
-        self.keep("messages", MessageWrite(message_no, answer))
+        self.kept.row("messages", MessageWrite(message_no, answer))
 
     def respond(self, asker: Asker, answer: Answer | PerdureError | dict[str, Any]) -> None:
         """Answer once this turn is durable; an answer to an inbox row is part of the turn."""
@@ -298,18 +307,13 @@ class Turn(Telling, Timing, Accounting):
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        rows = self._attempts or self._events or self._rows or self._loops
-        return not (rows or self._fields or self._checkpoint or self.state.state is not self.before)
+        rows = self._attempts or self._events or not self.kept.is_empty
+        return not (rows or self.fields or self._checkpoint or self.state.state is not self.before)
 
     @property
     def events(self) -> list[EventWrite]:
         """The lines this turn writes into the log."""
         return self._events
-
-    @property
-    def fields(self) -> Mapping[str, Any]:
-        """The columns of the execution this turn sets."""
-        return self._fields
 
     def delta(self) -> Delta:
         """The rows to add or move on."""
@@ -318,7 +322,7 @@ class Turn(Telling, Timing, Accounting):
             events=tuple(self._events),
             checkpoint=self._checkpoint,
             deliveries=deliveries_of(self) if self.state.plan.webhooks else (),
-            **self.kept(),
+            **self.kept.all(),
         )
 
     def change(self, *, claimed_by: int | None = None) -> Change:
@@ -333,7 +337,7 @@ class Turn(Telling, Timing, Accounting):
             state=state.state,
             at=self.now,
             delta=self.delta(),
-            fields=self._fields,
+            fields=self.fields,
             claimed_by=claimed_by,
         )
 

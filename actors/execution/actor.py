@@ -176,7 +176,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
                 is_last = position == len(batch)
                 await self._take_transaction(envelope.message, is_last=is_last, in_hand=len(batch))
                 turn = self._new_turn()
-            elif not self._take_report(turn, envelope.message):
+            elif not self._take_own(turn, envelope.message):
                 if position > 1:  # a command that comes first may be about to stop everything
                     await self._commit(turn, is_last=False)
                 turn = await self._take_other(envelope)
@@ -202,7 +202,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
             planner.take_refusal(fresh, report, refused, before=turn.state)
             await self._commit(fresh, is_last=is_last, in_hand=in_hand)
 
-    def _take_report(self, turn: Turn, message: ExecutionMessage) -> bool:
+    def _take_own(self, turn: Turn, message: ExecutionMessage) -> bool:
         """Take a message of our own steps and timers; False for any other."""
         match message:
             case StepReport():

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any, Final
 
 from perdure.actors.decider.course import choosing, ending
-from perdure.actors.effects import moves
+from perdure.actors.effects import moves, timing
 from perdure.actors.effects.turn import InterruptSteps, Turn
 from perdure.actors.errors import StepFailed
 from perdure.actors.messages import Interrupt
@@ -141,7 +141,7 @@ def stop_everything(turn: Turn, reason: Interrupt, *, until: State = State.CANCE
     state = turn.state
     is_other_end = until is State.COMPENSATING or state.state not in WINDING_UP
     turn.become(until)
-    turn.set_deadline(None)
+    timing.set_deadline(turn, None)
     kept = {no for no in state.waiting if state.family.has_to_end(no)}
     for step_no, run in enumerate(state.steps):
         if run.state is StepState.WAITING and step_no not in kept:

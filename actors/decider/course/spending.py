@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from perdure.actors.decider.course import schedule
+from perdure.actors.effects import accounting
 from perdure.actors.effects.turn import Turn
 from perdure.actors.errors import error_of
 from perdure.actors.instructions.budget import (
@@ -72,7 +73,7 @@ def raise_budget(turn: Turn, limits: Limits) -> dict[str, Any]:
         cost=before.cost if limits.cost is None else limits.cost,
         tokens=before.tokens if limits.tokens is None else limits.tokens,
     )
-    turn.set_budget(after)
+    accounting.set_budget(turn, after)
     return {"budget": msgspec.to_builtins(after)}
 
 

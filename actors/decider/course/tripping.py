@@ -11,6 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from perdure.actors.decider.course import schedule, undoing
+from perdure.actors.effects import accounting
 from perdure.actors.effects.turn import Turn
 from perdure.actors.errors import CircuitBreakerTripped, error_of
 from perdure.actors.instructions.breaker import OnTrip
@@ -39,7 +40,7 @@ def watch(turn: Turn, report: StepReport, *, began_at: int | None) -> None:
     if report.item is not None:
         before = state.breaker or CircuitBreakerState()
         items = policy.recent([*before.items, turn.now], now=turn.now)
-        turn.set_breaker(msgspec.structs.replace(before, items=tuple(items)))
+        accounting.set_breaker(turn, msgspec.structs.replace(before, items=tuple(items)))
     if len(state.mishaps) >= policy.errors and _may_trip(turn):
         _trip(turn)
 
@@ -50,7 +51,7 @@ def reset(turn: Turn) -> None:
     breaker = state.breaker
     if breaker is not None and breaker.tripped_at is not None and breaker.reset_at is None:
         state.mishaps = []
-        turn.set_breaker(msgspec.structs.replace(breaker, reset_at=turn.now, items=()))
+        accounting.set_breaker(turn, msgspec.structs.replace(breaker, reset_at=turn.now, items=()))
 
 
 def _may_trip(turn: Turn) -> bool:
@@ -66,7 +67,7 @@ def _trip(turn: Turn) -> None:
     slow = "" if policy.latency_ms is None else f" or took longer than {policy.latency_ms / 1000:g} s"
     reason = f"{policy.errors} attempts failed{slow} within {policy.window_ms / 1000:g} s"
     items = () if state.breaker is None else state.breaker.items
-    turn.set_breaker(CircuitBreakerState(tripped_at=turn.now, reason=reason, items=items))
+    accounting.set_breaker(turn, CircuitBreakerState(tripped_at=turn.now, reason=reason, items=items))
     turn.note("circuit_breaker_tripped", data={"reason": reason, "on_trip": policy.on_trip.value})
     match policy.on_trip:
         case OnTrip.PAUSE:

@@ -20,6 +20,7 @@ What a fork has taken over was done by its source, once, and is the source's to 
 from __future__ import annotations
 
 from perdure.actors.decider.course import ending, schedule
+from perdure.actors.effects import timing
 from perdure.actors.effects.orders import UndoChild
 from perdure.actors.effects.turn import Turn
 from perdure.actors.errors import ChildNotUndone, RollbackFailed, error_of
@@ -51,7 +52,7 @@ def rollback(
         retry(turn)
         return
     schedule.stop_everything(turn, Interrupt.ROLLBACK, until=State.COMPENSATING)
-    turn.set_remaining(None)
+    timing.set_remaining(turn, None)
     for step_no in range(state.size):
         if state.steps[step_no].state is StepState.PENDING:
             _never_run(turn, step_no)

@@ -19,7 +19,7 @@ import msgspec
 from perdure.actors.decider.course import schedule, undoing
 from perdure.actors.decider.course.evaluating import evaluate, unanswered
 from perdure.actors.decider.kinds.approvers import decided, people, refusal
-from perdure.actors.effects import overdue
+from perdure.actors.effects import arrivals, overdue
 from perdure.actors.effects.turn import Turn, encode
 from perdure.actors.errors import ApprovalRejected, WaitTimeout, error_of
 from perdure.actors.instructions.waits import ForApproval, OnReject, OnUndecided, People
@@ -70,7 +70,7 @@ def decide(turn: Turn, command: Approve | Reject) -> PerdureError | None:
         data=command.data,
         comment=command.comment,
     )
-    turn.keep_approval(msgspec.structs.replace(approval, decisions=(*approval.decisions, decision)))
+    arrivals.keep_approval(turn, msgspec.structs.replace(approval, decisions=(*approval.decisions, decision)))
     data = {"decision": decision.verdict, "data": decision.data, "comment": decision.comment}
     attempt = max(turn.state.steps[step_no].attempt, 1)
     turn.note(
@@ -127,7 +127,7 @@ def _ask(turn: Turn, approval: Approval) -> None:
         "due_at_ms": approval.due_at,
     }
     turn.note("step_waiting", step_no=step_no, attempt=run.attempt, data=data)
-    turn.keep_approval(approval)
+    arrivals.keep_approval(turn, approval)
     state.waiting.add(step_no)
     overdue.watch(turn, step_no, due_at=approval.due_at)
     if approval.due_at is not None:

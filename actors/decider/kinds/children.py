@@ -19,6 +19,7 @@ import msgspec
 from perdure.actors.decider.course import results, schedule, undoing
 from perdure.actors.decider.course.evaluating import attempt, evaluate
 from perdure.actors.decider.course.failing import take_failure
+from perdure.actors.effects import accounting, telling
 from perdure.actors.effects.orders import StartChild
 from perdure.actors.effects.turn import Turn, encode
 from perdure.actors.errors import ChildFailed, error_of
@@ -147,7 +148,7 @@ def take_end(turn: Turn, ended: ChildEnded) -> None:
     data = {"child": ended.child, "state": ended.state, "error": about}
     turn.note("child_ended", step_no=no, attempt=run.attempt, command_id=ended.id, data=data)
     if ended.usage is not None:
-        turn.count_usage(no, ended.usage)
+        accounting.count_usage(turn, no, ended.usage)
     step = state.plan.steps[no]
     if ended.state is not State.COMPLETED:
         failure = ChildFailed(step.key, child=ended.child, state=ended.state, error=ended.error)
@@ -207,11 +208,11 @@ def tell(turn: Turn) -> None:
         return
     if state.state in TERMINAL:
         if turn.before not in TERMINAL:
-            turn.post(_parent(state), _end_of(turn, state, step_no))
+            telling.post(turn, _parent(state), _end_of(turn, state, step_no))
         return
     for ask in turn.asks_answered:
         message = ChildRested(id=f"{ask}.rested", child=state.id, step_no=step_no, ask=ask)
-        turn.post(_parent(state), message)
+        telling.post(turn, _parent(state), message)
 
 
 def asked_by(state: ExecutionState, command: AnyCommand | None) -> str | None:
@@ -237,7 +238,7 @@ def _tell(turn: Turn, step_no: int, wish: Wish) -> None:
         case Wish.DRAIN | Wish.INTERRUPT:
             family.asked[step_no] = id_
             command = Pause(id=id_, by=state.id, mode=PauseMode(wish), reason="its parent is paused")
-    turn.post(state.child_of(step_no), command)
+    telling.post(turn, state.child_of(step_no), command)
 
 
 def _said_at(turn: Turn) -> str:

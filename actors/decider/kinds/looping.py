@@ -22,7 +22,7 @@ from perdure.actors.decider.course import choosing, schedule, spending, tripping
 from perdure.actors.decider.course.evaluating import evaluate, unanswered
 from perdure.actors.decider.course.retry import delay_before, may_retry
 from perdure.actors.decider.kinds.items import cut
-from perdure.actors.effects import moves
+from perdure.actors.effects import accounting, moves
 from perdure.actors.effects.turn import Turn
 from perdure.actors.errors import CrashBudgetExceeded, ItemFailed, error_of
 from perdure.actors.instructions.plan import ForEach
@@ -54,7 +54,7 @@ def begin(turn: Turn, step_no: int, for_each: ForEach) -> None:
         schedule.fail(turn, step_no, error, has_begun=False)
         return
     run.loop = Loop(step_no=step_no, lineage=run.lineage, total=total, pages=pages)
-    turn.touch(run.loop, is_new=True)
+    turn.kept.loop(run.loop, is_new=True)
     state.ready.append(step_no)
 
 
@@ -101,7 +101,7 @@ def take_report(turn: Turn, report: StepReport, item: int) -> None:
     began_at = loop.open[item].began_at
     loop.running.discard(item)
     if report.usage is not None:
-        turn.count_usage(report.step_no, report.usage)
+        accounting.count_usage(turn, report.step_no, report.usage)
     if report.lingers:
         loop.lingering.add(item)
     match report.outcome:

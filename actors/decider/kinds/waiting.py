@@ -19,7 +19,7 @@ from typing import Final, assert_never
 from perdure.actors.decider.course import schedule
 from perdure.actors.decider.course.evaluating import evaluate, unanswered
 from perdure.actors.decider.kinds import approving, children
-from perdure.actors.effects import overdue
+from perdure.actors.effects import arrivals, overdue
 from perdure.actors.effects.turn import Turn, encode
 from perdure.actors.errors import WaitTimeout, error_of
 from perdure.actors.instructions.plan import PlannedStep
@@ -81,7 +81,7 @@ def _moment(turn: Turn, step: PlannedStep, wait: Sleep) -> tuple[int, Error | No
 
 def receive(turn: Turn, name: str, payload: bytes) -> None:
     """Keep a signal and offer it to those who wait."""
-    signal = turn.keep_signal(name, payload)
+    signal = arrivals.keep_signal(turn, name, payload)
     state = turn.state
     for step_no in sorted(waits_of(state), key=lambda no: (state.steps[no].started_at or 0, no)):
         wait, due_at = state.plan.steps[step_no].wait, state.steps[step_no].due_at
@@ -142,6 +142,6 @@ def _is_for(wait: Wait | None, signal: KeptSignal) -> bool:
 
 
 def _take(turn: Turn, step_no: int, signal: KeptSignal) -> None:
-    turn.take_signal(signal, step_no=step_no)
+    arrivals.take_signal(turn, signal, step_no=step_no)
     turn.note("signal_taken", step_no=step_no, data={"name": signal.name, "version": signal.version})
     schedule.complete_wait(turn, step_no, bytes(signal.payload))
