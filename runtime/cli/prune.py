@@ -9,6 +9,7 @@ from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
 from perdure.runtime.durations import OFF
 from perdure.store.sqlite.files import size_of
+from perdure.store.urls import without_password
 
 READING = Reading()
 
@@ -38,7 +39,9 @@ def prune(
         raise UsageError("--older-than: must be given, as the setting `retention` is off")
     db = session.settings.db
     if vacuum and "://" in db:
-        raise UsageError(f"--vacuum: is for SQLite files; {db} has an autovacuum of its own")
+        raise UsageError(
+            f"--vacuum: is for SQLite files; {without_password(db)} has an autovacuum of its own"
+        )
 
     async def main() -> int:
         async with session.runtime("client") as runtime:

@@ -22,6 +22,7 @@ from perdure.runtime.config import Config, resolve
 from perdure.runtime.keys import keys_of
 from perdure.store.errors import StoreError
 from perdure.store.sqlite.migrate import has_schema
+from perdure.store.urls import without_password
 
 if TYPE_CHECKING:  # the runtime is imported when a command opens one
     from perdure.runtime import Agents, Runtime, Workflow
@@ -135,8 +136,9 @@ class Session:
         return self.settings.agents if self.config.sources["agents"] == "argument" else None
 
     def command(self, *words: str) -> str:
-        """A command line that can be pasted, on the same database."""
-        db = [] if self.config.sources["db"] != "argument" else ["--db", self.settings.db]
+        """A command line that can be pasted, on the same database; a password is not shown."""
+        is_argument = self.config.sources["db"] == "argument"
+        db = ["--db", without_password(self.settings.db)] if is_argument else []
         return shlex.join(["perdure", *words, *db])
 
 

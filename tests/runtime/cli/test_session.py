@@ -6,7 +6,19 @@ import gc
 
 import pytest
 
-from perdure.runtime.cli.session import GARBAGE, run_async
+from perdure.runtime.cli import run_command
+from perdure.runtime.cli.options import Reading
+from perdure.runtime.cli.session import GARBAGE, open_session, run_async
+
+URL = "postgresql://ann:s3cret@db.example.org/orders"
+
+
+def test_a_password_is_in_nothing_that_is_said(capsys: pytest.CaptureFixture[str]):
+    """Neither in the command that goes on, which people paste into tickets, nor in a refusal."""
+    command = open_session(Reading(db=URL)).command("resume", "o-1")
+    assert command == "perdure resume o-1 --db postgresql://ann@db.example.org/orders"
+    assert run_command(["prune", "--vacuum", "--db", URL]) == 2
+    assert "postgresql://ann@db.example.org/orders has an autovacuum" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("is_fast", "is_patient"), [(True, True), (False, False)])
