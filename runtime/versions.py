@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
 import msgspec
 
 from perdure.actors.instructions.plan import Plan
@@ -18,7 +19,7 @@ from perdure.runtime.language.migrating import Verdict, compare, judge
 from perdure.runtime.near import nearest
 from perdure.runtime.plans import Revision
 from perdure.store.codec import encode
-from perdure.store.errors import Conflict, DuplicateCommand, NotFound, PerdureError
+from perdure.store.errors import Conflict, DuplicateCommand, IllegalTransition, NotFound, PerdureError
 from perdure.store.records import Loaded, WorkflowVersion
 from perdure.store.scripts.versions import MOVABLE, ActivateWorkflow, DeactivateWorkflow, MigrateExecution
 from perdure.store.states import StepState
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from perdure.runtime.execution import Execution
     from perdure.runtime.runtime import Runtime
 
+LEAVE_S: Final = 5.0  # to give up an execution in which nothing is in flight takes a commit
 TRIES: Final = 5  # of a move while others send the execution messages; each finds it as it is then
 NAMES_MAX: Final = 10  # versions that a refusal names
 
@@ -129,6 +131,14 @@ class Versions:
                 if attempt == TRIES - 1:
                     raise
                 continue
+            except IllegalTransition as refused:
+                if (
+                    refused.state not in MOVABLE
+                    or attempt == TRIES - 1
+                    or not await self._is_left(execution_id)
+                ):
+                    raise
+                continue
             self._runtime.machine.services.on_commit(execution_id)
             return verdict
         raise AssertionError(execution_id)
@@ -153,6 +163,18 @@ class Versions:
 
         done = await self._runtime.bulk(where, move)
         return rehearsed(done) if dry_run else done
+
+    async def _is_left(self, execution_id: str) -> bool:
+        """Whether nobody holds it here: who has only looked at it, and found nothing to do, is waited for."""
+        bus, executions = self._runtime.bus, self._runtime.machine.executions
+        with anyio.move_on_after(LEAVE_S):
+            while executions.is_hot(execution_id):
+                left = bus.end_of(execution_id)
+                try:
+                    await left
+                finally:
+                    bus.forget(execution_id, left)
+        return not executions.is_hot(execution_id)
 
     def _judge(self, loaded: Loaded, old: Revision, new: Revision) -> Verdict:
         """What stands in the way, of whatever kind."""

@@ -104,6 +104,35 @@ def test_an_execution_that_a_start_joins_after_a_crash_goes_on_at_once(tmp_path:
     run_virtual(main)
 
 
+def test_an_execution_at_rest_moves_to_another_version_though_somebody_looks_at_it(tmp_path: Path) -> None:
+    """Who takes it up finds nothing to do and gives it up again, a commit each: the move waits for that."""
+
+    async def broken() -> int:
+        raise OSError("no")
+
+    async def mended() -> int:
+        return 2
+
+    one, two = Workflow("moves", version="1"), Workflow("moves", version="2")
+    one.step(key="first")(broken)
+    two.step(key="first")(mended)
+
+    async def main() -> None:
+        disk = SlowDisk(str(tmp_path / "db"), inline=True)
+        async with VirtualRuntime(tmp_path / "db", store=disk, workflows=[one]) as runtime:
+            await runtime.publish(two)
+            execution = await runtime.start(one, {}, id="x")
+            assert (await execution.result(check=False)).status is Status.FAILED
+            disk.lag_s = 1.0
+            runtime.machine.executions.take_up("x")
+            await anyio.sleep(0.5)  # it is being claimed
+            await execution.migrate("2")
+            await execution.retry()
+            assert (await execution.result()).outputs == {"first": 2}
+
+    run_virtual(main)
+
+
 def test_what_is_asked_while_an_execution_is_given_up_is_no_crash(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
