@@ -176,6 +176,7 @@ class HostLoop(asyncio.SelectorEventLoop, HoldableLoop):
                 sock = handle._args[1] if transport is self else transport._sock  # noqa: SLF001
                 self._remove_reader(key.fd)  # type: ignore[attr-defined]
                 self._remove_writer(key.fd)  # type: ignore[attr-defined]
+                self._transports.pop(key.fd, None)  # type: ignore[attr-defined]  # the next may have its number
                 sock.close()
                 yield transport
 

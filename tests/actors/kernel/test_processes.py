@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -227,6 +228,30 @@ def test_the_peer_of_a_dead_process_sees_the_end_of_the_line(tmp_path: Path) -> 
         assert await reader.read() == b""
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_unix_connection(path)
+        writer.close()
+
+    run_virtual(main)
+
+
+def test_the_living_may_use_the_descriptors_of_the_dead(tmp_path: Path) -> None:
+    """The kernel gives their numbers to whoever opens something next."""
+    path = str(tmp_path / "bell")
+
+    async def main() -> None:
+        process = VirtualProcess("one")
+
+        async def listen() -> None:
+            await asyncio.start_unix_server(lambda *_: anyio.sleep(100), path)
+
+        await process.run(listen)
+        _, writer = await asyncio.open_unix_connection(path)
+        await anyio.sleep(1)
+        process.kill()
+        loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as stack:
+            for one in [stack.enter_context(one) for _ in range(3) for one in socket.socketpair()]:
+                loop.add_reader(one, lambda: None)
+                loop.remove_reader(one)
         writer.close()
 
     run_virtual(main)
