@@ -29,9 +29,9 @@ NEAR_CHARACTERS_MIN: Final = 8  # of an id: fewer look like any other
 
 @asynccontextmanager
 async def looking_at(location: str, *, keys: Keys | None = None) -> AsyncIterator[Questions | Store]:
-    """The store there, to be asked only. Raises StoreError, and MigrationError for another release's file."""
+    """The store there, to be asked only. Raises StoreError, and MigrationError for another release's."""
     store = (
-        store_at(location, client=True, keys=keys) if "://" in location else SQLiteView(location, keys=keys)
+        store_at(location, keys=keys, is_view=True) if "://" in location else SQLiteView(location, keys=keys)
     )
     await store.open()
     try:

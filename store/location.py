@@ -15,9 +15,16 @@ _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 def store_at(
-    location: str, *, durability: str = "power", client: bool = False, keys: Keys | None = None
+    location: str,
+    *,
+    durability: str = "power",
+    client: bool = False,
+    keys: Keys | None = None,
+    is_view: bool = False,
 ) -> Store:
     """The store there, not yet opened; with `keys` its payloads are encrypted.
+
+    On a server one that `is_view` makes no schema and brings none up to date; of a file see `SQLiteView`.
 
     Raises StoreError where no store of ours can be.
 
@@ -34,4 +41,4 @@ def store_at(
         if error.name != "asyncpg":
             raise
         raise StoreError(f"{url[1]}:// needs the asyncpg library: pip install 'perdure[postgres]'") from error
-    return PostgresStore(location, durability=durability, keys=keys)
+    return PostgresStore(location, durability=durability, keys=keys, is_view=is_view)

@@ -44,15 +44,10 @@ def runners(*, options: Reading = DEFAULTS) -> int:
     performs work. A heartbeat is renewed only by those that own executions, in company.
     """
     session = open_session(options)
-    session.check_database()
 
     async def main() -> int:
-        store = session.store()
-        await store.open()
-        try:
+        async with session.looking() as store:
             found, held = await store.runners(), await store.held()
-        finally:
-            await store.close()
         _show(session, _listed(session, found, held))
         return 0
 

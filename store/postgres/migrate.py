@@ -74,6 +74,22 @@ async def migrate(
     return Migrated(applied=tuple(missing))
 
 
+async def check(connection: asyncpg.Connection[Any], address: Address) -> None:
+    """Raise MigrationError unless the schema is there and this release's: who only looks makes none."""
+    applied = await applied_to(connection, address)
+    if not applied:
+        raise MigrationError(
+            f"no database in the schema {address.schema} of {address.shown}: `perdure run FILE` makes one; "
+            "name another with ?schema="
+        )
+    if lacks := lacking(applied, address.shown, known=migrations_of(PACKAGE)):
+        raise MigrationError(
+            f"{address.shown} has schema version {max(applied)}, this release needs {lacks[-1].version}, and "
+            "looking changes nothing: `perdure worker`, or any command that changes something, brings it up "
+            "to date"
+        )
+
+
 async def _apply(connection: asyncpg.Connection[Any], migration: Migration) -> None:
     """Run one migration. Raises asyncpg's errors."""
     await connection.execute(migration.sql)

@@ -44,12 +44,15 @@ class PostgresStore(Questions):
 
     engine = POSTGRES
 
-    def __init__(self, url: str, *, durability: str = "power", keys: Keys | None = None) -> None:
+    def __init__(
+        self, url: str, *, durability: str = "power", keys: Keys | None = None, is_view: bool = False
+    ) -> None:
         """Nothing is opened yet. `url` may name the schema: `postgresql://host/db?schema=perdure`.
 
-        `keys`: payloads are encrypted with them; see `sealing`.
+        `keys`: payloads are encrypted with them; see `sealing`. With `is_view` it is only looked at.
         """
         self._keys = keys
+        self._is_view = is_view
         if durability not in SYNCHRONOUS:
             raise StoreError(f"durability is 'power' or 'process', not {durability!r}")
         self._address = Address.parse(url)
@@ -67,18 +70,18 @@ class PostgresStore(Questions):
         self._is_open = False
 
     async def open(self) -> None:
-        """Connect, bring the schema up to date. Raises MigrationError, StoreUnavailable."""
+        """Connect; bring the schema up to date, if it is no view. Raises MigrationError, StoreUnavailable."""
         for link in (self._writer, *self._readers):
             link.identity = None
         try:
             connection = await self._writer.open()
-            await migrate.migrate(connection, self._address)
+            await (migrate.check if self._is_view else migrate.migrate)(connection, self._address)
             identity = await identity_of(connection, self._address)
             for link in (self._writer, *self._readers):
                 link.identity = identity
                 link.is_pooled = self._writer.is_pooled
             self._bell.is_deaf = bool(self._writer.is_pooled)
-            await self._writer.converse(enter(self._keys))
+            await self._writer.converse(enter(self._keys, may_write=not self._is_view))
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
             self._writer.drop()
             raise translated(error, self.location) from error

@@ -45,6 +45,18 @@ async def execute(url: str, sql: str) -> None:
     await connection.close()
 
 
+def test_looking_at_a_server_makes_nothing_there(postgres_url: str, capsys: pytest.CaptureFixture[str]):
+    """A schema that is mistyped is told, and not made; one of an older release stays as it is."""
+    for command in (["list"], ["status", "o-1"], ["stats"], ["runners"], ["events", "@last"]):
+        assert run_command([*command, "--db", postgres_url]) == 6
+        assert "no database in the schema" in capsys.readouterr().err
+    asyncio.run(left_behind(postgres_url))
+    assert run_command(["list", "--db", postgres_url]) == 0
+    asyncio.run(execute(postgres_url, "DELETE FROM perdure_migrations WHERE version > 20"))
+    assert run_command(["list", "--db", postgres_url]) == 6
+    assert "has schema version 20" in capsys.readouterr().err
+
+
 def test_doctor_tells_what_is_wrong_with_a_server(postgres_url: str, capsys: pytest.CaptureFixture[str]):
     """The server of the tests has `fsync` off, which is worth a word; so is what nobody takes up."""
     asyncio.run(left_behind(postgres_url))
