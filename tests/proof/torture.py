@@ -160,9 +160,13 @@ def page(slices: list[Slice]) -> str:
 
 
 def _first_line(one: Slice) -> str:
-    told = [failure for failure in one.failures if not (isinstance(failure, dict) and "again" in failure)]
-    text = str(told[0]) if told else "it gave no reason"
-    return text.strip().splitlines()[-1][:200].replace("|", "/") if text.strip() else "it said nothing"
+    """What went wrong first, in a line; the first failure of a slice is how to see it again."""
+    failure = one.failures[1] if len(one.failures) > 1 else "it gave no reason"
+    if isinstance(failure, dict) and failure.get("problems"):
+        seed = f"{failure['seed']}: " if "seed" in failure else ""
+        failure = f"{seed}{failure['problems'][0]}"
+    lines = str(failure).strip().splitlines() or ["it said nothing"]
+    return lines[-1][:200].replace("|", "/")
 
 
 def main() -> None:
@@ -176,8 +180,9 @@ def main() -> None:
     failed = 0
     if not options.page:
         failed = torture(minutes=options.minutes, results=options.results, only=options.only)
-    PAGE.write_text(page(_slices(options.results)), "utf-8")
-    print(f"the page: {PAGE.relative_to(ROOT)}")
+    if options.results == RESULTS:
+        PAGE.write_text(page(_slices(RESULTS)), "utf-8")
+        print(f"the page: {PAGE.relative_to(ROOT)}")
     sys.exit(bool(failed))
 
 
