@@ -89,8 +89,14 @@ async def past_of(store: SQLiteStore, execution: Execution) -> Past:
             source = await store.execution(event.data["execution"])
             assert source is not None
             before = await past_of(store, source)
-            lore, items = before.lore + events, before.items | items
+            shared = [told for told in before.lore if not _is_after(told, event)]
+            lore, items = shared + events, before.items | items
     return Past(execution=execution, events=events, lore=lore, newest=newest, items=items)
+
+
+def _is_after(told: Event, fork: Event) -> bool:
+    """Whether the source has come to that only after it was forked: the fork has no part in it."""
+    return told.execution_id == fork.data["execution"] and told.version > fork.data["version"]
 
 
 def output_of(attempt: Attempt) -> Any:
