@@ -43,6 +43,23 @@ def milliseconds(value: Any, *, what: str) -> int | None:
     return max(1, int(seconds * 1000))
 
 
+def patience_s(value: Any, *, what: str) -> float | None:
+    """How long somebody waits, in seconds; None for ever. Raises InvalidArgument unless it is 0 or more."""
+    if value is None:
+        return None
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if not isinstance(seconds, int | float) or not seconds >= 0:
+        raise InvalidArgument(f"{what} is {value!r:.60}: give seconds as a number, or a timedelta")
+    return float(seconds)
+
+
+def callback(value: Any, *, what: str) -> Any:
+    """A function to be called, or None. Raises InvalidArgument for anything else."""
+    if value is not None and not callable(value):
+        raise InvalidArgument(f"{what} is {value!r:.60}: give a function")
+    return value
+
+
 def moment_ms(value: Any, *, now_ms: int) -> int | None:
     """A moment as milliseconds since 1970: a time with its zone, or so many seconds from now."""
     if value is None:

@@ -251,7 +251,8 @@ class Execution(Travelling, Deciding, Stopping):
         """
         outage = self._runtime.machine.services.writer.outage
         what = f"execution {self.id} is not lost and goes on once the store is back: ask for its result again"
-        with nullcontext() if timeout is None else anyio.fail_after(timeout):
+        patience_s = arguments.patience_s(timeout, what="timeout")
+        with nullcontext() if patience_s is None else anyio.fail_after(patience_s):
             try:
                 outcome = await outage.bounded(self._outcome(), StoreUnavailable, what)
             except StoreClosed:

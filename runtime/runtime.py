@@ -114,7 +114,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
             seams=self.seams,
             bus=self.bus,
             agents=self.agents,
-            workflows=tuple(map(_workflow, workflows)),
+            workflows=_workflows(workflows),
             kind=arguments.kind(kind),
             recovers=recover and kind != "client",
             max_active=arguments.at_least_one(max_active, what="max_active"),
@@ -122,8 +122,8 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
             lease_ms=arguments.lease_ms(lease_s),
             crash_budget=arguments.at_least_one(crash_budget, what="crash_budget"),
             webhooks=read_webhooks(webhooks),
-            on_step_start=on_step_start,
-            on_step_complete=on_step_complete,
+            on_step_start=arguments.callback(on_step_start, what="on_step_start"),
+            on_step_complete=arguments.callback(on_step_complete, what="on_step_complete"),
         )
         self._keep_ms = retention_ms(retention)
         self._stack: AsyncExitStack | None = None
@@ -365,6 +365,13 @@ def _agents(given: Any) -> Agents:
     if not isinstance(given, Agents):
         raise arguments.InvalidArgument(f"agents is of type {type(given).__name__}: give an Agents registry")
     return given
+
+
+def _workflows(given: Any) -> tuple[Workflow, ...]:
+    """Return them. Raises InvalidArgument for anything else, as a single one."""
+    if isinstance(given, Workflow | str) or not isinstance(given, Iterable):
+        raise arguments.InvalidArgument(f"workflows is {given!r:.60}: give a list of workflows")
+    return tuple(map(_workflow, given))
 
 
 def _workflow(given: Any) -> Workflow:

@@ -46,8 +46,9 @@ WHERE b.block IS NOT NULL
 # was created says nothing of that, for an import may have brought it a moment ago.
 DUE: Final = f"""
 SELECT c.block FROM ({WITHOUT_TALLY}) c
-WHERE (SELECT min(f.updated_at) FROM (SELECT e.updated_at FROM workflow_executions e
-       WHERE e.no >= c.block * {BLOCK} + {BLOCK} ORDER BY e.no LIMIT {BLOCK}) f) < ?
+WHERE EXISTS (SELECT 1 FROM (SELECT e.updated_at FROM workflow_executions e
+                            WHERE e.no >= c.block * {BLOCK} + {BLOCK} ORDER BY e.no LIMIT {BLOCK}) f
+              WHERE f.updated_at < ?)
   AND (SELECT count(*) FROM workflow_executions e
        WHERE e.no >= c.block * {BLOCK} AND e.no < c.block * {BLOCK} + {BLOCK} AND {UNFINISHED}) <= {RESTS_MAX}
 ORDER BY c.block

@@ -198,6 +198,30 @@ def test_an_argument_that_cannot_be_is_refused_and_nothing_is_written(options: d
     virtually(scenario)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"workflows": order()}, {"workflows": 3}, {"workflows": ["order"]}, {"on_step_start": 3}],
+    ids=str,
+)
+def test_what_a_runtime_cannot_be_made_of_is_refused_in_words(options: dict[str, Any]) -> None:
+    """One workflow is no list of them, and what is to be called has to be a function."""
+    with pytest.raises(InvalidArgument, match="give a"):
+        Runtime(":memory:", **options)
+
+
+def test_patience_of_a_wrong_type_is_refused_in_words() -> None:
+    """A wait of no length is one: it has passed at once."""
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(order(), {"item": "lamp"})
+        with pytest.raises(InvalidArgument, match="timeout is 'a': give seconds"):
+            await execution.result(timeout="a")  # type: ignore[arg-type]
+        with pytest.raises(TimeoutError):
+            await execution.result(timeout=0)
+
+    virtually(scenario)
+
+
 def test_a_runtime_answers_only_in_its_own_event_loop() -> None:
     """In another, as a second thread has, whoever asks would wait for ever; a coroutine may be sent over."""
 
