@@ -10,8 +10,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import pytest
 from perdure.store import SQLiteStore
 from perdure.store.postgres import PostgresStore
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `ended`, which is no test
+sys.path.insert(0, str(Path(__file__).parent))  # for `ended` and `playing`, which are no tests
 
 FOREIGN = "PERDURE_CONTRACT_STORE"
 KINDS = (os.environ[FOREIGN],) if FOREIGN in os.environ else ("memory", "file", "threads", "postgres")
@@ -64,6 +64,22 @@ async def books(store: Any, make_store: Callable[[], Any], book_of: Any) -> Asyn
             # Also if the next one fails: a thread that is left keeps the whole run from ending.
             stack.push_async_callback(other.close)
         yield [book_of(one) for one in (store, *others)]
+
+
+@pytest.fixture
+def empty_on(request: pytest.FixtureRequest, postgres: Any) -> Callable[[str], Any]:
+    """Answers, for a kind of store, what makes a context in which there is an empty one."""
+
+    @contextmanager
+    def on_server() -> Iterator[PostgresStore]:
+        with postgres.schema(request.getfixturevalue("postgres_server")) as url:
+            yield PostgresStore(url)
+
+    @contextmanager
+    def in_memory() -> Iterator[SQLiteStore]:
+        yield SQLiteStore(":memory:", inline=True)
+
+    return {"memory": in_memory, "postgres": on_server}.__getitem__
 
 
 @pytest.fixture

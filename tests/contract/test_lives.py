@@ -6,29 +6,22 @@ foretells the answer, and the invariants then compare the whole store with the m
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import dataclasses
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
-    RuleBasedStateMachine,
     consumes,
     initialize,
     invariant,
     multiple,
     rule,
-    run_state_machine_as_test,
 )
+from playing import StoreMachine, play
 
-from perdure.store import SQLiteStore
 from perdure.store.errors import Conflict, DuplicateCommand, IllegalTransition, LeaseLost, NotFound
-from perdure.store.postgres import PostgresStore
 from perdure.store.records import Loaded
 from perdure.store.scripts.verify import MAY_RUN
 from perdure.store.states import SETTLED_STEP, TERMINAL, State, StepState, can_become
@@ -74,12 +67,8 @@ class Life:
     messages: dict[int, tuple[int | None, bytes | None]] = dataclasses.field(default_factory=dict)
 
 
-class Lives(RuleBasedStateMachine):
-    """A store beside its model. A test binds `book_of`, `empty_store` and `run`."""
-
-    book_of: ClassVar[Any]
-    empty_store: ClassVar[Any]  # a context in which there is one
-    run: ClassVar[Any]
+class Lives(StoreMachine):
+    """A store beside its model."""
 
     runners = Bundle("runners")
     posted = Bundle("posted")
@@ -87,24 +76,11 @@ class Lives(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         """An empty store with one workflow of three steps."""
-        self.stack = contextlib.ExitStack()
-        self.store = self.stack.enter_context(type(self).empty_store())
-        self.do(self.store.open())
-        self.book = self.book_of(self.store)
+        self.open_store()
         self.do(self.book.publish())
         self.lives: dict[str, Life] = {}
         self.registered: set[int] = set()
         self.count = 0
-
-    def teardown(self) -> None:
-        """Close it."""
-        if hasattr(self, "store"):
-            self.do(self.store.close())
-            self.stack.close()
-
-    def do(self, call: Any) -> Any:
-        """Run a call of the store."""
-        return type(self).run(call)
 
     def ask(self, write: Any) -> Any:
         """The store's answer."""
@@ -350,28 +326,9 @@ def _fields(write: Any) -> dict[str, Any]:
     return {name: getattr(write, name) for name in write.__struct_fields__}
 
 
-@contextlib.contextmanager
-def in_memory() -> Iterator[SQLiteStore]:
-    """A store of its own."""
-    yield SQLiteStore(":memory:", inline=True)
-
-
 @pytest.mark.parametrize(("kind", "examples"), [("memory", 100), ("postgres", 12)])
 def test_the_store_stays_what_its_model_says_over_random_lives(
-    request: pytest.FixtureRequest, book_of: Any, postgres: Any, kind: str, examples: int
+    book_of: Any, empty_on: Any, kind: str, examples: int
 ):
     """Starts, changes, claims, deaths, messages and deletions, in any order."""
-
-    @contextlib.contextmanager
-    def on_server() -> Iterator[PostgresStore]:
-        with postgres.schema(request.getfixturevalue("postgres_server")) as url:
-            yield PostgresStore(url)
-
-    with asyncio.Runner() as runner:
-        bound = {
-            "book_of": book_of,
-            "empty_store": staticmethod(in_memory if kind == "memory" else on_server),
-            "run": staticmethod(runner.run),
-        }
-        wanted = settings(max_examples=examples, stateful_step_count=50)
-        run_state_machine_as_test(type("BoundLives", (Lives,), bound), settings=wanted)
+    play(Lives, book_of=book_of, empty=empty_on(kind), examples=examples, steps=50)

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from ended import ERROR, LATE, views_agree
-from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import initialize, invariant, rule
+from playing import StoreMachine, play
 
-from perdure.store import SQLiteStore
-from perdure.store.postgres import PostgresStore
 from perdure.store.scripts.compaction import Compact
 from perdure.store.scripts.retention import Prune
 from perdure.store.scripts.tallies import BLOCK, Tally
@@ -37,35 +26,18 @@ ORDERS = ("r1", "r2")  # revisions of one workflow, between which executions mov
 BACK = ((0, 2), (1, None), (2, 0))  # what becomes of the numbers of its steps then
 
 
-class Histories(RuleBasedStateMachine):
-    """Everything that changes what statistics tell. A test binds `book_of`, `empty_store` and `run`."""
-
-    book_of: ClassVar[Any]
-    empty_store: ClassVar[Any]  # a context in which there is one
-    run: ClassVar[Any]
+class Histories(StoreMachine):
+    """Everything that changes what statistics tell."""
 
     @initialize()
     def open(self) -> None:
         """An empty store with two workflows, one of them in two revisions."""
-        self.stack = contextlib.ExitStack()
-        self.store = self.stack.enter_context(type(self).empty_store())
-        self.do(self.store.open())
-        self.book = self.book_of(self.store)
+        self.open_store()
         self.other = self.do(self.book.publish("other"))
         self.orders = [self.do(self.book.publish(revision=revision)) for revision in ORDERS]
         self.runner_no = self.do(self.book.register())
         self.block = 0
         self.count = 0
-
-    def teardown(self) -> None:
-        """Close it."""
-        if hasattr(self, "store"):
-            self.do(self.store.close())
-            self.stack.close()
-
-    def do(self, call: Any) -> Any:
-        """Run a call of the store."""
-        return type(self).run(call)
 
     @rule(
         id_=IDS,
@@ -188,28 +160,9 @@ class Histories(RuleBasedStateMachine):
             self.do(views_agree(self.book))
 
 
-@contextlib.contextmanager
-def in_memory() -> Iterator[SQLiteStore]:
-    """A store of its own."""
-    yield SQLiteStore(":memory:", inline=True)
-
-
 @pytest.mark.parametrize(("kind", "examples"), [("memory", 80), ("postgres", 8)])
 def test_statistics_with_tallies_are_those_from_scratch_after_any_history(
-    request: pytest.FixtureRequest, book_of: Any, postgres: Any, kind: str, examples: int
+    book_of: Any, empty_on: Any, kind: str, examples: int
 ):
     """Starts, ends, reopenings, moves, claims, deletions and prunings, in any order."""
-
-    @contextlib.contextmanager
-    def on_server() -> Iterator[PostgresStore]:
-        with postgres.schema(request.getfixturevalue("postgres_server")) as url:
-            yield PostgresStore(url)
-
-    with asyncio.Runner() as runner:
-        bound = {
-            "book_of": book_of,
-            "empty_store": staticmethod(in_memory if kind == "memory" else on_server),
-            "run": staticmethod(runner.run),
-        }
-        wanted = settings(max_examples=examples, stateful_step_count=40)
-        run_state_machine_as_test(type("BoundHistories", (Histories,), bound), settings=wanted)
+    play(Histories, book_of=book_of, empty=empty_on(kind), examples=examples, steps=40)
