@@ -33,24 +33,22 @@ class InvalidArgument(PerdureError, ValueError):
 
 def milliseconds(value: Any, *, what: str) -> int | None:
     """Seconds or a timedelta as whole milliseconds. Raises InvalidArgument unless positive and finite."""
-    if value is None:
+    seconds = seconds_of(value, what=what)
+    if seconds is None:
         return None
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
-        raise InvalidArgument(f"{what} is {value!r}: give seconds as a number, or a timedelta")
     if not 0 < seconds * 1000 <= MILLISECONDS_MAX:
         raise InvalidArgument(f"{what} is {value!r}: give more than 0 seconds and less than a century")
     return max(1, int(seconds * 1000))
 
 
-def patience_s(value: Any, *, what: str) -> float | None:
-    """How long somebody waits, in seconds; None for ever. Raises InvalidArgument unless it is 0 or more."""
+def seconds_of(value: Any, *, what: str) -> float | None:
+    """Seconds or a timedelta as seconds; those below 0 have passed. Raises InvalidArgument for no number."""
     if value is None:
         return None
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if not isinstance(seconds, int | float) or not seconds >= 0:
+    if not isinstance(seconds, int | float) or math.isnan(seconds):
         raise InvalidArgument(f"{what} is {value!r:.60}: give seconds as a number, or a timedelta")
-    return float(seconds)
+    return seconds
 
 
 def callback(value: Any, *, what: str) -> Any:

@@ -251,8 +251,8 @@ class Execution(Travelling, Deciding, Stopping):
         """
         outage = self._runtime.machine.services.writer.outage
         what = f"execution {self.id} is not lost and goes on once the store is back: ask for its result again"
-        patience_s = arguments.patience_s(timeout, what="timeout")
-        with nullcontext() if patience_s is None else anyio.fail_after(patience_s):
+        seconds = arguments.seconds_of(timeout, what="timeout")
+        with nullcontext() if seconds is None else anyio.fail_after(seconds):
             try:
                 outcome = await outage.bounded(self._outcome(), StoreUnavailable, what)
             except StoreClosed:

@@ -210,14 +210,15 @@ def test_what_a_runtime_cannot_be_made_of_is_refused_in_words(options: dict[str,
 
 
 def test_patience_of_a_wrong_type_is_refused_in_words() -> None:
-    """A wait of no length is one: it has passed at once."""
+    """A wait of no length is one, and so is one whose end has passed, as a program may have reckoned."""
 
     async def scenario(runtime: Runtime) -> None:
         execution = await runtime.start(order(), {"item": "lamp"})
         with pytest.raises(InvalidArgument, match="timeout is 'a': give seconds"):
             await execution.result(timeout="a")  # type: ignore[arg-type]
-        with pytest.raises(TimeoutError):
-            await execution.result(timeout=0)
+        for passed in (0, -1.5):
+            with pytest.raises(TimeoutError):
+                await execution.result(timeout=passed)
 
     virtually(scenario)
 
