@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--effort", choices=[each.name.lower() for each in Effort], default="quick")
     parser.add_argument("--rounds", type=int, help="instead of each case's own number")
     parser.add_argument("--durability", choices=("power", "process"), help="only this class")
-    parser.add_argument("--store", choices=(NAME,), help="W1, W2 and W4 over a server, too, side by side")
+    parser.add_argument("--store", choices=(NAME,), help="W1, W2, W4 and W12 over a server, too")
     parser.add_argument("--results", type=Path, default=RESULTS, help="JSON lines, kept up to date")
     parser.add_argument("--resume", action="store_true", help="leave out what is in the results already")
     given = parser.parse_args()

@@ -6,7 +6,6 @@ asked warm, many times, with other words and ids each time; the figure is the me
 
 from __future__ import annotations
 
-import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable
@@ -14,12 +13,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import years
+from benchmarks import workload, years
 from benchmarks.question import Case, Effort, Figure, Question
 from perdure.runtime import Runtime
 from perdure.runtime.upkeep import BATCH
 from perdure.store.scripts.retention import Prune
-from perdure.store.sqlite.files import size_of
 
 ASKED: Final = 50  # times
 WITHIN: Final = {
@@ -50,19 +48,20 @@ QUESTION = Question(
     ),
     contenders=("perdure",),
     durabilities=("power",),
+    asks_servers=True,
 )
 
 
 async def perdure(size: int, *, folder: Path, durability: str) -> dict[str, float]:
     """Make it, open it, ask."""
-    path = str(folder / "years.db")
-    await asyncio.to_thread(years.make, path, size, say=lambda _: None)
+    location = workload.location(folder)
+    await years.make(location, size, say=lambda _: None)
     began = time.perf_counter()
-    async with Runtime(path, durability=durability) as runtime:
+    async with Runtime(location, durability=durability) as runtime:
         figures = {"start_ms": (time.perf_counter() - began) * 1000}
         figures |= await answers(runtime, size // years.MODELS)
         figures["prune_ms"] = await pruning(runtime)
-    figures["bytes_per_execution"] = size_of(path) / size
+    figures["bytes_per_execution"] = await years.bytes_of(location) / size
     return figures
 
 

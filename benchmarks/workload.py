@@ -41,15 +41,19 @@ def fan(width: int) -> Workflow:
     return workflow
 
 
+def location(folder: Path) -> str:
+    """Of a new store: a file there, or a new schema of the server in force."""
+    server = os.environ.get(STORE)
+    if server is None:
+        return str(folder / "perdure.db")
+    return f"{server}{'&' if '?' in server else '?'}schema=bench_{time.time_ns()}"
+
+
 @asynccontextmanager
 async def opened(folder: Path, *workflows: Workflow, durability: str, **given: Any) -> AsyncIterator[Runtime]:
-    """A runtime that knows these workflows, on a new file, or in a new schema of the server in force."""
-    server = os.environ.get(STORE)
-    location: Path | str = folder / "perdure.db"
-    if server is not None:
-        location = f"{server}{'&' if '?' in server else '?'}schema=bench_{time.time_ns()}"
+    """A runtime that knows these workflows, on a new store."""
     async with Runtime(
-        location, workflows=workflows, agents=agents, durability=durability, **given
+        location(folder), workflows=workflows, agents=agents, durability=durability, **given
     ) as runtime:
         yield runtime
 
