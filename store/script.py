@@ -51,4 +51,13 @@ class Many(msgspec.Struct, frozen=True):
     rows: Iterable[Sequence[Any]]
 
 
-Script = Generator[tuple[str, Sequence[Any]] | Many, Cursor, T]
+class Several(msgspec.Struct, frozen=True):
+    """Questions that do not hang on each other's answers; one way there and back, where there is a way.
+
+    They are answered together, with a sequence of cursors.
+    """
+
+    questions: Sequence[tuple[str, Sequence[Any]]]
+
+
+Script = Generator[tuple[str, Sequence[Any]] | Many | Several, Cursor, T]

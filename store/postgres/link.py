@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
@@ -17,7 +17,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 from perdure.store.errors import StoreReplaced
 from perdure.store.postgres.address import Address
 from perdure.store.postgres.dialect import quoted
-from perdure.store.script import Many, Script
+from perdure.store.script import Cursor, Many, Script, Several
 
 T = TypeVar("T")
 
@@ -163,6 +163,18 @@ class Link:
         await statement.executemany(rows)
         return Answered([], "")
 
+    async def execute_several(self, several: Several) -> list[Answered]:
+        """Carry the questions there as one, whose rows tell the question they answer and their place."""
+        sql = " UNION ALL ".join(
+            f"SELECT {number}, row_number() OVER (), answer_ FROM ({question}) answer_"  # noqa: S608
+            for number, (question, _) in enumerate(several.questions)
+        )
+        parameters = [each for _, given in several.questions for each in given]
+        found: list[list[Any]] = [[] for _ in several.questions]
+        for number, _, row in await self.execute(f"{sql} ORDER BY 1, 2", parameters):
+            found[number].append(row)
+        return [Answered(rows, "SELECT") for rows in found]
+
     async def prepare(self, sql: str) -> PreparedStatement[Any]:
         """The statement, prepared in this session."""
         connection = await self.open()
@@ -184,7 +196,10 @@ class Link:
         try:
             statement = next(script)
             while True:
-                if isinstance(statement, Many):
+                if isinstance(statement, Several):
+                    cursors = await self.execute_several(statement)
+                    statement = script.send(cast("Cursor", cursors))
+                elif isinstance(statement, Many):
                     statement = script.send(await self.execute_many(statement.sql, statement.rows))
                 else:
                     statement = script.send(await self.execute(*statement))

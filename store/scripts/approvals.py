@@ -10,7 +10,7 @@ from perdure.store.asking import Approval, ApprovalWrite, Decision, PendingAppro
 from perdure.store.codec import encode
 from perdure.store.script import Script
 from perdure.store.scripts.pages import bounded
-from perdure.store.scripts.rows import milliseconds, moment
+from perdure.store.scripts.rows import Row, milliseconds, moment
 from perdure.store.states import State
 
 KEEP: Final = """
@@ -27,7 +27,7 @@ DROP: Final = "DELETE FROM workflow_approvals WHERE execution_no = ? AND step_no
 
 KEPT: Final = """
 SELECT p.step_no, p.generation, p.quorum, p.approvers, p.decisions, p.message, p.asked_at, p.due_at
-FROM workflow_approvals p WHERE p.execution_no = ? ORDER BY p.step_no
+FROM workflow_approvals p WHERE p.execution_no = {execution} ORDER BY p.step_no
 """
 
 PENDING: Final = """
@@ -62,20 +62,17 @@ def write(execution_no: int, approval: ApprovalWrite) -> tuple[str, tuple[Any, .
     )
 
 
-def kept(execution_no: int) -> Script[tuple[Approval, ...]]:
-    """What one execution asks, or was told before it asked."""
-    return tuple(
-        Approval(
-            step_no=row[0],
-            generation=row[1],
-            quorum=row[2],
-            approvers=_names.decode(row[3]),
-            decisions=_decisions.decode(row[4]),
-            message=row[5],
-            asked_at=row[6],
-            due_at=row[7],
-        )
-        for row in (yield KEPT, (execution_no,))
+def approval(row: Row) -> Approval:
+    """What an execution asks, or was told before it asked: a row of KEPT."""
+    return Approval(
+        step_no=row[0],
+        generation=row[1],
+        quorum=row[2],
+        approvers=_names.decode(row[3]),
+        decisions=_decisions.decode(row[4]),
+        message=row[5],
+        asked_at=row[6],
+        due_at=row[7],
     )
 
 

@@ -10,9 +10,9 @@ import msgspec
 
 from perdure.store.fanout import ItemWrite, KeptLoop, Loop, LoopWrite, OpenItem, fits
 from perdure.store.records import Attempt, Error, Record
-from perdure.store.script import Many, Script
+from perdure.store.script import Many, Script, Several
 from perdure.store.scripts.pages import bounded
-from perdure.store.scripts.rows import error_of, maybe_moment
+from perdure.store.scripts.rows import Row, error_of, maybe_moment
 from perdure.store.states import StepState
 
 
@@ -98,7 +98,7 @@ def _values(no: int, item: ItemWrite) -> tuple[Any, ...]:
 
 LOOPS: Final = """
 SELECT l.step_no, l.lineage, l.total, l.begun, l.completed, l.failed, l.output_bytes
-FROM workflow_loops l WHERE l.execution_no = ? ORDER BY l.step_no, l.lineage
+FROM workflow_loops l WHERE l.execution_no = {execution} ORDER BY l.step_no, l.lineage
 """
 
 PAGES: Final = """
@@ -116,11 +116,10 @@ WHERE execution_no = ? AND step_no = ? AND lineage = ? AND state = 'completed' O
 """
 
 
-def kept(execution_no: int, attempts: Iterable[Attempt]) -> Script[tuple[KeptLoop, ...]]:
-    """The loops of one execution that have not come to their end: those of the newest lineage of a step."""
-    loops = (yield LOOPS, (execution_no,)).fetchall()
-    if not loops:
-        return ()
+def kept(
+    execution_no: int, loops: Iterable[Row], attempts: Iterable[Attempt]
+) -> Script[tuple[KeptLoop, ...]]:
+    """The loops (rows of LOOPS) that have not come to their end: those of the newest lineage of a step."""
     newest = {attempt.step_no: attempt for attempt in attempts}
     found = []
     for row in loops:
@@ -133,11 +132,9 @@ def kept(execution_no: int, attempts: Iterable[Attempt]) -> Script[tuple[KeptLoo
 
 def _kept(execution_no: int, row: Sequence[Any]) -> Script[KeptLoop]:
     key = (execution_no, row[0], row[1])
-    pages = (yield PAGES, key).fetchall()
-    still_open = (yield OPEN, key).fetchall()
-    outputs: list[Any] = []
-    if fits(total=row[2], output_bytes=row[6]):
-        outputs = (yield OUTPUTS, key).fetchall()
+    with_outputs = fits(total=row[2], output_bytes=row[6])
+    asked = (PAGES, OPEN, OUTPUTS) if with_outputs else (PAGES, OPEN)
+    pages, still_open, *outputs = yield Several([(question, key) for question in asked])
     return KeptLoop(
         step_no=row[0],
         lineage=row[1],
@@ -148,7 +145,7 @@ def _kept(execution_no: int, row: Sequence[Any]) -> Script[KeptLoop]:
         output_bytes=row[6],
         pages=tuple(text.encode() for (text,) in pages),
         open=tuple(_open_item(each) for each in still_open),
-        outputs=tuple((item, output.encode()) for item, output in outputs),
+        outputs=tuple((item, output.encode()) for rows in outputs for item, output in rows),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +20,7 @@ from perdure.store.records import (
     Runner,
     Suspect,
 )
-from perdure.store.script import Script
+from perdure.store.script import Script, Several
 from perdure.store.scripts import approvals, items, rows
 from perdure.store.scripts.pages import bounded
 from perdure.store.scripts.rows import CLAIMABLE
@@ -28,37 +29,50 @@ from perdure.store.writes import EXECUTION_TIMER, RESUME_TIMER, WARN_TIMER
 NEVER: Final = -(2**62)  # a time (ms) before any other
 
 
+def _questions_of(execution: str) -> tuple[str, ...]:
+    """What is asked to take up the execution whose number that expression gives."""
+    return (
+        rows.EXECUTION + f"WHERE e.no = {execution}",
+        rows.ATTEMPT + f"WHERE a.execution_no = {execution} ORDER BY a.step_no, a.generation, a.attempt",
+        rows.TIMER + f"WHERE t.execution_no = {execution} ORDER BY t.due_at, t.step_no",
+        rows.MESSAGE + f"WHERE m.execution_no = {execution} AND m.answer IS NULL ORDER BY m.no",
+        rows.SIGNAL + f"WHERE s.execution_no = {execution} AND s.taken_version IS NULL ORDER BY s.version",
+        approvals.KEPT.format(execution=execution),
+        items.LOOPS.format(execution=execution),
+    )
+
+
+_OF_ID: Final = _questions_of("(SELECT no FROM workflow_executions WHERE id = ?)")
+_OF_NO: Final = _questions_of("?")
+
+
 def load(execution_id: str) -> Script[Loaded | None]:
     """All that is needed to take the execution up, or None; to be asked as of one moment."""
-    row = (yield rows.EXECUTION + "WHERE e.id = ?", (execution_id,)).fetchone()
-    return None if row is None else (yield from _complete(rows.execution(row)))
+    return _loaded(_OF_ID, (execution_id,))
 
 
-def load_by_no(execution_no: int) -> Script[Loaded]:
-    """The same for an execution that is known to exist."""
-    row = (yield rows.EXECUTION + "WHERE e.no = ?", (execution_no,)).fetchone()
-    return (yield from _complete(rows.execution(row)))
+def load_by_no(execution_no: int) -> Script[Loaded | None]:
+    """The same for an execution whose number is known."""
+    return _loaded(_OF_NO, (execution_no,))
 
 
-def _complete(execution: Execution) -> Script[Loaded]:
-    """Add what hangs on the execution."""
-    no = (execution.no,)
-    found = yield rows.ATTEMPT + "WHERE a.execution_no = ? ORDER BY a.step_no, a.generation, a.attempt", no
-    attempts = tuple(map(rows.attempt, found))
-    timers = yield rows.TIMER + "WHERE t.execution_no = ? ORDER BY t.due_at, t.step_no", no
-    inbox = yield rows.MESSAGE + "WHERE m.execution_no = ? AND m.answer IS NULL ORDER BY m.no", no
-    kept = "WHERE s.execution_no = ? AND s.taken_version IS NULL ORDER BY s.version"
-    signals = yield rows.SIGNAL + kept, no
-    asked = yield from approvals.kept(execution.no)
-    loops = yield from items.kept(execution.no, attempts)
+def _loaded(questions: Sequence[str], key: tuple[Any]) -> Script[Loaded | None]:
+    """The execution with what hangs on it."""
+    answers = yield Several([(question, key) for question in questions])
+    found, attempted, timers, inbox, signals, asked, looped = answers
+    row = found.fetchone()
+    if row is None:
+        return None
+    execution = rows.execution(row)
+    attempts = tuple(map(rows.attempt, attempted))
     return Loaded(
         execution=execution,
         attempts=attempts,
         timers=tuple(map(rows.timer, timers)),
         inbox=tuple(map(rows.message, inbox)),
         signals=tuple(map(rows.signal, signals)),
-        approvals=asked,
-        loops=loops,
+        approvals=tuple(map(approvals.approval, asked)),
+        loops=(yield from items.kept(execution.no, looped, attempts)),
     )
 
 

@@ -17,13 +17,13 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import msgspec
 
 from perdure.store.errors import StoreError
 from perdure.store.records import Error
-from perdure.store.script import Cursor, Many, Script
+from perdure.store.script import Cursor, Many, Script, Several
 from perdure.store.scripts.transitions import claim
 from perdure.store.writes import Claim, Delta, Write
 
@@ -162,7 +162,11 @@ def opening(script: Script[T], keys: Keys) -> Script[T]:
         statement = next(script)
         while True:
             cursor = yield statement
-            statement = script.send(cursor if isinstance(statement, Many) else _Opened(cursor, keys))
+            if isinstance(statement, Several):
+                cursor = cast("Cursor", [_Opened(each, keys) for each in cursor])
+            elif not isinstance(statement, Many):
+                cursor = _Opened(cursor, keys)
+            statement = script.send(cursor)
     except StopIteration as done:
         answer: T = done.value
         return answer

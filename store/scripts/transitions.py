@@ -271,6 +271,7 @@ def claim(write: Claim) -> Script[Loaded]:
             raise NotFound("execution", write.execution_id)
         raise Conflict(write.execution_id, expected=write.epoch, current=row[0])
     loaded = yield from load_by_no(write.execution_no)
+    assert loaded is not None  # it was there a statement ago
     if loaded.execution.state in TERMINAL:
         yield from take_away([write.execution_no])  # a failure that tells no time has this one now
     return loaded

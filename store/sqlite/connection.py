@@ -20,7 +20,7 @@ from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast
 import aiosqlite
 
 from perdure.store.errors import StoreClosed, StoreError, StoreReplaced
-from perdure.store.script import Cursor, Many, Script
+from perdure.store.script import Cursor, Many, Script, Several
 from perdure.store.sqlite import files
 from perdure.store.sqlite.identity import identity_of, place_of
 
@@ -185,7 +185,10 @@ def run(connection: sqlite3.Connection, script: Script[T]) -> T:
     try:
         statement = next(script)
         while True:
-            if isinstance(statement, Many):
+            if isinstance(statement, Several):
+                cursors = [execute(*question) for question in statement.questions]
+                statement = script.send(cast("Cursor", cursors))
+            elif isinstance(statement, Many):
                 cursor = connection.executemany(statement.sql, statement.rows)
                 statement = script.send(cast("Cursor", _Written(connection, cursor)))
             else:
