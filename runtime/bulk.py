@@ -122,7 +122,8 @@ async def for_each(
 ) -> list[Done]:
     """Do it to each of them, several at once; a refusal of one is its result and stops nobody.
 
-    After `timeout` seconds those that have not answered yet are `asked`: the command stands.
+    After `timeout` seconds those that have not answered yet are `asked`: the command stands. What `act`
+    raises beside a refusal ends it and is raised.
     """
     done: dict[str, Done] = {}
     room = anyio.CapacityLimiter(AT_ONCE)
@@ -131,10 +132,13 @@ async def for_each(
         async with room:
             done[summary.id] = await _apply(runtime, summary, act)
 
-    with anyio.move_on_after(timeout):
-        async with anyio.create_task_group() as group:
-            for summary in chosen:
-                group.start_soon(one, summary)
+    try:
+        with anyio.move_on_after(timeout):
+            async with anyio.create_task_group() as group:
+                for summary in chosen:
+                    group.start_soon(one, summary)
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
     return [done.get(summary.id) or _done(summary, "asked") for summary in chosen]
 
 
@@ -183,7 +187,8 @@ class Bulk(ABC):
     ) -> list[Done]:
         """Do something to each execution that a filter means: `lambda execution: execution.retry()`.
 
-        Answers what became of each; a refusal of one stops nobody. Raises InvalidArgument.
+        Answers what became of each; a refusal of one stops nobody. Raises InvalidArgument, and what `act`
+        raises beside a refusal: then some may have been done.
         """
         return await for_each(self, await self.select(where, limit=limit), act, timeout=timeout)
 

@@ -46,7 +46,7 @@ def _from_name(spec: str, name: str) -> ModuleType:
         sys.path.insert(0, here)
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise AgentsNotLoaded(spec, why=_import_failed(name, error)) from error
 
 
@@ -85,7 +85,7 @@ def _execute(spec: str, name: str, path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         found.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise AgentsNotLoaded(spec, why=_import_failed(str(path), error)) from error
     return module
@@ -96,13 +96,13 @@ def _call(spec: str, attribute: str, make: object) -> object:
     assert callable(make)
     try:
         return make()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise AgentsNotLoaded(
             spec, why=f"calling {attribute}() failed with {type(error).__name__}: {error}"
         ) from error
 
 
-def _import_failed(what: str, error: Exception) -> str:
+def _import_failed(what: str, error: BaseException) -> str:
     return f"importing {what} failed with {type(error).__name__}: {error}"
 
 

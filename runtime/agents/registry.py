@@ -242,7 +242,7 @@ def _import_step(name: str) -> Function | str:
         return why_not
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # noqa: BLE001 - a foreign module raises whatever it likes
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a foreign module raises whatever it likes
         return f"importing {module_name} failed with {type(error).__name__}: {error}"
     for each in vars(module).values():
         if isinstance(each, FunctionSource) and name in each.functions:

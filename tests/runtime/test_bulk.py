@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import anyio
+import anyio.lowlevel
 import pytest
 
-from perdure.runtime import InvalidArgument, Runtime, State, Status, Workflow
-from perdure.runtime.bulk import Where, read_where, rehearse
+from perdure.runtime import Execution, InvalidArgument, Runtime, State, Status, Workflow
+from perdure.runtime.bulk import AT_ONCE, Where, read_where, rehearse
 from perdure.runtime.testing import VirtualRuntime, run_virtual
 
 
@@ -82,6 +83,26 @@ def test_a_refusal_of_one_is_its_result_and_stops_nobody():
         ]
 
     run_virtual(main)
+
+
+def test_what_the_own_function_raises_is_raised_as_it_is():
+    """A slip in it is the same for all: the first says enough, and not all are begun."""
+    begun: list[str] = []
+
+    async def slip(execution: Execution) -> None:
+        begun.append(execution.id)
+        await anyio.lowlevel.checkpoint()
+        raise ZeroDivisionError(execution.id)
+
+    async def main() -> None:
+        async with VirtualRuntime() as runtime:
+            for number in range(3 * AT_ONCE):
+                await runtime.start(slow(), {}, id=f"e{number}")
+            with pytest.raises(ZeroDivisionError):
+                await runtime.bulk("workflow=slow", slip)
+
+    run_virtual(main)
+    assert AT_ONCE <= len(begun) < 3 * AT_ONCE
 
 
 def test_a_rehearsal_says_what_the_state_allows():

@@ -20,6 +20,9 @@ def make():
 def fail():
     raise RuntimeError("no")
 
+def leave():
+    raise SystemExit("no")
+
 @agents.agent("noop")
 def noop():
     pass
@@ -33,6 +36,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "perdure_test_registry.py").write_text(GOOD)
     (tmp_path / "json.py").write_text(GOOD)
     (tmp_path / "perdure_test_broken.py").write_text("1/0")
+    (tmp_path / "perdure_test_exits.py").write_text("import sys; sys.exit(0)")
     (tmp_path / "perdure_test_empty.py").write_text("")
     monkeypatch.chdir(tmp_path)
     yield tmp_path
@@ -80,6 +84,9 @@ def test_a_file_is_loaded_once_and_under_a_name_of_its_own(folder):
         ("perdure_test_registry:nothing", "has no 'nothing'; it has agents, others"),
         ("perdure_test_registry:number", "'number' is a int, not an Agents registry"),
         ("perdure_test_registry:fail", "calling fail() failed with RuntimeError: no"),
+        ("perdure_test_exits", "importing perdure_test_exits failed with SystemExit: 0"),
+        ("perdure_test_exits.py", "perdure_test_exits.py failed with SystemExit: 0"),
+        ("perdure_test_registry:leave", "calling leave() failed with SystemExit: no"),
         ("perdure_test_empty", "define agents = Agents() there"),
         ("", "cannot load agents"),
         (":", "cannot load agents"),
