@@ -16,7 +16,7 @@ from benchmarks import questions, results
 from benchmarks.check import BASELINE
 from benchmarks.drawing import THEMES, Mark, dot_plot
 from benchmarks.peers.registry import PEERS
-from benchmarks.question import Question
+from benchmarks.question import HOSTED, OURS, Question
 from benchmarks.results import FLOOR, Result
 from benchmarks.server import NAME
 from benchmarks.table import number, share
@@ -25,8 +25,7 @@ WORDS: Final = Path(__file__).with_name("page.md")
 PEER_RESULTS: Final = Path(__file__).with_name("peers.jsonl")
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
 PICTURES: Final = "benchmarks"  # a folder in DOCS
-OURS: Final = "perdure"
-STORES: Final = {OURS: "SQLite", NAME: "PostgreSQL"}  # the contenders that are ours, by what they are over
+KINDS: Final = {OURS: "embedded", HOSTED: "hosted", NAME: "over PostgreSQL"}  # of ours, as the page has them
 MARKER: Final = re.compile(r"<!-- (table|picture|peers|setting|engines)((?: \w+)*) -->")
 
 
@@ -58,17 +57,17 @@ def table(found: Sequence[Result]) -> str:
         return "*Not measured yet.*"
     floors = {each.key[:2] + each.key[3:]: each for each in found if each.contender == FLOOR}
     reaches = {case.name: case.reach for case in questions.question(found[0].question).cases}
-    has_servers = any(each.contender == NAME for each in found)
+    has_kinds = any(each.contender in (HOSTED, NAME) for each in found)
     rows = []
     for each in found:
-        if each.contender not in STORES:
+        if each.contender not in KINDS:
             continue
         floor = floors.get(each.key[:2] + each.key[3:])
-        is_goal = each.durability == "power" and each.contender == OURS
+        is_goal = each.durability == "power" and each.contender in (OURS, HOSTED)
         reach = reaches.get(each.case, {}).get(each.figure) if is_goal else None
         rows.append(
             (
-                STORES[each.contender] if has_servers else "",
+                KINDS[each.contender] if has_kinds else "",
                 each.case,
                 each.unit,
                 each.durability,
@@ -80,7 +79,7 @@ def table(found: Sequence[Result]) -> str:
             )
         )
     heads = (
-        "store",
+        "which",
         "case",
         "unit",
         "durability",

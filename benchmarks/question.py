@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
+from typing import Final
 
 import msgspec
+
+OURS: Final = "perdure"
+HOSTED: Final = "perdure, hosted"  # in a process of its own, as `perdure worker` sets one up
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):

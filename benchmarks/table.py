@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping
 
 from benchmarks.figures import Spread
-from benchmarks.question import Question
+from benchmarks.question import HOSTED, OURS, Question
 from benchmarks.results import Result
 
 BUSY_MACHINE = 0.1  # a tenth of the machine used by others is enough to distrust an absolute figure
@@ -32,7 +32,7 @@ def line(result: Result, *, reach: float | None) -> str:
     ]
     if result.of_floor is not None:
         parts.append(f"{share(result.of_floor)} of the floor")
-    if reach is not None and result.contender == "perdure" and result.durability == "power":
+    if reach is not None and result.contender in (OURS, HOSTED) and result.durability == "power":
         is_reached = spread.median >= reach if result.more_is_better else spread.median <= reach
         parts.append(f"{'reaches' if is_reached else 'misses'} {number(reach)}")
     if (result.foreign_cpu or 0) > BUSY_MACHINE:

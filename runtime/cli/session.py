@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Literal
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from perdure.actors.kernel.clock import SystemClock
 from perdure.runtime.cli.logs import leave_out, show_logs
@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # the runtime is imported when a command opens one
     from perdure.store.protocol import Store
     from perdure.store.scripts.questions import Questions
 
+T = TypeVar("T")
 Kind = Literal["run", "worker", "client"]
 GARBAGE: Final = (50_000, 20, 100)  # new objects, then collections, before one looks: 10 MB at most lie about
 TOLD_AS_ERRORS: Final = ("store_unavailable",)  # a client's one call ends with the same sentence
@@ -176,8 +177,8 @@ def wants_colour(choice: str, stream: IO[str]) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def run_async(main: Callable[[], Coroutine[Any, Any, int]], *, is_fast: bool = False) -> int:
-    """Run a command's coroutine; `is_fast` asks for uvloop where it is installed, and for patient garbage."""
+def run_async(main: Callable[[], Coroutine[Any, Any, T]], *, is_fast: bool = False) -> T:
+    """Run a coroutine; `is_fast` asks for uvloop where it is installed, and for patient garbage."""
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if is_fast:
         try:

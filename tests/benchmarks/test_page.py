@@ -22,14 +22,22 @@ def test_a_table_has_ours_with_the_floor_beside_it(result: Make):
     assert row.endswith("| 40,000 | 31% (31% to 31%) | 10,000 ✓ |")
 
 
-def test_a_server_has_a_row_of_its_own_beside_the_file(result: Make):
+def test_a_server_and_a_process_of_its_own_have_rows_of_their_own(result: Make):
     """Only where one was measured is there a column that tells which is which."""
-    own = [result(40_000.0, contender="floor"), result(12_000.0), result(3_000.0, contender="postgres")]
+    own = [
+        result(40_000.0, contender="floor"),
+        result(9_000.0),
+        result(12_000.0, contender="perdure, hosted"),
+        result(3_000.0, contender="postgres"),
+    ]
     text, _ = page("<!-- table W2 -->", own, [])
-    head, _, file, server = text.splitlines()
-    assert head.startswith("| store |")
-    assert file.startswith("| SQLite |")
-    assert server.startswith("| PostgreSQL |")
+    head, _, embedded, hosted, server = text.splitlines()
+    assert head.startswith("| which |")
+    assert embedded.startswith("| embedded |")
+    assert embedded.endswith("10,000 ✗ |")
+    assert hosted.startswith("| hosted |")
+    assert hosted.endswith("10,000 ✓ |")
+    assert server.startswith("| over PostgreSQL |")
     assert "**3,000**" in server
     assert "10,000" not in server
 
