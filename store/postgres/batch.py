@@ -22,7 +22,7 @@ from perdure.store.postgres.dialect import quoted
 from perdure.store.postgres.link import Link
 from perdure.store.postgres.sets import gathered
 from perdure.store.postgres.statements import execute_statements
-from perdure.store.postgres.translate import AGAIN, REFUSED, is_lost, refused, translated
+from perdure.store.postgres.translate import AGAIN, FAILURES, REFUSED, is_lost, refused, translated
 from perdure.store.protocol import Answer
 from perdure.store.scripts.apply import APPLY
 from perdure.store.scripts.transitions import explain, statements_of
@@ -75,7 +75,7 @@ async def _try(link: Link, writes: Sequence[Write]) -> list[Answer]:
             f"the connection to {link.address.shown} was lost in the middle of a commit ({lost.__cause__}) "
             "and it cannot be told whether it happened: read the state back before going on"
         ) from lost
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except FAILURES as error:
         link.drop()
         raise translated(error, link.address.shown) from error
     except BaseException:
@@ -116,7 +116,7 @@ async def _or_unsure(call: Any) -> Any:
     """Wait for something that ends a transaction; if the session is lost meanwhile, nobody knows how."""
     try:
         return await call
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except FAILURES as error:
         if is_lost(error):
             raise _Unsure from error
         raise
@@ -217,5 +217,5 @@ async def _bury(link: Link, pid: int | None) -> None:
         with anyio.move_on_after(BURIAL_S):
             connection = await link.open()
             await connection.fetchval(END_OURS, pid, int(BURIAL_S * 1000))
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+    except FAILURES:
         link.drop()  # a server that is down has no processes

@@ -20,6 +20,7 @@ import msgspec
 
 from perdure.store.postgres.address import Address
 from perdure.store.postgres.link import Link
+from perdure.store.postgres.translate import FAILURES
 from perdure.store.protocol import Answer
 from perdure.store.states import TERMINAL, State
 from perdure.store.writes import Change, Deregister, Post, Release, Start, Write
@@ -83,7 +84,7 @@ class Bell:
         """Send it, in as few notices as will hold it, until nothing is left."""
         while self._pending:
             words, self._pending = list(self._pending), {}
-            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            with contextlib.suppress(*FAILURES):
                 connection = await self._open()
                 async with connection.transaction():
                     for text in _texts(words):
@@ -101,7 +102,7 @@ class Bell:
         self._listener.on_doubt()
 
     async def _reopen(self) -> None:
-        with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        with contextlib.suppress(*FAILURES):
             await self._open()
         await self._ring()
 

@@ -12,7 +12,7 @@ from perdure.store.postgres.address import Address
 from perdure.store.postgres.dialect import dialect, quoted
 from perdure.store.postgres.link import Link, identity_of
 from perdure.store.postgres.migrate import PACKAGE, applied_to
-from perdure.store.postgres.translate import translated
+from perdure.store.postgres.translate import FAILURES, translated
 from perdure.store.records import Record, Runner
 from perdure.store.script import Script
 from perdure.store.scripts import rows
@@ -78,7 +78,7 @@ async def examine(url: str, bounds: Bounds) -> ServerHealth:
         connection = await link.open()
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             return await _examined(link, connection, address, bounds)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except FAILURES as error:
         raise translated(error, address.shown) from error
     finally:
         await link.close()

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 import anyio
-import asyncpg
 
 from perdure.store.errors import StoreClosed, StoreError
 from perdure.store.postgres import batch, migrate
@@ -19,7 +18,7 @@ from perdure.store.postgres.address import Address
 from perdure.store.postgres.bell import Bell, Listener
 from perdure.store.postgres.dialect import dialect
 from perdure.store.postgres.link import Link, identity_of
-from perdure.store.postgres.translate import is_lost, translated
+from perdure.store.postgres.translate import FAILURES, is_lost, translated
 from perdure.store.protocol import Answer
 from perdure.store.script import Script
 from perdure.store.scripts.questions import Questions
@@ -82,7 +81,7 @@ class PostgresStore(Questions):
                 link.is_pooled = self._writer.is_pooled
             self._bell.is_deaf = bool(self._writer.is_pooled)
             await self._writer.converse(enter(self._keys, may_write=not self._is_view))
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+        except (*FAILURES, ValueError) as error:
             self._writer.drop()
             raise translated(error, self.location) from error
         except BaseException:
@@ -159,7 +158,7 @@ class PostgresStore(Questions):
             finally:
                 if link.is_open:
                     await link.simply("ROLLBACK")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except FAILURES as error:
             if is_lost(error):
                 link.drop()
             raise translated(error, self.location) from error

@@ -8,6 +8,10 @@ import asyncpg
 
 from perdure.store.errors import StoreCorrupt, StoreError, StoreUnavailable
 
+# All that the driver raises. What it calls internal has no base in common with the rest; a statement meets it
+# where the server has said good-bye and the socket is still open.
+FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
 # What ends a session or keeps one from beginning, while the database and its facts are well.
 LOST: Final = (
     OSError,  # TimeoutError is one

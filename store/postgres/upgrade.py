@@ -12,7 +12,7 @@ from perdure.store.migration import Migrated, Migration, lacking, migrations_of
 from perdure.store.postgres import migrate
 from perdure.store.postgres.address import Address
 from perdure.store.postgres.link import CONNECT_S
-from perdure.store.postgres.translate import translated
+from perdure.store.postgres.translate import FAILURES, translated
 
 
 async def standing(url: str) -> tuple[int, list[Migration]]:
@@ -40,5 +40,5 @@ async def _connected(address: Address) -> AsyncIterator[asyncpg.Connection[Any]]
             yield connection
         finally:
             await connection.close()
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+    except (*FAILURES, ValueError) as error:
         raise translated(error, address.shown) from error

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
 
-from perdure.store.errors import Conflict, OutcomeUnknown, PerdureError
+from perdure.store.errors import Conflict, OutcomeUnknown, PerdureError, StoreUnavailable
 from perdure.store.postgres import PostgresStore, batch
 from perdure.store.postgres.sets import gathered
 from perdure.store.states import State, StepState
@@ -188,6 +189,26 @@ async def test_a_session_that_was_ended_at_rest_is_replaced_without_a_word(book:
             await asyncio.sleep(0)
     assert (await book.answer_to(book.change(execution))).version == 2
     assert (await book.execution()).version == 2
+
+
+@pytest.mark.parametrize("rounds", range(6))
+async def test_a_write_between_the_servers_good_bye_and_the_end_of_the_socket_finds_the_session_lost(
+    book: Any, rounds: int
+):
+    """However many rounds of the loop later it comes; it is answered in our words, and the next goes well."""
+    execution = await book.move(await book.start())  # the statement of a change is prepared from now on
+    other = PostgresStore(f"{book.store._address.dsn}&schema={book.store._address.schema}")
+    await other.open()
+    transport = book.store._writer._connection._transport
+    transport.pause_reading()
+    await other._writer.execute("SELECT pg_terminate_backend(?, 10000)", (book.store._writer.pid,))
+    transport.resume_reading()
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+    with contextlib.suppress(OutcomeUnknown, StoreUnavailable):
+        await batch.commit(book.store._writer, [book.change(execution)])
+    await other.close()
+    assert (await book.move(await book.execution())).version > execution.version
 
 
 async def test_a_caller_that_is_cancelled_leaves_only_the_wait(book: Any):
