@@ -1,7 +1,7 @@
 """How workflows, steps and attempts have fared: statistics over what is in the store and what was pruned.
 
 What has ended a while ago is in the tallies, what was pruned in the roll-ups, and only the rest is counted.
-Neither has a time any more: statistics of a stretch of time, which an index leads to, are of what is there.
+Roll-ups have no time any more: statistics of a stretch of time are of what is there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from perdure.store.scripts.pages import bounded
 from perdure.store.scripts.rows import Row, maybe_moment, milliseconds, moment
 from perdure.store.states import TERMINAL
 
-RECENT: Final = "e.created_at >= ?"
 PRUNED: Final = """
 SELECT workflow, state, executions, timed, duration_ms_sum, duration_ms_min, duration_ms_max, last_started_at
 FROM workflow_rollups
@@ -69,10 +68,11 @@ class ErrorStatistics(Record, frozen=True, kw_only=True):
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
-    """Which executions are counted: those of a workflow, those created since then (ms)."""
+    """Which executions are counted: those of a workflow; of which times; whether those that went, too."""
 
     workflow: str | None
-    since: int | None
+    parts: tallies.Parts
+    has_pruned: bool
 
     def count(self, counted: str, *, tallied: str, pruned: str) -> Script[list[Row]]:
         """Count executions or steps: those to be counted now, those that once were, those that went."""
@@ -89,24 +89,21 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
     def count_live(self, counted: str) -> Script[list[Row]]:
         """Count now, with a question for each stretch of numbers: the answers are for adding up."""
-        stretches = (yield from tallies.live()) if self.since is None else [(RECENT, (self.since,))]
         of = "true" if self.workflow is None else "e.workflow_no IN (SELECT no FROM workflows WHERE name = ?)"
         found: list[Row] = []
-        for where, numbers in stretches:
+        for where, numbers in self.parts.others:
             sql = counted.format(chosen="workflow_executions e", where=f"{where} AND {of}")
             found += (yield sql, (*numbers, *self._workflow)).fetchall()
         return found
 
     def count_tallied(self, column: str) -> Script[list[Row]]:
-        """What was counted once it had ended; it has no time any more."""
-        if self.since is not None:
-            return []
-        rows = yield from tallies.tallied(column)
+        """What was counted once it had ended."""
+        rows = yield from self.parts.tallied(column)
         return [row for row in rows if self.workflow in (None, row[0])]
 
     def count_pruned(self, rolled_up: str) -> Script[list[Row]]:
-        """What was counted when it went."""
-        if self.since is not None:
+        """What was counted when it went; it has no time any more."""
+        if not self.has_pruned:
             return []
         where = "true" if self.workflow is None else "workflow = ?"
         return (yield f"{rolled_up} WHERE {where}", self._workflow).fetchall()
@@ -123,13 +120,14 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
         return () if self.workflow is None else (self.workflow,)
 
 
-def scope(workflow: str | None, since: datetime | None) -> Scope:
-    """What is asked for, as the store keeps time."""
-    return Scope(workflow=workflow, since=None if since is None else milliseconds(since))
+def _scope(workflow: str | None, since: datetime | None) -> Script[Scope]:
+    parts = yield from tallies.parts(None if since is None else milliseconds(since))
+    return Scope(workflow=workflow, parts=parts, has_pruned=since is None)
 
 
-def workflows(scope: Scope) -> Script[list[WorkflowStatistics]]:
-    """How the executions of each workflow have fared, by name."""
+def workflows(workflow: str | None, since: datetime | None) -> Script[list[WorkflowStatistics]]:
+    """How the executions of each workflow, or of one, have fared, by name."""
+    scope = yield from _scope(workflow, since)
     found = _grouped((yield from scope.count(EXECUTIONS, tallied="executions", pruned=PRUNED)), key=1)
     percentiles = yield from scope.percentiles()
     pruned = Counter[str]()
@@ -141,15 +139,17 @@ def workflows(scope: Scope) -> Script[list[WorkflowStatistics]]:
     ]
 
 
-def steps(scope: Scope) -> Script[list[StepStatistics]]:
+def steps(workflow: str | None, since: datetime | None) -> Script[list[StepStatistics]]:
     """How their steps have fared, those that fail the most first."""
+    scope = yield from _scope(workflow, since)
     counted = _grouped((yield from scope.count(STEPS, tallied="steps", pruned=PRUNED_STEPS)), key=2)
     found = [_step(workflow, step, rows) for (workflow, step), rows in counted.items()]
     return sorted(found, key=lambda each: (each.workflow, -each.failed, each.step))
 
 
-def errors(scope: Scope, limit: int) -> Script[list[ErrorStatistics]]:
+def errors(workflow: str | None, since: datetime | None, limit: int) -> Script[list[ErrorStatistics]]:
     """Which errors there were, the most frequent first."""
+    scope = yield from _scope(workflow, since)
     counted = _grouped((yield from scope.count_failures()), key=3)
     found = [_error(workflow, step, error, rows) for (workflow, step, error), rows in counted.items()]
     found.sort(key=lambda each: (-each.failures, each.workflow, each.step, each.error))

@@ -342,16 +342,16 @@ class Questions(ABC):
         self, *, workflow: str | None = None, since: datetime | None = None
     ) -> list[StepStatistics]:
         """How the steps of each workflow have fared."""
-        return await self._browse(faring.steps(faring.scope(workflow, since)), at_one_moment=True)
+        return await self._browse(faring.steps(workflow, since), at_one_moment=True)
 
     async def error_statistics(
         self, *, workflow: str | None = None, since: datetime | None = None, limit: int = 50
     ) -> list[ErrorStatistics]:
         """Which errors there were, the most frequent first."""
-        return await self._browse(faring.errors(faring.scope(workflow, since), limit), at_one_moment=True)
+        return await self._browse(faring.errors(workflow, since, limit), at_one_moment=True)
 
     async def statistics(
         self, *, workflow: str | None = None, since: datetime | None = None
     ) -> list[WorkflowStatistics]:
         """How the executions of each workflow have fared."""
-        return await self._browse(faring.workflows(faring.scope(workflow, since)), at_one_moment=True)
+        return await self._browse(faring.workflows(workflow, since), at_one_moment=True)

@@ -12,7 +12,7 @@ The row of a block is held by whoever tallies it and by whoever takes its tally 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -53,6 +53,20 @@ WHERE EXISTS (SELECT 1 FROM (SELECT e.updated_at FROM workflow_executions e
        WHERE e.no >= c.block * {BLOCK} AND e.no < c.block * {BLOCK} + {BLOCK} AND {UNFINISHED}) <= {RESTS_MAX}
 ORDER BY c.block
 """
+
+COUNTED: Final = "SELECT block FROM workflow_tallies WHERE executions IS NOT NULL ORDER BY block"
+# An import is as old as it says, and so in no order: a block is asked for its oldest. To add nothing to the
+# number keeps a planner from walking through all numbers to the first that is recent.
+RECENT: Final = "e.created_at >= ?"
+FIRST: Final = f"SELECT min(e.no + 0) FROM workflow_executions e WHERE {RECENT}"
+WHOLE: Final = f"""
+SELECT t.block FROM workflow_tallies t
+WHERE t.executions IS NOT NULL AND t.block >= ?
+  AND NOT EXISTS (SELECT 1 FROM workflow_executions e
+                  WHERE e.no >= t.block * {BLOCK} AND e.no < t.block * {BLOCK} + {BLOCK} AND e.created_at < ?)
+ORDER BY t.block
+"""
+NO_MAX: Final = 2**62  # beyond all numbers of executions
 
 REST: Final = "e.no IN (SELECT r.execution_no FROM workflow_tally_rests r)"
 
@@ -111,21 +125,45 @@ def due(before: int) -> Script[list[int]]:
     return [block for (block,) in (yield DUE, (before,)).fetchall()]  # a row need not be a tuple
 
 
-def live() -> Script[list[tuple[str, tuple[int, ...]]]]:
-    """What is in no tally, as conditions on `e`: the rests, and the stretches between tallied blocks."""
-    stretches: list[tuple[int, int]] = []
-    for (block,) in (yield f"{WITHOUT_TALLY} ORDER BY b.block", ()).fetchall():
-        low = block * BLOCK
-        if stretches and stretches[-1][1] == low:
-            low, _ = stretches.pop()
-        stretches.append((low, block * BLOCK + BLOCK))
-    return [(REST, ()), *((WITHIN, stretch) for stretch in stretches)]
+class Parts(msgspec.Struct, frozen=True):
+    """Executions in two parts: whole blocks, whose tallies tell, and all others, as conditions on `e`."""
+
+    blocks: frozenset[int]
+    others: list[tuple[str, tuple[int, ...]]]
+
+    def tallied(self, column: str) -> Script[list[Row]]:
+        """What the tallies say, as rows of the question they answer; the first column is the workflow."""
+        sql = f"SELECT block, {column} FROM workflow_tallies WHERE {column} IS NOT NULL"
+        found = (yield sql, ()).fetchall()
+        return [row for block, text in found if block in self.blocks for row in _decoded(text)]
 
 
-def tallied(column: str) -> Script[list[Row]]:
-    """What the tallies say, as rows of the question they answer; the first column is the workflow."""
-    found = (yield f"SELECT {column} FROM workflow_tallies WHERE {column} IS NOT NULL", ()).fetchall()
-    return [row for (text,) in found for row in _decoded(text)]
+def parts(since: int | None) -> Script[Parts]:
+    """All executions, or those created since then (ms)."""
+    if since is None:
+        blocks = [block for (block,) in (yield COUNTED, ()).fetchall()]
+        return Parts(frozenset(blocks), _others(blocks, 0))
+    [first] = (yield FIRST, (since,)).fetchone() or (None,)
+    if first is None:
+        return Parts(frozenset(), [])
+    blocks = [block for (block,) in (yield WHOLE, (first // BLOCK, since)).fetchall()]
+    others = _others(blocks, first)
+    return Parts(frozenset(blocks), [(f"{where} AND {RECENT}", (*of, since)) for where, of in others])
+
+
+def _others(blocks: Iterable[int], first: int) -> list[tuple[str, tuple[int, ...]]]:
+    """The rests, also those of blocks that are counted row by row, and what else is in none of the blocks."""
+    return [(REST, ()), *((f"{WITHIN} AND NOT {REST}", each) for each in _between(blocks, first))]
+
+
+def _between(blocks: Iterable[int], first: int) -> Iterator[tuple[int, int]]:
+    """The stretches of numbers from the first on that are in none of these blocks, which are in order."""
+    low = first
+    for block in blocks:
+        if low < block * BLOCK:
+            yield low, block * BLOCK
+        low = block * BLOCK + BLOCK
+    yield low, NO_MAX
 
 
 def _encoded(rows: Iterable[Row]) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from perdure.store.records import WorkflowStatistics
+from perdure.store.scripts import tallies
 from perdure.store.scripts.faring import ErrorStatistics, StepStatistics
-from perdure.store.scripts.rows import milliseconds
+from perdure.store.scripts.rows import milliseconds, moment
 from perdure.store.states import TERMINAL, State, StepState
 
 WORKFLOW = tuple(
@@ -53,10 +58,32 @@ async def views_agree(book: Any) -> None:
     assert await _viewed(book, "workflow_step_statistics", STEP) == _told(steps, STEP)
     errors = await store.error_statistics()
     assert await _viewed(book, "workflow_error_statistics", ERRORS) == _told(errors, ERRORS)
-    looked_at = await store.statistics(since=EVER)  # which neither tallies nor roll-ups can answer
+    with every_row():
+        looked_at = await store.statistics(since=EVER)  # which roll-ups cannot answer either
     expected = dict.fromkeys((each.workflow for each in workflows), (None, None))
     expected |= {each.workflow: (each.duration_ms_p50, each.duration_ms_p95) for each in looked_at}
     assert {each.workflow: (each.duration_ms_p50, each.duration_ms_p95) for each in workflows} == expected
+    await times_agree(book)
+
+
+async def times_agree(book: Any) -> None:
+    """Statistics since any moment of theirs say what a look at every row says."""
+    store = book.store
+    for (created_at,) in await book.raw("SELECT DISTINCT created_at FROM workflow_executions"):
+        since = moment(created_at)
+        for ask in (store.statistics, store.step_statistics, store.error_statistics):
+            told = await ask(since=since)
+            with every_row():
+                assert await ask(since=since) == told, (ask.__name__, created_at)
+
+
+@contextmanager
+def every_row() -> Iterator[None]:
+    """Let statistics of a stretch of time believe no tally."""
+    none = "SELECT block FROM workflow_tallies WHERE block < 0 AND block <> ? AND block <> ?"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tallies, "WHOLE", none)
+        yield
 
 
 async def _viewed(book: Any, view: str, columns: tuple[str, ...]) -> set[tuple[Any, ...]]:

@@ -9,6 +9,7 @@ import pytest
 from ended import ERROR, all_kinds, life, views_agree
 
 from perdure.store.scripts.retention import Prune
+from perdure.store.scripts.rows import milliseconds, moment
 from perdure.store.scripts.tallies import BLOCK, RESTS_MAX, Tally
 from perdure.store.scripts.versions import MigrateExecution
 from perdure.store.states import State, StepState
@@ -65,6 +66,32 @@ async def test_what_is_tallied_is_not_looked_at_again(book):
     )
     [order] = await book.store.statistics()
     assert (order.executions, order.active, order.duration_ms_p50) == (2, 2, None)
+
+
+async def test_of_a_stretch_of_time_whole_blocks_are_not_looked_at_either(book):
+    """A block with one that is older is counted, row by row; so is what has no tally."""
+    await all_kinds(book)
+    await book.skip_to(BLOCK)
+    await life(book, "second", State.FAILED)
+    await book.skip_to(2 * BLOCK)
+    await life(book, "third", State.FAILED)
+    for block in (0, 1):
+        await book.write(Tally(block=block))
+    await views_agree(book)
+    await book.raw(
+        "UPDATE workflow_tallies SET executions = '[]', steps = '[]', errors = '[]', durations = '[]'"
+    )
+    second, third = await book.execution("second"), await book.execution("third")
+    oldest = await book.raw("SELECT min(created_at) FROM workflow_executions")
+
+    async def count(since: int) -> int:
+        return sum(each.executions for each in await book.store.statistics(since=moment(since)))
+
+    assert await count(oldest[0][0]) == 2 + 1  # those at work, and the third
+    assert await count(oldest[0][0] + 1) == 5 + 1  # the others of a block whose first is older
+    assert await count(milliseconds(second.created_at)) == 1
+    assert await count(milliseconds(second.created_at) + 1) == 1
+    assert await count(milliseconds(third.created_at) + 1) == 0
 
 
 async def test_what_ends_after_the_tally_is_counted_as_what_it_is(book):
