@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ from perdure.runtime.near import quoted
 
 Webhooks = Annotated[tuple[WebhookDefinition, ...], msgspec.Meta(max_length=WEBHOOKS_MAX)]
 SCHEMES: Final = frozenset({"http", "https"})
+UNSENDABLE: Final = re.compile(r"[\x00-\x20\x7f]")  # what no request may have in its first line
+ADDRESS: Final = "http:// or https://, spaces and what is not ASCII written as %20 and the like"
 
 
 def check_webhooks(definition: Definition, findings: Findings) -> None:
@@ -25,7 +28,7 @@ def check_webhooks(definition: Definition, findings: Findings) -> None:
             findings.add(
                 ("config", "webhooks", no, "url"),
                 f"{quoted(webhook.url)} is no address to be called",
-                expected="one that begins with http:// or https://",
+                expected=f"one that begins with {ADDRESS}",
             )
 
 
@@ -37,9 +40,7 @@ def read_webhooks(given: Iterable[Mapping[str, Any]]) -> tuple[Webhook, ...]:
         raise InvalidArgument(f"webhooks: {error}") from None
     for each in webhooks:
         if not _is_address(each.url):
-            raise InvalidArgument(
-                f"webhooks: {quoted(each.url)} is no address: it begins with http:// or https://"
-            )
+            raise InvalidArgument(f"webhooks: {quoted(each.url)} is no address: it begins with {ADDRESS}")
     return compile_webhooks(webhooks)
 
 
@@ -53,6 +54,7 @@ def compile_webhooks(webhooks: tuple[WebhookDefinition, ...]) -> tuple[Webhook, 
 def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in SCHEMES and bool(parts.hostname) and parts.port != 0
+        is_reachable = parts.scheme in SCHEMES and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+    return is_reachable and not UNSENDABLE.search(url) and (parts.path + parts.query).isascii()

@@ -18,7 +18,7 @@ TIMEOUT_S: Final = 10.0  # to connect, and again for the answer; what takes long
 
 
 async def post(url: str, headers: Mapping[str, str], body: bytes) -> int:
-    """Make the call and return the status it was answered with. Raises OSError, ValueError."""
+    """Make the call and return the status it was answered with. Raises whatever keeps it from being made."""
     return await anyio.to_thread.run_sync(_post, url, headers, body, abandon_on_cancel=True)
 
 

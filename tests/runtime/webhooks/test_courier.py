@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,10 @@ def test_a_runtime_may_be_told_of_every_workflow():
     ("webhook", "told"),
     [
         ({"url": "there/hook"}, "'there/hook' is no address"),
+        ({"url": "http://over there/hook"}, "'http://over there/hook' is no address"),
+        ({"url": "http://there/a hook"}, "%20"),
+        ({"url": "http://there/hook\n"}, "is no address"),
+        ({"url": "http://there/hook?to=Zoë"}, "is no address"),
         ({"url": "http://there", "events": ["begun"]}, "begun"),
         ({"events": ["failed"]}, "url"),
     ],
@@ -288,6 +293,20 @@ def test_a_receiver_that_is_gone_is_not_asked_again():
         assert [one.state for one in await runtime.webhooks.list()] == ["dead"]
 
     virtually(scenario, 410)
+
+
+@pytest.mark.parametrize("error", [HTTPException("a host with a space"), RuntimeError("bug"), LookupError()])
+def test_whatever_a_call_leads_to_ends_no_runtime(error: Exception):
+    """It is one that was not heard, and the others are made."""
+
+    async def scenario(runtime: Runtime, receiver: Receiver) -> None:
+        await settled(await runtime.start(watched(events=["completed"]), {}))
+        await settled(await runtime.start(watched(events=["completed"]), {}))
+        await anyio.sleep(HOUR_S)
+        assert len(receiver.calls) == 3
+        assert [one.state for one in await runtime.webhooks.list()] == ["delivered", "delivered"]
+
+    virtually(scenario, error)
 
 
 def test_a_call_is_signed_with_the_key_of_that_name(monkeypatch: pytest.MonkeyPatch):
