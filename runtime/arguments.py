@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -25,6 +25,8 @@ LEASE_S_MIN: Final = 0.1  # below it a busy moment of the machine looks like a s
 LEASE_S_MAX: Final = 86_400.0  # a day; past it nobody waits for the executions to go on elsewhere
 _UNKEPT: Final = re.compile("[\0\ud800-\udfff]")  # what a column of text cannot hold
 KINDS: Final = ("embedded", "worker", "run", "client")
+
+T = TypeVar("T")
 
 
 class InvalidArgument(PerdureError, ValueError):
@@ -51,11 +53,16 @@ def seconds_of(value: Any, *, what: str) -> float | None:
     return seconds
 
 
-def callback(value: Any, *, what: str) -> Any:
-    """A function to be called, or None. Raises InvalidArgument for anything else."""
-    if value is not None and not callable(value):
+def function(value: Any, *, what: str) -> Any:
+    """A function to be called. Raises InvalidArgument for anything else."""
+    if not callable(value):
         raise InvalidArgument(f"{what} is {value!r:.60}: give a function")
     return value
+
+
+def callback(value: Any, *, what: str) -> Any:
+    """A function to be called, or None. Raises InvalidArgument for anything else."""
+    return None if value is None else function(value, what=what)
 
 
 def moment_ms(value: Any, *, now_ms: int) -> int | None:
@@ -161,24 +168,52 @@ def mapping(value: Any, *, what: str) -> dict[str, Any]:
     return dict(value)
 
 
+def maybe_mapping(value: Any, *, what: str) -> dict[str, Any] | None:
+    """Values by name, or None. Raises InvalidArgument for anything else."""
+    return None if value is None else mapping(value, what=what)
+
+
+def several(value: Any, *, what: str) -> tuple[Any, ...]:
+    """What a list, set or the like holds; a single text is one. Raises InvalidArgument for anything else."""
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, Iterable) or isinstance(value, bytes | Mapping):
+        raise InvalidArgument(f"{what} is {value!r:.60}: give a list")
+    return tuple(value)
+
+
+def made_of(kind: type[T], value: Any, *, what: str, example: str) -> T:
+    """Return the value. Raises InvalidArgument where it is none of that kind."""
+    if not isinstance(value, kind):
+        raise InvalidArgument(f"{what} is {value!r:.80}: give a {kind.__name__}, such as {example}")
+    return value
+
+
+def since(value: Any) -> datetime | None:
+    """A moment that has passed, or None. Raises InvalidArgument for anything else."""
+    if value is not None and (not isinstance(value, datetime) or value.tzinfo is None):
+        raise InvalidArgument(f"since is {value!r:.60}: give a datetime with its time zone")
+    return value
+
+
 def plain_values(values: Mapping[str, Any], what: str) -> dict[str, Any]:
     """As JSON will give it back."""
     plain: dict[str, Any] = decode(encode(mapping(values, what=what), what=what))
     return plain
 
 
-def id_text(value: Any) -> str:
-    """An id, which the store looks at. Raises InvalidArgument for what is no text."""
+def any_text(value: Any, *, what: str) -> str:
+    """A text, whatever is in it. Raises InvalidArgument for what is none."""
     if not isinstance(value, str):
-        raise InvalidArgument(f"id is {value!r:.60}: give a text")
+        raise InvalidArgument(f"{what} is {value!r:.60}: give a text")
     return value
 
 
-def beginning(value: str) -> str:
+def beginning(value: Any) -> str:
     """The beginning of an id. Raises InvalidArgument for nothing: every id begins so."""
-    if not value.strip():
+    if not any_text(value, what="ID").strip():
         raise InvalidArgument("ID is empty: give an id, a beginning of it, @last or NAME@last")
-    return value
+    return str(value)
 
 
 def pause_mode(value: Any) -> PauseMode:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import anyio
 import msgspec
 
+from perdure.runtime import arguments
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.durations import duration_ms
 from perdure.runtime.near import quoted
@@ -173,7 +174,10 @@ class Bulk(ABC):
         last (began within, such as 7d); all of it has to hold. Raises InvalidArgument.
         """
         self.check_open()
-        wanted = read_where(where) if isinstance(where, str) else where
+        arguments.at_least_one(limit, what="limit")
+        if isinstance(where, str):
+            where = read_where(where)
+        wanted = arguments.made_of(Where, where, what="where", example="'state=failed last=7d'")
         now = moment(self.machine.services.now_ms())
         return await choose(self.store, wanted, now=now, limit=limit)
 
@@ -190,7 +194,9 @@ class Bulk(ABC):
         Answers what became of each; a refusal of one stops nobody. Raises InvalidArgument, and what `act`
         raises beside a refusal: then some may have been done.
         """
-        return await for_each(self, await self.select(where, limit=limit), act, timeout=timeout)
+        arguments.function(act, what="act")
+        seconds = arguments.seconds_of(timeout, what="timeout")
+        return await for_each(self, await self.select(where, limit=limit), act, timeout=seconds)
 
 
 async def _apply(runtime: Bulk, summary: ExecutionSummary, act: Act) -> Done:

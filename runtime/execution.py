@@ -119,6 +119,7 @@ class Execution(Travelling, Deciding, Stopping):
         They are read in pages, so there may be a million of them. Raises NotFound.
         """
         store = self._runtime.store
+        arguments.any_text(step, what="step")
         async for page in pages(store, self.id, await loop_of(store, self.id, step), failed=failed):
             for item in page:
                 yield item
@@ -218,7 +219,7 @@ class Execution(Travelling, Deciding, Stopping):
         expected_version: int | None = None,
     ) -> int:
         """Send a named message; kept in the log until a step waits for it. Returns the new version."""
-        arguments.text(name, what="the name of a signal")
+        arguments.text(name or "", what="the name of a signal")
         value = decode(encode(payload, what=f"the payload of signal {name!r}"))
         command = Signal(
             id=self._id(command_id), by=by, expected_version=expected_version, name=name, payload=value

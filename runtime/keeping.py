@@ -36,21 +36,22 @@ class Keeping(ABC):
         `since`: only those created since then, and not pruned. So it is with all three.
         """
         self.check_open()
-        return await self.store.statistics(workflow=workflow, since=since)
+        return await self.store.statistics(workflow=workflow, since=arguments.since(since))
 
     async def step_statistics(
         self, *, workflow: str | None = None, since: datetime | None = None
     ) -> list[StepStatistics]:
         """How the steps have fared: how often each failed, and what trying again was worth."""
         self.check_open()
-        return await self.store.step_statistics(workflow=workflow, since=since)
+        return await self.store.step_statistics(workflow=workflow, since=arguments.since(since))
 
     async def error_statistics(
         self, *, workflow: str | None = None, since: datetime | None = None, limit: int = 50
     ) -> list[ErrorStatistics]:
         """Which errors there were, the most frequent first."""
         self.check_open()
-        return await self.store.error_statistics(workflow=workflow, since=since, limit=limit)
+        arguments.at_least_one(limit, what="limit")
+        return await self.store.error_statistics(workflow=workflow, since=arguments.since(since), limit=limit)
 
     async def search(self, words: str, *, limit: int = 20) -> SearchResult:
         """Workflows and ended executions that have all these words, newest first.
@@ -59,6 +60,8 @@ class Keeping(ABC):
         What has ended until now is put into the index first. Raises NotFound for no word at all.
         """
         self.check_open()
+        arguments.any_text(words, what="words")
+        arguments.at_least_one(limit, what="limit")
         await self._upkeep.index(share=0.0)
         return await self.store.search(words, limit=limit)
 

@@ -47,13 +47,13 @@ async def find(store: Questions | Store, text: str) -> str:
 
     Raises NotFound where none or several do, InvalidArgument for an empty text.
     """
-    if text.endswith("@last"):
+    if beginning(text).endswith("@last"):
         workflow = text.removesuffix("@last") or None
         newest = await store.executions(workflow=workflow, only_top=workflow is None, limit=1)
         if not newest:
             raise NotFound("execution", text, hint=await _near_name(store, workflow))
         return newest[0].id
-    if await store.execution(beginning(text)) is not None:
+    if await store.execution(text) is not None:
         return text
     found = await store.find(text, limit=FOUND_MAX)
     if len(found) == 1:

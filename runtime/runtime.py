@@ -232,7 +232,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         arguments.text(parent_id, what="parent_id")
         revision = await self._revision(workflow)
         new = NewExecution(
-            id=self.seams.new_id() if id is None else arguments.id_text(id),
+            id=self.seams.new_id() if id is None else arguments.any_text(id, what="id"),
             plan=revision.plan,
             context=arguments.plain_values({} if context is None else context, "the context"),
             trace_id=trace_of(trace_id, new_id=self.seams.new_id),
@@ -296,7 +296,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
     async def events(self, *, after: int = 0, limit: int = 1_000) -> list[Event]:
         """The log of all executions after that event id, oldest first."""
         self.check_open()
-        return await self.store.events(after=after, limit=limit)
+        return await self.store.events(after=after, limit=arguments.at_least_one(limit, what="limit"))
 
     async def list(
         self,
@@ -313,10 +313,10 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         `parent`: only those that were started as children of it.
         """
         self.check_open()
-        arguments.at_least_one(limit, what="limit")
         wanted = None if status is None else status_named(status)
+        began, most = arguments.since(since), arguments.at_least_one(limit, what="limit")
         return await self.store.executions(
-            status=wanted, workflow=workflow, since=since, parent=parent, limit=limit, after=after
+            status=wanted, workflow=workflow, since=began, parent=parent, limit=most, after=after
         )
 
     @property

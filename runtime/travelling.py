@@ -32,6 +32,7 @@ class Travelling(Handle):
 
     async def checkpoints(self, *, limit: int = 50) -> list[Checkpoint]:
         """Its checkpoints, newest first."""
+        arguments.at_least_one(limit, what="limit")
         return await self._runtime.store.checkpoints(self.id, limit=limit)
 
     async def checkpoint(
@@ -144,7 +145,7 @@ class Travelling(Handle):
         return await self._runtime.begin(
             revision,
             NewExecution(
-                id=new_id() if id is None else id,
+                id=new_id() if id is None else arguments.any_text(id, what="id"),
                 plan=revision.plan,
                 context=context,
                 trace_id=trace_of(trace_id, new_id=new_id),
@@ -237,7 +238,7 @@ def _named(checkpoint: Checkpoint | str | int) -> str | int:
 def _rule(text: str) -> str:
     """A rule that can be asked. Raises InvalidArgument, ConditionsNotInstalled."""
     try:
-        check_rule(text)
+        check_rule(arguments.any_text(text, what="when"))
     except BadCondition as error:
         raise InvalidArgument(f"when {quoted(text)}: {error}") from None
     return text

@@ -54,6 +54,7 @@ class Versions:
 
     async def list(self, name: str) -> builtins.list[WorkflowVersion]:
         """The versions of that workflow, newest first. Raises NotFound."""
+        arguments.any_text(name, what="name")
         found = await self._runtime.store.versions(name)
         if not found:
             near = nearest(name, {each.name for each in await self._runtime.store.workflows()})

@@ -22,6 +22,8 @@ def load_agents(spec: str) -> Agents:
     The attribute is an `Agents`, or a function without parameters that makes one. The current
     folder, and the folder of the file, can be imported from. Raises AgentsNotLoaded.
     """
+    if not isinstance(spec, str):
+        raise AgentsNotLoaded(repr(spec), why="give a text, as module:attribute")
     place, _, attribute = spec.rpartition(":") if ":" in spec else (spec, "", "")
     if place.endswith(("/", "\\")) or not place or (len(place) == 1 and attribute.startswith(("/", "\\"))):
         place, attribute = spec, ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ from perdure.runtime.agents.signature import (
     place_of,
     qualified_name,
 )
+from perdure.runtime.arguments import InvalidArgument, several
 
 PYTHON: Final = "python:"  # the prefix of agents that are named by where they are defined
 JOINT: Final = ", "  # between capabilities in messages
@@ -77,8 +78,7 @@ class Agents:
         (`10/s`) of them begin, in all runners together; `circuit_breaker` stops calling it while it
         fails. Raises DuplicateAgent, BadSignature, InvalidGuard.
         """
-        if not isinstance(name, str):
-            raise TypeError(f"agent({name!r:.60}): give it a name, as in @agents.agent('writer')")
+        _check_name(name)
         guard = guard_of(name, max_concurrency=max_concurrency, rate=rate, circuit_breaker=circuit_breaker)
 
         def register(function: F) -> F:
@@ -102,6 +102,7 @@ class Agents:
         Raises DuplicateAgent when another function has the name (unless `replace`), and
         BadSignature.
         """
+        _check_name(name)
         known = self._agents.get(name)
         if known is not None and known.function is not function and not replace:
             raise DuplicateAgent(name, where=known.where)
@@ -203,17 +204,24 @@ def make_agent(
     if not callable(function):
         raise BadSignature(repr(function), why="is not a function")
     if isinstance(capabilities, str):
-        raise TypeError(f"capabilities={capabilities!r}: give a set of names, such as {{{capabilities!r}}}")
+        why = f"capabilities={capabilities!r}: give a set of names, such as {{{capabilities!r}}}"
+        raise InvalidArgument(why)
     place = place_of(function)
     return Agent(
         name=name,
         function=function,
         parameters=parameters_of(function),
         mode=mode_of(function, process=process),
-        capabilities=frozenset(capabilities),
+        capabilities=frozenset(several(capabilities, what="capabilities")),
         where=qualified_name(function) + (f" line {place[1]}" if place else ""),
         guard=guard,
     )
+
+
+def _check_name(name: Any) -> None:
+    """Raise InvalidArgument for what is no text, as the function where the parentheses are missing."""
+    if not isinstance(name, str):
+        raise InvalidArgument(f"agent({name!r:.60}): give it a name, as in @agents.agent('writer')")
 
 
 def mode_of(function: Function, *, process: bool) -> Mode:

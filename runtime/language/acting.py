@@ -10,6 +10,7 @@ import msgspec
 from perdure.runtime.agents.errors import BadSignature
 from perdure.runtime.agents.registry import mode_of
 from perdure.runtime.agents.signature import Function, parameters_of
+from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.language.definition import ActionDefinition, HooksDefinition
 from perdure.runtime.language.drafts import Asked, Draft, agent_name
 from perdure.runtime.language.findings import Findings, Path
@@ -93,8 +94,8 @@ class Hooks:
         `onSuccess`, `onFailure` and `onCancel` run at the end they name, `finally` after any of them. A
         hook that fails is told of and changes nothing of the end.
         """
-        if moment not in FIELDS:
-            raise ValueError(f"{moment!r} is no moment of a hook: there are {', '.join(FIELDS)}")
+        if moment not in tuple(FIELDS):
+            raise InvalidArgument(f"{moment!r:.60} is no moment of a hook: there are {', '.join(FIELDS)}")
         if action is not None:
             self._put(moment, action)
             return None

@@ -21,9 +21,10 @@ from perdure.runtime.agents.signature import (
     place_of,
     qualified_name,
 )
+from perdure.runtime.arguments import any_text, made_of, several
 from perdure.runtime.language.definition import StepDefinition
 from perdure.runtime.language.findings import Findings, Path, Place, nowhere
-from perdure.runtime.language.policy import ForEach, Repeat, for_each_definition, made_of, repeat_definition
+from perdure.runtime.language.policy import ForEach, Repeat, for_each_definition, repeat_definition
 
 When = str | Function | None
 After = Sequence[str | Function]
@@ -46,6 +47,11 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     asked: tuple[Asked, ...] = ()
     acting: tuple[Asked, ...] = ()
     after: tuple[str | Function, ...] = ()
+
+
+def after_of(after: After | str | Function) -> tuple[str | Function, ...]:
+    """What a step is ordered after; a single key or function is taken as one. Raises InvalidArgument."""
+    return (after,) if callable(after) else several(after, what="after")
 
 
 def agent_name(function: Function, *, workflow: str, key: str) -> str:
@@ -71,6 +77,7 @@ def with_questions(
 
     `criteria` are those of its gate, which has their reasons already.
     """
+    any_text(draft.step.key, what="the key of a step")
     functions: list[Asked] = []
 
     def text(question: Any, *path: str | int) -> Any:

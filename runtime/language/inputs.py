@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.language.outputs import make_validator
 from perdure.runtime.near import nearest, quoted
 
@@ -57,7 +58,11 @@ def schema_of(declared: Schema | type | None) -> dict[str, Any] | None:
     """Inputs as they are declared in Python: a schema, or a type with fields."""
     if declared is None or isinstance(declared, Mapping):
         return None if declared is None else dict(declared)
-    schema = msgspec.json.schema(declared)
+    try:
+        schema = msgspec.json.schema(declared)
+    except TypeError as error:
+        why = f"inputs is {declared!r:.60}: give a JSON Schema, or a type with fields"
+        raise InvalidArgument(why) from error
     parts = dict(schema.get("$defs", {}))
     if "$ref" not in schema:
         return schema

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from perdure.runtime.arguments import any_text
 from perdure.runtime.language.checks import check
 from perdure.runtime.language.definition import Definition
 from perdure.runtime.language.document import DEPTH_MAX, Document, number_problem, text_problem
@@ -76,7 +77,7 @@ def _foreign(value: dict[str, Any]) -> str:
 
 def read_document(text: str | bytes, *, source: str, format: Format | None = None) -> Document:
     """Read YAML or JSON, told apart by `format`, the extension, or the content."""
-    decoded = _decoded(text, source)
+    decoded = _decoded(text, any_text(source, what="source"))
     if format == "json" or (format is None and source.lower().endswith(".json")):
         return read_json(decoded, source=source)
     if format is None and decoded.lstrip(" \t\r\n").startswith("{"):
@@ -93,7 +94,7 @@ def _decoded(text: str | bytes, source: str) -> str:
     """Decode bytes; refuse what is too long, is not UTF-8 or cannot be kept."""
     if isinstance(text, str) and (problem := text_problem(text)) is not None:
         raise _refusal(problem, source)
-    encoded = text if isinstance(text, bytes) else text.encode()
+    encoded = text if isinstance(text, bytes) else any_text(text, what="text").encode()
     if len(encoded) > DEFINITION_BYTES_MAX:
         raise _refusal(f"longer than {DEFINITION_BYTES_MAX:,} bytes: split the workflow", source)
     try:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 
 from perdure.runtime.agents.signature import Function
-from perdure.runtime.arguments import InvalidArgument
+from perdure.runtime.arguments import InvalidArgument, made_of, mapping, several
 from perdure.runtime.durations import duration_ms
 from perdure.runtime.language.definition import ForEachDefinition, RepeatDefinition, RetryDefinition
 
 Duration = float | timedelta | str
-
-T = TypeVar("T")
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,25 +86,31 @@ def optional_milliseconds(duration: Duration | None) -> int | None:
     return None if duration is None else milliseconds(duration)
 
 
-def made_of(kind: type[T], value: Any, *, what: str, example: str) -> T:
-    """Return the value. Raises InvalidArgument where it is none of that kind."""
-    if not isinstance(value, kind):
-        raise InvalidArgument(f"{what} is {value!r:.80}: give a {kind.__name__}, such as {example}")
-    return value
-
-
 def retry_definition(retry: Retry) -> RetryDefinition:
     """Return the canonical form of a retry policy. Raises InvalidArgument for anything else."""
     made_of(Retry, retry, what="retry", example="Retry(max_retries=3)")
-    errors = [retry.retryable_errors] if isinstance(retry.retryable_errors, str) else retry.retryable_errors
     return RetryDefinition(
         max_retries=retry.max_retries,
         retry_delay_ms=milliseconds(retry.delay),
-        retry_backoff_multiplier=float(retry.multiplier),
+        retry_backoff_multiplier=_multiplier(retry.multiplier),
         retry_max_delay_ms=milliseconds(retry.max_delay),
         jitter=retry.jitter,
-        retryable_errors=tuple(each if isinstance(each, str) else each.__name__ for each in errors),
+        retryable_errors=tuple(map(_error_name, several(retry.retryable_errors, what="retryable_errors"))),
     )
+
+
+def _multiplier(value: Any) -> float:
+    if not isinstance(value, int | float):
+        raise InvalidArgument(f"multiplier is {value!r:.60}: give a number")
+    return float(value)
+
+
+def _error_name(error: Any) -> str:
+    if isinstance(error, type):
+        return error.__name__
+    if not isinstance(error, str):
+        raise InvalidArgument(f"retryable_errors has {error!r:.60}: give exception classes, or their names")
+    return error
 
 
 def repeat_definition(repeat: Repeat, *, until: str | None, while_: str | None) -> RepeatDefinition:
@@ -131,14 +135,19 @@ def for_each_definition(for_each: ForEach, *, items: Any) -> ForEachDefinition:
     )
 
 
-def schedules_as_text(schedules: Iterable[Mapping[str, Any]]) -> tuple[Any, ...]:
-    """Schedules as a text would have them; in Python, lengths of time may also be timedeltas."""
-    return tuple({name: _as_text(value) for name, value in schedule.items()} for schedule in schedules)
+def parts_as_text(parts: Iterable[Mapping[str, Any]], *, what: str) -> tuple[Any, ...]:
+    """Parts of the definition as a text would have them, each as `part_as_text` gives it."""
+    return tuple(part_as_text(part, what=f"what {what} has") for part in several(parts, what=what))
 
 
-def part_as_text(part: Mapping[str, Any] | None) -> Any:
-    """A part of the definition, given in the words of the text form; it is checked with the whole."""
-    return None if part is None else {name: _as_text(value) for name, value in part.items()}
+def part_as_text(part: Mapping[str, Any] | None, *, what: str) -> Any:
+    """A part of the definition, given in the words of the text form; it is checked with the whole.
+
+    In Python lengths of time may also be timedeltas. Raises InvalidArgument for what is no mapping.
+    """
+    if part is None:
+        return None
+    return {name: _as_text(value) for name, value in mapping(part, what=what).items()}
 
 
 def _no_duration(given: Any) -> InvalidArgument:

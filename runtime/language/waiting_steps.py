@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from perdure.runtime.agents.signature import Function
+from perdure.runtime.arguments import InvalidArgument, made_of, maybe_mapping, several
 from perdure.runtime.language.acting import Acting
 from perdure.runtime.language.definition import (
     ApprovalDefinition,
@@ -16,7 +17,7 @@ from perdure.runtime.language.definition import (
     StepDefinition,
     WaitForDefinition,
 )
-from perdure.runtime.language.drafts import After, Draft, When
+from perdure.runtime.language.drafts import After, Draft, When, after_of
 from perdure.runtime.language.policy import (
     Duration,
     Retry,
@@ -26,6 +27,7 @@ from perdure.runtime.language.policy import (
 )
 
 Policy = Literal["all_success", "all_done", "any"] | int
+PAIR: Final = 2  # a condition and the reason that people are told
 
 
 class WaitingSteps:
@@ -59,6 +61,8 @@ class WaitingSteps:
         dependencies_policy: Policy = "all_success",
     ) -> Self:
         """Add a step that waits for a moment: a time with its offset, or a template that gives one."""
+        if not isinstance(moment, datetime | str):
+            raise InvalidArgument(f"moment is {moment!r:.60}: give a datetime, or a text")
         until = moment if isinstance(moment, str) else moment.isoformat()
         step = StepDefinition(key=key, until=until, dependencies_policy=dependencies_policy)
         return self._wait(step, after=after, when=when)
@@ -108,12 +112,12 @@ class WaitingSteps:
         """
         asked = ApprovalDefinition(
             message=message,
-            form=None if form is None else dict(form),
-            approvers=tuple(approvers),
+            form=maybe_mapping(form, what="form"),
+            approvers=several(approvers, what="approvers"),
             quorum=quorum,
             timeout=optional_milliseconds(timeout),
             on_timeout=on_timeout,
-            escalate_to=tuple(escalate_to),
+            escalate_to=several(escalate_to, what="escalate_to"),
             on_reject=on_reject,
         )
         step = StepDefinition(
@@ -146,10 +150,12 @@ class WaitingSteps:
         go on, to stop and to undo are passed on to it, unless the policy is `abandon`. With `compensate`
         a child that has completed is undone by that, and is not rolled back.
         """
+        if not isinstance(workflow, str):
+            workflow = made_of(WaitingSteps, workflow, what="workflow", example="a Workflow or its name").name
         call = CallDefinition(
-            name=workflow if isinstance(workflow, str) else workflow.name,
+            name=workflow,
             version=version,
-            input=None if input is None else dict(input),
+            input=maybe_mapping(input, what="input"),
             wait=wait,
             parent_close_policy=parent_close_policy,
         )
@@ -159,7 +165,7 @@ class WaitingSteps:
             optional=optional,
             timeout_ms=optional_milliseconds(timeout),
             retry_policy=None if retry is None else retry_definition(retry),
-            output_schema=None if output_schema is None else dict(output_schema),
+            output_schema=maybe_mapping(output_schema, what="output_schema"),
             dependencies_policy=dependencies_policy,
         )
         return self._wait(step, after=after, when=when, compensate=compensate)
@@ -180,11 +186,15 @@ class WaitingSteps:
         Each is a condition, as `when` is, with the reason that people are told if it does not hold.
         With `on_no="pause"` it is judged again when the execution is resumed.
         """
+        pairs = several(criteria, what="criteria")
+        if not all(isinstance(pair, Sequence) and len(pair) == PAIR for pair in pairs):
+            raise InvalidArgument(f"criteria is {criteria!r:.80}: give pairs of a condition and its reason")
         gate = GateDefinition(
-            criteria=tuple(CriterionDefinition(when="", reason=reason) for _, reason in criteria), on_no=on_no
+            criteria=tuple(CriterionDefinition(when="", reason=reason) for _, reason in pairs), on_no=on_no
         )
         step = StepDefinition(key=key, gate=gate, optional=optional, dependencies_policy=dependencies_policy)
-        return self._wait(step, after=after, when=when, criteria=[condition for condition, _ in criteria])
+        conditions = [condition for condition, _ in pairs]
+        return self._wait(step, after=after, when=when, criteria=conditions)
 
     def _wait(
         self,
@@ -195,8 +205,9 @@ class WaitingSteps:
         criteria: Sequence[str | Function] = (),
         compensate: Acting | None = None,
     ) -> Self:
-        several = (after,) if isinstance(after, str) or callable(after) else tuple(after)
-        self._add(Draft(step=step, after=several), when=when, criteria=criteria, compensate=compensate)
+        self._add(
+            Draft(step=step, after=after_of(after)), when=when, criteria=criteria, compensate=compensate
+        )
         return self
 
     def _add(

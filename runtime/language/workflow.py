@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, TypeVar, overload
 
 from perdure.runtime.agents.registry import FunctionSource
 from perdure.runtime.agents.signature import Function
+from perdure.runtime.arguments import made_of, maybe_mapping, place, several
 from perdure.runtime.language.acting import Acting, Hooks, check_functions, with_compensation
 from perdure.runtime.language.checks import needs_of
 from perdure.runtime.language.definition import Config, Definition, StepDefinition, revision_of
@@ -18,6 +19,7 @@ from perdure.runtime.language.drafts import (
     Draft,
     DraftPlaces,
     When,
+    after_of,
     agent_name,
     settle,
     with_questions,
@@ -35,8 +37,8 @@ from perdure.runtime.language.policy import (
     milliseconds,
     optional_milliseconds,
     part_as_text,
+    parts_as_text,
     retry_definition,
-    schedules_as_text,
 )
 from perdure.runtime.language.printing import to_json, to_yaml
 from perdure.runtime.language.waiting_steps import Policy, WaitingSteps
@@ -88,7 +90,7 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
             "description": description,
             "version": version,
             "author": author,
-            "tags": (tags,) if isinstance(tags, str) else tuple(tags),
+            "tags": several(tags, what="tags"),
             "config": Config(
                 timeout=optional_milliseconds(timeout),
                 max_retries=max_retries,
@@ -97,15 +99,15 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
                 continue_on_error=continue_on_error,
                 scheduling=scheduling,
                 warn_after=milliseconds(warn_after),
-                budget=part_as_text(budget),
-                circuit_breaker=part_as_text(circuit_breaker),
-                limits=part_as_text(limits),
-                webhooks=tuple(part_as_text(each) for each in webhooks),
+                budget=part_as_text(budget, what="budget"),
+                circuit_breaker=part_as_text(circuit_breaker, what="circuit_breaker"),
+                limits=part_as_text(limits, what="limits"),
+                webhooks=parts_as_text(webhooks, what="webhooks"),
                 on_failure=on_failure,
             ),
             "inputs": schema_of(inputs),
-            "outputs": None if outputs is None else dict(outputs),
-            "schedule": schedules_as_text(schedule),
+            "outputs": maybe_mapping(outputs, what="outputs"),
+            "schedule": parts_as_text(schedule, what="schedule"),
             "hooks": None,
         }
         self._hooks = {}
@@ -190,12 +192,12 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
                 optional=optional,
                 timeout_ms=optional_milliseconds(timeout),
                 retry_policy=None if retry is None else retry_definition(retry),
-                output_schema=None if output_schema is None else dict(output_schema),
+                output_schema=maybe_mapping(output_schema, what="output_schema"),
                 process=process,
                 dependencies_policy=dependencies_policy,
-                usage=part_as_text(usage),
+                usage=part_as_text(usage, what="usage"),
             )
-            draft = Draft(step=step, function=declared, after=_several(after))
+            draft = Draft(step=step, function=declared, after=after_of(after))
             self._add(draft, when=when, repeat=repeat, for_each=for_each, compensate=compensate)
             return declared
 
@@ -230,18 +232,18 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
         step = StepDefinition(
             key=key,
             agent=agent,
-            capabilities=tuple(capabilities) or None,
+            capabilities=several(capabilities, what="capabilities") or None,
             prompt=prompt,
             parallel=parallel,
             optional=optional,
             timeout_ms=optional_milliseconds(timeout),
             retry_policy=None if retry is None else retry_definition(retry),
-            output_schema=None if output_schema is None else dict(output_schema),
+            output_schema=maybe_mapping(output_schema, what="output_schema"),
             process=process,
             dependencies_policy=dependencies_policy,
-            usage=part_as_text(usage),
+            usage=part_as_text(usage, what="usage"),
         )
-        draft = Draft(step=step, after=_several(after))
+        draft = Draft(step=step, after=after_of(after))
         self._add(draft, when=when, repeat=repeat, for_each=for_each, compensate=compensate)
         return self
 
@@ -268,7 +270,7 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a workflow from a YAML or JSON file. Raises DefinitionError with all its problems."""
-        return cls.from_definition(read(Path(path)))
+        return cls.from_definition(read(Path(place(path, what="path"))))
 
     @classmethod
     def parse(cls, text: str | bytes, *, source: str = "<text>", format: Format | None = None) -> Self:
@@ -281,7 +283,7 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
     @classmethod
     def from_definition(cls, definition: Definition) -> Self:
         """Make a workflow of a definition."""
-        workflow = cls(definition.name)
+        workflow = cls(made_of(Definition, definition, what="definition", example="another workflow's").name)
         workflow._head = {
             field: getattr(definition, field) for field in definition.__struct_fields__ if field != "steps"
         }
@@ -344,8 +346,3 @@ class Workflow(WaitingSteps, Hooks, FunctionSource):
     def to_json(self) -> str:
         """Print as JSON that reads back equal. Raises NotPrintable for lambdas and local functions."""
         return to_json(self.definition)
-
-
-def _several(after: After | str) -> tuple[str | Function, ...]:
-    """What a step is ordered after; a single key or function is taken as one."""
-    return (after,) if isinstance(after, str) or callable(after) else tuple(after)

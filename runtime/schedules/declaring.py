@@ -38,7 +38,7 @@ def put(id_: str, workflow: str, rule: Rule, *, is_declared: bool, now: int) -> 
     return PutSchedule(
         id=id_,
         workflow=workflow,
-        rule=encode(msgspec.to_builtins(rule), what="the rule of the schedule"),
+        rule=encode(rule, what="the rule of the schedule"),
         is_declared=is_declared,
         next_at=next_at(rule, schedule_id=id_, after=now),
         at=now,

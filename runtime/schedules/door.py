@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import msgspec
 
+from perdure.runtime import arguments
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.language.inputs import filled
 from perdure.runtime.schedules.declaring import put
@@ -81,6 +82,7 @@ class Schedules:
     async def history(self, id: str, *, limit: int = 50) -> builtins.list[Firing]:
         """What became of its moments, newest first. Raises NotFound."""
         await self.get(id)
+        arguments.at_least_one(limit, what="limit")
         return await self._runtime.store.firings(id, limit=limit)
 
     async def pause(self, id: str) -> None:

@@ -104,9 +104,9 @@ def problems_of(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _jitter_problem(every, given["jitter"])
 
 
-def is_schedule_id(text: str) -> bool:
+def is_schedule_id(text: Any) -> bool:
     """Whether a schedule may be called so."""
-    return is_id(text) and len(text) <= ID_MAX
+    return isinstance(text, str) and is_id(text) and len(text) <= ID_MAX
 
 
 def _jitter_problem(every: Any, jitter: Any) -> Iterator[tuple[str, str]]:

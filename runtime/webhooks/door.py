@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from perdure.runtime.arguments import InvalidArgument
+from perdure.runtime.arguments import InvalidArgument, at_least_one
 from perdure.runtime.webhooks.courier import LOOK_S, Courier
 from perdure.store.scripts.deliveries import DEAD, DELIVERED, PENDING, Delivery, RepeatDelivery
 
@@ -31,6 +31,7 @@ class Webhooks:
         """Calls, newest first: all, or those that are `pending`, `delivered` or `dead`."""
         if state is not None and state not in STATES:
             raise InvalidArgument(f"state is {state!r}: it is one of {', '.join(STATES)}")
+        at_least_one(limit, what="limit")
         return await self._runtime.store.deliveries(state=state, limit=limit)
 
     async def repeat(self, delivery_id: str) -> None:

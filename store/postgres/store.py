@@ -52,7 +52,7 @@ class PostgresStore(Questions):
         """
         self._keys = keys
         self._is_view = is_view
-        if durability not in SYNCHRONOUS:
+        if durability not in tuple(SYNCHRONOUS):
             raise StoreError(f"durability is 'power' or 'process', not {durability!r}")
         self._address = Address.parse(url)
         self.location = self._address.shown

@@ -70,7 +70,7 @@ class SQLiteStore(Questions):
         `keys`: payloads are encrypted with them; see `sealing`.
         """
         self._keys = keys
-        if durability not in SYNCHRONOUS:
+        if durability not in tuple(SYNCHRONOUS):
             raise StoreError(f"durability is 'power' or 'process', not {durability!r}")
         self.location = path
         self._lock_wait_s = lock_wait_s

@@ -13,6 +13,7 @@ import pytest
 from perdure.actors.instructions.context import StepContext
 from perdure.actors.instructions.plan import Mode
 from perdure.runtime.agents import Agents, BadSignature, DuplicateAgent, UnknownAgent
+from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.language import Workflow
 
 
@@ -60,13 +61,13 @@ def test_the_decorator_registers_and_returns_the_function():
 
 def test_a_decorator_without_a_name_is_refused_where_it_stands():
     """It would register nothing, and put a decorator in the place of the function."""
-    with pytest.raises(TypeError, match="give it a name, as in"):
+    with pytest.raises(InvalidArgument, match="give it a name, as in"):
         Agents().agent(print)
 
 
 def test_one_text_is_no_set_of_capabilities():
     """Its letters would be."""
-    with pytest.raises(TypeError, match="set of names"):
+    with pytest.raises(InvalidArgument, match="set of names"):
         Agents().add("x", scan, capabilities="python")
 
 
