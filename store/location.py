@@ -21,10 +21,12 @@ def store_at(
     client: bool = False,
     keys: Keys | None = None,
     is_view: bool = False,
+    must_exist: bool = False,
 ) -> Store:
     """The store there, not yet opened; with `keys` its payloads are encrypted.
 
-    On a server one that `is_view` makes no schema and brings none up to date; of a file see `SQLiteView`.
+    On a server one that `is_view` makes no schema and brings none up to date, and one that `must_exist`
+    makes none; of a file see `SQLiteView`, and whether it is there.
 
     Raises StoreError where no store of ours can be.
 
@@ -41,4 +43,4 @@ def store_at(
         if error.name != "asyncpg":
             raise
         raise StoreError(f"{url[1]}:// needs the asyncpg library: pip install 'perdure[postgres]'") from error
-    return PostgresStore(location, durability=durability, keys=keys, is_view=is_view)
+    return PostgresStore(location, durability=durability, keys=keys, is_view=is_view, must_exist=must_exist)

@@ -117,7 +117,7 @@ def _keep(session: Session, batch: str) -> str | None:
 
 async def _roll_back(session: Session, batch: str) -> int:
     session.check_database()
-    store = session.store()
+    store = session.store(must_exist=True)
     await store.open()
     try:
         deleted = await roll_back(store, batch)

@@ -29,7 +29,7 @@ def rekey(*, options: Reading = READING) -> int:
         raise UsageError("rekey: there are no keys: set PERDURE_KEYS to file:PATH or env:NAME")
 
     async def main() -> int:
-        store = session.store()
+        store = session.store(must_exist=True)
         await store.open()
         done, place, is_done = 0, Place(), False
         try:

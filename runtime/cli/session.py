@@ -81,18 +81,25 @@ class Session:
     ) -> Runtime:
         """A runtime on the database in force, to be entered with `async with`. Raises NoDatabase."""
         from perdure.runtime import Runtime
+        from perdure.store import store_at
 
         if must_exist:
             self.check_database()
         if kind != "client":
             make_folder_importable()
         leave_out(*(TOLD_AS_ERRORS if kind == "client" else ()))
+        store = store_at(
+            self.settings.db,
+            durability=self.settings.durability,
+            client=kind == "client",
+            keys=keys_of(self.settings.keys),
+            must_exist=must_exist,
+        )
         return Runtime(
             self.settings.db,
+            store=store,
             workflows=tuple(workflows),
             agents=agents,
-            durability=self.settings.durability,
-            keys=self.settings.keys,
             kind=kind,
             recover=kind == "worker",
             max_active=self.settings.max_active,
@@ -110,11 +117,12 @@ class Session:
         self.check_database()
         return looking_at(self.settings.db, keys=keys_of(self.settings.keys))
 
-    def store(self) -> Store:
+    def store(self, *, must_exist: bool = False) -> Store:
         """The store of the database in force, not yet opened, for what needs no runtime."""
         from perdure.store import store_at
 
-        return store_at(self.settings.db, client=True, keys=keys_of(self.settings.keys))
+        keys = keys_of(self.settings.keys)
+        return store_at(self.settings.db, client=True, keys=keys, must_exist=must_exist)
 
     def check_database(self) -> None:
         """Refuse to look into a file that is missing, or is not a database of ours. Raises NoDatabase."""

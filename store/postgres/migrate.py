@@ -33,11 +33,16 @@ CREATE TABLE perdure_migrations (
 
 
 async def migrate(
-    connection: asyncpg.Connection[Any], address: Address, *, to: int | None = None, rehearse: bool = False
+    connection: asyncpg.Connection[Any],
+    address: Address,
+    *,
+    to: int | None = None,
+    rehearse: bool = False,
+    must_exist: bool = False,
 ) -> Migrated:
     """Apply what is missing (up to version `to`), all of it in one transaction; a rehearsal undoes it.
 
-    Raises MigrationError, asyncpg's errors.
+    Raises MigrationError, also where there is nothing and it `must_exist`, and asyncpg's errors.
     """
     if connection.get_server_version().major < MAJOR_MIN:
         found = connection.get_server_version().major
@@ -48,7 +53,10 @@ async def migrate(
         lacks = lacking(applied, address.shown, known=known)
         return wanted(lacks, address.shown, to=to, version=max(applied, default=0))
 
-    if not todo(await applied_to(connection, address)):
+    there = await applied_to(connection, address)
+    if must_exist and not there:
+        raise _nothing_there(address)
+    if not todo(there):
         return Migrated(applied=())
     transaction = connection.transaction()
     await transaction.start()
@@ -78,16 +86,20 @@ async def check(connection: asyncpg.Connection[Any], address: Address) -> None:
     """Raise MigrationError unless the schema is there and this release's: who only looks makes none."""
     applied = await applied_to(connection, address)
     if not applied:
-        raise MigrationError(
-            f"no database in the schema {address.schema} of {address.shown}: `perdure run FILE` makes one; "
-            "name another with ?schema="
-        )
+        raise _nothing_there(address)
     if lacks := lacking(applied, address.shown, known=migrations_of(PACKAGE)):
         raise MigrationError(
             f"{address.shown} has schema version {max(applied)}, this release needs {lacks[-1].version}, and "
             "looking changes nothing: `perdure worker`, or any command that changes something, brings it up "
             "to date"
         )
+
+
+def _nothing_there(address: Address) -> MigrationError:
+    return MigrationError(
+        f"no database in the schema {address.schema} of {address.shown}: `perdure run FILE` makes one; "
+        "name another with ?schema="
+    )
 
 
 async def _apply(connection: asyncpg.Connection[Any], migration: Migration) -> None:

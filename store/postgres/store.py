@@ -44,12 +44,20 @@ class PostgresStore(Questions):
     engine = POSTGRES
 
     def __init__(
-        self, url: str, *, durability: str = "power", keys: Keys | None = None, is_view: bool = False
+        self,
+        url: str,
+        *,
+        durability: str = "power",
+        keys: Keys | None = None,
+        is_view: bool = False,
+        must_exist: bool = False,
     ) -> None:
         """Nothing is opened yet. `url` may name the schema: `postgresql://host/db?schema=perdure`.
 
-        `keys`: payloads are encrypted with them; see `sealing`. With `is_view` it is only looked at.
+        `keys`: payloads are encrypted with them; see `sealing`. With `is_view` it is only looked at. A
+        schema that is not there is made unless it `must_exist`.
         """
+        self._must_exist = must_exist
         self._keys = keys
         self._is_view = is_view
         if durability not in tuple(SYNCHRONOUS):
@@ -74,7 +82,10 @@ class PostgresStore(Questions):
             link.identity = None
         try:
             connection = await self._writer.open()
-            await (migrate.check if self._is_view else migrate.migrate)(connection, self._address)
+            if self._is_view:
+                await migrate.check(connection, self._address)
+            else:
+                await migrate.migrate(connection, self._address, must_exist=self._must_exist)
             identity = await identity_of(connection, self._address)
             for link in (self._writer, *self._readers):
                 link.identity = identity
