@@ -11,7 +11,7 @@ from typing import Final
 from benchmarks import floor as least
 from benchmarks import workload
 from benchmarks.figures import percentile
-from benchmarks.question import Case, Figure, Question
+from benchmarks.question import HOSTED, OURS, Case, Figure, Question
 from perdure.runtime import Agents, Execution, Runtime, Workflow
 
 COMMANDS: Final = {
@@ -26,6 +26,7 @@ TOGETHER: Final = 1_000
 QUESTION = Question(
     code="W9",
     title="pause, resume, cancel and signal, to a running and to a parked execution",
+    contenders=("floor", OURS, HOSTED),
     figures=(
         *(
             Figure(name=f"{command}_{name}", unit=f"ms, {label}{suffix}")
