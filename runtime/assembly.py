@@ -28,6 +28,7 @@ from perdure.actors.dispatch.routing import Routing
 from perdure.actors.execution.incidents import mark_quarantined, put_aside, tell_exit, tell_stuck
 from perdure.actors.execution.services import LINGER_MS, Services
 from perdure.actors.execution.supervisor import Executions
+from perdure.actors.helpers import Helpers
 from perdure.actors.instructions.webhook import Webhook
 from perdure.actors.kernel import Alarms, Supervisor, Teardown, see_through
 from perdure.actors.kernel.clock import HoldableLoop
@@ -193,13 +194,14 @@ async def _at_work(
     membership = services.membership
     async with AsyncExitStack() as stack:
         supervisor = await stack.enter_async_context(_supervisor(services))
-        helpers = await stack.enter_async_context(anyio.create_task_group())
+        group = await stack.enter_async_context(anyio.create_task_group())
+        helpers = Helpers(group, alarms=services.alarms, chance=services.chance)
         executions = _executions(blueprint, services, supervisor, helpers=helpers, rung=rung)
         routing = Routing(services, executions, membership)
         patience = blueprint.seams.patience
         recovery = Recovery(services, executions, routing, membership, sweep_s=SWEEP_S * patience)
         stack.callback(_connect(services, helpers, executions))
-        stack.callback(helpers.cancel_scope.cancel)
+        stack.callback(group.cancel_scope.cancel)
         stack.callback(routing.close)
         stack.callback(executions.close)
         lease = Lease(
@@ -246,7 +248,7 @@ def _supervisor(services: Services) -> Supervisor:
 
 
 def _executions(
-    blueprint: Blueprint, services: Services, supervisor: Supervisor, *, helpers: TaskGroup, rung: Rung
+    blueprint: Blueprint, services: Services, supervisor: Supervisor, *, helpers: Helpers, rung: Rung
 ) -> Executions:
     """The executions of this process; what they have to tell others is told by helpers."""
     membership = services.membership
@@ -273,15 +275,16 @@ def _executions(
     )
 
 
-def _connect(services: Services, helpers: TaskGroup, executions: Executions) -> Callable[[], None]:
+def _connect(services: Services, helpers: Helpers, executions: Executions) -> Callable[[], None]:
     """Let guards tell executions of room; answers what ends that."""
     assert services.guards is not None
     services.guards.connect(spawn=helpers.start_soon, nudge=executions.nudge)
     return services.guards.disconnect
 
 
-def _start_helpers(blueprint: Blueprint, helpers: TaskGroup, recovery: Recovery) -> None:
+def _start_helpers(blueprint: Blueprint, helpers: Helpers, recovery: Recovery) -> None:
+    on_start, on_complete = blueprint.on_step_start, blueprint.on_step_complete
     if blueprint.recovers:
-        helpers.start_soon(recovery.run, name="recovery")
-    if blueprint.on_step_start is not None or blueprint.on_step_complete is not None:
-        helpers.start_soon(call_back, blueprint.bus, blueprint.on_step_start, blueprint.on_step_complete)
+        helpers.keep(recovery.run, name="recovery")
+    if on_start is not None or on_complete is not None:
+        helpers.keep(lambda: call_back(blueprint.bus, on_start, on_complete), name="callbacks")

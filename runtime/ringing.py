@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-from anyio.abc import TaskGroup
 
 from perdure.actors.cluster.lease import Lease
 from perdure.actors.dispatch.queueing import Admissions
 from perdure.actors.dispatch.recovery import Recovery
 from perdure.actors.dispatch.routing import Routing
 from perdure.actors.effects.orders import UndoChild
+from perdure.actors.helpers import Helpers
 from perdure.actors.log import get_logger
 from perdure.store.protocol import Audible, Store
 
@@ -19,9 +19,9 @@ log = get_logger("perdure.runtime")
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """Those whom a ring concerns, and the group in which they are told."""
+    """Those whom a ring concerns, and those who tell them."""
 
-    helpers: TaskGroup
+    helpers: Helpers
     routing: Routing
     recovery: Recovery
     lease: Lease
@@ -44,11 +44,11 @@ class Rung:
         """They are there no longer."""
         self._parts = None
 
-    def admits(self, admissions: Admissions, helpers: TaskGroup) -> None:
+    def admits(self, admissions: Admissions, helpers: Helpers) -> None:
         """Somebody admits what waits in queues: it is to hear of room and of work."""
         self._admissions = admissions
         self.listen(admissions.expect)
-        helpers.start_soon(admissions.run, name="admissions")
+        helpers.keep(admissions.run, name="admissions")
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call it, too, when another process says that there is work."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from perdure.actors.errors import RuntimeClosed
+from perdure.actors.helpers import Helpers
 from perdure.actors.kernel import Alarms, Wakeup
 from perdure.actors.log import get_logger
 from perdure.actors.writer import OUTAGES, Writer
@@ -142,6 +143,7 @@ async def upkeep_of(runtime: Runtime, *, keep_ms: int | None, is_keeping: bool) 
     async with anyio.create_task_group() as group:
         if is_keeping:
             patience = runtime.seams.patience
-            group.start_soon(lambda: upkeep.run(keep_ms=keep_ms, patience=patience), name="upkeep")
+            helpers = Helpers(group, alarms=services.alarms, chance=services.chance)
+            helpers.keep(lambda: upkeep.run(keep_ms=keep_ms, patience=patience), name="upkeep")
         yield upkeep
         group.cancel_scope.cancel()

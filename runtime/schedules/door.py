@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import msgspec
 
+from perdure.actors.helpers import Helpers
 from perdure.runtime import arguments
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.language.inputs import filled
@@ -139,11 +140,11 @@ class Schedules:
 @asynccontextmanager
 async def kept(runtime: Runtime, *, is_keeping: bool) -> AsyncIterator[Keeper]:
     """Keep the schedules of that runtime's store, where `is_keeping`; its machine has been assembled."""
-    keeper = _keeper_of(runtime)
+    keeper, services = _keeper_of(runtime), runtime.machine.services
     async with anyio.create_task_group() as group:
         if is_keeping:
             runtime.machine.listen(keeper.ask)
-            group.start_soon(keeper.run, name="schedules")
+            Helpers(group, alarms=services.alarms, chance=services.chance).keep(keeper.run, name="schedules")
         yield keeper
         group.cancel_scope.cancel()
 

@@ -375,6 +375,8 @@ class _Ear(logging.Handler):
         self._machine.weather.counts[f"log: {event}"] += 1
         if event == "actor_crashed" and not EXPECTED_CRASHES.issuperset(_kinds(fields["error"])):
             self._machine.complain(f"actor of {fields['execution_id']} crashed: {fields['stack']}")
+        if event == "helper_crashed":
+            self._machine.complain(f"{fields['helper']} crashed: {fields['stack']}")
 
 
 @contextmanager

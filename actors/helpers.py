@@ -1,0 +1,78 @@
+"""Tasks beside the executions: services that look after all of them, and small pieces of work.
+
+What nobody has thought of may crash one of them, and is told with its stack; it ends nothing else. A
+service begins again, later each time it crashes at once; of a piece of work others make sure, as of a
+ring that was not heard. An error of ours is another matter: with it a task says that all has to end.
+Nor are the writer and the heartbeat of the lease among them: without those nothing can go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from anyio.abc import TaskGroup
+
+from perdure.actors.kernel import Alarms, Backoff, Wakeup, flatten
+from perdure.actors.log import get_logger
+from perdure.store.errors import PerdureError
+
+BACKOFF: Final = Backoff(first_s=1.0, max_s=60.0)  # whoever is needed is back soon, and no log is flooded
+STACK_CHARS_MAX: Final = 4_000
+
+log = get_logger("perdure.helpers")
+
+
+class Helpers:
+    """Those of one task group."""
+
+    def __init__(self, group: TaskGroup, *, alarms: Alarms, chance: Callable[[], float]) -> None:
+        """They live in the group; `chance` is for the jitter of restarts."""
+        self._group = group
+        self._alarms = alarms
+        self._chance = chance
+
+    def start_soon(self, work: Callable[..., Awaitable[Any]], *args: Any, name: str | None = None) -> None:
+        """Do a piece of work once."""
+        name = name or getattr(work, "__name__", "work")
+        self._group.start_soon(self._do, name, lambda: work(*args), name=name)
+
+    def keep(self, run: Callable[[], Awaitable[None]], *, name: str) -> None:
+        """Keep a service running until it ends by itself."""
+        self._group.start_soon(self._serve, name, run, name=name)
+
+    async def _do(self, name: str, work: Callable[[], Awaitable[Any]]) -> None:
+        try:
+            await work()
+        except Exception as error:
+            if _is_meant(error):
+                raise
+            _tell(name, error, crashes=1)
+
+    async def _serve(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        time = asyncio.get_running_loop().time
+        crashes = 0
+        while True:
+            began_at = time()
+            try:
+                await run()
+            except Exception as error:
+                if _is_meant(error):
+                    raise
+                crashes = crashes + 1 if time() - began_at < BACKOFF.max_s else 1
+                _tell(name, error, crashes=crashes)
+            else:
+                return
+            await Wakeup(self._alarms).wait(BACKOFF.delay_s(crashes, random01=self._chance()))
+
+
+def _is_meant(error: Exception) -> bool:
+    """Whether it is an error of ours, which is raised for whoever waits for the whole."""
+    return any(isinstance(each, PerdureError) for each in flatten(error))
+
+
+def _tell(name: str, error: Exception, *, crashes: int) -> None:
+    stack = "".join(traceback.format_exception(error))[-STACK_CHARS_MAX:]
+    log.error("helper_crashed", helper=name, crashes=crashes, error=repr(error), stack=stack)
