@@ -36,8 +36,8 @@ class Helpers:
 
     def start_soon(self, work: Callable[..., Awaitable[Any]], *args: Any, name: str | None = None) -> None:
         """Do a piece of work once."""
-        name = name or getattr(work, "__name__", "work")
-        self._group.start_soon(self._do, name, lambda: work(*args), name=name)
+        called: str = name or getattr(work, "__name__", "work")
+        self._group.start_soon(self._do, called, lambda: work(*args), name=called)
 
     def keep(self, run: Callable[[], Awaitable[None]], *, name: str) -> None:
         """Keep a service running until it ends by itself."""
