@@ -36,7 +36,7 @@ class Helpers:
 
     def start_soon(self, work: Callable[..., Awaitable[Any]], *args: Any, name: str | None = None) -> None:
         """Do a piece of work once."""
-        called: str = name or getattr(work, "__name__", "work")
+        called: str = getattr(work, "__name__", "work") if name is None else name
         self._group.start_soon(self._do, called, lambda: work(*args), name=called)
 
     def keep(self, run: Callable[[], Awaitable[None]], *, name: str) -> None:
