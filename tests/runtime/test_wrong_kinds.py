@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -76,6 +77,12 @@ RIGHT: dict[str, Any] = {
     "words": "order",
     "workflow": "order",
 }
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is taken for a path may become a file."""
+    monkeypatch.chdir(tmp_path)
 
 
 def order() -> Workflow:
