@@ -26,7 +26,7 @@ import anyio
 import apsw
 import msgspec
 from disk import Disk, Fault
-from power_loss import DB, StoreOnDisk, recording
+from recorded import DB, StoreOnDisk, recording
 
 from perdure.runtime import Runtime, Status, StepContext, Workflow
 from perdure.runtime.testing import Acknowledged, Effect, check_store, run_virtual, virtual_seams

@@ -10,108 +10,15 @@ Times are milliseconds. A move that the model does not allow is an AssertionErro
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
-ENDS: Final = frozenset({"completed", "failed", "cancelled"})
-SETTLED: Final = frozenset({"completed", "failed", "cancelled", "skipped"})
-ACTIVE: Final = frozenset({"idle", "running", "pausing"})
-
-TAKEN_IN: Final[Mapping[str, frozenset[str]]] = {  # command → the states in which it is taken
-    "pause": ACTIVE | {"paused", "cancelling"},
-    "resume": frozenset({"pausing", "paused"}),
-    "cancel": ACTIVE | {"paused", "cancelling"},
-    "signal": ACTIVE | {"paused", "cancelling"},
-    "update": ACTIVE | {"paused"},
-    "checkpoint": ACTIVE | {"paused"},
-    "retry": frozenset({"failed", "cancelled"}),
-    "restore": frozenset({"paused", "failed", "cancelled"}),
-}
+from modelled_states import ENDS, SETTLED, TAKEN_IN
+from modelled_step import Step
+from modelled_trial import Trial
 
 DEATHS_MAX: Final = 3
-SUSPECT_DEATHS: Final = 2
-GROUPS_MAX: Final = 8
-TRIAL_MS: Final = 1_000
-TRIAL_MS_MAX: Final = 300_000
 DELAY_MS_MAX: Final = 60_000
-
-
-class Step:
-    """Where one step stands, and what its definition says."""
-
-    __slots__ = (
-        "attempt",
-        "began",
-        "deaths",
-        "delay_ms",
-        "died_alone",
-        "due",
-        "generation",
-        "has_begun",
-        "is_optional",
-        "is_parallel",
-        "is_touched",
-        "lineage",
-        "needs",
-        "output",
-        "retries",
-        "state",
-    )
-
-    def __init__(
-        self,
-        needs: Iterable[int] = (),
-        *,
-        retries: int = 0,
-        delay_ms: float = 0,
-        is_optional: bool = False,
-        is_parallel: bool = True,
-    ) -> None:
-        """`delay_ms` is what is waited before the first retry; it doubles from one to the next."""
-        self.needs = tuple(needs)
-        self.retries = retries
-        self.delay_ms = delay_ms
-        self.is_optional = is_optional
-        self.is_parallel = is_parallel
-        self.state = "pending"
-        self.generation = self.attempt = self.lineage = self.deaths = 0
-        self.due: int | None = None
-        self.output: Any = None
-        self.has_begun = False  # in the attempt that counts now
-        self.began = 0  # when it did so last
-        self.is_touched = False  # ever
-        self.died_alone = False
-
-    @property
-    def is_met(self) -> bool:
-        """Whether those that need it may run."""
-        return self.state == "completed" or (self.is_optional and self.state == "failed")
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether it had begun and goes on later."""
-        return self.state == "waiting" or (self.state == "pending" and self.has_begun)
-
-    @property
-    def needs_room(self) -> bool:
-        """Whether nothing may run beside it."""
-        return not self.is_parallel
-
-    def reopen(self, *, new_key: bool) -> None:
-        """Another generation, as if never run."""
-        self.state = "pending"
-        self.generation += 1
-        self.attempt = 1
-        self.lineage += new_key
-        self.deaths = 0
-        self.due = self.output = None
-        self.has_begun = self.died_alone = False
-
-    def settle(self, state: str, output: Any = None) -> None:
-        """Come to the outcome of this generation."""
-        self.state, self.output, self.due = state, output, None
-        self.is_touched = True
 
 
 class Model:
@@ -152,9 +59,7 @@ class Model:
         self.is_closing = False
         self.is_held = False  # a new owner that has mail to look at first
         self.past: dict[int, Any] = {}
-        self.untried: list[list[int]] = []  # groups of suspects that are to be tried, one after the other
-        self.on_trial: set[int] = set()
-        self.trial_end = 0
+        self.trial = Trial()
 
     def __repr__(self) -> str:
         """Where it stands, for people."""
@@ -297,7 +202,7 @@ class Model:
             return
         beside = self.bodies | self.threads
         wanted = self.may_start() - self.threads
-        if self._is_trying():
+        if self.trial.goes_on(self.bodies, now=self.now):
             return
         if not beside:
             assert not wanted, f"steps {wanted} could start, and nothing runs"
@@ -370,40 +275,22 @@ class Model:
             self.remaining = self.timeout_ms
         self.error = None
         self.state = "paused"
-        self.untried.clear()
+        self.trial.is_off()
 
     def _put_on_trial(self) -> None:
-        """Those of the steps whose turn it is that have seen the most deaths are tried, the latest first."""
-        self.untried, self.on_trial = [], set()
-        ready = [no for no, step in enumerate(self.steps) if step.state == "pending"]
-        ready = [no for no in ready if self._may_start(no, self.steps[no])]
-        most = max((self.steps[no].deaths for no in ready), default=0)
-        if self.state == "running" and most >= SUSPECT_DEATHS:
-            suspects = [no for no in ready if self.steps[no].deaths == most]
-            suspects.sort(key=lambda no: -self.steps[no].began)
-            size = max(1, math.ceil(len(suspects) / GROUPS_MAX))
-            self.untried = [suspects[at : at + size] for at in range(0, len(suspects), size)]
-
-    def _is_trying(self) -> bool:
-        return self.now < self.trial_end and bool(self.on_trial & self.bodies)
+        pending = [(no, step) for no, step in enumerate(self.steps) if step.state == "pending"]
+        ready = [no for no, step in pending if self._may_start(no, step)]
+        self.trial.of(ready if self.state == "running" else [], self.steps)
 
     def _check_trial(self, started: list[int]) -> None:
         """While suspects are to be tried only the next group starts, as far as there is room for it."""
         if self.state != "running" or self.is_closing or self.is_held:
             return
-        if self._is_trying():
+        if self.trial.goes_on(self.bodies, now=self.now):
             assert not started, f"{started} beside a trial"
             return
-        while self.untried:
-            group = self.untried.pop(0)
-            deaths = self.steps[group[0]].deaths
-            fit = self._fitting(group)
-            if fit:
-                self.on_trial = set(group)
-                self.trial_end = self.now + min(TRIAL_MS * 2 ** (deaths - SUSPECT_DEATHS), TRIAL_MS_MAX)
-                assert sorted(started) == sorted(fit), f"{fit} are to be tried, not {started}"
-                return
-        self.on_trial = set()
+        fit = self.trial.next(self.steps, self._fitting, now=self.now)
+        assert fit is None or sorted(started) == sorted(fit), f"{fit} are to be tried, not {started}"
 
     def _fitting(self, group: list[int]) -> list[int]:
         """Those that can start together with what runs."""
@@ -441,8 +328,7 @@ class Model:
                 self.deadline, self.remaining = None, max(0, self.deadline - self.now)
 
     def _end(self, state: str) -> None:
-        self.state = state
-        self.deadline = self.remaining = None
+        self.state, self.deadline, self.remaining = state, None, None
 
     def _skip(self) -> None:
         if self._is_blocked():

@@ -21,7 +21,9 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).parents[1] / "actors"))
 
 from bench import BEGIN_MS, Bench, make_plan
-from model import ENDS, TAKEN_IN, Model, Step
+from model import Model
+from modelled_states import ENDS, TAKEN_IN
+from modelled_step import Step
 
 from perdure.actors.instructions.plan import RetryPolicy, Scheduling
 from perdure.actors.messages import (

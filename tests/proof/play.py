@@ -24,8 +24,9 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import postgres
-from model import ENDS, TAKEN_IN
-from stage import SHAPES, Stage
+from modelled_states import ENDS, TAKEN_IN
+from shapes import SHAPES
+from stage import Stage
 from stage_on_server import ServerStage
 
 MOVES: Final = 250  # of one life

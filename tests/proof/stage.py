@@ -15,40 +15,20 @@ from typing import Any, Final
 import anyio
 import msgspec
 import pytest
-from model import ENDS, Model, Step
+from model import Model
+from modelled_states import ENDS
+from shapes import SHAPES, model_of, workflow_of
+from words import call_of, foretold, stored, word
 
 from perdure.actors.kernel.processes import CURRENT
 from perdure.actors.kernel.testing import VirtualLoop
-from perdure.runtime import Conflict, Execution, IllegalTransition, Retry, Runtime, StepContext, Workflow
+from perdure.runtime import Conflict, IllegalTransition, Runtime, StepContext
 from perdure.runtime.testing import Acknowledged, Effect, RuntimeProcess, check_store
-from perdure.store import records
 from perdure.store.errors import IdTaken
 from perdure.store.script import Script
 from perdure.store.states import State
 
 MOVE_MS: Final = 10
-RUNNING: Final = frozenset({State.SCHEDULING, State.EXECUTING, State.AWAITING_COMPLETION})
-
-
-class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """A workflow as it is given to both; times in ms end in 5."""
-
-    steps: tuple[dict[str, Any], ...]
-    eager: bool = False
-    parallelism: int | None = None
-    continue_on_error: bool = False
-    timeout_ms: int | None = None
-
-
-TWICE: Final = {"retries": 1, "delay_ms": 15}
-LATER: Final = {"retries": 1, "delay_ms": 20_005}  # long enough to leave memory
-SHAPES: Final = (
-    Shape(steps=({}, {"needs": (0,)}, {"needs": (1,)})),
-    Shape(steps=({}, {}, TWICE, {"needs": (0, 1)}, {"needs": (2,)}), eager=True, parallelism=2),
-    Shape(steps=({"is_optional": True}, LATER, {"needs": (0, 1)}), timeout_ms=60_005),
-    Shape(steps=({}, {"is_parallel": False}, {}, {"needs": (0,)}, {"needs": (1, 2)}), continue_on_error=True),
-    Shape(steps=(TWICE, {"needs": (0,), "is_optional": True, **TWICE}), timeout_ms=345),
-)
 
 
 class Body(msgspec.Struct):
@@ -92,7 +72,7 @@ class Stage:
         self._ids = 0
         self._now = 0
         self._runner = asyncio.Runner(loop_factory=lambda: VirtualLoop(seed))
-        self._workflows = [self._workflow(no, shape) for no, shape in enumerate(SHAPES)]
+        self._workflows = [workflow_of(no, shape, self._body) for no, shape in enumerate(SHAPES)]
 
     def open(self, name: str) -> None:
         """A process opens a runtime, and takes up whatever nobody has."""
@@ -140,7 +120,7 @@ class Stage:
         self._ask(name, lambda runtime: runtime.start(workflow, {"a": 1}, id=id_))
         self._told.append(Acknowledged(execution_id=id_))
         if id_ not in self.models:
-            self.models[id_] = model = _model_of(SHAPES[shape_no])
+            self.models[id_] = model = model_of(SHAPES[shape_no])
             self._labels[id_] = []
             model.now = self._now
             model.begin()
@@ -187,7 +167,7 @@ class Stage:
         version = stored.version - stale if stale or guarded else None
         is_left = stored.runner is None or stored.state is State.AWAITING_COMPLETION
         process = self.processes[name]
-        call = _call(kind, what, label=label)
+        call = call_of(kind, what, label=label)
 
         async def ask(runtime: Runtime) -> Any:
             return await call(await runtime.execution(id_), command_id=command_id, expected_version=version)
@@ -313,7 +293,7 @@ class Stage:
             self.pending.append(pending)
             return
         error = pending.task.exception()
-        said = _word(pending.task.result()) if error is None else type(error).__name__
+        said = word(pending.task.result()) if error is None else type(error).__name__
         if error is not None and not isinstance(error, Conflict | IllegalTransition):
             raise error
         if expected == "anything" and error is None:
@@ -336,11 +316,11 @@ class Stage:
         store = next(iter(self.processes.values())).runtime.store
         versions = await store._ask(_versions())
         for id_, model in self.models.items():
-            should = _foretold(model)
+            should = foretold(model)
             if self._compared.get(id_) != (versions[id_], should):
                 execution = await store.execution(id_)
                 assert execution is not None
-                stands = _stored(execution, await store.attempts(id_), steps=len(model.steps))
+                stands = stored(execution, await store.attempts(id_), steps=len(model.steps))
                 assert stands == should, f"{id_}: {stands}\nnot {should}\n{model}"
                 self._compared[id_] = (execution.version, should)
             bodies = {no for of, no in self.bodies if of == id_}
@@ -388,27 +368,6 @@ class Stage:
     def _bodies_of(self, process: RuntimeProcess) -> list[tuple[str, int]]:
         return [key for key, body in self.bodies.items() if body.process is process.process]
 
-    def _workflow(self, no: int, shape: Shape) -> Workflow:
-        workflow = Workflow(
-            f"shape-{no}",
-            scheduling="eager" if shape.eager else "level",
-            parallelism=shape.parallelism,
-            continue_on_error=shape.continue_on_error,
-            timeout=None if shape.timeout_ms is None else shape.timeout_ms / 1000,
-        )
-        for step_no, step in enumerate(shape.steps):
-            retry = Retry(
-                max_retries=step.get("retries", 0), delay=step.get("delay_ms", 0) / 1000, jitter=False
-            )
-            workflow.step(
-                key=f"s{step_no}",
-                retry=retry,
-                optional=step.get("is_optional", False),
-                parallel=step.get("is_parallel", True),
-                after=[f"s{need}" for need in step.get("needs", ())],
-            )(self._body(no, step_no))
-        return workflow
-
     def _body(self, shape_no: int, step_no: int) -> Callable[..., Any]:
         async def body(context: StepContext) -> int:
             fields = {name: getattr(context, name) for name in Effect.__struct_fields__}
@@ -431,67 +390,3 @@ async def _sleep_until(until_ms: int) -> None:
 
 def _versions() -> Script[dict[str, int]]:
     return dict((yield "SELECT id, version FROM workflow_executions", ()).fetchall())
-
-
-def _foretold(model: Model) -> tuple[Any, ...]:
-    """What has to be stored, as the model has it."""
-    steps = [(state, *where, output) for state, *where, _, output in model.picture()]
-    facts = (model.context, model.resumes, bool(model.error), model.deadline is None)
-    return model.state, *facts, steps
-
-
-def _stored(execution: records.Execution, attempts: list[records.Attempt], *, steps: int) -> tuple[Any, ...]:
-    """The same from the store."""
-    newest = {attempt.step: attempt for attempt in attempts}
-    rows = [
-        (row.state.value, row.generation, row.attempt, row.lineage, row.output and bytes(row.output))
-        if (row := newest.get(f"s{no}"))
-        else ("pending", 0, 0, 0, None)
-        for no in range(steps)
-    ]
-    facts = (execution.context, execution.resume_count, bool(execution.error), execution.deadline_at is None)
-    return _word(execution.state), *facts, rows
-
-
-def _model_of(shape: Shape) -> Model:
-    return Model(
-        [
-            Step(step.get("needs", ()), **{k: v for k, v in step.items() if k != "needs"})
-            for step in shape.steps
-        ],
-        eager=shape.eager,
-        parallelism=shape.parallelism,
-        continue_on_error=shape.continue_on_error,
-        timeout_ms=shape.timeout_ms,
-        context={"a": 1},
-    )
-
-
-def _call(kind: str, what: dict[str, Any], *, label: str) -> Callable[..., Awaitable[Any]]:
-    """The call of the handle that the model calls `kind`."""
-
-    async def call(execution: Execution, **own: Any) -> Any:
-        match kind:
-            case "pause":
-                return await execution.pause(mode="interrupt" if what["interrupt"] else "drain", **own)
-            case "resume":
-                return await execution.resume(data=what["data"], **own)
-            case "update":
-                return await execution.update_context(what["data"], **own)
-            case "signal":
-                return await execution.signal("go", [1], **own)
-            case "checkpoint":
-                return await execution.checkpoint(label=label, **own)
-            case "restore":
-                return await execution.restore(what["version"], **own)
-            case _:
-                return await getattr(execution, kind)(**own)
-
-    return call
-
-
-def _word(answer: Any) -> Any:
-    """A state as the model speaks of it; anything else as it is."""
-    if isinstance(answer, State):
-        return "running" if answer in RUNNING else answer.value
-    return answer

@@ -27,7 +27,8 @@ from hypothesis.stateful import (
 )
 from moves import KINDS, Life
 from play import on_server, play
-from stage import SHAPES, Stage
+from shapes import SHAPES
+from stage import Stage
 from stage_on_server import ServerStage
 
 DRIVER = Path(__file__).parent / "moves.py"
