@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from perdure.actors.messages import Answer, AnyCommand
 from perdure.runtime import arguments
+from perdure.store.errors import NotFound
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
@@ -18,6 +20,14 @@ class Handle:
         """Made by `Runtime.start` and `Runtime.execution`."""
         self.id = execution_id
         self._bound_to = runtime
+
+    async def declared_inputs(self) -> Mapping[str, Any] | None:
+        """The JSON Schema that its workflow declares for the context, if it declares one. Raises NotFound."""
+        runtime = self._runtime
+        stored = await runtime.store.execution(self.id)
+        if stored is None:
+            raise NotFound("execution", self.id)
+        return (await runtime.machine.plans.revision(stored.workflow_no)).definition.inputs
 
     @property
     def _runtime(self) -> Runtime:

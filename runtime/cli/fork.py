@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from perdure.runtime.cli.control import show_standing
 from perdure.runtime.cli.exit_codes import Exit
-from perdure.runtime.cli.options import Flag, Performing, UsageError, read_inputs
+from perdure.runtime.cli.options import Flag, Performing, UsageError, read_inputs, typed_inputs
 from perdure.runtime.cli.session import open_session, run_async
 from perdure.store.errors import NotFound
 from perdure.store.states import Role
@@ -40,13 +40,14 @@ def fork(
     Args:
         id: Execution: its id, a unique beginning of it, @last or NAME@last.
         from_: A step, which runs again with all that depends on it, or a checkpoint: label or version.
-        edit: One value of the context to change, as NAME=VALUE; repeatable.
+        edit: One value of the context to change, as NAME=VALUE; repeatable. It is read as `run` reads it.
         new_id: Id of the new execution; the same id again joins the same execution.
         by: Who asks.
         detach: Print where it stands and leave the work to a worker; one is started where none runs.
     """
     session = open_session(options)
-    wish = {"edit": read_inputs(None, edit), "id": new_id, "by": by}
+    read_inputs(None, edit)  # what cannot be read is told before anything is looked up
+    wish = {"id": new_id, "by": by}
 
     async def main() -> int:
         from perdure.runtime.cli.attend import attend
@@ -54,7 +55,8 @@ def fork(
 
         async with session.runtime("client") as runtime:
             source = await runtime.execution(await runtime.find(id))
-            start = wish | await _origin(runtime, source, from_)
+            edits = typed_inputs(edit, await source.declared_inputs())
+            start = wish | {"edit": edits} | await _origin(runtime, source, from_)
             stored = await runtime.store.execution(source.id)
             has_worker = await runtime.has_worker()
             if detach or has_worker:

@@ -21,6 +21,7 @@ from perdure.runtime.cli.options import (
     read_inputs,
     read_json,
     read_moment,
+    typed_inputs,
 )
 from perdure.runtime.cli.session import Session, open_session, run_async
 
@@ -101,13 +102,14 @@ def retry(
         from_: Also run this step again, anew, and all that depends on it.
         only: Of what has completed, run that step again alone.
         with_downstream: Also run again what completed downstream of something that runs again.
-        input: One input to change first, as NAME=VALUE; repeatable.
+        input: One input to change first, as NAME=VALUE; repeatable. A value is read as `run` does.
         budget: What it may use in all from now on: cost=NUMBER, tokens=NUMBER or both with a comma.
     """
-    data = read_inputs(None, input) or None
+    read_inputs(None, input)  # what cannot be read is told before anything is looked up
     limits = read_budget(budget)
 
     async def try_again(execution: Execution) -> Any:
+        data = typed_inputs(input, await execution.declared_inputs()) if input else None
         return await execution.retry(
             from_step=from_, only=only, with_downstream=with_downstream, data=data, budget=limits
         )

@@ -40,6 +40,13 @@ outputs: {lines: "{{wait}}"}
 steps:
   - {key: wait, sleep: 1}
 """
+GATED = """\
+name: gated
+inputs: {properties: {path: {type: string}}}
+outputs: {path: "{{path}}"}
+steps:
+  - {key: open, gate: {criteria: [{when: "inputs.path != 'no'", reason: nobody may}]}}
+"""
 AGENTS = """\
 from perdure.runtime import Agents
 
@@ -187,3 +194,17 @@ def test_inputs_of_the_command_line_are_of_their_declared_types(capsys: pytest.C
         'perdure: input \'limit\': "x" is not of type "integer"\n'
         "  input 'path' is missing: string, the file (is 'pth' meant to be it?)\n"
     )
+
+
+def test_inputs_of_a_retry_and_a_fork_are_of_their_declared_types(capsys: pytest.CaptureFixture[str]):
+    """As those of the run were; nobody checks them later."""
+    Path("gated.yaml").write_text(GATED)
+    assert run_command(["run", "gated.yaml", "-i", "path=no"]) == 10
+    for command in (
+        ["retry", "@last", "-i", "path=12"],
+        ["fork", "@last", "--from", "open", "-e", "path=12"],
+    ):
+        capsys.readouterr()
+        assert run_command([*command, "--format", "json"]) == 0
+        assert json.loads(capsys.readouterr().out)["outputs"] == {"path": "12"}
+    assert run_command(["retry", "@last", "-i", "path"]) == 2
