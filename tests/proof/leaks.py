@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -58,10 +59,11 @@ def _files() -> set[str]:
 def _objects() -> dict[str, int]:
     """How many tasks and runtimes there are that nothing has let go."""
     gc.collect()
-    kinds = [type(each) for each in gc.get_objects()]
+    counts = Counter(map(type, gc.get_objects()))
+    kinds = {"tasks": asyncio.Task, "runtimes": Runtime}
     return {
-        "tasks": sum(issubclass(kind, asyncio.Task) for kind in kinds),
-        "runtimes": sum(issubclass(kind, Runtime) for kind in kinds),
+        name: sum(count for each, count in counts.items() if issubclass(each, kind))
+        for name, kind in kinds.items()
     }
 
 
