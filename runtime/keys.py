@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from perdure.runtime.arguments import InvalidArgument
 from perdure.store.scripts.sealing import KEY_BYTES, KEY_ID, KeyMissing, Keys
@@ -28,7 +28,8 @@ class Keyring:
     """
 
     def __init__(self, current: str, keys: Mapping[str, bytes] | Callable[[str], bytes]) -> None:
-        """Nothing is fetched yet. Raises InvalidArgument for an id that cannot be one."""
+        """Nothing is fetched yet. Raises InvalidArgument for an id that cannot be one, and for no keys."""
+        _check_kinds(current, keys)
         if not KEY_ID.fullmatch(current):
             raise InvalidArgument(f"the key id {current!r}: 1 to 64 letters, digits, '.' and '-'")
         self._current = current
@@ -50,9 +51,17 @@ class Keyring:
         return self._known[key_id]
 
 
+def _check_kinds(current: Any, keys: Any) -> None:
+    """Raise InvalidArgument, without saying what it is instead: that may be a key."""
+    if not isinstance(current, str) or not (isinstance(keys, Mapping) or callable(keys)):
+        raise InvalidArgument("Keyring: give the id of a key, and a mapping of ids to keys or a function")
+
+
 def keys_of(source: Keys | str | None) -> Keys | None:
     """The keys themselves, or those that `file:PATH` or `env:NAME` leads to. Raises InvalidArgument."""
     if not isinstance(source, str):
+        if source is not None and not hasattr(source, "current"):
+            raise InvalidArgument("keys: give a Keyring, file:PATH or env:NAME")  # not what it is: a key?
         return source
     if source.startswith(FILE):
         path = source.removeprefix(FILE)

@@ -200,7 +200,13 @@ def test_an_argument_that_cannot_be_is_refused_and_nothing_is_written(options: d
 
 @pytest.mark.parametrize(
     "options",
-    [{"workflows": order()}, {"workflows": 3}, {"workflows": ["order"]}, {"on_step_start": 3}],
+    [
+        {"workflows": order()},
+        {"workflows": 3},
+        {"workflows": ["order"]},
+        {"on_step_start": 3},
+        {"keys": b"k" * 32},
+    ],
     ids=str,
 )
 def test_what_a_runtime_cannot_be_made_of_is_refused_in_words(options: dict[str, Any]) -> None:

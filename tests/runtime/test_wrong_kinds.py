@@ -18,6 +18,7 @@ from perdure.runtime import (
     CircuitBreaker,
     Execution,
     ForEach,
+    Keyring,
     PerdureError,
     Repeat,
     Retry,
@@ -43,6 +44,7 @@ RIGHT: dict[str, Any] = {
     "checkpoint": "marked",
     "count": 1,
     "criteria": [("true", "why")],
+    "current": "k1",
     "data": None,
     "definition": Workflow("w").agent_step("a", agent="x").definition,
     "delivery_id": "none",
@@ -54,6 +56,7 @@ RIGHT: dict[str, Any] = {
     "id": "hourly",
     "items": [1],
     "key": "k",
+    "keys": {"k1": b"k" * 32},
     "label": "x",
     "moment": "onFailure",
     "name": "order",
@@ -211,8 +214,8 @@ async def test_a_step_refuses_options_that_cannot_be(kind: type[msgspec.Struct])
 
 
 @pytest.mark.anyio
-async def test_agents_refuse_what_they_cannot_be() -> None:
-    """Registered either way, with a circuit breaker of any kind, or loaded by a name."""
+async def test_what_a_runtime_is_given_refuses_what_it_cannot_be() -> None:
+    """Agents registered either way, with a circuit breaker of any kind, or loaded by a name; keys."""
     for what, places, given in calls(Agents().agent):
         register = await tried(what, Agents().agent, places, given)
         if register is not None:
@@ -222,6 +225,8 @@ async def test_agents_refuse_what_they_cannot_be() -> None:
     for what, places, given in calls(CircuitBreaker):
         breaker = await tried(what, CircuitBreaker, places, given)
         await tried(what, Agents().agent, ["x"], {"circuit_breaker": breaker})
+    for what, places, given in calls(Keyring):
+        await tried(what, Keyring, places, given)
     for what, places, given in calls(load_agents):
         await tried(what, load_agents, places, given)
 
