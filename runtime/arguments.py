@@ -23,6 +23,7 @@ PRIORITY_MAX: Final = 2**31 - 1  # either way; far more places than anybody need
 TEXT_CHARS_MAX: Final = 1_000  # of names and reasons that people write into a log
 LEASE_S_MIN: Final = 0.1  # below it a busy moment of the machine looks like a stop
 LEASE_S_MAX: Final = 86_400.0  # a day; past it nobody waits for the executions to go on elsewhere
+_HALF: Final = re.compile("[\ud800-\udfff]")  # what no encoding has
 _UNKEPT: Final = re.compile("[\0\ud800-\udfff]")  # what a column of text cannot hold
 KINDS: Final = ("embedded", "worker", "run", "client")
 
@@ -138,7 +139,7 @@ def label(value: Any) -> str | None:
 def place(value: Any, *, what: str) -> str:
     """Where something is kept: a path or a URL. Raises InvalidArgument for what is neither, as None."""
     found = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if not isinstance(found, str) or not found or "\0" in found:
+    if not isinstance(found, str) or not found or _UNKEPT.search(found):
         raise InvalidArgument(f"{what} is {value!r:.60}: give the path of a file")
     return found
 
@@ -191,8 +192,13 @@ def made_of(kind: type[T], value: Any, *, what: str, example: str) -> T:
 
 def since(value: Any) -> datetime | None:
     """A moment that has passed, or None. Raises InvalidArgument for anything else."""
-    if value is not None and (not isinstance(value, datetime) or value.tzinfo is None):
-        raise InvalidArgument(f"since is {value!r:.60}: give a datetime with its time zone")
+    return None if value is None else zoned(value, what="since")
+
+
+def zoned(value: Any, *, what: str) -> datetime:
+    """A moment. Raises InvalidArgument for what is none, or none without somebody's clock."""
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise InvalidArgument(f"{what} is {value!r:.60}: give a datetime with its time zone")
     return value
 
 
@@ -206,6 +212,8 @@ def any_text(value: Any, *, what: str) -> str:
     """A text, whatever is in it. Raises InvalidArgument for what is none."""
     if not isinstance(value, str):
         raise InvalidArgument(f"{what} is {value!r:.60}: give a text")
+    if _HALF.search(value):
+        raise InvalidArgument(f"{what} must be a text without half characters, not {value!r:.60}")
     return value
 
 

@@ -36,7 +36,7 @@ def read_webhooks(given: Iterable[Mapping[str, Any]]) -> tuple[Webhook, ...]:
     """The webhooks of a whole runtime, given as those of a workflow are. Raises InvalidArgument."""
     try:
         webhooks = msgspec.convert(list(given), Webhooks)
-    except (msgspec.ValidationError, TypeError) as error:
+    except (msgspec.ValidationError, TypeError, UnicodeError) as error:
         raise InvalidArgument(f"webhooks: {error}") from None
     for each in webhooks:
         if not _is_address(each.url):

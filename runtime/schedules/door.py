@@ -75,6 +75,7 @@ class Schedules:
 
     async def next(self, id: str, *, count: int = 10) -> builtins.list[datetime]:
         """When it will start the next `count` executions. Raises NotFound."""
+        arguments.at_least_one(count, what="count")
         schedule = await self.get(id)
         return [
             moment(ms) for ms in upcoming(_rule(schedule), schedule_id=id, after=self._now_ms(), count=count)
@@ -108,7 +109,8 @@ class Schedules:
         """
         schedule = await self.get(id)
         rule = _rule(schedule)
-        found = list(_between(rule, start=milliseconds(start), end=milliseconds(end)))
+        first, last = arguments.zoned(start, what="start"), arguments.zoned(end, what="end")
+        found = list(_between(rule, start=milliseconds(first), end=milliseconds(last)))
         if len(found) > MOMENTS_MAX:
             raise InvalidArgument(f"there are more than {MOMENTS_MAX:,} moments in between: take a part")
         return [await _start(self._runtime, schedule, rule, execution_id(id, one)) for one in found]

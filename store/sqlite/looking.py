@@ -12,7 +12,7 @@ from perdure.store.scripts.sealing import Keys, enter, opening
 from perdure.store.sqlite import migrate
 from perdure.store.sqlite.connection import Link, ThreadedConnection, run, run_at_one_moment
 from perdure.store.sqlite.files import LOCK_WAIT_S, address_to_read
-from perdure.store.sqlite.translate import translated
+from perdure.store.sqlite.translate import FAILURES, translated
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ class SQLiteView(Questions):
         script = script if self._keys is None else opening(script, self._keys)
         try:
             return await self._connection.run(lambda link: hold(link.connection, script))
-        except sqlite3.Error as error:
+        except FAILURES as error:
             raise translated(error, self.location) from error
 
 

@@ -42,7 +42,7 @@ from perdure.store.sqlite.connection import (
 )
 from perdure.store.sqlite.files import LOCK_WAIT_S
 from perdure.store.sqlite.identity import identity_of
-from perdure.store.sqlite.translate import translated
+from perdure.store.sqlite.translate import FAILURES, translated
 from perdure.store.sqlite.verify import verify
 from perdure.store.writes import Write
 
@@ -175,7 +175,7 @@ class SQLiteStore(Questions):
         """Run a reading function over a reading connection, its errors translated."""
         try:
             return await reader.run(lambda link: function(link.connection))
-        except sqlite3.Error as error:
+        except FAILURES as error:
             raise translated(error, self.location) from error
 
 

@@ -32,6 +32,10 @@ OF_ONE_STATEMENT: Final = frozenset(
 )
 
 
+# What a question may raise: the library's own errors, and values that nothing in a database is equal to.
+FAILURES: Final = (sqlite3.Error, UnicodeError, OverflowError)
+
+
 def is_refusal(error: Exception) -> bool:
     """Whether an error speaks of one statement and not of the file."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
@@ -43,7 +47,7 @@ def refused(error: Exception, write: str) -> StoreError:
     return StoreError(f"{write} was refused by the database: {error}")
 
 
-def translated(error: sqlite3.Error, path: str) -> StoreError:
+def translated(error: Exception, path: str) -> StoreError:
     """The same error as one of ours, with what to do about it."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     code = sqlite3.SQLITE_FULL if code == sqlite3.SQLITE_IOERR_SHMSIZE else code & 0xFF  # no room for -shm

@@ -29,7 +29,10 @@ from perdure.runtime import (
 from perdure.runtime.schedules.rule import FIELDS
 from perdure.runtime.testing import VirtualRuntime, run_virtual
 
-WRONG = (3, "x", None, [], object(), b"x", [3], {"x": object()})
+KINDS = (3, "x", None, [], object(), b"x", [3], {"x": object()})
+NOBODYS_NOON = datetime(2026, 1, 1, 12)  # noqa: DTZ001 - that it is nobody's is what is wrong with it
+VALUES = (-1, 10**30, float("nan"), "a\n", "\0", "\ud800", NOBODYS_NOON)  # often of the right kind
+WRONG = (*KINDS, *VALUES)
 GIVE_UP_S = 5.0  # of virtual time: who waits for an end has taken the argument
 NOT_CALLED = {"serve", "begin", "check_open", "machine", "configured"}  # they take none, or are not for users
 
