@@ -19,7 +19,8 @@ READING = Reading()
 ERRORS: Final = 10  # the most frequent; the view `workflow_error_statistics` has them all
 
 WORKFLOW_HEADS: Final = (
-    "WORKFLOW", "RUNS", "DONE", "FAILED", "CANCELLED", "ACTIVE", "GOOD", "MEAN", "P50", "P95", "LAST"
+    "WORKFLOW", "RUNS", "DONE", "FAILED", "UNDONE", "CANCELLED", "ACTIVE",
+    "GOOD", "MEAN", "P50", "P95", "LAST",
 )  # fmt: skip
 STEP_HEADS: Final = (
     "WORKFLOW", "STEP", "DONE", "FAILED", "FAIL RATE", "SKIPPED", "RETRIED", "RETRY GOOD", "MEAN"
@@ -82,7 +83,8 @@ def _show(
 
 
 def _workflow_row(each: WorkflowStatistics, session: Session) -> Sequence[Cell | str]:
-    counts = (each.executions, each.completed, each.failed, each.cancelled, each.active)
+    ended = (each.completed, each.failed, each.rolled_back, each.cancelled)
+    counts = (each.executions, *ended, each.active)
     times = (each.duration_ms_mean, each.duration_ms_p50, each.duration_ms_p95)
     return (
         each.workflow,

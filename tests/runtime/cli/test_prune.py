@@ -35,6 +35,21 @@ def order() -> Workflow:
     return workflow
 
 
+def undone() -> Workflow:
+    """What is done is undone, since the next step fails."""
+    workflow = Workflow("undone", on_failure="compensate")
+
+    @workflow.step(compensate=lambda: None)
+    async def reserve() -> None:
+        """Nothing comes of it."""
+
+    @workflow.step(after="reserve")
+    async def ship() -> None:
+        raise OSError("no truck")
+
+    return workflow
+
+
 async def live() -> None:
     """Three that complete and one that fails."""
     async with Runtime("perdure.db") as runtime:
@@ -115,6 +130,22 @@ def test_statistics_tell_of_steps_retries_and_errors_also_of_what_was_pruned(
     text = capsys.readouterr().out
     assert "75.0%" in text
     assert "ConnectionError" in text
+
+
+def test_statistics_show_what_was_rolled_back(capsys: pytest.CaptureFixture[str]):
+    """It has not completed, and what became of the runs adds up to them."""
+
+    async def undo() -> None:
+        async with Runtime("perdure.db") as runtime:
+            await (await runtime.start(undone(), {})).result(check=False)
+
+    asyncio.run(undo())
+    assert run_command(["stats", "undone"]) == 0
+    heads, row = [line.split() for line in capsys.readouterr().out.splitlines()[:2]]
+    shown = dict(zip(heads, row, strict=False))
+    assert [shown[head] for head in ("RUNS", "DONE", "FAILED", "UNDONE", "CANCELLED", "ACTIVE")] == list(
+        "100100"
+    )
 
 
 def test_a_workflow_nobody_knows_has_no_statistics(capsys: pytest.CaptureFixture[str]):
