@@ -9,7 +9,6 @@ Nor are the writer and the heartbeat of the lease among them: without those noth
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -17,10 +16,10 @@ from anyio.abc import TaskGroup
 
 from perdure.actors.kernel import Alarms, Backoff, Wakeup, flatten
 from perdure.actors.log import get_logger
+from perdure.actors.wording import repr_of, stack_of
 from perdure.store.errors import PerdureError
 
 BACKOFF: Final = Backoff(first_s=1.0, max_s=60.0)  # whoever is needed is back soon, and no log is flooded
-STACK_CHARS_MAX: Final = 4_000
 
 log = get_logger("perdure.helpers")
 
@@ -74,5 +73,4 @@ def _is_meant(error: Exception) -> bool:
 
 
 def _tell(name: str, error: Exception, *, crashes: int) -> None:
-    stack = "".join(traceback.format_exception(error))[-STACK_CHARS_MAX:]
-    log.error("helper_crashed", helper=name, crashes=crashes, error=repr(error), stack=stack)
+    log.error("helper_crashed", helper=name, crashes=crashes, error=repr_of(error), stack=stack_of(error))

@@ -13,7 +13,6 @@ so that no two run beside each other.
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Callable
 from typing import Any, Final, assert_never, cast
 
@@ -40,13 +39,12 @@ from perdure.actors.messages import (
     StepEnded,
     StepReport,
 )
+from perdure.actors.wording import name_of, stack_of, text_of, type_of
 from perdure.store.codec import encode
 from perdure.store.errors import NotSerializable, PayloadTooLarge
 from perdure.store.records import Error
 
 GRACE_S: Final = 5.0  # how long an interrupted body may take before it is reported as stuck
-STACK_CHARS_MAX: Final = 4_000  # of a traceback that is kept with an attempt
-MESSAGE_CHARS_MAX: Final = 2_000  # of an error's text
 
 log = get_logger("perdure.step")
 
@@ -148,6 +146,10 @@ class Attempt:
         outcome: Outcome | None = None  # of one that unwinds
         try:
             outcome = await self._outcome(task)
+        except GeneratorExit as error:  # of a future: thrown into a coroutine it passes all that is awaited
+            if self._loop.is_closed():
+                raise
+            outcome = self._raised(error)
         finally:
             for alarm in (self._alarm, self._grace):
                 if alarm is not None:
@@ -171,7 +173,7 @@ class Attempt:
                 raise
             return self._ended(StepCancelledItself(self.step.key))
         except BaseException as error:  # noqa: BLE001 the step boundary: what a body raises is a result
-            return _failed(error) if self._is_in_thread else self._ended(error)
+            return self._raised(error)
         if self._scope.cancelled_caught:
             return self._ended(None)
         return self._completed(result)
@@ -238,9 +240,13 @@ class Attempt:
                 self.step.check_output(result)
         except (NotSerializable, PayloadTooLarge) as error:
             return _failed(error, may_retry=False)
-        except Exception as error:  # noqa: BLE001 - a promise broken is a failure like any other
+        except BaseException as error:  # noqa: BLE001 - the same boundary: encoding asks the value for its parts
             return _failed(error)
         return Completed(output, self.context.seal())
+
+    def _raised(self, error: BaseException) -> Failed | Interrupted:
+        """How one has ended whose body raised: what a thread raises counts, whyever it was interrupted."""
+        return _failed(error) if self._is_in_thread else self._ended(error)
 
     def _ended(self, error: BaseException | None) -> Failed | Interrupted:
         """How a body that did not return has ended, given why it was cancelled."""
@@ -281,20 +287,6 @@ class Attempt:
 
 def _failed(error: BaseException, *, may_retry: bool = True) -> Failed:
     """An exception as it is kept, with the names `retryableErrors` may mention."""
-    names = tuple(kind.__name__ for kind in type(error).__mro__ if kind is not object)
-    stack = "".join(traceback.format_exception(error))[-STACK_CHARS_MAX:]
-    return Failed(
-        Error(type=type(error).__name__, message=_text_of(error), stack=_encodable(stack)), names, may_retry
-    )
-
-
-def _text_of(error: BaseException) -> str:
-    """What the exception says of itself, where it can."""
-    try:
-        return _encodable(str(error)[:MESSAGE_CHARS_MAX])
-    except Exception as failed:  # noqa: BLE001 - its __str__ is other people's code; the report must not fail
-        return f"(its text cannot be had: {type(failed).__name__})"
-
-
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+    names = tuple(name_of(kind) for kind in type(error).__mro__ if kind is not object)
+    kept = Error(type=type_of(error), message=text_of(error), stack=stack_of(error))
+    return Failed(kept, names, may_retry)

@@ -34,6 +34,7 @@ from perdure.actors.messages import (
     Rollback,
 )
 from perdure.actors.state.execution import ExecutionState
+from perdure.actors.wording import repr_of
 from perdure.store.errors import (
     Conflict,
     IllegalTransition,
@@ -105,7 +106,7 @@ class Routing:
             except ActorStopped:
                 if ref.down is not None and ref.down.reason is Reason.QUARANTINED:
                     raise StoreError(
-                        f"execution {execution_id} keeps crashing its actor: {ref.down.error!r}"
+                        f"execution {execution_id} keeps crashing its actor: {repr_of(ref.down.error)}"
                     ) from ref.down.error
                 continue
             except ActorRestarted:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
-
 import msgspec
 
 from perdure.actors.effects.turn import encode
@@ -11,12 +9,11 @@ from perdure.actors.execution.services import Services
 from perdure.actors.kernel import ChildExit, Crash, DeadLetter, Stuck, Supervisor, flatten
 from perdure.actors.log import get_logger
 from perdure.actors.messages import PutAside
+from perdure.actors.wording import repr_of, stack_of, text_of, type_of
 from perdure.actors.writer import OUTAGES, Writer
 from perdure.store.errors import LeaseLost, NotFound, PerdureError, StoreClosed, StoreCorrupt
 from perdure.store.records import Error, Execution
 from perdure.store.writes import Change, Delta, EventWrite
-
-STACK_CHARS_MAX = 4_000  # of a traceback that is kept in the log of an execution
 
 log = get_logger("perdure.executions")
 
@@ -40,13 +37,13 @@ def tell_exit(exit_: ChildExit, writer: Writer) -> None:
     if exit_.error is None:
         return
     if exit_.crash is Crash.OUTAGE:
-        log.debug("execution_parked", execution_id=exit_.name, error=repr(exit_.error))
+        log.debug("execution_parked", execution_id=exit_.name, error=repr_of(exit_.error))
         for error in flatten(exit_.error):
             if isinstance(error, OUTAGES):
                 writer.suspect(error)
         return
     if exit_.crash is Crash.LOST:
-        log.debug("execution_lost", execution_id=exit_.name, error=str(exit_.error))
+        log.debug("execution_lost", execution_id=exit_.name, error=text_of(exit_.error))
         return
     log.error(
         "actor_crashed",
@@ -55,8 +52,8 @@ def tell_exit(exit_: ChildExit, writer: Writer) -> None:
         crashes=exit_.crashes,
         crash=None if exit_.crash is None else exit_.crash.value,
         action=exit_.verdict.action.value,
-        error=repr(exit_.error),
-        stack=_stack(exit_.error),
+        error=repr_of(exit_.error),
+        stack=stack_of(exit_.error),
     )
 
 
@@ -67,11 +64,11 @@ def put_aside(letter: DeadLetter, supervisor: Supervisor) -> None:
         execution_id=letter.name,
         message=type(letter.message).__name__,
         crashes=letter.crashes,
-        error=repr(letter.error),
+        error=repr_of(letter.error),
     )
     ref = supervisor.find(letter.name)
     if ref is not None and not isinstance(letter.message, PutAside):
-        error = Error(type=type(letter.error).__name__, message=str(letter.error))
+        error = Error(type=type_of(letter.error), message=text_of(letter.error))
         ref.post(PutAside(letter.message, letter.crashes, error), control=True)
 
 
@@ -86,7 +83,7 @@ async def mark_quarantined(services: Services, execution_id: str, error: BaseExc
     It stays owned by this runner, so that no sweep takes it up again before a restart; a command to
     it tries anew.
     """
-    log.error("execution_quarantined", execution_id=execution_id, error=repr(error))
+    log.error("execution_quarantined", execution_id=execution_id, error=repr_of(error))
     try:
         execution = await services.store.execution(execution_id)
         if execution is None or execution.is_terminal:
@@ -97,7 +94,7 @@ async def mark_quarantined(services: Services, execution_id: str, error: BaseExc
 
 
 def _quarantine(execution: Execution, error: BaseException | None, now: int) -> Change:
-    data = {"error": {"type": type(error).__name__, "message": str(error)}, "stack": _stack(error)}
+    data = {"error": {"type": type_of(error), "message": text_of(error)}, "stack": stack_of(error)}
     return Change(
         execution_no=execution.no,
         execution_id=execution.id,
@@ -108,7 +105,3 @@ def _quarantine(execution: Execution, error: BaseException | None, now: int) -> 
         at=now,
         delta=Delta(events=(EventWrite("execution_quarantined", data=encode(data)),)),
     )
-
-
-def _stack(error: BaseException | None) -> str:
-    return "" if error is None else "".join(traceback.format_exception(error))[-STACK_CHARS_MAX:]

@@ -48,6 +48,68 @@ async def raises_a_group(context: StepContext) -> None:
     raise BaseExceptionGroup("two", [SystemExit(1), asyncio.CancelledError()])
 
 
+class Unspeakable(Exception):
+    """What it says ends the program."""
+
+    def __str__(self) -> str:
+        """Exit."""
+        raise SystemExit(3)
+
+
+class Cancelling(Exception):
+    """What it says is a cancellation."""
+
+    def __str__(self) -> str:
+        """Pretend to be cancelled."""
+        raise asyncio.CancelledError
+
+
+class Untouchable(Exception):
+    """Nothing of it can be looked at."""
+
+    def __getattribute__(self, name: str) -> Any:
+        """Refuse."""
+        raise OSError(name)
+
+
+class Nameless(type):
+    """Makes classes whose name cannot be had."""
+
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        """Refuse."""
+        raise OSError("no name")
+
+
+class Named(Exception, metaclass=Nameless):
+    """One of them."""
+
+
+def misplaced() -> SyntaxError:
+    """A syntax error whose place is none, which no traceback can show."""
+    return SyntaxError("misplaced", ("file", "line", "column", 5))  # type: ignore[arg-type]
+
+
+class Evasive:
+    """An output whose every part is an interrupt."""
+
+    def __getattribute__(self, name: str) -> Any:
+        """Interrupt."""
+        raise KeyboardInterrupt(name)
+
+
+async def gives_what_interrupts(context: StepContext) -> Evasive:
+    """An output that cannot even be asked what it is."""
+    return Evasive()
+
+
+async def awaits_the_end_of_a_generator(context: StepContext) -> None:
+    """A future's GeneratorExit is thrown into the coroutine, past all that it awaits."""
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(ended.set_exception, GeneratorExit())
+    await ended
+
+
 left_behind: list[asyncio.Task[Any]] = []
 
 
@@ -102,8 +164,29 @@ async def beside(runtime: Runtime, unruly: Workflow, quiet: Workflow) -> Status:
         cancels_itself,
         raises_a_cancellation,
         raises_a_group,
+        raises(Unspeakable()),
+        raises(Cancelling()),
+        raises(Untouchable()),
+        raises(Named()),
+        raises(misplaced()),
+        gives_what_interrupts,
+        awaits_the_end_of_a_generator,
     ],
-    ids=["exit", "interrupt", "generator exit", "cancels itself", "pretends", "group"],
+    ids=[
+        "exit",
+        "interrupt",
+        "generator exit",
+        "cancels itself",
+        "pretends",
+        "group",
+        "exits when asked",
+        "pretends when asked",
+        "cannot be asked",
+        "has no name",
+        "cannot be formatted",
+        "evasive output",
+        "awaited generator exit",
+    ],
 )
 def test_a_body_that_would_end_the_loop_only_fails_its_step(body: Body) -> None:
     """Nothing it raises passes for success, or for a cancellation of ours."""

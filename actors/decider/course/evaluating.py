@@ -9,6 +9,7 @@ from perdure.actors.effects.turn import Turn
 from perdure.actors.errors import ExpressionError, error_of
 from perdure.actors.instructions.plan import PlannedStep, Values
 from perdure.actors.state.values import StepValues
+from perdure.actors.wording import text_of, type_of
 from perdure.store.errors import PerdureError
 from perdure.store.records import Error
 
@@ -37,9 +38,6 @@ def unanswered(step: PlannedStep, *, what: str, why: str) -> Error:
 
 
 def _why(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - its __str__ is other people's code
-        text = "(its text cannot be had)"
-    shown = text if isinstance(error, PerdureError) else f"{type(error).__name__}: {text}"
-    return shown[:WHY_CHARS_MAX].encode("utf-8", "backslashreplace").decode()
+    text = text_of(error)
+    shown = text if isinstance(error, PerdureError) else f"{type_of(error)}: {text}"
+    return shown[:WHY_CHARS_MAX]
