@@ -37,7 +37,7 @@ from perdure.actors.watchdog import Watchdog
 from perdure.actors.writer import Writer
 from perdure.runtime.agents import Agents
 from perdure.runtime.callbacks import StepCallback, call_back
-from perdure.runtime.home import this_task
+from perdure.runtime.home import check_program, this_task
 from perdure.runtime.language import Workflow
 from perdure.runtime.plans import Plans
 from perdure.runtime.ringing import Parts, Rung
@@ -93,6 +93,7 @@ class Machine(msgspec.Struct, kw_only=True):
 @asynccontextmanager
 async def assemble(blueprint: Blueprint) -> AsyncIterator[Machine]:
     """Open the store and set everything going; on the way out the other way round."""
+    check_program()
     store = blueprint.store
     try:
         await see_through(store.open)

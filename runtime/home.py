@@ -1,11 +1,25 @@
-"""Where a runtime is open: in the event loop that has opened it, and in no other."""
+"""Where a runtime may be opened and used: by the program itself, and in the event loop that has opened it."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import traceback
+from typing import Any, Final
 
 from perdure.actors.errors import RuntimeClosed
+
+LOADED: Final = "__mp_main__"  # what a worker process calls the program's own file while it loads it
+
+
+def check_program() -> None:
+    """Raise RuntimeError while a worker process loads the program: it would do all of it once more."""
+    for frame, _ in traceback.walk_stack(None):
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == LOADED:
+            raise RuntimeError(
+                "each worker process loads the program's own file, and that file opens a runtime each time: "
+                "put what is to run only once, such as `asyncio.run(main())`, below "
+                '`if __name__ == "__main__":`'
+            )
 
 
 def this_task() -> asyncio.Task[Any]:

@@ -229,7 +229,7 @@ class Attempt:
             with outside():
                 return await to_process.run_sync(self.step.perform, no_context, bound, cancellable=True)
         except anyio.BrokenWorkerProcess as error:
-            raise WorkerProcessDied(self.step.key, why=str(error)) from error
+            raise WorkerProcessDied(self.step.key, why=str(error.__cause__ or error)) from error
 
     def _completed(self, result: Any) -> Completed | Failed:
         """Encode the output and check it against what was promised."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -332,68 +331,3 @@ async def test_a_message_this_release_cannot_read_is_refused_and_harms_nothing(a
         assert message is not None
         assert b"cannot read" in (message.answer or b"")
         assert await execution.cancel() is State.CANCELLED
-
-
-def test_a_body_in_a_worker_process_does_not_outlive_the_program_that_was_killed(tmp_path: Path) -> None:
-    """Else it would run on beside the one that the next start begins."""
-    (tmp_path / "bodies.py").write_text(
-        "import os, time\n"
-        "def slow() -> None:\n"
-        "    with open('pids.txt', 'a') as out:\n"
-        "        out.write(f'{os.getpid()}\\n')\n"
-        "    time.sleep(60)\n"
-    )
-    (tmp_path / "main.py").write_text(
-        "import asyncio\n"
-        "import bodies\n"
-        "from perdure.runtime import Runtime, Workflow\n"
-        "flow = Workflow('flow')\n"
-        "flow.step(process=True)(bodies.slow)\n"
-        "async def main():\n"
-        "    async with Runtime('app.db') as runtime:\n"
-        "        await (await runtime.start(flow)).result()\n"
-        "if __name__ == '__main__':\n"
-        "    asyncio.run(main())\n"
-    )
-    program = subprocess.Popen([sys.executable, "main.py"], cwd=tmp_path)
-    pids = tmp_path / "pids.txt"
-    end = time.monotonic() + PATIENCE_S
-    while not (pids.exists() and pids.read_text().strip()):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    body = int(pids.read_text())
-    program.kill()
-    program.wait()
-    while _is_running(body):
-        assert time.monotonic() < end, "the body outlived its program"
-        time.sleep(0.05)
-
-
-def test_a_worker_process_that_dies_fails_its_step_and_says_so(tmp_path: Path) -> None:
-    """The program goes on; the error names the step and where to look."""
-    (tmp_path / "bodies.py").write_text("import os\ndef die() -> None:\n    os._exit(3)\n")
-    (tmp_path / "main.py").write_text(
-        "import asyncio\n"
-        "import bodies\n"
-        "from perdure.runtime import Runtime, Workflow\n"
-        "flow = Workflow('flow')\n"
-        "flow.step(process=True)(bodies.die)\n"
-        "async def main():\n"
-        "    async with Runtime(':memory:') as runtime:\n"
-        "        result = await (await runtime.start(flow)).result(check=False)\n"
-        "        print(result.error.message)\n"
-        "if __name__ == '__main__':\n"
-        "    asyncio.run(main())\n"
-    )
-    command = [sys.executable, "main.py"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert "WorkerProcessDied: the worker process of step 'die' died" in ran.stdout, ran.stderr
-    assert "os._exit" in ran.stdout
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
