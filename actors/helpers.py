@@ -1,6 +1,7 @@
 """Tasks beside the executions: services that look after all of them, and small pieces of work.
 
-What nobody has thought of may crash one of them, and is told with its stack; it ends nothing else. A
+What nobody has thought of may crash one of them, and is told with its stack; it ends nothing else. So
+may a cancellation that nobody has asked for, as of a future of the program's. A
 service begins again, later each time it crashes at once; of a piece of work others make sure, as of a
 ring that was not heard. An error of ours is another matter: with it a task says that all has to end.
 Nor are the writer and the heartbeat of the lease among them: without those nothing can go on.
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 from anyio.abc import TaskGroup
 
-from perdure.actors.kernel import Alarms, Backoff, Wakeup, flatten
+from perdure.actors.kernel import Alarms, Backoff, Wakeup, flatten, is_cancelled
 from perdure.actors.log import get_logger
 from perdure.actors.wording import repr_of, stack_of
 from perdure.store.errors import PerdureError
@@ -43,11 +44,8 @@ class Helpers:
         self._group.start_soon(self._serve, name, run, name=name)
 
     async def _do(self, name: str, work: Callable[[], Awaitable[Any]]) -> None:
-        try:
-            await work()
-        except Exception as error:
-            if _is_meant(error):
-                raise
+        error = await _crash(work)
+        if error is not None:
             _tell(name, error, crashes=1)
 
     async def _serve(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
@@ -55,16 +53,27 @@ class Helpers:
         crashes = 0
         while True:
             began_at = time()
-            try:
-                await run()
-            except Exception as error:
-                if _is_meant(error):
-                    raise
-                crashes = crashes + 1 if time() - began_at < BACKOFF.max_s else 1
-                _tell(name, error, crashes=crashes)
-            else:
+            error = await _crash(run)
+            if error is None:
                 return
+            crashes = crashes + 1 if time() - began_at < BACKOFF.max_s else 1
+            _tell(name, error, crashes=crashes)
             await Wakeup(self._alarms).wait(BACKOFF.delay_s(crashes, random01=self._chance()))
+
+
+async def _crash(work: Callable[[], Awaitable[Any]]) -> BaseException | None:
+    """Do it, and answer what it crashed of. Raises what is meant for the whole, and our cancellation."""
+    try:
+        await work()
+    except asyncio.CancelledError as error:
+        if is_cancelled():
+            raise
+        return error
+    except Exception as error:
+        if _is_meant(error):
+            raise
+        return error
+    return None
 
 
 def _is_meant(error: Exception) -> bool:
@@ -72,5 +81,5 @@ def _is_meant(error: Exception) -> bool:
     return any(isinstance(each, PerdureError) for each in flatten(error))
 
 
-def _tell(name: str, error: Exception, *, crashes: int) -> None:
+def _tell(name: str, error: BaseException, *, crashes: int) -> None:
     log.error("helper_crashed", helper=name, crashes=crashes, error=repr_of(error), stack=stack_of(error))

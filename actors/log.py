@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
+
+from perdure.actors.wording import stack_of
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, FilteringBoundLogger
@@ -23,6 +27,7 @@ LEVELS: Final = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
+METHODS: Final = frozenset({*LEVELS, "warn", "exception", "critical", "fatal", "log"})
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _bound: ContextVar[Mapping[str, str]] = ContextVar("perdure_log", default=_NOTHING)
 
@@ -77,19 +82,53 @@ def _make_logger(name: str) -> FilteringBoundLogger:
     import structlog  # noqa: PLC0415
 
     logger: FilteringBoundLogger = structlog.wrap_logger(
-        logging.getLogger(name),
+        _Steady(logging.getLogger(name)),
         processors=[
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
             _merge_bound,
             structlog.stdlib.add_log_level,
-            structlog.processors.format_exc_info,
+            _format_error,
             _to_stdlib,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
     return logger
+
+
+class _Steady:
+    """A logger of the standard library, none of whose handlers and filters makes whoever logs fail.
+
+    What they raise is told where logging tells what goes wrong in handlers, on stderr.
+    """
+
+    __slots__ = ("_logger",)
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._logger, name)
+        return partial(_write, found) if name in METHODS else found
+
+
+def _write(method: Callable[..., None], **line: Any) -> None:
+    try:
+        method(**line)
+    except Exception as error:  # noqa: BLE001 - a handler is other people's code
+        if logging.raiseExceptions:
+            with suppress(Exception):  # nor has everybody a stderr
+                sys.stderr.write(f"perdure: logging failed on {line['msg']}\n{stack_of(error)}")
+
+
+def _format_error(_logger: object, _name: str, line: EventDict) -> EventDict:
+    """The traceback of what is handled just now, where the line wants it."""
+    wanted = line.pop("exc_info", None)
+    if wanted:
+        error = wanted if isinstance(wanted, BaseException) else sys.exc_info()[1]
+        line["exception"] = stack_of(error)
+    return line
 
 
 def _merge_bound(_logger: object, _name: str, line: EventDict) -> EventDict:

@@ -23,7 +23,7 @@ from perdure.actors.kernel.ref import Ref, Stop
 from perdure.actors.kernel.reply import Reply
 from perdure.actors.kernel.reports import ChildExit, DeadLetter, Down, Reason, Stuck
 from perdure.actors.kernel.restart import Action, Backoff, Crash, Restart, Verdict, decide
-from perdure.actors.kernel.scope import cancel_scope
+from perdure.actors.kernel.scope import cancel_scope, is_cancelled
 from perdure.actors.kernel.shielding import see_through
 from perdure.actors.kernel.spec import INTENSITY, SHUTDOWN_S, ChildSpec
 from perdure.actors.kernel.supervisor import Supervisor, Teardown
@@ -79,6 +79,7 @@ __all__ = [
     "decide",
     "faults",
     "flatten",
+    "is_cancelled",
     "outside",
     "see_through",
 ]

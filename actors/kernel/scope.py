@@ -1,7 +1,8 @@
-"""Makes a cancel scope without finding out anew what makes one."""
+"""Cancel scopes: one made without finding out anew what makes them, and whether any has been cancelled."""
 
 from __future__ import annotations
 
+import asyncio
 from functools import cache
 
 import anyio
@@ -14,6 +15,15 @@ def cancel_scope(*, shield: bool = False) -> anyio.CancelScope:
     time: four times as long. Only inside a running loop, as there.
     """
     return _kind()(shield=shield)
+
+
+def is_cancelled() -> bool:
+    """Whether the cancellation of this task is asked for.
+
+    A CancelledError of any other task is one of its own: what it awaited was cancelled elsewhere.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 @cache

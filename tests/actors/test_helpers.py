@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 
@@ -70,6 +71,38 @@ def test_a_piece_of_work_that_crashes_is_told_and_not_repeated(caplog):
     run(main)
     assert done == ["good", "better"]
     assert told(caplog) == [("ring", 1)]
+
+
+def test_a_cancellation_that_nobody_asked_for_is_a_crash(caplog):
+    """What a service awaits may have been cancelled elsewhere; in silence it would be gone for good."""
+    begun = []
+
+    async def main(helpers: Helpers) -> None:
+        async def serve() -> None:
+            begun.append(anyio.current_time())
+            if len(begun) == 1:
+                gone = asyncio.get_running_loop().create_future()
+                gone.cancel()
+                await gone
+
+        helpers.keep(serve, name="recovery")
+        helpers.start_soon(serve, name="ring")
+
+    run(main)
+    assert len(begun) == 3
+    assert told(caplog) == [("recovery", 1)]
+
+
+def test_a_cancellation_of_the_whole_is_none(caplog):
+    """Services end with it, and nothing is told."""
+
+    async def main(helpers: Helpers) -> None:
+        helpers.keep(anyio.sleep_forever, name="recovery")
+        await anyio.sleep(1)
+        helpers._group.cancel_scope.cancel()
+
+    run(main)
+    assert told(caplog) == []
 
 
 @pytest.mark.parametrize("way", ["keep", "start_soon"])

@@ -42,6 +42,39 @@ def test_what_was_bound_is_in_the_lines_of_a_program_that_uses_structlog_too():
     assert copy_context().run(step) == {"step": "a"}
 
 
+class Full(logging.Handler):
+    """A handler that cannot take a line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Refuse."""
+        raise OSError("no room on the device")
+
+
+def test_a_handler_that_raises_fails_nobody_who_logs(capsys: pytest.CaptureFixture[str]):
+    """Not the machine in the middle of its work; what was raised is on stderr."""
+    stdlib = logging.getLogger("perdure.test_full")
+    handler = Full()
+    stdlib.addHandler(handler)
+    try:
+        get_logger("perdure.test_full").warning("noted", n=1)
+    finally:
+        stdlib.removeHandler(handler)
+    told = capsys.readouterr().err
+    assert told.startswith("perdure: logging failed on noted n=1\n")
+    assert "OSError: no room on the device" in told
+
+
+def test_an_error_that_cannot_be_formatted_is_logged_all_the_same(caplog: pytest.LogCaptureFixture):
+    """Whoever logs what a function of others raised must not fail of it."""
+    log = get_logger("perdure.test_unformatted")
+    misplaced = SyntaxError("misplaced", ("file", "line", "column", 5))  # type: ignore[arg-type]
+    log.error("noted", exc_info=misplaced)
+    log.error("noted", exc_info=ValueError("known"))
+    odd, known = (record.fields["exception"] for record in caplog.records)  # type: ignore[attr-defined]
+    assert odd == "(its stack cannot be had: AttributeError)"
+    assert known == "ValueError: known\n"
+
+
 def test_a_line_that_nobody_reads_makes_no_logger():
     """And one that somebody reads does, whoever asked for the logger before."""
     log = get_logger("perdure.test_unread")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import anyio
 import pytest
 from scenarios import noop, order, virtually
@@ -79,13 +81,14 @@ def test_events_can_be_followed_and_none_is_missing_or_doubled() -> None:
     virtually(scenario)
 
 
-def test_callbacks_are_called_for_every_step() -> None:
-    """On start and on completion, once it is durable; one that raises changes nothing."""
+@pytest.mark.parametrize("error", [RuntimeError("callback"), SystemExit(1), asyncio.CancelledError()])
+def test_callbacks_are_called_for_every_step(error: BaseException) -> None:
+    """On start and on completion, once it is durable; one that raises, or exits, changes nothing."""
     calls: list[str] = []
 
     def started(event: Event) -> None:
         calls.append(f"start {event.step}")
-        raise RuntimeError("callback")
+        raise error
 
     async def completed(event: Event) -> None:
         calls.append(f"done {event.step}")
