@@ -15,9 +15,9 @@ from perdure.actors.instructions.plan import Plan
 from perdure.actors.instructions.webhook import Webhook
 from perdure.actors.log import get_logger
 from perdure.actors.writer import Writer
-from perdure.runtime.agents import Agents
+from perdure.runtime.agents import Agents, InputError
 from perdure.runtime.arguments import InvalidArgument, plain_values
-from perdure.runtime.language import Definition, Workflow, compile_plan, definition_from_json
+from perdure.runtime.language import Definition, TemplateError, Workflow, compile_plan, definition_from_json
 from perdure.runtime.language.beside import beside_the_graph
 from perdure.runtime.language.demands import Contexts
 from perdure.runtime.language.inputs import filled
@@ -139,11 +139,20 @@ class Plans:
     async def _declarations(
         self, definition: Definition, at_ms: int
     ) -> Sequence[PutSchedule | DeleteSchedule]:
-        """What its publication changes among schedules. Raises InvalidArgument for ids others have."""
+        """What its publication changes among schedules.
+
+        Raises InvalidArgument for ids others have, and for an input with which no start would be accepted.
+        """
         existing = await self._store.schedules(workflow=definition.name)
         if not definition.schedule and not existing:
             return ()
         rules = rules_of(definition)
+        contexts = Contexts(definition)
+        for id_, rule in rules.items():
+            try:
+                contexts.check(filled(definition.inputs, rule.input or {}), self._agents)
+            except (InputError, TemplateError) as error:
+                raise InvalidArgument(f"schedule {id_!r}: no start would be accepted: {error}") from error
         for id_ in rules.keys() - {schedule.id for schedule in existing}:
             other = await self._store.schedule(id_)
             if other is not None:

@@ -47,6 +47,23 @@ def test_a_published_workflow_starts_by_itself():
     virtually(body)
 
 
+@pytest.mark.parametrize(("given", "told"), [({}, "'day'"), ({"day": "noon"}, "'noon'")])
+def test_a_schedule_with_which_no_start_would_be_accepted_is_refused(given: dict[str, Any], told: str):
+    """Also where only a function says what it takes; nothing is published."""
+    workflow = Workflow("report", schedule=[{"every": "1h", "input": given}])
+
+    @workflow.step
+    async def write(day: int) -> int:
+        return day
+
+    async def body(runtime: Runtime) -> None:
+        with pytest.raises(InvalidArgument, match=f"schedule 'report'.*{told}"):
+            await runtime.publish(workflow)
+        assert await runtime.schedules.list() == []
+
+    virtually(body)
+
+
 def test_what_is_declared_no_more_is_gone_and_what_was_added_by_hand_stays():
     """Also where the hand has taken over one of the declared."""
 
