@@ -52,8 +52,8 @@ class _Logger:
         return getattr(self._made, name)
 
 
-def _leave_out(_event: str, **_fields: object) -> None:
-    """A line that nobody reads."""
+def _leave_out(event: str | None = None, *_values: object, **_fields: object) -> None:
+    """A line that nobody reads; called as one that somebody reads, or whether logs are read would show."""
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
@@ -89,6 +89,7 @@ def _make_logger(name: str) -> FilteringBoundLogger:
             _merge_bound,
             structlog.stdlib.add_log_level,
             _format_error,
+            _fill_in,
             _to_stdlib,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -131,6 +132,17 @@ def _format_error(_logger: object, _name: str, line: EventDict) -> EventDict:
     return line
 
 
+def _fill_in(_logger: object, _name: str, line: EventDict) -> EventDict:
+    """Put what was given after the event where it has a `%`; what does not fit there is a field."""
+    values = line.pop("positional_args", ())
+    if values:
+        try:
+            line["event"] %= values
+        except (TypeError, ValueError):
+            line["values"] = values
+    return line
+
+
 def _merge_bound(_logger: object, _name: str, line: EventDict) -> EventDict:
     return {**bound(), **line}
 
@@ -140,4 +152,4 @@ def _to_stdlib(_logger: object, _name: str, line: EventDict) -> EventDict:
     event = line.pop("event")
     line.pop("level", None)
     shown = " ".join(f"{key}={value!r}" for key, value in line.items())
-    return {"msg": f"{event} {shown}".rstrip().replace("%", "%%"), "extra": {"event": event, "fields": line}}
+    return {"msg": f"{event} {shown}".rstrip(), "extra": {"event": event, "fields": line}}

@@ -75,6 +75,23 @@ def test_an_error_that_cannot_be_formatted_is_logged_all_the_same(caplog: pytest
     assert known == "ValueError: known\n"
 
 
+@pytest.mark.parametrize("is_read", [True, False])
+def test_values_after_the_event_are_filled_in_and_fail_nobody(
+    *, is_read: bool, caplog: pytest.LogCaptureFixture
+):
+    """As the standard library's loggers take them; the same whether or not somebody reads it."""
+    log = get_logger(f"perdure.test_values_{is_read}")
+    logging.getLogger(f"perdure.test_values_{is_read}").setLevel("INFO" if is_read else "ERROR")
+    log.info("%d of %s", 3, "100%", step="a")
+    log.info("%d", "many")
+    log.info("%d of %d", *[3])
+    assert [record.getMessage() for record in caplog.records] == is_read * [
+        "3 of 100% step='a'",
+        "%d values=('many',)",
+        "%d of %d values=(3,)",
+    ]
+
+
 def test_a_line_that_nobody_reads_makes_no_logger():
     """And one that somebody reads does, whoever asked for the logger before."""
     log = get_logger("perdure.test_unread")
