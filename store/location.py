@@ -11,6 +11,7 @@ from perdure.store.scripts.sealing import Keys
 from perdure.store.sqlite import SQLiteStore
 from perdure.store.urls import POSTGRES
 
+ADDRESS: Final = "file:"  # which some builds of SQLite read as one wherever a path is given
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -33,6 +34,11 @@ def store_at(
     What a server needs is imported only when one is asked for.
     """
     url = _SCHEME.match(location)
+    if location.startswith(ADDRESS):
+        raise StoreError(
+            f"{location} is an address of SQLite's, which may name a file that nothing is kept in: give the "
+            "path (./file:… if it is called so)"
+        )
     if url is None:
         return SQLiteStore(location, durability=durability, client=client, keys=keys)
     if url[1] not in POSTGRES:

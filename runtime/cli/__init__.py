@@ -12,6 +12,9 @@ _LIBRARIES = ("cyclopts", "rich")
 
 def main(tokens: Sequence[str] | None = None) -> NoReturn:
     """Carry out one command line (this process's own by default) and leave with its exit code."""
+    from perdure.runtime.cli.streams import open_streams
+
+    open_streams()
     sys.exit(run_command(sys.argv[1:] if tokens is None else tokens))
 
 

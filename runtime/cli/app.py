@@ -11,6 +11,7 @@ from typing import Final
 from cyclopts import App, CycloptsError, UnknownCommandError, UnusedCliTokensError, ValidationError
 
 from perdure.runtime.cli.exit_codes import Exit, code_of_error, explain
+from perdure.runtime.cli.streams import tell
 from perdure.runtime.near import quoted
 
 # command → where it is; imported when it is used. Two words: a command of a group.
@@ -113,14 +114,21 @@ def invoke(tokens: Sequence[str]) -> int:
         _close_stdout()
         return Exit.DONE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the border: recorded as text and code
-        from perdure.actors.kernel.classify import unwrapped
-
-        return _report(unwrapped(error), tokens)
+        return _report(_first_of_ours(error), tokens)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         _close_stdout()
     return int(code or 0)
+
+
+def _first_of_ours(error: BaseException) -> BaseException:
+    """The error to tell, of those that task groups have wrapped, and of several at once."""
+    from perdure.actors.kernel.classify import flatten, unwrapped
+    from perdure.store.errors import PerdureError
+
+    error = unwrapped(error)
+    return next((each for each in flatten(error) if isinstance(each, PerdureError)), error)
 
 
 def _close_stdout() -> None:
@@ -166,7 +174,7 @@ def _group_in(tokens: Sequence[str]) -> list[str]:
 def _report(error: BaseException, tokens: Sequence[str]) -> int:
     code = code_of_error(error)
     if isinstance(error, KeyboardInterrupt):
-        sys.stderr.write("\nperdure: interrupted\n")
+        tell("\nperdure: interrupted\n")
         return code
     if "--debug" in tokens and not isinstance(error, CycloptsError):
         traceback.print_exception(error, file=sys.stderr)
@@ -177,8 +185,8 @@ def _report(error: BaseException, tokens: Sequence[str]) -> int:
         text = f"perdure: nothing is known to do with {' '.join(map(quoted, error.unused_tokens or ()))}"
     if isinstance(error, ValidationError):
         text = text.replace(". the ", ": the ", 1)
-    sys.stderr.write(text + "\n")
+    tell(text + "\n")
     if isinstance(error, CycloptsError):
         words = _command_in(tokens) or (tokens[0] if _group_in(tokens) else "")
-        sys.stderr.write(f"try: {' '.join(['perdure', *words.split(), '--help'])}\n")
+        tell(f"try: {' '.join(['perdure', *words.split(), '--help'])}\n")
     return code

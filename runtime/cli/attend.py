@@ -23,6 +23,7 @@ from perdure.runtime.cli.below import follow_children, rest
 from perdure.runtime.cli.exit_codes import Exit, code_of_outcome
 from perdure.runtime.cli.live import LineView, View, make_view
 from perdure.runtime.cli.render import value
+from perdure.runtime.cli.streams import tell
 from perdure.store.errors import IllegalTransition
 
 if TYPE_CHECKING:
@@ -147,11 +148,9 @@ def _on_signal(number: signal.Signals, first: Callable[[], None]) -> Iterator[No
 
 def leave_at_once() -> None:
     """End this process now, as a kill would: what was acknowledged is in the store."""
-    sys.stdout.flush()
-    if sys.stderr.isatty():
-        sys.stderr.write(SHOW_CURSOR)
-    sys.stderr.write("\nleft; nothing that was recorded is lost\n")
-    sys.stderr.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
+    tell((SHOW_CURSOR if sys.stderr.isatty() else "") + "\nleft; nothing that was recorded is lost\n")
     os._exit(Exit.LEFT)
 
 

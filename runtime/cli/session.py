@@ -17,6 +17,7 @@ from perdure.actors.kernel.clock import SystemClock
 from perdure.runtime.cli.logs import leave_out, show_logs
 from perdure.runtime.cli.options import Common, UsageError
 from perdure.runtime.cli.render import Format, Output
+from perdure.runtime.cli.streams import tell
 from perdure.runtime.cli.text import clean
 from perdure.runtime.config import Config, resolve
 from perdure.runtime.keys import keys_of
@@ -61,11 +62,7 @@ class Session:
 
     def note(self, text: str) -> None:
         """Say something to whoever is watching; never data. That nobody does any more stops nothing."""
-        try:
-            sys.stderr.write(clean(text) + "\n")
-            sys.stderr.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        tell(clean(text) + "\n")
 
     def now(self) -> datetime:
         """The time of day, UTC."""

@@ -54,7 +54,8 @@ def address_to_read(path: str) -> str:
 def uri(path: str, options: str) -> str:
     """The file as SQLite's addresses name it. Raises StoreError where there is none."""
     if not Path(path).is_file():
-        raise StoreError(f"{path}: there is no such file; nothing was changed")
+        why = "this is no regular file" if Path(path).exists() else "there is no such file"
+        raise StoreError(f"{path}: {why}; nothing was changed")
     return f"{Path(path).resolve().as_uri()}?{options}"
 
 

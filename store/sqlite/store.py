@@ -72,7 +72,7 @@ class SQLiteStore(Questions):
         self._keys = keys
         if durability not in tuple(SYNCHRONOUS):
             raise StoreError(f"durability is 'power' or 'process', not {durability!r}")
-        self.location = path
+        self.location = path = path if path == IN_MEMORY else _from_anywhere(path)
         self._lock_wait_s = lock_wait_s
         connection = InlineConnection if inline else ThreadedConnection
         self._links = [Link(path, pragmas=_pragmas(durability, client=client), lock_wait_s=lock_wait_s)]
@@ -226,6 +226,16 @@ def _copy(link: Link, *, target: str, overwrite: bool, is_abandoned: Callable[[]
     return back_up_from(link.connection, link.path, target, overwrite=overwrite, is_abandoned=is_abandoned)
 
 
+def _from_anywhere(path: str) -> str:
+    """What the path means now; a step may choose another current folder. Raises StoreError."""
+    try:
+        return os.path.abspath(path)  # noqa: PTH100  links in it stay: they may come to mean another store
+    except FileNotFoundError:
+        raise StoreError(
+            f"{path}: the current folder is gone: go to another one, or give a whole path"
+        ) from None
+
+
 def _make_private(path: str) -> None:
     """Make the file readable by its owner alone, before SQLite makes it readable by all."""
     if path == IN_MEMORY:
@@ -256,6 +266,8 @@ def _check_access(file: str, path: str) -> None:
     """Look before SQLite does, which would open what may only be read, and fail at the first write."""
     if Path(file).is_dir():
         raise _unusable(path, os.strerror(errno.EISDIR))
+    if not Path(file).is_file():
+        raise StoreError(f"{path} is no regular file: choose another place")
     if not os.access(file, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise _unusable(path, os.strerror(errno.EACCES))
 

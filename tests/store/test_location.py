@@ -25,6 +25,14 @@ def test_a_scheme_nobody_knows_is_refused_by_name():
         store_at("mysql://host/orders")
 
 
+@pytest.mark.parametrize("address", ["file:orders.db", "file:orders?mode=memory", "file:///orders.db"])
+def test_an_address_of_sqlites_is_refused(address: str):
+    """Builds of SQLite that read it as one would keep another file than we look after, or none."""
+    with pytest.raises(StoreError, match="give the path"):
+        store_at(address)
+    assert isinstance(store_at(f"./{address}"), SQLiteStore)
+
+
 def test_without_the_extra_it_is_told_what_to_install(monkeypatch):
     """In one sentence, and no other part of the package needs it."""
     for name in [name for name in sys.modules if name.startswith("perdure.store.postgres")]:

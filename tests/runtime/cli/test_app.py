@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from perdure.runtime.cli import run_command
+from perdure.runtime.cli import app, run_command
 from perdure.runtime.cli.app import COMMANDS
 from perdure.runtime.cli.page import PAGE
+from perdure.store.errors import StoreError
 
 
 @pytest.mark.parametrize("tokens", [[], ["--help"], ["-h"], ["help"]])
@@ -162,3 +163,10 @@ def test_without_the_extra_one_line_says_what_to_install():
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == 'perdure: the command line is an extra: pip install "perdure[cli]"\n'
+
+
+def test_of_several_errors_that_came_at_once_one_of_ours_is_told(capsys: pytest.CaptureFixture[str]):
+    """What went wrong in the group, and not that there was one."""
+    inner = ExceptionGroup("tasks", [StoreError("the file was moved"), StoreError("the file was moved")])
+    assert app._report(app._first_of_ours(ExceptionGroup("all", [OSError("of it"), inner])), []) == 6
+    assert capsys.readouterr().err == "perdure: the file was moved\n"

@@ -18,6 +18,7 @@ import pytest
 from perdure.store import SQLiteStore, Store
 from perdure.store.errors import StoreClosed, StoreError, StoreLocked
 from perdure.store.sqlite import store as sqlite
+from perdure.store.sqlite.looking import SQLiteView
 from perdure.store.sqlite.translate import translated
 
 pytestmark = pytest.mark.anyio
@@ -69,6 +70,43 @@ async def test_a_folder_is_no_database(tmp_path: Path):
     """And the operating system's word for it is passed on."""
     with pytest.raises(StoreError, match="check the permissions"):
         await SQLiteStore(str(tmp_path)).open()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are other kinds of files there")
+async def test_what_is_no_regular_file_is_no_database(tmp_path: Path):
+    """A pipe, a device, links that lead to themselves: said so before SQLite tries its luck with it."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    for path in (tmp_path / "pipe", tmp_path / "round", Path("/dev/null")):
+        with pytest.raises(StoreError, match="is no regular file: choose another place"):
+            await SQLiteStore(str(path)).open()
+        with pytest.raises(StoreError, match=r"there is no such file|this is no regular file"):
+            await SQLiteView(str(path)).open()
+
+
+async def test_a_path_means_what_it_meant_when_the_store_was_made(
+    open_store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Whatever folder the program, or a step, goes to."""
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path)
+    store = await open_store("perdure.db")
+    monkeypatch.chdir(tmp_path / "there")
+    assert await store.runners() == []
+    await store.backup(str(tmp_path / "copy.db"))
+    await store.close()
+    await store.open()
+    assert os.listdir() == []  # noqa: PTH208  quick
+
+
+def test_without_a_current_folder_a_whole_path_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A folder may be removed under whoever is in it."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(StoreError, match="the current folder is gone"):
+        SQLiteStore("perdure.db")
 
 
 @pytest.fixture

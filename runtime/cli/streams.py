@@ -1,0 +1,42 @@
+"""The standard streams, in whatever state the process was given them: closed, full, broken, or ASCII only."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Final
+
+MODES: Final = {"stdin": "r", "stdout": "w", "stderr": "w"}
+
+
+def open_streams() -> None:
+    """Let each of them be there, and take any character.
+
+    A descriptor that is closed would be given to the next file or socket, which uvloop aborts of. What an
+    encoding has no room for is written as an escape.
+    """
+    opened = os.open(os.devnull, os.O_RDWR)
+    while opened < len(MODES):
+        opened = os.open(os.devnull, os.O_RDWR)
+    os.close(opened)
+    for name, mode in MODES.items():
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - for the rest of the process
+        elif mode == "w" and isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def tell(text: str) -> None:
+    """Write to stderr, where that can be written to: whoever no longer listens stops nothing."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except BrokenPipeError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    except OSError:
+        pass  # the disk is full, or the terminal is gone

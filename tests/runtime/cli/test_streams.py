@@ -1,0 +1,68 @@
+"""A command does its work whatever has become of the streams it was given."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+AGENTS = """
+from perdure.runtime import Agents
+agents = Agents()
+
+@agents.agent("upper")
+def upper(prompt: str) -> str:
+    return prompt.upper()
+"""
+SHOUT = """
+name: shout
+steps:
+  - key: shout
+    agent: upper
+    prompt: "héllo – {{name}}"
+"""
+RUN = "run shout.yaml -i name=Ada --agents agents.py:agents"
+
+
+def perdure(command: str, *, redirected: str = "", **env: str) -> subprocess.CompletedProcess[bytes]:
+    """Carry out a command line in a process of its own, its streams redirected by a shell."""
+    line = f"exec {sys.executable} -m perdure.runtime.cli {command} {redirected}"
+    return subprocess.run(
+        ["/bin/sh", "-c", line], capture_output=True, check=False, env=os.environ | env, timeout=60
+    )
+
+
+@pytest.mark.parametrize(
+    "redirected",
+    ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full"],
+    ids=lambda text: text.replace("/", " "),
+)
+def test_streams_that_are_closed_or_full_stop_no_execution(redirected: str):
+    """What cannot be told is not told; the execution completes, and that is what the exit code says."""
+    if "/dev/full" in redirected and not Path("/dev/full").exists():
+        pytest.skip("there is no device that is always full")
+    Path("agents.py").write_text(AGENTS)
+    Path("shout.yaml").write_text(SHOUT)
+    done = perdure(RUN, redirected=redirected)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    assert b"completed" in perdure("list").stdout
+
+
+@pytest.mark.parametrize("command", ["--help", RUN, "no-such-command"])
+def test_what_an_encoding_has_no_room_for_is_an_escape(command: str):
+    """A terminal that knows only ASCII gets ASCII, and no error."""
+    Path("agents.py").write_text(AGENTS)
+    Path("shout.yaml").write_text(SHOUT)
+    done = perdure(command, PYTHONIOENCODING="ascii:strict")
+    assert done.returncode == (2 if command == "no-such-command" else 0), done.stderr.decode()
+    assert (done.stdout + done.stderr).isascii()
+    assert command != RUN or b"H\\xc9LLO \\u2013 ADA" in done.stdout
+
+
+def test_a_mistake_is_a_mistake_where_nobody_can_be_told():
+    """The exit code is the same."""
+    assert perdure("no-such-command", redirected="2>&-").returncode == 2
