@@ -181,6 +181,8 @@ def _report(error: BaseException, tokens: Sequence[str]) -> int:
     text = explain(error)
     if isinstance(error, UnknownCommandError):
         text = text.partition(" Available commands:")[0]  # the first few of many say little; the help has all
+        if tokens[0].startswith("-"):
+            text = f"perdure: {quoted(tokens[0])} stands before the command: options come after it"
     if isinstance(error, UnusedCliTokensError):
         text = f"perdure: nothing is known to do with {' '.join(map(quoted, error.unused_tokens or ()))}"
     if isinstance(error, ValidationError):

@@ -100,6 +100,10 @@ def test_a_wrong_command_line_exits_2_and_says_what_is_right(
     [
         (["lst"], 'perdure: Unknown command "lst". Did you mean "list"?\ntry: perdure --help\n'),
         (["frobnicate"], 'perdure: Unknown command "frobnicate".\ntry: perdure --help\n'),
+        (
+            ["--db", "x.db", "list"],
+            "perdure: '--db' stands before the command: options come after it\ntry: perdure --help\n",
+        ),
         (["schedule", "frob"], 'perdure: Unknown command "frob".\ntry: perdure schedule --help\n'),
         (
             ["pause", "x", "--tiemout", "3"],
