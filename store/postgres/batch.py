@@ -1,7 +1,8 @@
 """One batch of writes, one transaction: as one statement where that goes, else in ever smaller ones.
 
 A batch of starts and changes is a single statement, and with it one round trip: it commits by itself.
-Where one of its writes is refused nothing has happened; then a transaction is begun, the set is cut in
+Starts of what is there already are found by one question, and the others written without them. Where a
+write is refused nothing has happened; then a transaction is begun, the set is cut in
 halves, each under a savepoint, until the refused write stands alone and is applied by its script, which
 says why. So its neighbours are written as if it had never been there.
 
@@ -11,7 +12,7 @@ process is ended for certain, for nothing is to come to light after the caller h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final
 
 import anyio
@@ -26,7 +27,7 @@ from perdure.store.postgres.translate import AGAIN, FAILURES, REFUSED, is_lost, 
 from perdure.store.protocol import Answer
 from perdure.store.scripts.apply import APPLY
 from perdure.store.scripts.transitions import explain, statements_of
-from perdure.store.writes import Change, Start, Write
+from perdure.store.writes import Change, Start, Started, Write
 
 TRIES: Final = 5  # of a transaction that others get in the way of; each waits twice as long as the one before
 FIRST_REST_S: Final = 0.005
@@ -34,7 +35,11 @@ END_OURS: Final = (  # a pooler may have told us a number that is somebody else'
     "SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity "
     "WHERE pid = $1 AND application_name = 'perdure'"
 )
+THERE: Final = "SELECT id, no FROM {schema}.workflow_executions WHERE id = ANY($1)"
 BURIAL_S: Final = 10.0  # how long the server has to end a process whose client is gone
+
+
+WriteRun = Callable[[Link, Sequence[Write]], Awaitable[list[Answer] | None]]
 
 
 class _Unsure(Exception):
@@ -107,9 +112,23 @@ async def _commit_at_once(link: Link, run: Sequence[Write]) -> list[Answer] | No
     statement = await link.prepare(whole.sql)
     try:
         row = await _or_unsure(statement.fetchrow(*whole.arguments))
+    except asyncpg.UniqueViolationError:
+        return await _joining(link, run, _commit_at_once)
     except REFUSED:
         return None
     return whole.answers(row[0], row[1] or ())
+
+
+async def _joining(link: Link, run: Sequence[Write], write: WriteRun) -> list[Answer] | None:
+    """Answer the starts of what is there already, and write the others; None where there is no such start."""
+    statement = await link.prepare(THERE.format(schema=quoted(link.address.schema)))
+    rows = await statement.fetch([each.id for each in run if isinstance(each, Start)])
+    found = {id_: Started(no, joined=True, first_event_id=0) for id_, no in rows}
+    others = [each for each in run if not (isinstance(each, Start) and each.id in found)]
+    if not found or (written := await write(link, others) if others else []) is None:
+        return None
+    rest = iter(written)
+    return [found[each.id] if isinstance(each, Start) and each.id in found else next(rest) for each in run]
 
 
 async def _or_unsure(call: Any) -> Any:
@@ -156,8 +175,11 @@ async def _apply(link: Link, run: Sequence[Write]) -> list[Answer]:
         try:
             statement = await link.prepare(whole.sql)
             row = await statement.fetchrow(*whole.arguments)
-        except REFUSED:
+        except REFUSED as error:
             await link.simply("ROLLBACK TO run; RELEASE run")
+            is_join = isinstance(error, asyncpg.UniqueViolationError)
+            if is_join and (answers := await _joining(link, run, _apply)) is not None:
+                return answers
         else:
             await link.simply("RELEASE run")
             assert row is not None

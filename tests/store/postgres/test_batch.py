@@ -122,6 +122,25 @@ async def test_refused_writes_are_found_among_hundreds(book: Any):
     assert [log[answers[at].first_event_id] for at in fine] == [f"e{at}" for at in fine]
 
 
+@pytest.mark.parametrize("among", [True, False])
+async def test_starts_of_what_is_there_join_it_all_at_once(book: Any, monkeypatch, *, among: bool):
+    """Whoever retries has hundreds of them; none is looked at alone, also among writes of other kinds."""
+    moved = await book.start("moved")
+    numbers = {f"e{number}": (await book.start(f"e{number}")).no for number in range(0, 100, 2)}
+    alone: list[Any] = []
+    apply_alone = batch._apply_alone
+    monkeypatch.setattr(
+        batch, "_apply_alone", lambda link, write: alone.append(write) or apply_alone(link, write)
+    )
+    starts = [book.starting(f"e{number}") for number in range(100)]
+    others = [book.post("moved")] if among else []
+    answers = await book.store.commit([*starts, book.change(moved), *others])
+    assert [answer.joined for answer in answers[:100]] == [number % 2 == 0 for number in range(100)]
+    assert [answer.execution_no for answer in answers[:100:2]] == list(numbers.values())
+    assert answers[100].version == 2
+    assert alone == others
+
+
 async def test_two_moves_of_one_execution_follow_each_other(book: Any):
     """Though they came in one batch."""
     execution = await book.start()
