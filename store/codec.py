@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterator
 from itertools import accumulate
+from types import CoroutineType
 from typing import Any, Final
 
 import msgspec
@@ -108,6 +109,8 @@ def _why_not(part: Any) -> str:
     """Say why this part alone cannot be kept; empty when it can."""
     if isinstance(part, float) and not math.isfinite(part):
         return f"{part} has no JSON form"
+    if isinstance(part, CoroutineType):
+        return "nobody has awaited it: await it in an `async def`; so must a decorator around one"
     if isinstance(part, dict | list | tuple | set | frozenset):
         return ""
     try:

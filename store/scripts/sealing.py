@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 import msgspec
 
-from perdure.store.errors import StoreError
+from perdure.store.errors import PerdureError, StoreError, StoreUnavailable
 from perdure.store.records import Error
 from perdure.store.script import Cursor, Many, Script, Several
 from perdure.store.scripts.transitions import claim
@@ -50,6 +50,18 @@ class KeyMissing(StoreError):
         self.key_id = key_id
 
 
+class KeyUnavailable(StoreUnavailable):
+    """The service that keeps the keys gives none just now: nothing can be written or read, it may pass."""
+
+    def __init__(self, key_id: str, error: BaseException) -> None:
+        """`error` is what asking for that key came to."""
+        super().__init__(
+            f"the key {key_id!r} cannot be had ({type(error).__name__}: {error}): see to what fetches it; "
+            "the work goes on by itself"
+        )
+        self.key_id = key_id
+
+
 class Keys(Protocol):
     """Where keys come from: a file, the environment, a service of the user's."""
 
@@ -59,7 +71,7 @@ class Keys(Protocol):
         ...
 
     def key(self, key_id: str) -> bytes:
-        """The 32 bytes of that key. Raises KeyMissing."""
+        """The 32 bytes of that key. Raises KeyMissing; whatever else it raises is taken for an outage."""
         ...
 
 
@@ -226,7 +238,15 @@ def _open(key_id: str, encoded: str, keys: Keys) -> str:
 
 
 def _cipher(keys: Keys, key_id: str) -> Any:
-    return _made_cipher(keys.key(key_id))
+    try:
+        key = keys.key(key_id)
+    except PerdureError:
+        raise
+    except BaseException as error:  # other people's code, in the middle of a commit
+        raise KeyUnavailable(key_id, error) from error
+    if not isinstance(key, bytes):
+        raise StoreError(f"the key {key_id!r} is a {type(key).__name__}: give its {KEY_BYTES} bytes")
+    return _made_cipher(key)
 
 
 @lru_cache(maxsize=16)

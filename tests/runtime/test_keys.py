@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from pathlib import Path
 
+import anyio
 import pytest
 
 from perdure.runtime import Runtime, Workflow
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.cli import run_command
 from perdure.runtime.keys import Keyring, keys_of
+from perdure.runtime.testing import VirtualRuntime, run_virtual
+from perdure.store import SQLiteStore
+from perdure.store.errors import StoreError, StoreUnavailable
 from perdure.store.scripts.sealing import KeyMissing
 
 pytestmark = pytest.mark.integration
@@ -84,6 +89,60 @@ async def test_a_runtime_works_over_an_encrypted_store(tmp_path: Path):
         assert result.outputs == {"greet": "hello the-secret-name"}
     with pytest.raises(KeyMissing):
         async with Runtime(path, workflows=[flow]):
+            pass
+
+
+class Kept:
+    """Keys that a service gives, as long as it is there."""
+
+    current = "k1"
+
+    def __init__(self) -> None:
+        """It is there."""
+        self.outage: BaseException | None = None
+
+    def key(self, _: str) -> bytes:
+        """The only one there is."""
+        if self.outage is not None:
+            raise self.outage
+        return b"1" * 32
+
+
+@pytest.mark.parametrize(
+    "outage",
+    [ConnectionError("refused"), SystemExit(1), asyncio.CancelledError()],
+    ids=["error", "exit", "cancelled"],
+)
+def test_a_service_of_keys_that_is_away_is_waited_for(outage: BaseException, tmp_path: Path):
+    """As a database is that is away: who asks is told, what runs goes on when it is back."""
+    keys = Kept()
+    flow = Workflow("flow")
+
+    @flow.step
+    async def first() -> int:
+        await anyio.sleep(10)
+        return 1
+
+    async def main() -> None:
+        store = SQLiteStore(str(tmp_path / "perdure.db"), inline=True, keys=keys)
+        async with VirtualRuntime(store=store) as runtime:
+            execution = await runtime.start(flow)
+            keys.outage = outage
+            with pytest.raises(StoreUnavailable, match=f"'k1' cannot be had .{type(outage).__name__}"):
+                await runtime.start(flow)
+            await anyio.sleep(60)
+            keys.outage = None
+            assert (await execution.result()).outputs == {"first": 1}
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("key", ["1" * 32, None, bytearray(32)])
+async def test_a_key_that_is_no_bytes_is_refused_in_words(key: object, tmp_path: Path):
+    """Without showing it."""
+    ring = Keyring("k1", lambda _: key)  # type: ignore[arg-type, return-value]
+    with pytest.raises(StoreError, match=f"the key 'k1' is a {type(key).__name__}: give its 32 bytes"):
+        async with Runtime(tmp_path / "perdure.db", keys=ring):
             pass
 
 

@@ -115,6 +115,20 @@ def test_what_cannot_be_kept_is_named_with_its_place_and_type(value: Any, path: 
     assert path is None or refusal.value.path == path
 
 
+def test_what_nobody_has_awaited_is_refused_with_what_to_do():
+    """As of a plain decorator around an async function."""
+
+    async def late() -> int:
+        return 1
+
+    coroutine = late()
+    try:
+        with pytest.raises(NotSerializable, match=r"\$\.a is a coroutine \(nobody has awaited it: await"):
+            encode({"a": coroutine})
+    finally:
+        coroutine.close()
+
+
 def test_a_value_that_contains_itself_is_refused():
     """And does not end the process."""
     loop: list[Any] = []
