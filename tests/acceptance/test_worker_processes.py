@@ -72,6 +72,50 @@ def test_a_worker_process_that_dies_fails_its_step_and_says_so(tmp_path: Path) -
     assert "os._exit" in ran.stdout
 
 
+def test_bodies_keep_their_hands_off_the_pipes_and_raise_what_they_like(tmp_path: Path) -> None:
+    """What a program prints that a body starts is no answer; an error that cannot travel says what it was."""
+    (tmp_path / "bodies.py").write_text(
+        "import os, subprocess\n"
+        "class Picky(Exception):\n"
+        "    def __init__(self, *, code):\n"
+        "        super().__init__(f'code {code}')\n"
+        "def prints():\n"
+        "    return subprocess.run(['sh', '-c', 'echo noise; cat'], timeout=20).returncode\n"
+        "def closes():\n"
+        "    os.close(0)\n"
+        "    os.close(1)\n"
+        "def raises():\n"
+        "    raise Picky(code=7)\n"
+        "def exits():\n"
+        "    raise SystemExit(3)\n"
+    )
+    (tmp_path / "main.py").write_text(
+        "import asyncio\n"
+        "import bodies\n"
+        "from perdure.runtime import Runtime, Workflow\n"
+        "flow = Workflow('flow')\n"
+        "flow.step(process=True)(bodies.prints)\n"
+        "flow.step(process=True)(bodies.closes)\n"
+        "flow.step(process=True)(bodies.raises)\n"
+        "leaves = Workflow('leaves')\n"
+        "leaves.step(process=True)(bodies.exits)\n"
+        "async def main():\n"
+        "    async with Runtime(':memory:') as runtime:\n"
+        "        for _ in range(3):\n"
+        "            left = await (await runtime.start(leaves)).result(check=False)\n"
+        "            assert left.error.message.endswith('RuntimeError: SystemExit: 3'), left.error\n"
+        "        result = await (await runtime.start(flow)).result(check=False)\n"
+        "        print(result.steps, result.error.message)\n"
+        "if __name__ == '__main__':\n"
+        "    asyncio.run(main())\n"
+    )
+    command = [sys.executable, "main.py"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    steps, _, message = ran.stdout.partition("} ")
+    assert steps == "{'prints': 0, 'closes': None", ran.stdout + ran.stderr
+    assert message == "step 'raises' failed after 1 attempt: RuntimeError: Picky: code 7\n"
+
+
 def test_a_program_that_its_worker_processes_would_run_again_is_told_where_to_begin(tmp_path: Path) -> None:
     """It is loaded by each of them; nothing of it is started there."""
     (tmp_path / "bodies.py").write_text("def double(n: int) -> int:\n    return 2 * n\n")
