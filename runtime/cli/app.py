@@ -113,7 +113,9 @@ def invoke(tokens: Sequence[str]) -> int:
     except BrokenPipeError:
         _close_stdout()
         return Exit.DONE
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the border: recorded as text and code
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the border: recorded as text and code
         return _report(_first_of_ours(error), tokens)
     try:
         sys.stdout.flush()

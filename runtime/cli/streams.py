@@ -38,5 +38,5 @@ def tell(text: str) -> None:
     except BrokenPipeError:
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-    except OSError:
-        pass  # the disk is full, or the terminal is gone
+    except (OSError, ValueError, AttributeError):
+        pass  # the disk is full, the terminal is gone, or a step has closed or replaced it

@@ -66,3 +66,25 @@ def test_what_an_encoding_has_no_room_for_is_an_escape(command: str):
 def test_a_mistake_is_a_mistake_where_nobody_can_be_told():
     """The exit code is the same."""
     assert perdure("no-such-command", redirected="2>&-").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("act", "code"),
+    [
+        ("sys.stderr.close()", 0),
+        ("sys.stderr = None", 0),
+        ("[task.cancel() for task in asyncio.all_tasks() if task is not asyncio.current_task()]", 1),
+    ],
+    ids=["closes stderr", "takes stderr away", "cancels everything"],
+)
+def test_a_step_that_takes_away_what_is_not_its_own_gets_no_traceback(act: str, code: int):
+    """A stream that is gone is not written to; a program that is cancelled from within says so."""
+    Path("agents.py").write_text(
+        "import asyncio, sys\nfrom perdure.runtime import Agents\nagents = Agents()\n"
+        f"@agents.agent('upper')\nasync def upper(prompt: str) -> str:\n    {act}\n    return 'done'\n"
+    )
+    Path("shout.yaml").write_text(SHOUT)
+    done = perdure(RUN)
+    assert done.returncode == code, done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    assert code == 0 or b"perdure: unexpected CancelledError" in done.stderr
