@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-import pickle
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,6 +64,8 @@ def _portable(error: BaseException) -> BaseException:
 
     An exit would end this process after its answer, and with it the call that comes next.
     """
+    import pickle  # noqa: PLC0415  what few need, few pay for
+
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - made the moment before
         is_portable = isinstance(error, Exception)
