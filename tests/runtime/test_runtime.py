@@ -167,10 +167,10 @@ def test_a_runtime_can_be_set_up_by_variables_and_file(
     (tmp_path / "perdure.toml").write_text('db = "from-file.db"\nmax_active = 7\n')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PERDURE_DURABILITY", "process")
-    assert Runtime.configured().store.location == "from-file.db"
-    assert Runtime.configured(db="given.db").store.location == "given.db"
+    assert Runtime.configured().store.location == str(tmp_path / "from-file.db")
+    assert Runtime.configured(db="given.db").store.location == str(tmp_path / "given.db")
     monkeypatch.setenv("PERDURE_DB", "from-variable.db")
-    assert Runtime.configured().store.location == "from-variable.db"
+    assert Runtime.configured().store.location == str(tmp_path / "from-variable.db")
     with pytest.raises(PerdureError, match="max_activ"):
         Runtime.configured(max_activ=3)
 
