@@ -55,6 +55,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     left: frozenset[str] = frozenset()  # steps that could not be undone; whether so is another question
     mended: frozenset[str] = frozenset()  # broken steps that came after the repair of the world
     given_up: frozenset[str] = frozenset()  # steps and items (`s1[2]`) that got fewer tries than they may
+    failed_then: Mapping[str, frozenset[str]] = {}  # by step: needs, since redone alone
     heard: Mapping[str, Heard] = {}  # by step
     children: Mapping[str, Child] = {}  # by step; what they come to is a question of its own
 
@@ -106,11 +107,13 @@ class _Walk:
 
     def go(self, step: StepSpec) -> None:
         """Find the end of a step and its output, given those of what it needs."""
+        now = self.ends, self.outputs
+        then = self._told.failed_then.get(step.key, frozenset())
+        self.ends, self.outputs = now[0] | dict.fromkeys(then, End.FAILED), now[1] | dict.fromkeys(then)
         end, output = self._entry(step), None
         if end is None:
             end, output = self._perform(step)
-        self.ends[step.key] = end
-        self.outputs[step.key] = output
+        self.ends, self.outputs = now[0] | {step.key: end}, now[1] | {step.key: output}
 
     def given(self) -> dict[str, Any]:
         """What the execution gives: of steps that completed, and null of those that need not have."""

@@ -62,6 +62,7 @@ class Judge:
                 if id_ == past.execution.id or (id_ in ids and not key.startswith(HOOK))
             ),
             given_up=killers(past) | unaffordable(past) | _cut_short(past, spec),
+            failed_then={step.key: _failed_then(past, step) for step in spec.steps},
             heard={step.key: heard for step in spec.steps if (heard := heard_by(past, step)) is not None},
             children={key: child for key, child in children.items() if child is not None},
         )
@@ -151,6 +152,22 @@ def is_by_hand(past: Past) -> bool:
         event.type in REOPENING or (event.type in HASTENING and event.version in began)
         for event in past.events
     )
+
+
+def _failed_then(past: Past, step: StepSpec) -> frozenset[str]:
+    """The needs that had failed when the step was let in, and were done again since without it."""
+    last = max((event.id for event in past.of(step.key)), default=0)
+    return frozenset(
+        event.data["from"]
+        for event in past.lore
+        if event.type == "workflow_retried" and event.data["only"] and event.id > last > 0
+        if event.data["from"] in step.needs and _had_failed(past, event.data["from"], at=event.id)
+    )
+
+
+def _had_failed(past: Past, key: str, *, at: int) -> bool:
+    before = [event.type for event in past.of(key) if event.id < at]
+    return bool(before) and before[-1] == "step_failed"
 
 
 def _is_undone(past: Past) -> bool:
