@@ -2,7 +2,8 @@
 
 The first Ctrl-C asks for a durable pause: steps in flight get a moment to finish, then they are
 interrupted (their attempt does not count). The second leaves at once. SIGTERM, which comes from whoever
-looks after processes, pauses nothing: the runtime is left in good order, and whoever is there goes on.
+looks after processes, and SIGHUP, which comes when the terminal is closed, pause nothing: the runtime is
+left in good order, and whoever is there goes on.
 What was recorded is safe either way; what was in flight runs again.
 """
 
@@ -13,7 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -105,7 +106,10 @@ async def _wait(
                     view.say(f"{rest(summary)}; still waiting here; go on with: {go_on}")
 
     async with anyio.create_task_group() as group:
-        with _on_signal(signal.SIGINT, interrupted.set), _on_signal(signal.SIGTERM, terminated.set):
+        with ExitStack() as stack:
+            stack.enter_context(_on_signal(signal.SIGINT, interrupted.set))
+            for number in terminations():
+                stack.enter_context(_on_signal(number, terminated.set))
             group.start_soon(view.follow, execution)
             group.start_soon(tell_of_rests)
             if runtime is not None:
@@ -144,6 +148,12 @@ def _on_signal(number: signal.Signals, first: Callable[[], None]) -> Iterator[No
         yield
     finally:
         signal.signal(number, before)
+
+
+def terminations() -> list[signal.Signals]:
+    """The signals that ask a process to end in good order, but those it is to ignore, as under `nohup`."""
+    known = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def leave_at_once() -> None:

@@ -56,9 +56,9 @@ async def _serve(session: Session, idle_exit: float | None) -> int:
 
 
 async def _stop_on_signal(scope: anyio.CancelScope, session: Session) -> None:
-    from perdure.runtime.cli.attend import leave_at_once
+    from perdure.runtime.cli.attend import leave_at_once, terminations
 
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with anyio.open_signal_receiver(signal.SIGINT, *terminations()) as signals:
         presses = 0
         async for _ in signals:
             presses += 1

@@ -18,7 +18,10 @@ from perdure.runtime.near import quoted
 Webhooks = Annotated[tuple[WebhookDefinition, ...], msgspec.Meta(max_length=WEBHOOKS_MAX)]
 SCHEMES: Final = frozenset({"http", "https"})
 UNSENDABLE: Final = re.compile(r"[\x00-\x20\x7f]")  # what no request may have in its first line
-ADDRESS: Final = "http:// or https://, spaces and what is not ASCII written as %20 and the like"
+ADDRESS: Final = (
+    "http:// or https://, has no user or password in it (sign the calls with `secret`), "
+    "and spaces and what is not ASCII written as %20 and the like"
+)
 
 
 def check_webhooks(definition: Definition, findings: Findings) -> None:
@@ -57,4 +60,9 @@ def _is_address(url: str) -> bool:
         is_reachable = parts.scheme in SCHEMES and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
-    return is_reachable and not UNSENDABLE.search(url) and (parts.path + parts.query).isascii()
+    return (
+        is_reachable
+        and parts.username is None
+        and not UNSENDABLE.search(url)
+        and (parts.path + parts.query).isascii()
+    )

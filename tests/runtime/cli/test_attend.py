@@ -108,15 +108,25 @@ async def test_ctrl_c_pauses_by_draining_and_says_how_to_resume(
     assert signal.getsignal(signal.SIGINT) is before
 
 
-async def test_sigterm_leaves_without_a_pause(session: Session, capsys: pytest.CaptureFixture[str]):
-    """Whoever looks after processes wants this one to go, and nothing of the execution."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_who_ends_the_process_leaves_without_a_pause(
+    session: Session, capsys: pytest.CaptureFixture[str], number: signal.Signals
+):
+    """Whoever looks after processes, or closes a terminal, wants this one to go, and nothing else."""
     execution = FakeExecution(events=[], ends=False)
     async with anyio.create_task_group() as group:
-        group.start_soon(_press_when_watched, execution, signal.SIGTERM)
+        group.start_soon(_press_when_watched, execution, number)
         code = await attend(execution, session=session)
     assert (code, execution.paused) == (143, [])
     assert "stopped; go on with: perdure resume e1" in capsys.readouterr().err
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_what_is_to_be_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch):
+    """As SIGHUP under nohup."""
+    assert attending.terminations() == [signal.SIGTERM, signal.SIGHUP]
+    monkeypatch.setattr(signal, "getsignal", {signal.SIGHUP: signal.SIG_IGN}.get)
+    assert attending.terminations() == [signal.SIGTERM]
 
 
 async def test_ctrl_c_interrupts_what_does_not_drain_in_time(

@@ -189,6 +189,7 @@ def test_a_runtime_may_be_told_of_every_workflow():
     ("webhook", "told"),
     [
         ({"url": "there/hook"}, "'there/hook' is no address"),
+        ({"url": "http://me:secret@there/hook"}, "no user or password"),
         ({"url": "http://over there/hook"}, "'http://over there/hook' is no address"),
         ({"url": "http://there/a hook"}, "%20"),
         ({"url": "http://there/hook\n"}, "is no address"),
