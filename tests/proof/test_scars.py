@@ -30,7 +30,7 @@ from perdure.store.writes import Write
 
 LEFT_BEHIND = 250
 SWEEP_S = 15.0
-HOLDERS: Final = 300  # at scale 1
+HOLDERS = 300  # at scale 1
 
 HOUR = 3_600
 CONTROLS_AND_BLANKS = ["", " ", "\t", "\n", "\x00", "\x07", "\x1b[2J", "\u200b", ".", "..", "../x"]
