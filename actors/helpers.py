@@ -1,10 +1,11 @@
 """Tasks beside the executions: services that look after all of them, and small pieces of work.
 
-What nobody has thought of may crash one of them, and is told with its stack; it ends nothing else. So
-may a cancellation that nobody has asked for, as of a future of the program's. A
-service begins again, later each time it crashes at once; of a piece of work others make sure, as of a
-ring that was not heard. An error of ours is another matter: with it a task says that all has to end.
-Nor are the writer and the heartbeat of the lease among them: without those nothing can go on.
+What nobody has thought of may crash one of them, and so may a cancellation that nobody has asked for, as
+of a future of the program's. It is told with its stack, and ends nothing else. A service begins again,
+later each time it crashes at once; of a piece of work others make sure, as of a ring that was not heard.
+
+An error of ours is another matter: with it a task says that all has to end. Nor are the writer and the
+heartbeat of the lease among them: without those nothing can go on.
 """
 
 from __future__ import annotations

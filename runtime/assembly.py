@@ -196,7 +196,7 @@ async def _at_work(
     async with AsyncExitStack() as stack:
         supervisor = await stack.enter_async_context(_supervisor(services))
         group = await stack.enter_async_context(anyio.create_task_group())
-        helpers = Helpers(group, alarms=services.alarms, chance=services.chance)
+        helpers = services.helpers(group)
         executions = _executions(blueprint, services, supervisor, helpers=helpers, rung=rung)
         routing = Routing(services, executions, membership)
         patience = blueprint.seams.patience

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from perdure.actors.errors import RuntimeClosed
-from perdure.actors.helpers import Helpers
 from perdure.actors.kernel import Alarms, Wakeup
 from perdure.actors.log import get_logger
 from perdure.actors.writer import OUTAGES, Writer
@@ -143,7 +142,8 @@ async def upkeep_of(runtime: Runtime, *, keep_ms: int | None, is_keeping: bool) 
     async with anyio.create_task_group() as group:
         if is_keeping:
             patience = runtime.seams.patience
-            helpers = Helpers(group, alarms=services.alarms, chance=services.chance)
-            helpers.keep(lambda: upkeep.run(keep_ms=keep_ms, patience=patience), name="upkeep")
+            services.helpers(group).keep(
+                lambda: upkeep.run(keep_ms=keep_ms, patience=patience), name="upkeep"
+            )
         yield upkeep
         group.cancel_scope.cancel()

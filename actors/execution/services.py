@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
+from anyio.abc import TaskGroup
 
 from perdure.actors.attempt.admission import StepSlots
 from perdure.actors.attempt.guards import Guards
 from perdure.actors.bus import Bus
 from perdure.actors.cluster.membership import Membership
 from perdure.actors.effects.workload import Workload
+from perdure.actors.helpers import Helpers
 from perdure.actors.instructions.plan import Plan
 from perdure.actors.kernel import Alarms, Clock
 from perdure.actors.state.trial import CRASH_BUDGET
@@ -67,6 +69,10 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     workload: Workload = msgspec.field(default_factory=Workload)
     outbox: Outbox = msgspec.field(default_factory=Outbox)
     linger_ms: int | None = LINGER_MS  # None: an execution taken up here stays here to its end
+
+    def helpers(self, group: TaskGroup) -> Helpers:
+        """Those of a group, for services that look after all executions."""
+        return Helpers(group, alarms=self.alarms, chance=self.chance)
 
     def now_ms(self) -> int:
         """Wall time in ms since 1970."""

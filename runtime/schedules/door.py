@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import msgspec
 
-from perdure.actors.helpers import Helpers
 from perdure.runtime import arguments
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.language.inputs import filled
@@ -146,7 +145,7 @@ async def kept(runtime: Runtime, *, is_keeping: bool) -> AsyncIterator[Keeper]:
     async with anyio.create_task_group() as group:
         if is_keeping:
             runtime.machine.listen(keeper.ask)
-            Helpers(group, alarms=services.alarms, chance=services.chance).keep(keeper.run, name="schedules")
+            services.helpers(group).keep(keeper.run, name="schedules")
         yield keeper
         group.cancel_scope.cancel()
 

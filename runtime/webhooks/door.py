@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from perdure.actors.helpers import Helpers
 from perdure.runtime.arguments import InvalidArgument, at_least_one
 from perdure.runtime.webhooks.courier import LOOK_S, Courier
 from perdure.store.scripts.deliveries import DEAD, DELIVERED, PENDING, Delivery, RepeatDelivery
@@ -53,7 +52,7 @@ async def couriered(runtime: Runtime, *, delivers: bool) -> AsyncIterator[None]:
     courier = Courier(services, post=runtime.seams.post, look_s=LOOK_S * runtime.seams.patience)
     async with anyio.create_task_group() as group:
         runtime.machine.listen(courier.ask)
-        Helpers(group, alarms=services.alarms, chance=services.chance).keep(courier.run, name="webhooks")
+        services.helpers(group).keep(courier.run, name="webhooks")
         yield
         group.cancel_scope.deadline = anyio.current_time() + FLUSH_S
         courier.close()

@@ -1,10 +1,10 @@
 """One batch of writes, one transaction: as one statement where that goes, else in ever smaller ones.
 
 A batch of starts and changes is a single statement, and with it one round trip: it commits by itself.
-Starts of what is there already are found by one question, and the others written without them. Where a
-write is refused nothing has happened; then a transaction is begun, the set is cut in
-halves, each under a savepoint, until the refused write stands alone and is applied by its script, which
-says why. So its neighbours are written as if it had never been there.
+Starts of what is there already are found by one question, and the others written without them. Where
+another write is refused nothing has happened; then a transaction is begun, the set is cut in halves, each
+under a savepoint, until the refused write stands alone and is applied by its script, which says why. So
+its neighbours are written as if it had never been there.
 
 A statement or a COMMIT whose answer never came may have happened. Before that is told the server's
 process is ended for certain, for nothing is to come to light after the caller has looked.

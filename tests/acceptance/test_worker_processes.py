@@ -13,38 +13,60 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 PATIENCE_S = 30.0
+HEAD = """
+import asyncio
+import bodies
+from perdure.runtime import Runtime, Workflow
+flow = Workflow("flow")
+"""
+TAIL = """
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def program(folder: Path, *, bodies: str, main: str, tail: str = TAIL) -> list[str]:
+    """Write a program and the module of its bodies there; answers the command that runs it."""
+    (folder / "bodies.py").write_text(bodies)
+    (folder / "main.py").write_text(HEAD + main + tail)
+    return [sys.executable, "main.py"]
+
+
+def said(folder: Path, **parts: str) -> str:
+    """What such a program prints."""
+    command = program(folder, **parts)
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
 
 
 def test_a_body_in_a_worker_process_does_not_outlive_the_program_that_was_killed(tmp_path: Path) -> None:
     """Else it would run on beside the one that the next start begins."""
-    (tmp_path / "bodies.py").write_text(
-        "import os, time\n"
-        "def slow() -> None:\n"
-        "    with open('pids.txt', 'a') as out:\n"
-        "        out.write(f'{os.getpid()}\\n')\n"
-        "    time.sleep(60)\n"
+    command = program(
+        tmp_path,
+        bodies="""
+import os, signal
+def slow() -> None:
+    with open("pids.txt", "a") as out:
+        out.write(f"{os.getpid()}\\n")
+    signal.pause()
+""",
+        main="""
+flow.step(process=True)(bodies.slow)
+async def main():
+    async with Runtime("app.db") as runtime:
+        await (await runtime.start(flow)).result()
+""",
     )
-    (tmp_path / "main.py").write_text(
-        "import asyncio\n"
-        "import bodies\n"
-        "from perdure.runtime import Runtime, Workflow\n"
-        "flow = Workflow('flow')\n"
-        "flow.step(process=True)(bodies.slow)\n"
-        "async def main():\n"
-        "    async with Runtime('app.db') as runtime:\n"
-        "        await (await runtime.start(flow)).result()\n"
-        "if __name__ == '__main__':\n"
-        "    asyncio.run(main())\n"
-    )
-    program = subprocess.Popen([sys.executable, "main.py"], cwd=tmp_path)
+    running = subprocess.Popen(command, cwd=tmp_path)
     pids = tmp_path / "pids.txt"
     end = time.monotonic() + PATIENCE_S
     while not (pids.exists() and pids.read_text().strip()):
         assert time.monotonic() < end
         time.sleep(0.01)
     body = int(pids.read_text())
-    program.kill()
-    program.wait()
+    running.kill()
+    running.wait()
     while _is_running(body):
         assert time.monotonic() < end, "the body outlived its program"
         time.sleep(0.05)
@@ -52,89 +74,83 @@ def test_a_body_in_a_worker_process_does_not_outlive_the_program_that_was_killed
 
 def test_a_worker_process_that_dies_fails_its_step_and_says_so(tmp_path: Path) -> None:
     """The program goes on; the error names the step and where to look."""
-    (tmp_path / "bodies.py").write_text("import os\ndef die() -> None:\n    os._exit(3)\n")
-    (tmp_path / "main.py").write_text(
-        "import asyncio\n"
-        "import bodies\n"
-        "from perdure.runtime import Runtime, Workflow\n"
-        "flow = Workflow('flow')\n"
-        "flow.step(process=True)(bodies.die)\n"
-        "async def main():\n"
-        "    async with Runtime(':memory:') as runtime:\n"
-        "        result = await (await runtime.start(flow)).result(check=False)\n"
-        "        print(result.error.message)\n"
-        "if __name__ == '__main__':\n"
-        "    asyncio.run(main())\n"
+    told = said(
+        tmp_path,
+        bodies="""
+import os
+def die() -> None:
+    os._exit(3)
+""",
+        main="""
+flow.step(process=True)(bodies.die)
+async def main():
+    async with Runtime(":memory:") as runtime:
+        result = await (await runtime.start(flow)).result(check=False)
+        print(result.error.message)
+""",
     )
-    command = [sys.executable, "main.py"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert "WorkerProcessDied: the worker process of step 'die' died" in ran.stdout, ran.stderr
-    assert "os._exit" in ran.stdout
+    assert "WorkerProcessDied: the worker process of step 'die' died" in told
+    assert "os._exit" in told
 
 
 def test_bodies_keep_their_hands_off_the_pipes_and_raise_what_they_like(tmp_path: Path) -> None:
     """What a program prints that a body starts is no answer; an error that cannot travel says what it was."""
-    (tmp_path / "bodies.py").write_text(
-        "import os, subprocess\n"
-        "class Picky(Exception):\n"
-        "    def __init__(self, *, code):\n"
-        "        super().__init__(f'code {code}')\n"
-        "def prints():\n"
-        "    return subprocess.run(['sh', '-c', 'echo noise; cat'], timeout=20).returncode\n"
-        "def closes():\n"
-        "    os.close(0)\n"
-        "    os.close(1)\n"
-        "def raises():\n"
-        "    raise Picky(code=7)\n"
-        "def exits():\n"
-        "    raise SystemExit(3)\n"
+    told = said(
+        tmp_path,
+        bodies="""
+import os, subprocess
+class Picky(Exception):
+    def __init__(self, *, code):
+        super().__init__(f"code {code}")
+def prints():
+    return subprocess.run(["sh", "-c", "echo noise; cat"], timeout=20).returncode
+def closes():
+    os.close(0)
+    os.close(1)
+def raises():
+    raise Picky(code=7)
+def exits():
+    raise SystemExit(3)
+""",
+        main="""
+flow.step(process=True)(bodies.prints)
+flow.step(process=True)(bodies.closes)
+flow.step(process=True)(bodies.raises)
+leaves = Workflow("leaves")
+leaves.step(process=True)(bodies.exits)
+async def main():
+    async with Runtime(":memory:") as runtime:
+        for _ in range(3):
+            left = await (await runtime.start(leaves)).result(check=False)
+            assert left.error.message.endswith("RuntimeError: SystemExit: 3"), left.error
+        result = await (await runtime.start(flow)).result(check=False)
+        print(result.steps, result.error.message)
+""",
     )
-    (tmp_path / "main.py").write_text(
-        "import asyncio\n"
-        "import bodies\n"
-        "from perdure.runtime import Runtime, Workflow\n"
-        "flow = Workflow('flow')\n"
-        "flow.step(process=True)(bodies.prints)\n"
-        "flow.step(process=True)(bodies.closes)\n"
-        "flow.step(process=True)(bodies.raises)\n"
-        "leaves = Workflow('leaves')\n"
-        "leaves.step(process=True)(bodies.exits)\n"
-        "async def main():\n"
-        "    async with Runtime(':memory:') as runtime:\n"
-        "        for _ in range(3):\n"
-        "            left = await (await runtime.start(leaves)).result(check=False)\n"
-        "            assert left.error.message.endswith('RuntimeError: SystemExit: 3'), left.error\n"
-        "        result = await (await runtime.start(flow)).result(check=False)\n"
-        "        print(result.steps, result.error.message)\n"
-        "if __name__ == '__main__':\n"
-        "    asyncio.run(main())\n"
-    )
-    command = [sys.executable, "main.py"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    steps, _, message = ran.stdout.partition("} ")
-    assert steps == "{'prints': 0, 'closes': None", ran.stdout + ran.stderr
+    steps, _, message = told.partition("} ")
+    assert steps == "{'prints': 0, 'closes': None"
     assert message == "step 'raises' failed after 1 attempt: RuntimeError: Picky: code 7\n"
 
 
 def test_a_program_that_its_worker_processes_would_run_again_is_told_where_to_begin(tmp_path: Path) -> None:
     """It is loaded by each of them; nothing of it is started there."""
-    (tmp_path / "bodies.py").write_text("def double(n: int) -> int:\n    return 2 * n\n")
-    (tmp_path / "main.py").write_text(
-        "import asyncio\n"
-        "import bodies\n"
-        "from perdure.runtime import Runtime, Workflow\n"
-        "flow = Workflow('flow')\n"
-        "flow.step(process=True)(bodies.double)\n"
-        "async def main():\n"
-        "    async with Runtime('app.db') as runtime:\n"
-        "        result = await (await runtime.start(flow, {'n': 2})).result(check=False)\n"
-        "        print(len(await runtime.list()), result.error.message)\n"
-        "asyncio.run(main())\n"
+    told = said(
+        tmp_path,
+        bodies="""
+def double(n: int) -> int:
+    return 2 * n
+""",
+        main="""
+flow.step(process=True)(bodies.double)
+async def main():
+    async with Runtime("app.db") as runtime:
+        result = await (await runtime.start(flow, {"n": 2})).result(check=False)
+        print(len(await runtime.list()), result.error.message)
+""",
+        tail="asyncio.run(main())\n",
     )
-    command = [sys.executable, "main.py"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert ran.stdout.startswith("1 step 'double' failed"), ran.stderr
-    assert 'below `if __name__ == "__main__":`' in ran.stdout
+    assert told.startswith("1 step 'double' failed")
+    assert 'below `if __name__ == "__main__":`' in told
 
 
 def _is_running(pid: int) -> bool:

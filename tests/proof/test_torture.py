@@ -10,12 +10,12 @@ import pytest
 import torture
 from exercises import Counted, Exercise
 
-# It starts another that would go on for an hour, says who that is, and does not end either.
+# It starts another that never ends by itself, says who that is, and does not end either.
 ENDLESS = """
-import subprocess, sys, time
-other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+import signal, subprocess, sys
+other = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
 open(sys.argv[1], "w").write(str(other.pid))
-time.sleep(3600)
+signal.pause()
 """
 
 
