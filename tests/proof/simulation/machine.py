@@ -75,6 +75,7 @@ class Machine:
         self.ended: list[str] = []  # how runtimes ended that were not told to
         self.clock_offset_s = 0.0
         self.workflows = workflows
+        self._workflows: dict[str, Workflow] = {}
         self.receiver = Receiver(self, seed=seed)
         self.max_active = Random(f"active {seed}").choice([2, 5, 10_000])
         self.max_active_steps = Random(f"steps {seed}").choice([2, 4, 10_000])
@@ -203,7 +204,13 @@ class Machine:
         found = [documents(spec) for spec in workflows]
         for versions in found:
             order.shuffle(versions)
-        return [Workflow.parse(json.dumps(each), format="json") for versions in found for each in versions]
+        return [self._parsed(json.dumps(each)) for versions in found for each in versions]
+
+    def _parsed(self, text: str) -> Workflow:
+        """What was read once is not read again by each process that is booted."""
+        if text not in self._workflows:
+            self._workflows[text] = Workflow.parse(text, format="json")
+        return self._workflows[text]
 
     def _exited(self, runner: Runner) -> None:
         """A runtime has come to its end by itself."""
