@@ -42,6 +42,7 @@ from simulation.verdict import Judge, crowds, disorder, is_by_hand, killers
 from simulation.workflows import APPROVERS, HOUR, KEY_NAME, WorkflowSpec
 
 LIVENESS_S: Final = 4_000 * HOUR  # more than the longest queue of chains of delays, sleeps and deadlines
+SCHEDULED_S: Final = 400 * HOUR  # of the calm; a schedule may start more often than its executions end
 LOOK_S: Final = 0.5 * HOUR
 HEARD_S: Final = 100 * HOUR  # a look at the outbox that nobody has asked for, and the longest wait for a try
 REREAD_S: Final = 1 * HOUR  # how often a timer looks at the wall clock
@@ -121,7 +122,8 @@ class Simulation:
             await customer.start(3 * TRIES_MAX)
             if not customer.is_started:
                 machine.complain(f"{customer.id} could not be started")
-        while left := [each for each in await self._executions() if not await self._is_over(each)]:
+        latest = machine.now() + SCHEDULED_S
+        while left := [each for each in await self._executions() if not await self._is_over(each, latest)]:
             if machine.loop.time() - begun > LIVENESS_S:
                 machine.complain(f"has not come to its end: {[await self._where(each.id) for each in left]}")
                 return
@@ -155,8 +157,16 @@ class Simulation:
             after = page[-1].id
         return found
 
-    async def _is_over(self, execution: Execution) -> bool:
-        """Whether the execution has come to the end it has to; where it only rests, go on with it."""
+    async def _is_over(self, execution: Execution, latest: float) -> bool:
+        """Whether the execution has come to the end it has to; where it only rests, go on with it.
+
+        What a schedule has started after `latest` is not waited for.
+        """
+        if (
+            execution.triggered_by == f"schedule:{execution.workflow}"
+            and execution.created_at.timestamp() > latest
+        ):
+            return True
         parent = execution.parent_id
         if execution.state is State.PAUSED:
             if parent is None or execution.paused_by != parent:
