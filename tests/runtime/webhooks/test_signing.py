@@ -36,7 +36,10 @@ def test_what_was_signed_is_verified(key: str):
         ({"now": NOON - 301}, "seconds ago"),
         ({"headers": {"webhook-id": "e2:3:0"}}, "not that of this body"),
         ({"headers": {"webhook-timestamp": str(NOON + 1)}}, "not that of this body"),
-        ({"headers": {"webhook-timestamp": "noon"}}, "no number"),
+        ({"headers": {"webhook-timestamp": "noon"}}, "with 'noon' is no time"),
+        ({"headers": {"webhook-timestamp": "9" * 400}}, "is no time"),
+        ({"headers": {"webhook-signature": "v1,é"}}, "not that of this body"),
+        ({"headers": {"webhook-id": "\udce9"}}, "not that of this body"),
         ({"key": "whsec_%"}, "base64"),
     ],
 )
