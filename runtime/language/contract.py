@@ -56,6 +56,7 @@ def _check_schema(schema: dict[str, Any], keys: Mapping[str, int], findings: Fin
             f"{quoted(name)} is no word of JSON Schema, and so declares nothing",
             expected="the inputs under `properties`",
         )
+    validator = make_validator(schema)
     for name, declared in schema.get("properties", {}).items():
         path = ("inputs", "properties", name)
         if name in keys:
@@ -63,8 +64,8 @@ def _check_schema(schema: dict[str, Any], keys: Mapping[str, int], findings: Fin
                 path, f"the input {quoted(name)} is also the key of a step: call one of them otherwise"
             )
         if isinstance(declared, dict) and "default" in declared:
-            part = {**declared, "$defs": schema.get("$defs", {})}
-            wrong = next(make_validator(part).iter_errors(declared["default"]), None)
+            errors = validator.iter_errors({name: declared["default"]})
+            wrong = next((error for error in errors if error.instance_path[:1] == [name]), None)
             if wrong is not None:
                 findings.add((*path, "default"), f"the default does not fit: {wrong.message}")
     return True

@@ -9,6 +9,7 @@ import msgspec
 from perdure.runtime.language.checks import needs_of
 from perdure.runtime.language.definition import Definition, StepDefinition
 from perdure.runtime.language.graph import by_level, level_of, order_of
+from perdure.runtime.language.waits import PERFORMED, kinds_of
 from perdure.store.usage import StepHistory
 
 NEVER_RUN = StepHistory()
@@ -41,7 +42,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     untimed: tuple[str, ...]  # steps whose time nobody knows, which count as none
     cost: float
     tokens: float
-    uncosted: tuple[str, ...]  # steps with an agent that neither declare nor ever reported a use
+    uncosted: tuple[str, ...]  # steps with a body that neither declare nor ever reported a use
 
 
 def estimate(definition: Definition, history: Mapping[str, StepHistory]) -> Estimate:
@@ -68,7 +69,7 @@ def estimate(definition: Definition, history: Mapping[str, StepHistory]) -> Esti
         uncosted=tuple(
             each.key
             for each, step in zip(steps, definition.steps, strict=True)
-            if step.agent is not None and not each.source
+            if PERFORMED.intersection(kinds_of(step)) and not each.source
         ),
     )
 

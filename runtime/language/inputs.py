@@ -143,7 +143,7 @@ def _told(error: ValidationError, schema: Schema, context: Mapping[str, Any]) ->
         yield Problem(name, f"input {quoted(name)} is missing{_expected(schema, name)}{hint}")
     elif kind == "additionalProperties" and not path:
         known = set(schema.get("properties", ()))
-        for name in sorted(set(context) - known):
+        for name in sorted(error.kind.value):
             near = nearest(name, known - set(context)) or nearest(name, known)
             hint = f" (did you mean {near!r}?)" if near else ""
             yield Problem(name, f"input {quoted(name)} is not declared{hint}")

@@ -17,7 +17,10 @@ from perdure.runtime.language.templates import compile_template, parse_template
 from perdure.store.errors import PerdureError
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-MOMENT: Final = "a time with its offset, such as 2030-01-31T09:00:00Z, or milliseconds since 1970"
+MOMENT: Final = (
+    "a time with its offset, such as 2030-01-31T09:00:00Z; what a template looks up may be milliseconds "
+    "since 1970, too"
+)
 KINDS: Final = {  # what a step is, by its name in text
     "agent": "agent",
     "capabilities": "capabilities",

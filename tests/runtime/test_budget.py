@@ -180,6 +180,12 @@ def test_a_plan_follows_the_way_that_takes_longest():
     assert [step.source for step in found.steps] == ["declared", "", "declared", "history"]
 
 
+def test_a_step_that_asks_for_capabilities_has_a_cost_that_nobody_knows():
+    """As one that names its agent; what only waits has none."""
+    text = "{name: w, steps: [{key: a, capabilities: [text]}, {key: b, agent: note}, {key: c, sleep: 1s}]}"
+    assert estimate(Workflow.parse(text).definition, {}).uncosted == ("a", "b")
+
+
 def test_plan_prints_what_an_execution_would_come_to(empty_folder: Path, capsys: pytest.CaptureFixture[str]):
     """Without a database it says so and goes by what is declared; nothing is made."""
     Path("review.yaml").write_text(PLAN)

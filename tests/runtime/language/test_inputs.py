@@ -65,6 +65,9 @@ def test_where_no_others_are_allowed_each_is_named():
     closed = {**SCHEMA, "additionalProperties": False}
     told = [problem.message for problem in problems_of(closed, {"path": "a", "n": 1, "mod": "fast", "z": 1})]
     assert told == ["input 'mod' is not declared (did you mean 'mode'?)", "input 'z' is not declared"]
+    with_pattern = {**closed, "patternProperties": {"^x-": {}}}
+    told = [problem.message for problem in problems_of(with_pattern, {"path": "a", "n": 1, "x-a": 1, "z": 1})]
+    assert told == ["input 'z' is not declared"]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +128,10 @@ def test_a_workflow_with_inputs_and_outputs_is_the_same_in_each_form():
         ("inputs: {type: array}", "w.yaml:2:16: inputs.type: inputs are a mapping of names to values"),
         ("inputs: {properties: {a: {}}}", "the input 'a' is also the key of a step"),
         ("inputs: {properties: {n: {type: integer, default: x}}}", 'the default does not fit: "x" is not of'),
+        (
+            "inputs: {properties: {n: {type: integer}, m: {$ref: '#/properties/n', default: x}}}",
+            'inputs.properties.m.default: the default does not fit: "x" is not of',
+        ),
         (
             "inputs: {properties: {momnet: {}}}",
             "{{moment}} is neither a step nor a declared input (did you mean",
