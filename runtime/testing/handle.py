@@ -32,6 +32,7 @@ COMMANDS: Final = (
     "retry",
     "resume_later",
     "migrate",
+    "rollback",
 )
 
 
@@ -58,6 +59,11 @@ class TestExecution(Execution):
         super().__init__(test.runtime, execution_id)
         self._test = test
         self._in: tuple[Runtime, Execution] | None = None
+
+    @property
+    def _runtime(self) -> Runtime:
+        """The one that is alive."""
+        return self._test.runtime
 
     async def events(self, *, after: int = 0, follow: bool = False) -> AsyncIterator[Event]:
         """The log, oldest first; followed on from where it was when a process dies."""

@@ -435,3 +435,16 @@ async def test_what_runs_beside_the_graph_can_be_crashed_and_what_was_undone_ass
     async with TestRuntime(workflow, stubs=stubs, crash=f"{which}:{step}{side}") as test:
         await test.assert_rolled_back(await test.start(workflow, {}))
         assert len({call.idempotency_key for call in stubs[1].calls}) == 1
+
+
+@virtual_time
+async def test_a_rollback_that_a_crash_cuts_is_said_again_and_the_handle_reaches_who_is_alive() -> None:
+    """Whatever is asked of it, also what is no command."""
+    workflow = Workflow("trip").agent_step("flight", agent="book", compensate="unbook")
+    stubs = [stub("book"), stub("unbook")]
+    async with TestRuntime(workflow, stubs=stubs, crash="before:flight.compensate") as test:
+        execution = await test.start(workflow, {})
+        await test.assert_completed(execution)
+        assert await execution.rollback("rain") is State.ROLLED_BACK
+        assert test.crashes == ["before:flight.compensate"]
+        assert (await execution.checkpoint_statistics()).count == 1
