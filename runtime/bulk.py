@@ -85,7 +85,7 @@ def read_where(text: str) -> Where:
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise InvalidArgument(f"where {quoted(text)}: {error}".lower()) from None
+        raise InvalidArgument(f"where {quoted(text)}: {str(error).lower()}") from None
     for word in words:
         name, equals, value = word.partition("=")
         if name not in FIELDS or not equals or not value:

@@ -66,7 +66,7 @@ def keys_of(source: Keys | str | None) -> Keys | None:
     if source.startswith(FILE):
         path = source.removeprefix(FILE)
         try:
-            return _parsed(Path(path).read_text(), source)
+            return _parsed(Path(path).read_text(encoding="utf-8-sig", errors="replace"), source)
         except OSError as error:
             raise InvalidArgument(f"keys {source}: cannot be read: {error.strerror}") from error
     if source.startswith(VARIABLE):

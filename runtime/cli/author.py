@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Common, Reading
-from perdure.runtime.cli.render import value
+from perdure.runtime.cli.render import counted, value
 from perdure.runtime.cli.session import Session, open_session
 from perdure.runtime.cli.text import Cell, clean, cut
 
@@ -157,7 +157,7 @@ def _show_report(session: Session, report: dict[str, Any]) -> None:
     out = session.out
     problems: list[Problem] = report["problems"]
     if not problems:
-        about = f"{report['name']}: {report['steps']} steps, {report['levels']} levels"
+        about = f"{report['name']}: {_extent(report['steps'], report['levels'])}"
         out.write(
             f"{out.paint(Cell('✔ ' * (not out.is_plain) + 'valid', 'green'))}  {report['file']}  {about}\n"
         )
@@ -166,8 +166,12 @@ def _show_report(session: Session, report: dict[str, Any]) -> None:
     for problem in problems:
         out.write(out.paint(Cell(str(problem), "red")) + "\n")
         out.write(_excerpt(problem, lines))
-    many = f"{len(problems)} problem{'s' * (len(problems) != 1)}"
-    session.note(f"{report['file']}: {many}")
+    session.note(f"{report['file']}: {counted(len(problems), 'problem')}")
+
+
+def _extent(steps: int, levels: int) -> str:
+    """How large a workflow is."""
+    return f"{counted(steps, 'step')}, {counted(levels, 'level')}"
 
 
 def _excerpt(problem: Problem, lines: list[str]) -> str:
@@ -183,7 +187,7 @@ def _excerpt(problem: Problem, lines: list[str]) -> str:
 
 def _lines(path: str) -> list[str]:
     try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
+        return Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         return []
 
@@ -194,7 +198,7 @@ def _ascii(workflow: Workflow) -> str:
     definition, levels = workflow.definition, workflow.levels()
     steps = {step.key: step for step in definition.steps}
     width = max(len(key) for key in steps)
-    text = f"{definition.name}: {len(steps)} steps, {len(levels)} levels\n"
+    text = f"{definition.name}: {_extent(len(steps), len(levels))}\n"
     for number, level in enumerate(levels, start=1):
         is_last = number == len(levels)
         text += f"{'└─' if is_last else '├─'} level {number}\n"

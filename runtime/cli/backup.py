@@ -9,7 +9,7 @@ from pathlib import Path
 from perdure.runtime.cli.doctor import check_is_file, lives_on
 from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Flag, Reading, UsageError
-from perdure.runtime.cli.render import ago, size
+from perdure.runtime.cli.render import ago, counted, size
 from perdure.runtime.cli.session import Session, open_session
 from perdure.runtime.cli.text import Cell, clean
 from perdure.store.errors import StoreLocked
@@ -118,8 +118,7 @@ def _about(taken: Backup, session: Session) -> str:
         if taken.last_event_at is None
         else f", the last event {ago(taken.last_event_at, now=session.now())}"
     )
-    many = f"{taken.executions:,} execution{'s' * (taken.executions != 1)}"
-    return f"{size(taken.size_bytes)}, {many}{last}"
+    return f"{size(taken.size_bytes)}, {counted(taken.executions, 'execution')}{last}"
 
 
 def _say_done(session: Session, text: str) -> None:

@@ -88,7 +88,7 @@ def prune(
     Args:
         id: Execution: its id, a unique beginning of it, @last or NAME@last.
         keep: Keep so many of the newest.
-        older_than: Only those older than 30s, 15m, 2h, 7d or 4w.
+        older_than: Only those older than 30s, 15m, 1h30m, 7d or 4w.
         dry_run: Say which would go; nothing is done.
     """
     if keep is None and older_than is None:

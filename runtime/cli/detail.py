@@ -14,7 +14,7 @@ from perdure.runtime.cli.doctor import lives_on
 from perdure.runtime.cli.family import descendants, show_family
 from perdure.runtime.cli.look import LIST_LIMIT, waits_in
 from perdure.runtime.cli.options import Limit, Reading
-from perdure.runtime.cli.render import ago, since, size, spending, tripped, value
+from perdure.runtime.cli.render import ago, counted, since, size, spending, tripped, value
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
 from perdure.runtime.cli.tree import OPEN_STATES, items_text, moment_text, skipped_since, waits_for
@@ -139,7 +139,7 @@ def checkpoints(
             return 0
         show_list(session, records)
         session.note(
-            f"{numbers.count} checkpoint{'s' * (numbers.count != 1)} "
+            f"{counted(numbers.count, 'checkpoint')} "
             f"({numbers.labelled} labelled, {numbers.automatic} automatic), "
             f"the largest of {size(numbers.size_bytes_max)}"
         )

@@ -43,6 +43,7 @@ BY_ERROR: Final[dict[str, Exit]] = {
     "InvalidArgument": Exit.USAGE,
     "InvalidContext": Exit.USAGE,  # inputs that are missing or do not fit: the definition is sound
     "TargetExists": Exit.USAGE,
+    "ConditionsNotInstalled": Exit.USAGE,
     "NotFound": Exit.NOT_FOUND,
     "Ambiguous": Exit.NOT_FOUND,
     "DefinitionError": Exit.DEFINITION_INVALID,

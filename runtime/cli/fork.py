@@ -90,9 +90,9 @@ async def _origin(runtime: Runtime, source: Execution, text: str | None) -> dict
             f"--from {text}: there are a step and a checkpoint of that name: "
             f"give the checkpoint's version, {checkpoint.version}, or label it anew"
         )
-    if not is_step and checkpoint is None and not (text.isdigit() or text == "latest"):
+    if not is_step and checkpoint is None and not (text.isdecimal() or text == "latest"):
         keys = [step.key for step in steps if step.role is Role.GRAPH]
         some = ", ".join(keys[:STEPS_SHOWN]) + " …" * (len(keys) > STEPS_SHOWN)
         hint = f"the steps are {some}; `perdure checkpoints` lists the checkpoints"
         raise NotFound("step or checkpoint", text, hint=hint)
-    return {"from_step": text} if is_step else {"from_checkpoint": int(text) if text.isdigit() else text}
+    return {"from_step": text} if is_step else {"from_checkpoint": int(text) if text.isdecimal() else text}

@@ -68,7 +68,7 @@ def history(
     perdure history --last 7d --status failed
 
     Args:
-        last: How far back: 30s, 15m, 2h, 7d or 4w (default: everything).
+        last: How far back: 30s, 15m, 1h30m, 7d or 4w (default: everything).
         status: Only those of one status.
         workflow: Only those of one workflow.
         limit: How many at most.

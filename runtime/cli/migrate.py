@@ -75,7 +75,7 @@ def migrate(
 
 def _schema_version(text: str | None) -> int | None:
     """The number of a schema's version. Raises UsageError."""
-    if text is None or text.isdigit():
+    if text is None or text.isdecimal():
         return None if text is None else int(text)
     raise UsageError(f"--to {text}: a schema's version is a number; for an execution's give its ID, too")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,14 +16,12 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from cyclopts import Parameter
 
-from perdure.runtime.arguments import at_least_one, milliseconds
+from perdure.runtime.arguments import InvalidArgument, at_least_one, milliseconds
+from perdure.runtime.durations import duration_ms
 from perdure.runtime.near import quoted
 from perdure.store.errors import PerdureError
 
 CONTEXT_BYTES_MAX: Final = 1_048_576  # what the store keeps of one context
-_PERIOD: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)\s*$")
-_UNITS: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
-
 BUDGET_PARTS: Final = frozenset({"cost", "tokens"})
 
 Flag = Annotated[bool, Parameter(negative="")]
@@ -141,6 +140,7 @@ def read_json(text: str, *, what: str) -> Any:
             raise UsageError(
                 f"{what}: larger than {CONTEXT_BYTES_MAX:,} bytes; pass the address of large data"
             )
+        raw = raw.removeprefix(BOM_UTF8)
         decoded = msgspec.json.decode(raw)
         json.loads(raw, object_pairs_hook=functools.partial(_refuse_twins, what))
         return decoded
@@ -174,19 +174,17 @@ def read_budget(text: str | None) -> dict[str, Any] | None:
 
 
 def read_period(text: str, *, what: str) -> timedelta:
-    """A length of time such as 30s, 15m, 2h, 7d or 4w. Raises UsageError."""
-    found = _PERIOD.match(text)
+    """A length of time such as 30s, 15m, 1h30m, 7d or 4w. Raises UsageError."""
     try:
-        if found:
-            return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
-    except OverflowError:
-        pass
-    raise UsageError(f"{what} {text}: must be a length of time such as 30s, 15m, 2h, 7d or 4w")
+        return timedelta(milliseconds=duration_ms(text, what=what))
+    except InvalidArgument:
+        message = f"{what} {text}: must be a length of time such as 30s, 15m, 1h30m, 7d or 4w"
+        raise UsageError(message) from None
 
 
 def read_moment(text: str, *, what: str) -> datetime | timedelta:
     """A time with its zone (ISO 8601), or a length of time from now. Raises UsageError."""
-    if _PERIOD.match(text):
+    with suppress(UsageError):
         return read_period(text, what=what)
     try:
         found = datetime.fromisoformat(text)

@@ -66,7 +66,7 @@ def resume(
 
     async def go_on(execution: Execution) -> Any:
         if from_ is not None:
-            await execution.restore(int(from_) if from_.isdigit() else from_)
+            await execution.restore(int(from_) if from_.isdecimal() else from_)
         if version is not None:
             await execution.migrate(version)
         if moment is not None or when is not None:

@@ -263,7 +263,7 @@ def _choose(session: Session, question: str, items: Sequence[T], name: Callable[
 
 def _find(session: Session, answer: str, items: Sequence[T], name: Callable[[T], str]) -> T | None:
     """What a number, or a part of a name, means; otherwise say why it means nothing."""
-    if answer.isdigit() and 1 <= int(answer) <= len(items):
+    if answer.isdecimal() and 1 <= int(answer) <= len(items):
         return items[int(answer) - 1]
     found = [item for item in items if answer == name(item)] or [
         item for item in items if answer.lower() in name(item).lower()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Flag, Reading, UsageError
-from perdure.runtime.cli.render import size
+from perdure.runtime.cli.render import counted, size
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import Cell
 from perdure.runtime.durations import OFF
@@ -64,6 +64,6 @@ def _report(session: Session, count: int, age: str, *, freed: int | None, is_dry
         return
     out = session.out
     word = "would be deleted" if is_dry else "deleted"
-    many = f"{count:,} execution{'s' * (count != 1)} that ended more than {age} ago {word}"
+    many = f"{counted(count, 'execution')} that ended more than {age} ago {word}"
     room = "" if freed is None else f"; the file is {size(max(freed, 0))} smaller"
     out.write(f"{out.paint(Cell('+ done' if out.is_plain else '✔ done', 'green'))}  {many}{room}\n")

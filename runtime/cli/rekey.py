@@ -6,6 +6,7 @@ from typing import Final
 
 from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Reading, UsageError
+from perdure.runtime.cli.render import counted
 from perdure.runtime.cli.session import open_session, run_async
 from perdure.runtime.cli.text import Cell
 from perdure.runtime.keys import keys_of
@@ -45,7 +46,9 @@ def rekey(*, options: Reading = READING) -> int:
             session.out.json({"key": keys.current, "sealed": done})
             return Exit.DONE
         word = session.out.paint(Cell("+ done" if session.out.is_plain else "✔ done", "green"))
-        session.out.write(f"{word}  {done:,} payloads are sealed anew, all with the key {keys.current}\n")
+        session.out.write(
+            f"{word}  {counted(done, 'payload')} sealed anew, all with the key {keys.current}\n"
+        )
         return Exit.DONE
 
     return run_async(main)

@@ -103,16 +103,16 @@ def duration(milliseconds: float | None) -> str:
     """A length of time: 12 ms, 3.4 s, 2 min 5 s, 3 h 10 min."""
     if milliseconds is None:
         return "–"
-    if milliseconds < _SECOND_MS:
+    if round(milliseconds) < _SECOND_MS:
         return f"{milliseconds:.0f} ms"
-    seconds = milliseconds / _SECOND_MS
-    if seconds < _MINUTE_S:
-        return f"{seconds:.1f} s"
+    if round(milliseconds / _SECOND_MS, 1) < _MINUTE_S:
+        return f"{milliseconds / _SECOND_MS:.1f} s"
+    seconds = round(milliseconds / _SECOND_MS)
     if seconds < _HOUR_S:
-        return f"{seconds // _MINUTE_S:.0f} min {seconds % _MINUTE_S:.0f} s"
+        return f"{seconds // _MINUTE_S} min {seconds % _MINUTE_S} s"
     if seconds < _DAY_S:
-        return f"{seconds // _HOUR_S:.0f} h {seconds % _HOUR_S // _MINUTE_S:.0f} min"
-    return f"{seconds // _DAY_S:.0f} d {seconds % _DAY_S // _HOUR_S:.0f} h"
+        return f"{seconds // _HOUR_S} h {seconds % _HOUR_S // _MINUTE_S} min"
+    return f"{seconds // _DAY_S} d {seconds % _DAY_S // _HOUR_S} h"
 
 
 def since(start: datetime | None, end: datetime | None, *, now: datetime) -> str:
@@ -128,6 +128,11 @@ def size(count: int) -> str:
             return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= _SECOND_MS
     return f"{amount:.1f} GB"
+
+
+def counted(number: int, noun: str) -> str:
+    """How many: `1 step`, `2,000 steps`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def progress(done: int, total: int) -> str:
@@ -171,10 +176,8 @@ def tripped(breaker: Mapping[str, Any], *, now: datetime) -> str:
 
 
 def _span(seconds: float) -> str:
-    if seconds < _MINUTE_S:
-        return f"{seconds:.0f} s"
-    if seconds < _HOUR_S:
-        return f"{seconds / _MINUTE_S:.0f} min"
-    if seconds < _DAY_S:
-        return f"{seconds / _HOUR_S:.0f} h"
+    for size_s, unit, next_s in ((1, "s", _MINUTE_S), (_MINUTE_S, "min", _HOUR_S), (_HOUR_S, "h", _DAY_S)):
+        count = round(seconds / size_s)
+        if count * size_s < next_s:
+            return f"{count} {unit}"
     return f"{seconds / _DAY_S:.0f} d"

@@ -104,6 +104,7 @@ def _stop(
     """Ask; what is then left to be performed is performed here, if no other process is there for it."""
 
     async def main() -> int:
+        id_ = prefix  # another execution may be the last one by the end
         with anyio.move_on_after(timeout) as scope:
             async with session.runtime("client") as runtime:
                 id_ = await runtime.find(prefix)
@@ -115,7 +116,7 @@ def _stop(
                     await ask(await runtime.execution(id_))
                 await tell_undelivered(session, id_)
         waited = timeout if scope.cancelled_caught else None
-        return await _tell(session, prefix, wanted=wanted, timeout=waited)
+        return await _tell(session, id_, wanted=wanted, timeout=waited)
 
     return run_async(main)
 

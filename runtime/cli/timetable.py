@@ -182,7 +182,7 @@ def _show_history(session: Session, schedule: Schedule, past: list[Firing]) -> N
     zone = clock_of(schedule)
     rows = [
         (
-            f"{one.due_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
+            f"{one.due_at.astimezone(zone):%Y-%m-%d %H:%M:%S %z}",
             Cell(one.decision, COLOURS[one.decision]),
             str(one.count),
             one.execution_id or one.reason or "–",

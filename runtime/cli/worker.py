@@ -6,13 +6,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
-from cyclopts import Parameter
 
 from perdure.actors.cluster.membership import is_alive
-from perdure.runtime.cli.options import Common
+from perdure.runtime.cli.options import Common, Seconds
 from perdure.runtime.cli.session import Session, open_session, run_async
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ DETACHED_IDLE_S: Final = 60.0  # a worker that nobody watches leaves when it has
 def worker(
     *,
     agents: str | None = None,
-    idle_exit: Annotated[float | None, Parameter(negative="")] = None,
+    idle_exit: Seconds = None,
     options: Common = DEFAULTS,
 ) -> int:
     """Perform everything in the database that can be performed here, until stopped.

@@ -1,6 +1,7 @@
 """What is to be done about the moments of a schedule that have come: a pure decision.
 
-A moment counts as met when its start is at most LATE_MS late; what nobody was there for is missed.
+A moment counts as met when its start is at most LATE_MS late and no later moment has come; what nobody was
+there for is missed.
 Every moment is decided once and recorded: started, queued, skipped or missed.
 """
 

@@ -32,6 +32,12 @@ def test_arguments_win_over_variables_over_the_file(tmp_path: Path):
     assert config.sources["agents"] == "default"
 
 
+def test_a_file_that_begins_with_a_byte_order_mark_is_read_as_one_without(tmp_path: Path):
+    """As editors of some systems write it."""
+    (tmp_path / "perdure.toml").write_bytes(b"\xef\xbb\xbf" + b'db = "file.db"\n')
+    assert resolve(environment={}, folder=tmp_path).settings.db == "file.db"
+
+
 def test_webhooks_are_tables_in_the_file_and_json_in_the_variable(tmp_path: Path):
     """A list is no text."""
     (tmp_path / "perdure.toml").write_text('[[webhooks]]\nurl = "https://there"\nevents = ["failed"]\n')

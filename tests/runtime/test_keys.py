@@ -27,7 +27,7 @@ NEXT = "k2:" + base64.b64encode(b"2" * 32).decode()
 
 def test_keys_are_read_from_a_file_or_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The first one seals what is new."""
-    (tmp_path / "keys").write_text(f"# ours\n{NEXT}\n{LINE}\n")
+    (tmp_path / "keys").write_text(f"{NEXT}\n# ours\n{LINE}\n", encoding="utf-8-sig")
     monkeypatch.setenv("THE_KEYS", f"{LINE},{NEXT}")
     from_file, from_variable = keys_of(f"file:{tmp_path / 'keys'}"), keys_of("env:THE_KEYS")
     assert from_file is not None

@@ -75,6 +75,13 @@ def test_a_sound_file_is_called_valid(capsys: pytest.CaptureFixture[str]):
     assert capsys.readouterr().out == "✔ valid  good.yaml  review: 3 steps, 2 levels\n"
 
 
+def test_one_step_is_no_steps(capsys: pytest.CaptureFixture[str]):
+    """Nor is one level levels."""
+    Path("one.yaml").write_text("{name: one, steps: [{key: a, agent: writer}]}")
+    assert run_command(["validate", "one.yaml"]) == 0
+    assert capsys.readouterr().out == "✔ valid  one.yaml  one: 1 step, 1 level\n"
+
+
 def test_every_problem_stands_under_its_line_with_a_caret(capsys: pytest.CaptureFixture[str]):
     """All problems of all files at once, and exit code 4."""
     assert run_command(["validate", "good.yaml", "bad.yaml"]) == 4

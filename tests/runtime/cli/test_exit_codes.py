@@ -16,6 +16,7 @@ from perdure.runtime.cli.exit_codes import (
 )
 from perdure.runtime.cli.options import UsageError
 from perdure.runtime.config import ConfigError
+from perdure.runtime.language.conditions import ConditionsNotInstalled
 from perdure.store.errors import (
     Conflict,
     IllegalTransition,
@@ -32,6 +33,7 @@ from perdure.store.errors import (
     [
         (UsageError("x"), 2),
         (ConfigError("x", source="y"), 2),
+        (ConditionsNotInstalled(), 2),
         (NotFound("execution", "x"), 3),
         (Conflict("x", expected=1, current=2), 5),
         (IllegalTransition("x", state="completed", command="pause"), 5),

@@ -54,6 +54,13 @@ def test_an_older_version_is_reached_by_the_copy_only(capsys: pytest.CaptureFixt
     assert "restore-db perdure.db.before-4" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("version", ["two", "²"])
+def test_a_version_that_is_no_number_is_refused(version: str, capsys: pytest.CaptureFixture[str]):
+    """Also what only looks like one."""
+    assert run_command(["migrate", "--to", version]) == 2
+    assert f"--to {version}: a schema's version is a number" in capsys.readouterr().err
+
+
 def test_there_must_be_a_database(capsys: pytest.CaptureFixture[str]):
     """Migrating makes none."""
     assert run_command(["migrate", "--db", "none.db"]) == 6

@@ -72,9 +72,16 @@ def test_any_text_is_a_value(text: str):
     assert value == text or json.loads(text) == value
 
 
-def test_a_period_is_a_number_and_a_unit():
-    """Seconds to weeks."""
+def test_a_file_that_begins_with_a_byte_order_mark_is_read_as_one_without(tmp_path: Path):
+    """As editors of some systems write it; definitions are read so, too."""
+    (tmp_path / "inputs.json").write_bytes(b"\xef\xbb\xbf" + b'{"a": 1}')
+    assert read_inputs(f"@{tmp_path / 'inputs.json'}", []) == {"a": 1}
+
+
+def test_a_period_is_a_length_of_time_as_schedules_and_filters_take_it():
+    """Seconds to weeks, also of several parts."""
     assert read_period("7d", what="--last") == timedelta(days=7)
+    assert read_period("1h30m", what="--last") == timedelta(minutes=90)
     assert read_period("1.5h", what="--last") == timedelta(minutes=90)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from perdure.runtime.cli import run_command
+from perdure.runtime.cli import run_command, timetable
+from perdure.runtime.cli.options import Reading
+from perdure.runtime.cli.session import open_session
 
 WORKFLOW = "name: report\nsteps:\n  - {key: write, agent: writer, prompt: '{{ day }}'}\n"
 Cli = Callable[..., str]
@@ -117,6 +121,20 @@ def test_one_is_shown_with_its_rule_its_moments_and_its_history(nightly: Cli):
     shown = data(nightly("schedule show nightly --format json"))
     assert (shown["schedule"]["id"], len(shown["next"]), shown["history"]) == ("nightly", 5, [])
     assert nightly("schedule history nightly").split() == ["MOMENT", "BECAME", "COUNT", "EXECUTION"]
+
+
+def test_the_history_tells_moments_apart_that_a_clock_shows_twice(capsys: pytest.CaptureFixture[str]):
+    """By the offset, as the clocks go back."""
+    moments = [datetime(2026, 10, 25, hour, 30, tzinfo=UTC) for hour in (0, 1)]
+    fired: list[Any] = [
+        SimpleNamespace(due_at=at, decision="started", count=1, execution_id="x", reason=None)
+        for at in moments
+    ]
+    berlin: Any = SimpleNamespace(rule={"timezone": "Europe/Berlin"})
+    timetable._show_history(open_session(Reading()), berlin, fired)
+    lines = capsys.readouterr().out.splitlines()[1:]
+    told = [line.split("  ")[0] for line in lines]
+    assert told == ["2026-10-25 02:30:00 +0200", "2026-10-25 02:30:00 +0100"]
 
 
 def test_a_removed_one_is_gone(nightly: Cli):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from perdure.runtime.cli import run_command
+from perdure.runtime.cli import run_command, stop
+from perdure.runtime.cli.session import Session
 
 AGENTS = """
 from pathlib import Path
@@ -126,6 +127,21 @@ def test_a_cancel_performs_the_hooks_it_leads_to_and_undoes_where_it_says_so(
     summary = json.loads(capsys.readouterr().out)
     assert (summary["state"], summary["rollback_reason"]) == ("rolled_back", "no reason was given")
     assert world()[3:] == ["refund charge 7 because no reason was given", "mail rolled_back"]
+
+
+def test_what_is_told_is_of_the_execution_that_was_meant_when_it_was_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """Another one may have become the last meanwhile."""
+    sell(waits=True, capsys=capsys)
+
+    async def sell_another(session: Session, _id: str) -> None:
+        async with session.runtime("client") as runtime:
+            await runtime.start("sale", {"card": "visa", "waits": True}, detach=True)
+
+    monkeypatch.setattr(stop, "tell_undelivered", sell_another)
+    assert run_command(["cancel", "@last"]) == 0
+    assert capsys.readouterr().out.startswith("⊘ cancelled  ")
 
 
 def test_what_has_nothing_to_undo_is_refused(capsys: pytest.CaptureFixture[str]):

@@ -389,7 +389,7 @@ def test_the_command_imports_a_folder_and_takes_it_back(
     assert [file["known"] + file["imported"] + len(file["refused"]) for file in told["files"]] == [3]
     assert run_command(["status", "a.1"]) == 0
     assert run_command(["import", "--rollback", "one"]) == 0
-    assert "9 executions of batch one are deleted" in capsys.readouterr().out
+    assert "9 executions of batch one deleted" in capsys.readouterr().out
     assert run_command(["import", "--rollback", "one"]) == 3
     assert run_command(["import"]) == 2
     assert run_command(["import", "old", "--map", "x=y"]) == 2
