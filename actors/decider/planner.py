@@ -241,7 +241,7 @@ def due_times(state: ExecutionState) -> list[int]:
         times.append(state.deadline_at)
     if state.trial is not None and state.trial.until is not None:
         times.append(state.trial.until)
-    if state.resume_plan is not None and state.resume_plan.at_ms is not None:
+    if state.state is State.PAUSED and state.resume_plan is not None and state.resume_plan.at_ms is not None:
         times.append(state.resume_plan.at_ms)
     if state.looping:
         times += looping.due_times(state)

@@ -324,7 +324,7 @@ class ExecutionActor(Actor[ExecutionMessage]):
         self._is_parked = parks
         await self._carry_out(turn.orders)
         if not parks:
-            self._wakeups.set_due(planner.due_times(state))
+            self._wakeups.set_due([] if self._is_closing else planner.due_times(state))
 
     async def _reload(self, turn: Turn, command_id: str, *, is_last: bool, in_hand: int) -> None:
         """A command came twice, so nothing was written: go on from what the store has."""

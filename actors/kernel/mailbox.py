@@ -126,7 +126,7 @@ class Mailbox(Generic[M]):
         try:
             await admitted
         except asyncio.CancelledError:
-            if sender in self._senders:
+            if self._senders and sender in self._senders:
                 self._senders.remove(sender)
             raise
 

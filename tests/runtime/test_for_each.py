@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from scenarios import virtually
 
+from perdure.actors.kernel import faults
 from perdure.runtime import (
     Agents,
     ExecutionFailed,
@@ -194,3 +195,31 @@ def test_statements_of_an_item_are_executed_with_its_outcome():
         assert result.outputs["each"] == [0, 1, None, 3]
 
     virtually(scenario)
+
+
+def test_what_falls_due_while_the_runtime_closes_wakes_nobody_again_and_again():
+    """Nothing starts any more: else the loop would turn at full speed until the slowest body has ended."""
+    workflow = Workflow("w")
+    alarms: list[str] = []
+
+    @workflow.step(
+        for_each=ForEach(items=2, max_concurrency=2), retry=Retry(max_retries=1, delay=1, jitter=False)
+    )
+    async def each(item: int) -> None:
+        if item == 0:
+            raise OSError("later")
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(5)
+
+    def count(point: str) -> None:
+        if point == "timer:before":
+            alarms.append(point)
+            assert len(alarms) < 100, "it turns round and round"
+
+    async def scenario(runtime: Runtime) -> None:
+        await runtime.start(workflow)
+        await anyio.sleep(0.5)
+
+    with faults.installed(count):
+        virtually(scenario)
+    assert len(alarms) < 100

@@ -9,7 +9,16 @@ import pytest
 
 from perdure.actors.decider import planner
 from perdure.actors.instructions.plan import Demand, RetryPolicy, Scheduling
-from perdure.actors.messages import Cancel, Completed, Interrupt, Pause, PauseMode, Resume, StepReport
+from perdure.actors.messages import (
+    Cancel,
+    Completed,
+    Interrupt,
+    Pause,
+    PauseMode,
+    PlanResume,
+    Resume,
+    StepReport,
+)
 from perdure.actors.state import code
 from perdure.store.states import State, StepState
 
@@ -407,3 +416,14 @@ def test_a_failed_attempt_does_not_wash_deaths_away(make_bench: Make):
     bench.advance(100)
     bench.take_up(died=True)
     assert bench.state.steps[0].deaths == 2
+
+
+def test_the_moment_to_go_on_wakes_nobody_before_the_execution_rests(make_bench: Make):
+    """It means nothing until then; to be woken for it again and again would keep the loop from all else."""
+    bench = make_bench([(), (0,)]).start()
+    pause(bench)
+    bench.tell(PlanResume(id=bench.id(), at_ms=bench.now + 5))
+    bench.advance(10)
+    assert (bench.state.state, planner.due_times(bench.state)) == (State.PAUSING, [])
+    bench.complete(0)
+    assert (bench.state.state, planner.due_times(bench.state)) == (State.PAUSED, [bench.now - 5])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import anyio
 import pytest
 from hypothesis import given
@@ -255,6 +257,18 @@ async def test_a_closed_mailbox_gives_back_what_is_left_and_tells_everyone() -> 
             await attempt
     with pytest.raises(ActorStopped):
         mailbox.post("c")
+
+
+async def test_a_sender_that_is_cancelled_as_the_mailbox_closes_is_cancelled() -> None:
+    """Both happen before it comes to its turn again."""
+    mailbox: Mailbox[object] = Mailbox(limit=1)
+    mailbox.post("a")
+    sending = asyncio.create_task(mailbox.tell("b"))
+    await anyio.sleep(1)
+    mailbox.close()
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
 
 
 async def test_replies_nobody_will_give_any_more_can_be_told() -> None:
