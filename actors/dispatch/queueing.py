@@ -15,6 +15,7 @@ from perdure.actors.kernel import Wakeup
 from perdure.actors.log import get_logger
 from perdure.store.errors import PerdureError
 from perdure.store.scripts.queueing import Admit, Queue
+from perdure.store.states import State
 
 LOOK_S: Final = 15.0  # how often a look is taken though nobody is known to wait
 WATCH_S: Final = 1.0  # how often while somebody waits: what ends elsewhere is not told
@@ -77,24 +78,26 @@ class Admissions:
         self._somebody_waits = await self._services.store.is_anybody_queued()
 
     async def _with_room(self) -> list[Queue]:
-        """Queues with room for one that can be performed here, beginning behind the one that was last."""
-        store = self._services.store
-        found = await store.queues(after=self._last)
+        """Queues with room for one that can be performed here, beginning behind the one that was last.
+
+        Which of two names comes first only the store knows: a database may have an order of its own.
+        """
+        services = self._services
+        found = await services.store.queues(after=self._last)
         if self._last:
-            found += [queue for queue in await store.queues(after="") if queue.name <= self._last]
-        performable = []
-        for queue in found:
-            plan = await self._services.plans.plan(queue.workflow_no)
-            if plan.is_performable:
-                performable.append(queue)
-        return performable
+            names = {queue.name for queue in found}
+            found += [queue for queue in await services.store.queues(after="") if queue.name not in names]
+        return [queue for queue in found if not await services.missing(queue.workflow_no)]
 
     async def _admit_own(self) -> None:
         for execution_id, queue in list(self._own.items()):
             await self._admit(queue, execution_id)
             execution = await self._services.store.execution(execution_id)
-            if execution is None or execution.queue is None:
-                del self._own[execution_id]
+            if execution is not None and execution.queue is not None:
+                continue
+            del self._own[execution_id]
+            if execution is not None and execution.state is State.IDLE:
+                self._executions.take_up(execution_id)  # also where nobody could tell that it was admitted
         self._somebody_waits = bool(self._own)
 
     async def _admit(self, queue: str, execution_id: str | None = None) -> bool:

@@ -169,7 +169,7 @@ class Recovery:
         no longer ours to try.
         """
         found = await self._services.store.suspects(deaths=SUSPECT_DEATHS, limit=SUSPECTS_MAX)
-        found = [suspect for suspect in found if not await self._missing(suspect.workflow_no)]
+        found = [suspect for suspect in found if not await self._services.missing(suspect.workflow_no)]
         suspects = worst(found, lambda suspect: suspect.deaths)
         if not suspects:
             return
@@ -230,7 +230,7 @@ class Recovery:
             execution = await self._services.store.execution(execution_id)
             if execution is None or not self._executions.has_room:
                 continue
-            if not await self._missing(execution.workflow_no):
+            if not await self._services.missing(execution.workflow_no):
                 self._executions.take_up(execution_id)
 
     async def has_work(self, *, within_s: float) -> bool:
@@ -246,23 +246,14 @@ class Recovery:
         soon = self._services.now_ms() + round(within_s * 1000)
         ahead = await store.due(before=soon, limit=SWEEP_PAGE)
         while ahead:
-            if any([not await self._missing(due.workflow_no) for due in ahead]):
+            if any([not await self._services.missing(due.workflow_no) for due in ahead]):
                 return True
             ahead = await store.due(before=soon, limit=SWEEP_PAGE, after=ahead[-1])
         return False
 
-    async def _missing(self, workflow_no: int) -> tuple[str, ...]:
-        """What an execution needs and this process does not have; all of it when it cannot be compiled."""
-        try:
-            return (await self._services.plans.plan(workflow_no)).missing
-        except StoreError:
-            raise
-        except PerdureError as error:
-            return (str(error),)
-
     async def _lacks(self, execution: Execution) -> tuple[str, ...]:
-        """The same, and what is here and does not fit this one; which it still needs tells its state."""
-        missing = await self._missing(execution.workflow_no)
+        """What is missing here, or is here and does not fit; which it still needs tells its state."""
+        missing = await self._services.missing(execution.workflow_no)
         if missing:
             return missing
         services = self._services
@@ -281,7 +272,7 @@ class Recovery:
             page = await services.store.due(before=now, limit=SWEEP_PAGE, after=last)
             found: dict[str, int] = {}
             for due in page:
-                missing = await self._missing(due.workflow_no) if due.needs_code else ()
+                missing = await self._services.missing(due.workflow_no) if due.needs_code else ()
                 if missing:
                     waiting[due.execution_id] = missing
                 elif len(found) < self._executions.room:

@@ -18,6 +18,7 @@ from perdure.actors.instructions.plan import Plan
 from perdure.actors.kernel import Alarms, Clock
 from perdure.actors.state.trial import CRASH_BUDGET
 from perdure.actors.writer import Writer
+from perdure.store.errors import PerdureError, StoreError
 from perdure.store.protocol import Store
 
 LINGER_MS: Final = 10_000  # an execution that waits for less stays hot: no release, no new claim
@@ -69,6 +70,15 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     workload: Workload = msgspec.field(default_factory=Workload)
     outbox: Outbox = msgspec.field(default_factory=Outbox)
     linger_ms: int | None = LINGER_MS  # None: an execution taken up here stays here to its end
+
+    async def missing(self, workflow_no: int) -> tuple[str, ...]:
+        """What a revision needs and this process does not have; all of it when it cannot be compiled."""
+        try:
+            return (await self.plans.plan(workflow_no)).missing
+        except StoreError:
+            raise
+        except PerdureError as error:
+            return (str(error),)
 
     def helpers(self, group: TaskGroup) -> Helpers:
         """Those of a group, for services that look after all executions."""

@@ -16,6 +16,7 @@ from msgspec.structs import FieldInfo, fields
 
 from perdure.actors.instructions.budget import COST_MAX, TOKENS_MAX
 from perdure.actors.instructions.waits import APPROVERS_MAX
+from perdure.runtime.language.errors import DefinitionError, Problem
 from perdure.runtime.language.names import KEY_MAX
 
 MS_MAX: Final = 315_360_000_000  # ten years; longer is a slip of the keyboard
@@ -314,5 +315,12 @@ def revision_of(definition: Definition) -> str:
 
 
 def definition_from_json(document: Any) -> Definition:
-    """Read back a definition that was checked and stored before: types are checked, no more."""
-    return msgspec.convert(document, Definition)
+    """Read back a definition that was checked and stored before: types are checked, no more.
+
+    Raises DefinitionError for one that a newer release has stored, with what this one does not know.
+    """
+    try:
+        return msgspec.convert(document, Definition)
+    except msgspec.ValidationError as error:
+        why = f"this release cannot read the stored definition ({error}): upgrade it"
+        raise DefinitionError([Problem(message=why)]) from error

@@ -1,8 +1,9 @@
-"""A scenario: what a test does with a runtime in virtual time, with the store checked after it."""
+"""Scenarios: what tests do with a runtime in virtual time, with the store checked after; and odd stores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -10,6 +11,10 @@ import anyio
 from perdure.runtime import Runtime, Workflow
 from perdure.runtime.execution import Execution
 from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
+from perdure.store import SQLiteStore
+from perdure.store.errors import OutcomeUnknown
+from perdure.store.protocol import Answer
+from perdure.store.writes import Write
 
 Scenario = Callable[[Runtime], Coroutine[Any, Any, Any]]
 
@@ -62,3 +67,24 @@ async def told(execution: Execution) -> list[str]:
 
 async def noop() -> None:
     """Do nothing."""
+
+
+class UnsureStore(SQLiteStore):
+    """A real store that once, at the n-th write of a kind, does not say whether it has kept it."""
+
+    def __init__(self, path: Path, kind: type[Write], *, nth: int = 1, is_kept: bool) -> None:
+        """Inline, on that file."""
+        super().__init__(str(path), inline=True)
+        self._kind = kind
+        self._left = nth
+        self._is_kept = is_kept
+
+    async def commit(self, writes: Sequence[Write]) -> list[Answer]:
+        """As the store, but for that once."""
+        if any(isinstance(write, self._kind) for write in writes):
+            self._left -= 1
+            if self._left == 0:
+                if self._is_kept:
+                    await super().commit(writes)
+                raise OutcomeUnknown("the disk does not say")
+        return await super().commit(writes)

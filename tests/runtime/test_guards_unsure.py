@@ -2,45 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from scenarios import UnsureStore
 
 from perdure.runtime import Agents, CircuitBreaker, Retry, Runtime, Workflow
 from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
 from perdure.store import SQLiteStore
-from perdure.store.errors import OutcomeUnknown
-from perdure.store.protocol import Answer
 from perdure.store.scripts.guards import LeaveGuard, MoveCircuit, PassGuard
 from perdure.store.states import StepState
-from perdure.store.writes import Write
 
 PATIENCE_S = 300
 KEPT = pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "lost"])
-
-
-class UnsureStore(SQLiteStore):
-    """A real store that once, at the n-th write of a kind, does not say whether it has kept it."""
-
-    def __init__(self, path: Path, kind: type[Write], *, nth: int = 1, is_kept: bool) -> None:
-        """Inline, on that file."""
-        super().__init__(str(path), inline=True)
-        self._kind = kind
-        self._left = nth
-        self._is_kept = is_kept
-
-    async def commit(self, writes: Sequence[Write]) -> list[Answer]:
-        """As the store, but for that once."""
-        if any(isinstance(write, self._kind) for write in writes):
-            self._left -= 1
-            if self._left == 0:
-                if self._is_kept:
-                    await super().commit(writes)
-                raise OutcomeUnknown("the disk does not say")
-        return await super().commit(writes)
 
 
 def calling(*, retry: Retry | None = None) -> Workflow:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from scenarios import virtually
+from scenarios import UnsureStore, virtually
 
 from perdure.runtime import Runtime, State, StepContext, TemplateError, Workflow
 from perdure.runtime.cli import run_command
 from perdure.runtime.testing import RuntimeProcess, VirtualRuntime, check_store, run_virtual
+from perdure.store import SQLiteStore
+from perdure.store.scripts.queueing import Admit, Queue
 
 BOTH = pytest.mark.parametrize("scheduling", ["level", "eager"])
 
@@ -228,6 +232,70 @@ def test_what_waits_is_admitted_by_whoever_opens_the_store_next(tmp_path: Path):
         assert work.most == {"all": 1}
 
     run_virtual(main)
+
+
+class WordsFirst(SQLiteStore):
+    """A store that orders names as people do, as a database may: capitals are small letters to it."""
+
+    async def queues(self, *, after: str) -> list[Queue]:
+        """Those behind that name, in that order."""
+        found = [queue for queue in await super().queues(after="") if queue.name.lower() > after.lower()]
+        return sorted(found, key=lambda queue: queue.name.lower())
+
+
+def test_every_queue_has_its_turn_whatever_order_the_database_has():
+    """One that it has before the last, and the program behind it, is looked at, too."""
+
+    async def main() -> None:
+        async with VirtualRuntime(store=WordsFirst(":memory:", inline=True)) as runtime:
+            for name in ("Bee", "ant"):
+                workflow = Workflow(name, limits={"concurrency": 1})
+                workflow.sleep_step("nap", 1)
+                await (await runtime.start(workflow)).result(timeout=60)
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "lost"])
+def test_one_that_may_have_been_admitted_begins(tmp_path: Path, *, is_kept: bool):
+    """Where nobody sweeps, nobody else would find it."""
+
+    async def main() -> None:
+        store = UnsureStore(tmp_path / "a.db", Admit, is_kept=is_kept)
+        async with VirtualRuntime(store=store, recover=False) as runtime:
+            execution = await runtime.start(Work().workflow(concurrency=1))
+            assert (await execution.result(timeout=60)).outputs == {"do": "all"}
+
+    run_virtual(main)
+
+
+def test_what_only_another_release_can_read_waits_and_holds_up_nobody(tmp_path: Path):
+    """Neither those who wait in queues behind it nor those to be taken up."""
+    path = tmp_path / "p.db"
+    foreign, known = (Workflow(name, limits={"concurrency": 1}) for name in ("foreign", "known"))
+    for workflow in (foreign, known):
+        workflow.sleep_step("nap", 1)
+
+    async def leave() -> None:
+        async with VirtualRuntime(path, kind="client") as runtime:
+            for workflow in (foreign, known):
+                await runtime.start(workflow, id=f"{workflow.name}-1")
+            workflow = Workflow("foreign", version="2")
+            workflow.sleep_step("nap", 1)
+            await runtime.start(workflow, id="foreign-2", detach=True)
+
+    run_virtual(leave)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        newer = "json_set(definition, '$.telepathy', 1)"
+        connection.execute(f"UPDATE workflows SET definition = {newer} WHERE name = 'foreign'")
+
+    async def go_on() -> None:
+        async with VirtualRuntime(path, seed=1) as runtime:
+            await (await runtime.execution("known-1")).result(timeout=60)
+            assert "telepathy" in runtime.waiting_for_code["foreign-2"][0]
+            assert (await (await runtime.execution("foreign-1")).status()).queue == "foreign"
+
+    run_virtual(go_on)
 
 
 def test_a_context_without_the_key_is_refused_at_the_start():
