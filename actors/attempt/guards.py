@@ -27,7 +27,7 @@ from perdure.actors.instructions.guard import OnOpen
 from perdure.actors.log import get_logger
 from perdure.actors.messages import Completed, Failed, Nudge
 from perdure.actors.writer import Writer
-from perdure.store.errors import Conflict, NotFound, OutcomeUnknown, StoreError
+from perdure.store.errors import Conflict, OutcomeUnknown, StoreError
 from perdure.store.protocol import Answer, Store
 from perdure.store.scripts.guards import Entered, LeaveGuard, MoveCircuit, PassGuard
 
@@ -125,33 +125,26 @@ class Guards:
         return Refused(refused.held_by or "", agent=entry.guard.scope, until=until)
 
     async def _ask(self, entry: Pass, here: Here) -> Entered:
+        """Ask the store, again while nobody can tell what it has granted: the same holder has one slot."""
         guard = entry.guard
-        for is_last in (False, True):
+
+        async def ask(runner_no: int) -> Answer:
+            here.slots[entry.holder] = runner_no
             wish = PassGuard(
                 scope=guard.scope,
                 holder=entry.holder,
-                runner_no=self._membership.no,
+                runner_no=runner_no,
                 slots=guard.concurrency,
                 rate=guard.rate,
                 at=self.now_ms(),
             )
-            try:
-                here.slots[entry.holder] = wish.runner_no
-                entered = await self._ask_surely(wish)
-            except NotFound:  # taken off the list: our executions are lost, but not yet told
-                if is_last:
-                    raise
-                await self._membership.rejoin(wish.runner_no)
-                continue
-            assert isinstance(entered, Entered)
-            return entered
-        raise AssertionError
+            while True:
+                with suppress(OutcomeUnknown):
+                    return await self._writer.write(wish, is_patient=True)
 
-    async def _ask_surely(self, wish: PassGuard) -> Answer:
-        """Ask again while nobody can tell whether it was granted: the same holder twice holds one slot."""
-        while True:
-            with suppress(OutcomeUnknown):
-                return await self._writer.write(wish, is_patient=True)
+        entered = await self._membership.as_listed(ask)
+        assert isinstance(entered, Entered)
+        return entered
 
     def leave(self, entry: Pass, *, is_good: bool | None, took_ms: int) -> None:
         """The step has ended: well, badly, or (None) called off. What it held is given back."""

@@ -114,14 +114,14 @@ class Membership:
 
     async def as_listed(self, write: Callable[[int], Awaitable[T]]) -> T:
         """What `write` comes to under this runner's number; where others took that off the list, the next."""
-        runner_no = self.no
-        try:
-            return await write(runner_no)
-        except NotFound as error:
-            if error.kind != "runner":
-                raise
+        while True:
+            runner_no = self.no
+            try:
+                return await write(runner_no)
+            except NotFound as error:
+                if error.kind != "runner":
+                    raise
             await self.rejoin(runner_no)
-            return await write(self.no)
 
     async def renew(self) -> None:
         """Let the others see that this process is alive; one they took off the list enters it anew."""

@@ -12,7 +12,7 @@ from perdure.actors.effects.inbox import answer_from, payload_of
 from perdure.actors.errors import RuntimeClosed
 from perdure.actors.execution.services import Services
 from perdure.actors.messages import Answer, AnyCommand
-from perdure.store.errors import PerdureError
+from perdure.store.errors import NotFound, PerdureError
 from perdure.store.records import Execution, Runner
 from perdure.store.writes import Post
 
@@ -81,7 +81,11 @@ class Elsewhere:
                 present: Runner | None = owner
                 while present is None or present.id == owner.id:
                     message = await self._services.store.message(message_no)
-                    if message is not None and message.answer is not None:
+                    if message is None:
+                        raise NotFound(
+                            "execution", execution_id, hint="it was deleted, and the command with it"
+                        )
+                    if message.answer is not None:
                         answer = answer_from(message.answer)
                         if isinstance(answer, PerdureError):
                             raise answer

@@ -88,6 +88,8 @@ async def mark_quarantined(services: Services, execution_id: str, error: BaseExc
         execution = await services.store.execution(execution_id)
         if execution is None or execution.is_terminal:
             return
+        if execution.runner not in (None, services.membership.id):
+            return
         await services.writer.write(_quarantine(execution, error, services.now_ms()), is_patient=True)
     except PerdureError as failed:
         log.error("quarantine_not_recorded", execution_id=execution_id, error=str(failed))  # noqa: TRY400

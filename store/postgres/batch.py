@@ -70,7 +70,10 @@ async def _try(link: Link, writes: Sequence[Write]) -> list[Answer]:
         await link.open()
         return await _commit(link, writes)
     except AGAIN:
-        await link.simply("ROLLBACK")
+        try:
+            await link.simply("ROLLBACK")
+        except FAILURES:
+            link.drop()
         raise
     except _Unsure as lost:
         pid = link.pid

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -101,6 +102,10 @@ class Listed:
     """A membership: the first runner of all."""
 
     no = 1
+
+    async def as_listed(self, write: Callable[[int], Awaitable[Answer]]) -> Answer:
+        """Nobody takes it off the list."""
+        return await write(self.no)
 
 
 def guards_of(slots: Any) -> Guards:

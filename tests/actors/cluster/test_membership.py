@@ -283,6 +283,26 @@ async def test_one_that_was_taken_off_the_list_enters_it_anew(
     assert not is_alive(entry)
 
 
+async def test_what_is_to_be_written_by_a_listed_runner_is_so_in_the_end(
+    roll: Roll, member: Callable[[str], Membership]
+):
+    """However often it is taken off before it comes to that."""
+    one = member("one")
+    await one.join(doorbell=None)
+    tried: list[int] = []
+
+    async def write(runner_no: int) -> int:
+        tried.append(runner_no)
+        if len(tried) < 3:
+            del roll.list[runner_no]
+            raise NotFound("runner", runner_no)
+        return runner_no
+
+    assert await one.as_listed(write) == one.no
+    assert len(set(tried)) == 3
+    await one.leave()
+
+
 async def test_one_whose_lock_was_removed_takes_a_new_one(roll: Roll, member: Callable[[str], Membership]):
     """Whoever removed it took the holder for dead, and has buried it."""
     one = member("one")

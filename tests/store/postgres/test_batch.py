@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import Any
 
+import asyncpg
 import pytest
 
 from perdure.store.errors import Conflict, OutcomeUnknown, PerdureError, StoreUnavailable
@@ -248,3 +249,39 @@ async def test_a_statement_of_the_users_goes_alone_among_others(book: Any):
     answers = await book.store.commit([book.change(first, statements=paid), book.change(second)])
     assert [answer.version for answer in answers] == [2, 2]
     assert await book.raw("SELECT entry FROM ledger") == [("paid",)]
+
+
+class Fading:
+    """A session whose server undoes the first transaction for another one's sake, and then is gone."""
+
+    is_pooled = True
+
+    def __init__(self) -> None:
+        """It is there yet."""
+        self.begun = 0
+        self.dropped = 0
+
+    async def open(self) -> None:
+        """The next one, where the last is gone."""
+
+    async def begin(self) -> None:
+        """The second time it goes well."""
+        self.begun += 1
+        if self.begun == 1:
+            raise asyncpg.DeadlockDetectedError("somebody else goes first")
+
+    async def simply(self, words: str) -> None:
+        """Only a rollback comes when it is gone."""
+        if words == "ROLLBACK":
+            raise asyncpg.ConnectionDoesNotExistError("gone")
+
+    def drop(self) -> None:
+        """Let go."""
+        self.dropped += 1
+
+
+async def test_a_session_that_ends_right_after_a_deadlock_is_replaced():
+    """What the driver says of it would else end the writer, and with it the runtime."""
+    link: Any = Fading()
+    assert await batch.commit(link, []) == []
+    assert (link.begun, link.dropped) == (2, 1)
