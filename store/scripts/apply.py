@@ -259,9 +259,8 @@ ROWS_OF_AN_EXECUTION: Final = (
 
 def delete_execution(write: DeleteExecution) -> Script[None]:
     """Delete a terminal execution with all its rows."""
-    row = (
-        yield "SELECT no, state, version FROM workflow_executions WHERE id = ?", (write.execution_id,)
-    ).fetchone()
+    query = "SELECT no, state, version FROM workflow_executions WHERE id = ? /* LOCKED */"
+    row = (yield query, (write.execution_id,)).fetchone()
     if row is None:
         raise NotFound("execution", write.execution_id)
     no, state, version = row

@@ -48,10 +48,11 @@ def _reseal_column(
     write: Reseal, table: str, key: tuple[str, ...], column: str, *, after: tuple[int, ...], limit: int
 ) -> Script[list[Any]]:
     """The rows that it was, as they were."""
-    mine = f'%"{MARK}{write.keys.current}:%'
+    mine = f'"{MARK}{write.keys.current}:'
     names, where = ", ".join(key), " AND ".join(f"{name} = ?" for name in key)
     behind = f"AND ({names}) > ({', '.join('?' for _ in after)})" if after else ""
-    other = f"{column} IS NOT NULL AND {column} NOT LIKE ? {behind}"
+    # Without LIKE: to SQLite capitals are small letters there, and the keys of two names one.
+    other = f"{column} IS NOT NULL AND replace({column}, ?, '') = {column} {behind}"
     sql = f"SELECT {names}, {column} FROM {table} WHERE {other} ORDER BY {names} LIMIT ?"
     rows: list[Any] = (yield sql, (mine, *after, limit)).fetchall()
     for row in rows:

@@ -118,7 +118,8 @@ class Pruned(msgspec.Struct, frozen=True):
 
 def prune(write: Prune, *, tables: Sequence[str]) -> Script[Pruned]:
     """Delete the next few of those that may go, with all their rows in these tables."""
-    page = (yield _look(write.keep_failed), (write.before, write.after_no, PAGE)).fetchall()
+    look = f"{_look(write.keep_failed)} /* LOCKED */"  # for nobody to open again what is about to go
+    page = (yield look, (write.before, write.after_no, PAGE)).fetchall()
     young = next((at for at, row in enumerate(page) if row[1] >= write.before), len(page))
     chosen = [row[0] for row in page[:young] if row[2]][: write.limit]
     after_no = chosen[-1] if len(chosen) == write.limit else page[young - 1][0] if young else write.after_no

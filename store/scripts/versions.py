@@ -130,11 +130,8 @@ def versions(name: str) -> Script[list[WorkflowVersion]]:
 
 def migrate(write: MigrateExecution) -> Script[int]:
     """Move the execution, number its rows anew and tell it in its log."""
-    found = yield (
-        "SELECT no, version, state, runner_no, workflow_no FROM workflow_executions WHERE id = ?",
-        (write.execution_id,),
-    )
-    row = found.fetchone()
+    wanted = "SELECT no, version, state, runner_no, workflow_no FROM workflow_executions WHERE id = ?"
+    row = (yield f"{wanted} /* LOCKED */", (write.execution_id,)).fetchone()
     if row is None:
         raise NotFound("execution", write.execution_id)
     no, version, state, runner_no, workflow_no = row

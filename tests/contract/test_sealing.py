@@ -167,6 +167,17 @@ async def test_a_new_key_seals_what_is_new_and_the_old_one_opens_the_rest(with_k
         assert (await book.execution("second")).context == {"said": SECRET}
 
 
+async def test_keys_whose_names_differ_only_in_their_capitals_are_two_keys(with_keys: Any):
+    """What the one has sealed is sealed anew with the other before that is said to be done."""
+    async with with_keys(Keyring("k1", OLD)) as book:
+        await book.start("first", context=quoted(SECRET))
+    keys = Keyring("K1", {**OLD, "K1": BOTH["k2"]})
+    async with with_keys(keys) as book:
+        await resealed(book, keys, limit=100)
+    async with with_keys(Keyring("K1", {"K1": BOTH["k2"]})) as book:
+        assert (await book.execution("first")).context == {"said": SECRET}
+
+
 async def resealed(book: Any, keys: Keyring, *, limit: int) -> list[Resealed]:
     """What each commit answered until nothing was left."""
     told = [await book.write(Reseal(keys=keys, limit=limit))]
