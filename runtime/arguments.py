@@ -243,6 +243,6 @@ def retried(*, from_step: Any, only: bool, with_downstream: bool) -> None:
     """What a retry is to run again. Raises InvalidArgument for what contradicts itself."""
     text(from_step, what="from_step")
     if only and from_step is None:
-        raise InvalidArgument("only: say which step, with from_step")
+        raise InvalidArgument("only: say which step is to run again: give from_step (--from)")
     if only and with_downstream:
         raise InvalidArgument("only and with_downstream exclude each other: leave one of them out")

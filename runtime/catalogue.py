@@ -43,6 +43,9 @@ class Catalogue(ABC):
 
         The same content is the same revision, however often it is published. Raises DefinitionError.
         """
+        self.check_open()
+        if isinstance(workflow, Workflow):
+            self.machine.plans.forget(workflow)
         revision = await self._publish(workflow)
         record = await self.store.workflow_by_no(revision.record_no)
         assert record is not None

@@ -109,6 +109,10 @@ class Plans:
         async with self._publishing:  # of many who start a new workflow at once, one publishes it
             return self._published(workflow) or await self._publish(workflow, at_ms=at_ms)
 
+    def forget(self, workflow: Workflow) -> None:
+        """Publish it anew the next time: its name may stand for another revision by now, or for none."""
+        self._of_workflow.pop(workflow, None)
+
     def _published(self, workflow: Workflow) -> Revision | None:
         """The revision of this very workflow object, unless it has changed or code for it is missing."""
         latest = self._of_workflow.get(workflow)

@@ -43,8 +43,8 @@ def describe(file: str, /, *, options: Reading = DEFAULTS) -> int:
     head = f"{definition.name} {definition.version or ''}".rstrip()
     session.out.write(head + (f": {definition.description}" if definition.description else "") + "\n")
     _show(session, rows, definition.outputs or {})
-    needed = [f"-i {name}={_example(row)}" for row in rows if row["required"] for name in (row["name"],)]
-    session.out.write(f"\nrun it with: {' '.join(['perdure run', shlex.quote(file), *needed])}\n")
+    needed = [word for row in rows if row["required"] for word in ("-i", _example(row))]
+    session.out.write(f"\nrun it with: {shlex.join(['perdure', 'run', file, *needed])}\n")
     return 0
 
 
@@ -85,7 +85,7 @@ def _show(session: Session, rows: list[dict[str, Any]], outputs: Mapping[str, An
 
 
 def _type(part: Any) -> str:
-    """The type of an input in words: `text`, `one of "a", "b"`, `list of text`."""
+    """The type of an input in words: `string`, `one of "a", "b"`, `array of string`."""
     if not isinstance(part, Mapping):
         return "any"
     if "enum" in part:
@@ -96,4 +96,4 @@ def _type(part: Any) -> str:
 
 
 def _example(row: Mapping[str, Any]) -> str:
-    return str(row["name"]).upper()
+    return f"{row['name']}={row['name'].upper()}"

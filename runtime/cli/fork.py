@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from perdure.runtime.cli.control import show_standing
 from perdure.runtime.cli.exit_codes import Exit
-from perdure.runtime.cli.options import Flag, Performing, UsageError, read_inputs, typed_inputs
+from perdure.runtime.cli.options import Flag, Performing, UsageError, read_values, typed_inputs
 from perdure.runtime.cli.session import open_session, run_async
 from perdure.store.errors import NotFound
 from perdure.store.states import Role
@@ -46,7 +46,7 @@ def fork(
         detach: Print where it stands and leave the work to a worker; one is started where none runs.
     """
     session = open_session(options)
-    read_inputs(None, edit)  # what cannot be read is told before anything is looked up
+    read_values(edit, what="-e")  # what cannot be read is told before anything is looked up
     wish = {"id": new_id, "by": by}
 
     async def main() -> int:

@@ -31,12 +31,12 @@ class _Stderr(logging.Handler):
 
 
 class _ForPeople(logging.Formatter):
-    """`12:34:56 info     step_started step='a'`."""
+    """`2026-03-01 12:34:56Z info     step_started step='a'`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback's lines where there is one."""
         at = datetime.fromtimestamp(record.created, UTC)
-        return f"{at:%H:%M:%S} {record.levelname.lower():<8} {clean(record.getMessage())}"
+        return f"{at:%Y-%m-%d %H:%M:%SZ} {record.levelname.lower():<8} {clean(record.getMessage())}"
 
 
 class _ForPrograms(logging.Formatter):

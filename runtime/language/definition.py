@@ -230,9 +230,9 @@ class WebhookDefinition(Part, frozen=True, kw_only=True):
 class Config(Part, frozen=True, kw_only=True):
     """Policy of the whole workflow; times in milliseconds."""
 
-    timeout: Positive | None = None
+    timeout: Span | None = None
     max_retries: Retries = 0
-    checkpoint_interval: Positive | None = None
+    checkpoint_interval: Span | None = None
     parallelism: Annotated[int, Meta(ge=1, le=PARALLELISM_MAX)] | None = None
     continue_on_error: bool = False
     scheduling: Literal["level", "eager"] = "level"

@@ -105,6 +105,19 @@ def test_publishing_makes_a_version_active_and_so_does_activating():
     with_agents(scenario)
 
 
+def test_publishing_again_what_was_published_before_makes_it_the_active_one():
+    """Also the very same object, after another version or none was."""
+
+    async def scenario(runtime: Runtime, _did: list[str]) -> None:
+        for each in (ONE, TWO, ONE):
+            assert (await runtime.publish(each)).is_active
+            assert (await runtime.workflow("release")).version == each.definition.version
+        await runtime.versions.deactivate("release")
+        assert (await runtime.publish(ONE)).is_active
+
+    with_agents(scenario)
+
+
 def test_a_failed_execution_goes_on_in_the_next_version_without_doing_anything_twice():
     """Although every step has another number there."""
 

@@ -182,6 +182,9 @@ def test_a_workflow_tells_what_it_takes_gives_back_and_how_it_is_run(capsys: pyt
         "",
         "run it with: perdure run taking.yaml -i path=PATH",
     ]
+    Path("any.yaml").write_text(TAKING.replace("path", "any path"))
+    assert run_command(["describe", "any.yaml"]) == 0
+    assert "run it with: perdure run any.yaml -i 'any path=ANY PATH'" in capsys.readouterr().out
     assert run_command(["describe", "taking.yaml", "--format", "json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [(row["name"], row["required"]) for row in told["inputs"]] == [

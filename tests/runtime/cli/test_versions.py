@@ -52,6 +52,9 @@ def test_what_a_failed_execution_does_not_take_tells_what_it_does(capsys: pytest
     assert "it is failed; it has ended; `retry` opens it again" in capsys.readouterr().err
     assert run_command(["fork", "e1", "--from", "zzz"]) == 3
     assert "no step or checkpoint 'zzz': the steps are a, b; `perdure checkpoints`" in capsys.readouterr().err
+    assert run_command(["fork", "e1", "-e", "branch"]) == 2
+    assert "-e branch: must be NAME=VALUE" in capsys.readouterr().err
+    assert run_command(["fork", "e1", "--from", "²"]) == 3
 
 
 def test_a_fork_that_is_left_to_a_worker_has_one(

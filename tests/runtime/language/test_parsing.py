@@ -34,6 +34,14 @@ steps:
 """
 
 
+def test_the_times_of_a_workflow_are_lengths_of_time_as_those_of_its_steps():
+    """In milliseconds or as people write them: one revision."""
+    written = "{{name: w, config: {{timeout: {}, checkpointInterval: {}}}, steps: [{{key: a, sleep: 1}}]}}"
+    config = parse(written.format("1h30m", "30s")).config
+    assert (config.timeout, config.checkpoint_interval) == (5_400_000, 30_000)
+    assert parse(written.format(5_400_000, 30_000)).config == config
+
+
 def test_every_documented_field_is_read():
     """The documented form loads unchanged."""
     definition = parse(DOCUMENTED)
