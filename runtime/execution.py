@@ -125,7 +125,7 @@ class Execution(Travelling, Deciding, Stopping):
                 yield item
 
     async def can_resume(self) -> tuple[bool, str]:
-        """Whether `resume` would be taken, and why not."""
+        """Whether it is paused, or about to be, so that `resume` lets it go on; and why, or why not."""
         execution = await self._runtime.store.execution(self.id)
         if execution is None:
             return False, "there is no such execution"

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from perdure.actors.instructions.plan import Limit
 from perdure.runtime.language.definition import Definition, LimitsDefinition
+from perdure.runtime.language.errors import TemplateError
 from perdure.runtime.language.findings import Findings
 from perdure.runtime.language.templates import BadTemplate, compile_template, parse_template, rendered
 
@@ -66,7 +67,10 @@ def _queue(workflow: str, key: str | None) -> Callable[[Mapping[str, Any]], str]
     look = compile_template(parse_template(key), step="", numbers={})
 
     def queue(context: Mapping[str, Any]) -> str:
-        name = rendered(look(_OnlyContext(context)))
+        try:
+            name = rendered(look(_OnlyContext(context)))
+        except TemplateError as error:
+            raise TemplateError(f"config.limits.key: {error}") from None
         if len(name) > KEY_CHARS_MAX:
             name = hashlib.sha256(name.encode()).hexdigest()
         return f"{workflow}/{name}"

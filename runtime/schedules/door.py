@@ -196,12 +196,13 @@ def _pause(schedule: Schedule, *, is_paused: bool, now: int) -> MoveSchedule:
     """The move that pauses or resumes it; what fell into the pause is decided with it."""
     rule = _rule(schedule)
     considered_at = milliseconds(schedule.considered_at)
+    is_turn = bool(schedule.pending) and not is_paused  # of what was queued before
     skipped = [] if is_paused else list(_between(rule, start=considered_at + 1, end=now))
     return MoveSchedule(
         id=schedule.id,
         version=schedule.version,
         considered_at=considered_at if is_paused else now,
-        next_at=next_at(rule, schedule_id=schedule.id, after=now),
+        next_at=now if is_turn else next_at(rule, schedule_id=schedule.id, after=now),
         is_paused=is_paused,
         pending=schedule.pending,
         last_execution=None,

@@ -106,19 +106,18 @@ def _to_make_up_for(rule: Rule, due: list[int], standing: Standing, *, now: int)
 
 
 def _share_out(rule: Rule, run: list[int], standing: Standing) -> tuple[list[int], list[int], list[int]]:
-    """Of what is to be acted upon: what starts now, what waits, what is skipped."""
+    """Of what is to be acted upon, and of what has waited: what starts now, what waits, what is skipped."""
+    line = [*standing.pending, *run]
+    begun = [] if standing.is_last_active else line[:1]
+    rest = line[len(begun) :]
     match rule.overlap:
         case Overlap.ALLOW:
-            return run, [], []
+            return line, [], []
         case Overlap.REPLACE:
-            return run[-1:], [], run[:-1]
+            return line[-1:], [], line[:-1]
         case Overlap.SKIP:
-            begun = [] if standing.is_last_active else run[:1]
-            return begun, [], run[len(begun) :]
+            return begun, [], rest
         case Overlap.QUEUE:
-            line = [*standing.pending, *run]
-            begun = [] if standing.is_last_active else line[:1]
-            rest = line[len(begun) :]
             return begun, rest[:QUEUE_MAX], rest[QUEUE_MAX:]
 
 

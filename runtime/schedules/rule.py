@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from functools import partial
+from itertools import islice, pairwise
 from typing import Any, Final
 
 import msgspec
@@ -12,12 +13,14 @@ import msgspec
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.durations import UNITS_MS, duration_ms, duration_text
 from perdure.runtime.near import nearest
-from perdure.runtime.schedules.timetable import check_cron, zone_of
+from perdure.runtime.schedules.timetable import check_cron, moments, zone_of
 from perdure.store.writes import is_id
 
 EVERY_MS_MIN: Final = 1_000  # what starts more often than once a second is no schedule but a loop
+GAPS_SEEN: Final = 50  # between moments; a calendar whose shortest gap comes later is a rare one
 ID_MAX: Final = 96  # characters; what a schedule starts is called after it and the moment
 ID_RULE: Final = f"1 to {ID_MAX} letters, digits, '.', '_', '-', beginning with a letter or digit"
+_MOMENTS: Final = frozenset({"cron", "every", "timezone"})  # the fields that say when they are
 FIELDS: Final = ("cron", "every", "timezone", "missed", "missedWindow", "overlap", "jitter", "input")
 
 
@@ -100,8 +103,8 @@ def problems_of(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         except InvalidArgument as error:
             wrong.add(name)
             yield name, str(error)
-    if every is not None and "jitter" in given and not wrong & {"every", "jitter"}:
-        yield from _jitter_problem(every, given["jitter"])
+    if "jitter" in given and (cron is None) != (every is None) and not wrong & {*_MOMENTS, "jitter"}:
+        yield from _jitter_problem(given)
 
 
 def is_schedule_id(text: Any) -> bool:
@@ -109,9 +112,13 @@ def is_schedule_id(text: Any) -> bool:
     return isinstance(text, str) and is_id(text) and len(text) <= ID_MAX
 
 
-def _jitter_problem(every: Any, jitter: Any) -> Iterator[tuple[str, str]]:
-    if duration_ms(jitter, what="jitter") >= _every(every):
-        yield "jitter", "jitter must be shorter than `every`, or moments would overtake each other"
+def _jitter_problem(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    jitter_ms, every = duration_ms(given["jitter"], what="jitter"), given.get("every")
+    every_ms = None if every is None else _every(every)
+    rule = Rule(cron=given.get("cron"), every_ms=every_ms, timezone=given.get("timezone", "UTC"))
+    seen = list(islice(moments(rule, after=0), GAPS_SEEN + 1))
+    if any(later - one <= jitter_ms for one, later in pairwise(seen)):
+        yield "jitter", "jitter must be shorter than the time between moments: they would overtake each other"
 
 
 def _every(value: Any) -> int:

@@ -103,6 +103,23 @@ def test_a_paused_schedule_starts_nothing_and_goes_on_from_where_it_is_resumed()
     in_a_runtime(body)
 
 
+def test_what_was_queued_begins_when_a_paused_schedule_is_resumed():
+    """Its turn has come meanwhile; nobody waits for the next moment."""
+
+    async def body(runtime: Runtime) -> None:
+        await runtime.schedules.add("hourly", "report", every="1h", overlap="queue")
+        await anyio.sleep(2.2 * HOUR)
+        assert [one.decision for one in await runtime.schedules.history("hourly")] == ["queued", "started"]
+        await runtime.schedules.pause("hourly")
+        await anyio.sleep(0.4 * HOUR)
+        assert len(await started(runtime)) == 1
+        await runtime.schedules.resume("hourly")
+        await anyio.sleep(60)
+        assert len(await started(runtime)) == 2
+
+    in_a_runtime(body, workflow=report(1.5 * HOUR))
+
+
 @pytest.mark.parametrize(
     ("overlap", "states"),
     [
@@ -263,6 +280,7 @@ def test_schedules_are_triggered_filled_back_and_removed():
         ({"every": "soon"}, "such as 30s"),
         ({"every": "1h", "overlap": "both"}, "skip, queue, replace, allow"),
         ({"every": "1h", "jitter": "2h"}, "jitter must be shorter"),
+        ({"cron": "0 9,10 * * mon", "jitter": "1h"}, "jitter must be shorter than the time between"),
         ({"every": "1h", "mised": "all"}, "did you mean 'missed'"),
         ({"every": "1h", "input": [1]}, "names and values"),
     ],

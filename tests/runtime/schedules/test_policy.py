@@ -102,6 +102,22 @@ def test_a_queue_moves_on_one_by_one():
     assert moved.pending == (NOON, NOON + HOUR)
 
 
+@pytest.mark.parametrize(
+    ("overlap", "wanted"),
+    [
+        (Overlap.ALLOW, [(-1, "started", 1), (0, "started", 1)]),
+        (Overlap.SKIP, [(-1, "started", 1), (0, "skipped", 1)]),
+        (Overlap.REPLACE, [(0, "started", 1), (-1, "skipped", 1)]),
+    ],
+)
+def test_what_was_queued_is_decided_by_the_rule_there_is_now(
+    overlap: Overlap, wanted: list[tuple[float, str, int]]
+):
+    """Another rule has come meanwhile: nothing stays queued for ever."""
+    decision = after(0.5, hourly(overlap=overlap), pending=(NOON - HOUR, NOON))
+    assert (told(decision), decision.pending) == (wanted, ())
+
+
 RULES = st.builds(
     Rule,
     every_ms=st.integers(1_000, 10 * HOUR),
