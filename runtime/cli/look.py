@@ -47,8 +47,8 @@ def list_(
     session = open_session(options)
 
     async def main() -> int:
-        summaries = await _page(session, status=status, workflow=workflow, parent=parent, limit=limit)
-        _show(session, summaries, _LIST_HEADS, _list_row, quiet=quiet)
+        found = await _page(session, status=status, workflow=workflow, parent=parent, limit=limit + 1)
+        _show(session, found, _LIST_HEADS, _list_row, limit=limit, quiet=quiet)
         return 0
 
     return run_async(main)
@@ -78,10 +78,10 @@ def history(
     start = None if last is None else session.now() - read_period(last, what="--last")
 
     async def main() -> int:
-        summaries = await _page(session, status=status, workflow=workflow, limit=limit, start=start)
-        _show(session, summaries, _HISTORY_HEADS, _history_row, quiet=quiet)
+        found = await _page(session, status=status, workflow=workflow, limit=limit + 1, start=start)
+        _show(session, found, _HISTORY_HEADS, _history_row, limit=limit, quiet=quiet)
         if session.out.format == "table" and not quiet:
-            counts = Counter(str(summary.status) for summary in summaries)
+            counts = Counter(str(summary.status) for summary in found[:limit])
             session.note(", ".join(f"{count} {word}" for word, count in counts.most_common()) or "nothing")
         return 0
 
@@ -127,12 +127,15 @@ def read_status(text: str) -> Status:
 
 def _show(
     session: Session,
-    summaries: Sequence[ExecutionSummary],
+    found: Sequence[ExecutionSummary],
     heads: Sequence[str],
     row: Callable[[ExecutionSummary, Session], Sequence[Cell | str]],
     *,
+    limit: int,
     quiet: bool,
 ) -> None:
+    """Print up to `limit` of those that were found; people are told that there are more."""
+    summaries = found[:limit]
     if quiet:
         session.out.write("".join(f"{summary.id}\n" for summary in summaries))
     elif session.out.format != "table":
@@ -141,6 +144,8 @@ def _show(
         session.out.table(heads, [row(summary, session) for summary in summaries])
         if not summaries:
             session.note("there is no such execution")
+        elif len(found) > limit:
+            session.note(f"the newest {limit:,}; there are more, which a larger --limit shows")
 
 
 _LIST_HEADS: Final = ("ID", "WORKFLOW", "STATUS", "STEPS", "CREATED", "TOOK", "NOTE")

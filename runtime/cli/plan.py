@@ -25,7 +25,8 @@ def plan(file: str, /, *, options: Reading = DEFAULTS) -> int:
 
     What a step costs is what it declares (`usage`), else what it cost on average in the newest
     executions of the workflow in the database; what it takes is told by those alone. Every step is
-    counted once: as if every condition were true and nothing were retried.
+    counted once, or for each item that is written down: as if every condition were true and nothing
+    were retried.
 
     Args:
         file: Workflow definition, YAML or JSON.

@@ -27,7 +27,7 @@ class StepEstimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole: every step once, none retried, all conditions true.
+    """The whole: every step once (for each item that is written down), none retried, all conditions true.
 
     `duration_ms` is the longest way through the graph, which is what eager scheduling takes with room
     for everything; `level_duration_ms` adds up the slowest step of each level.
@@ -77,7 +77,8 @@ def estimate(definition: Definition, history: Mapping[str, StepHistory]) -> Esti
 def _estimate_step(step: StepDefinition, level: int, past: StepHistory) -> StepEstimate:
     cost, tokens, source = past.cost_mean, past.tokens_mean, "history"
     if step.usage is not None:
-        cost, tokens, source = step.usage.cost, float(step.usage.tokens), "declared"
+        many = _items_of(step)
+        cost, tokens, source = many * step.usage.cost, float(many * step.usage.tokens), "declared"
     return StepEstimate(
         key=step.key,
         level=level,
@@ -86,6 +87,12 @@ def _estimate_step(step: StepDefinition, level: int, past: StepHistory) -> StepE
         tokens=tokens,
         source="" if cost is None and tokens is None else source,
     )
+
+
+def _items_of(step: StepDefinition) -> int:
+    """How often a step is performed: for each of its items, where those are written down."""
+    items = 1 if step.for_each is None or isinstance(step.for_each.items, str) else step.for_each.items
+    return items if isinstance(items, int) else len(items)
 
 
 def _longest(

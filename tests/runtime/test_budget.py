@@ -186,6 +186,16 @@ def test_a_step_that_asks_for_capabilities_has_a_cost_that_nobody_knows():
     assert estimate(Workflow.parse(text).definition, {}).uncosted == ("a", "b")
 
 
+@pytest.mark.parametrize(
+    ("items", "cost"), [("[a, b, c]", 0.75), ("100", 25.0), ("0", 0.0), ("'{{names}}'", 0.25)]
+)
+def test_a_step_for_each_of_many_costs_what_its_items_do(items: str, cost: float):
+    """Where it is written down how many they are."""
+    step = f"{{key: a, agent: note, usage: {{cost: 0.25, tokens: 4}}, forEach: {{items: {items}}}}}"
+    found = estimate(Workflow.parse(f"{{name: w, steps: [{step}]}}").definition, {})
+    assert (found.cost, found.tokens) == (cost, 16 * cost)
+
+
 def test_plan_prints_what_an_execution_would_come_to(empty_folder: Path, capsys: pytest.CaptureFixture[str]):
     """Without a database it says so and goes by what is declared; nothing is made."""
     Path("review.yaml").write_text(PLAN)

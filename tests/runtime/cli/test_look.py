@@ -70,6 +70,28 @@ def test_a_look_needs_no_lock_and_changes_nothing(
     assert not Path("perdure.db.runners").exists()
 
 
+async def ship_two() -> None:
+    """Run two executions to their ends."""
+    async with Runtime("perdure.db") as runtime:
+        for id_ in ("lamp-1", "lamp-2"):
+            await (await runtime.start(order(), id=id_)).result()
+
+
+@pytest.mark.parametrize("command", ["list", "history"])
+def test_where_there_are_more_than_are_shown_it_is_said(command: str, capsys: pytest.CaptureFixture[str]):
+    """To people; programs get as many as they asked for."""
+    asyncio.run(ship_two())
+    assert run_command([command, "-n", "1"]) == 0
+    told = capsys.readouterr()
+    assert "lamp-2" in told.out
+    assert "lamp-1" not in told.out
+    assert "the newest 1; there are more" in told.err
+    assert run_command([command, "-n", "2"]) == 0
+    assert "more" not in capsys.readouterr().err
+    assert run_command([command, "-n", "1", "-q"]) == 0
+    assert capsys.readouterr() == ("lamp-2\n", "")
+
+
 def test_what_is_looked_for_and_not_there_is_said(
     database: sqlite3.Connection, capsys: pytest.CaptureFixture[str]
 ):
