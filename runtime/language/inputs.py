@@ -70,22 +70,39 @@ def schema_of(declared: Schema | type | None) -> dict[str, Any] | None:
     return {**root, "$defs": parts} if parts else dict(root)
 
 
-def filled(schema: Schema | None, context: dict[str, Any]) -> dict[str, Any]:
-    """The context with the declared defaults of what it does not have, also inside mappings."""
+def filled(schema: Schema | None, context: dict[str, Any], *, whole: Schema | None = None) -> dict[str, Any]:
+    """The context with the declared defaults of what it does not have, also inside mappings.
+
+    `whole` is the schema that `schema` is a part of, and that its references lead into.
+    """
     if schema is None:
         return context
+    whole = schema if whole is None else whole
     properties = schema.get("properties")
     if not isinstance(properties, Mapping):
         return context
     found = dict(context)
-    for name, inner in properties.items():
-        if not isinstance(inner, Mapping):
+    for name, declared in properties.items():
+        if not isinstance(declared, Mapping):
             continue
+        inner = _followed(declared, whole)
         if name not in found and "default" in inner:
             found[name] = inner["default"]
         elif isinstance(found.get(name), dict):
-            found[name] = filled(inner, found[name])
+            found[name] = filled(inner, found[name], whole=whole)
     return found
+
+
+def _followed(part: Schema, whole: Schema) -> Schema:
+    """The part with the words that its reference leads to, as a type within a type is written."""
+    reference = part.get("$ref")
+    if not isinstance(reference, str) or not reference.startswith("#/"):
+        return part
+    found: Any = whole
+    for segment in reference.removeprefix("#/").split("/"):
+        name = segment.replace("~1", "/").replace("~0", "~")
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return {**found, **part} if isinstance(found, Mapping) else part
 
 
 def problems_of(schema: Schema | None, context: Mapping[str, Any]) -> list[Problem]:

@@ -32,6 +32,19 @@ class Order(msgspec.Struct):
     n: int = 3
 
 
+class Address(msgspec.Struct):
+    """A part of inputs."""
+
+    city: str
+    country: str = "DE"
+
+
+class Parcel(msgspec.Struct):
+    """Inputs with a struct in them."""
+
+    to: Address
+
+
 class Typed(TypedDict):
     """Inputs as a typed dict."""
 
@@ -46,6 +59,17 @@ def test_defaults_are_filled_in_also_inside_mappings():
     assert given_ == {"path": "a", "sizes": {}}
     assert filled(SCHEMA, {"path": "a", "n": 5}) == {"path": "a", "n": 5}
     assert filled(None, given_) is given_
+
+
+def test_defaults_are_filled_in_also_where_a_reference_leads():
+    """As the schema of a type within a type has it."""
+    schema = schema_of(Parcel)
+    assert filled(schema, {"to": {"city": "Ulm"}}) == {"to": {"city": "Ulm", "country": "DE"}}
+    endless = {"properties": {"next": {"$ref": "#/$defs/node"}}, "$defs": {"node": {"default": {}}}}
+    endless["$defs"]["node"]["properties"] = endless["properties"]
+    assert filled(endless, {"next": {}}) == {"next": {"next": {}}}
+    odd = {"properties": {"a": {"$ref": "#/$defs/no"}, "b": {"$ref": "elsewhere"}, "c": {"$ref": "#/type/x"}}}
+    assert filled({**odd, "type": "object"}, {"a": {}, "b": {}, "c": {}}) == {"a": {}, "b": {}, "c": {}}
 
 
 def test_everything_that_is_wrong_is_told_at_once_with_the_name_that_may_be_meant():
