@@ -43,12 +43,18 @@ class WaitingSteps:
         key: str,
         duration: Duration,
         *,
+        optional: bool = False,
         after: After = (),
         when: When = None,
         dependencies_policy: Policy = "all_success",
     ) -> Self:
         """Add a step that waits for so long; its output is the time at which it was over."""
-        step = StepDefinition(key=key, sleep=milliseconds(duration), dependencies_policy=dependencies_policy)
+        step = StepDefinition(
+            key=key,
+            sleep=milliseconds(duration),
+            optional=optional,
+            dependencies_policy=dependencies_policy,
+        )
         return self._wait(step, after=after, when=when)
 
     def until_step(
@@ -56,6 +62,7 @@ class WaitingSteps:
         key: str,
         moment: datetime | str,
         *,
+        optional: bool = False,
         after: After = (),
         when: When = None,
         dependencies_policy: Policy = "all_success",
@@ -64,7 +71,9 @@ class WaitingSteps:
         if not isinstance(moment, datetime | str):
             raise InvalidArgument(f"moment is {moment!r:.60}: give a datetime, or a text")
         until = moment if isinstance(moment, str) else moment.isoformat()
-        step = StepDefinition(key=key, until=until, dependencies_policy=dependencies_policy)
+        step = StepDefinition(
+            key=key, until=until, optional=optional, dependencies_policy=dependencies_policy
+        )
         return self._wait(step, after=after, when=when)
 
     def signal_step(

@@ -72,15 +72,15 @@ def test_python_and_yaml_say_the_same():
     """One canonical form, one revision, printed and read back."""
     python = (
         Workflow("w")
-        .sleep_step("nap", timedelta(minutes=90))
-        .until_step("day", datetime(2030, 1, 1, tzinfo=UTC), after="nap")
+        .sleep_step("nap", timedelta(minutes=90), optional=True)
+        .until_step("day", datetime(2030, 1, 1, tzinfo=UTC), optional=True, after="nap")
         .signal_step("paid", signal="paid", timeout=60, on_timeout="skip", after="day", when="inputs.x")
     )
     text = """
 name: w
 steps:
-  - {key: nap, sleep: 1h30m}
-  - {key: day, until: "2030-01-01T00:00:00+00:00", dependencies: [nap]}
+  - {key: nap, sleep: 1h30m, optional: true}
+  - {key: day, until: "2030-01-01T00:00:00+00:00", optional: true, dependencies: [nap]}
   - {key: paid, waitFor: {signal: paid, timeout: 1m, onTimeout: skip}, dependencies: [day], when: inputs.x}
 """
     assert Workflow.parse(text).revision == python.revision
