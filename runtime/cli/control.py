@@ -60,6 +60,7 @@ def signal(
     /,
     *,
     data: str | None = None,
+    by: str | None = None,
     timeout: Seconds = None,
     options: Reading = DEFAULTS,
 ) -> int:
@@ -69,11 +70,12 @@ def signal(
         id: Execution: its id, a unique beginning of it, @last or NAME@last.
         name: Name of the signal.
         data: Its payload as JSON, or @FILE, or - for stdin.
+        by: Who sends it.
         timeout: Stop waiting after that many seconds (code 124); the signal stands.
     """
     session = open_session(options)
     payload = None if data is None else read_json(data, what="--data")
-    return give(session, id, lambda execution: execution.signal(name, payload), timeout=timeout)
+    return give(session, id, lambda execution: execution.signal(name, payload, by=by), timeout=timeout)
 
 
 def checkpoint(

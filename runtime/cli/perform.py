@@ -43,6 +43,7 @@ def resume(
     at: str | None = None,
     when: str | None = None,
     budget: str | None = None,
+    by: str | None = None,
     choosing: Choosing = CHOOSING,
     options: Performing = DEFAULTS,
 ) -> int:
@@ -58,6 +59,7 @@ def resume(
         when: Only when that CEL rule holds, asked as signals come: 'signal.name == "go"'.
         version: Go on as an execution of that version of its workflow, if what is done fits into it.
         budget: What it may use in all from now on: cost=NUMBER, tokens=NUMBER or both with a comma.
+        by: Who asks.
     """
     limits, moment = read_budget(budget), None if at is None else read_moment(at, what="--at")
     patch = None if data is None else read_json(data, what="--data")
@@ -66,12 +68,12 @@ def resume(
 
     async def go_on(execution: Execution) -> Any:
         if from_ is not None:
-            await execution.restore(int(from_) if from_.isdecimal() else from_)
+            await execution.restore(int(from_) if from_.isdecimal() else from_, by=by)
         if version is not None:
-            await execution.migrate(version)
+            await execution.migrate(version, by=by)
         if moment is not None or when is not None:
-            return await execution.resume_later(at=moment, when=when, data=patch)
-        return await execution.resume(data=patch, budget=limits)
+            return await execution.resume_later(at=moment, when=when, data=patch, by=by)
+        return await execution.resume(data=patch, budget=limits, by=by)
 
     session = open_session(options)
     alone = _perform if moment is None and when is None else give
@@ -89,6 +91,7 @@ def retry(
     with_downstream: Flag = False,
     input: Inputs = (),
     budget: str | None = None,
+    by: str | None = None,
     choosing: Choosing = CHOOSING,
     options: Performing = DEFAULTS,
 ) -> int:
@@ -104,6 +107,7 @@ def retry(
         with_downstream: Also run again what completed downstream of something that runs again.
         input: One input to change first, as NAME=VALUE; repeatable. A value is read as `run` does.
         budget: What it may use in all from now on: cost=NUMBER, tokens=NUMBER or both with a comma.
+        by: Who asks.
     """
     read_inputs(None, input)  # what cannot be read is told before anything is looked up
     limits = read_budget(budget)
@@ -111,7 +115,7 @@ def retry(
     async def try_again(execution: Execution) -> Any:
         data = typed_inputs(input, await execution.declared_inputs()) if input else None
         return await execution.retry(
-            from_step=from_, only=only, with_downstream=with_downstream, data=data, budget=limits
+            from_step=from_, only=only, with_downstream=with_downstream, data=data, budget=limits, by=by
         )
 
     session = open_session(options)

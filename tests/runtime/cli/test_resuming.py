@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import anyio
 import pytest
@@ -47,6 +48,21 @@ def test_a_resume_is_planned_shown_and_taken_back(capsys: pytest.CaptureFixture[
     capsys.readouterr()
     assert run_command(["status", "nap-1"]) == 0
     assert "goes on" not in capsys.readouterr().out
+
+
+def test_the_log_tells_who_asked(capsys: pytest.CaptureFixture[str]):
+    """Of every command that changes an execution."""
+    for tokens in (["resume", "nap-1", "--at", "8h"], ["signal", "nap-1", "go"], ["cancel", "nap-1"]):
+        assert run_command([*tokens, "--by", tokens[0]]) == 0
+    assert run_command(["retry", "nap-1", "--by", "retry", "--timeout", "0.1"]) == 124
+    capsys.readouterr()
+    assert run_command(["events", "nap-1", "--format", "json"]) == 0
+    told = {(event["type"], event["by"]) for event in json.loads(capsys.readouterr().out)}
+    assert {
+        ("resume_planned", "resume"),
+        ("signal_received", "signal"),
+        ("workflow_retried", "retry"),
+    } <= told
 
 
 @pytest.mark.parametrize(
