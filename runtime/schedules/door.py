@@ -18,7 +18,7 @@ from perdure.runtime.language.inputs import filled
 from perdure.runtime.schedules.declaring import put
 from perdure.runtime.schedules.keeper import LOOK_S, Keeper
 from perdure.runtime.schedules.policy import MOMENTS_MAX, execution_id, next_at, upcoming
-from perdure.runtime.schedules.rule import ID_RULE, Rule, is_schedule_id, rule_of
+from perdure.runtime.schedules.rule import ID_RULE, Rule, is_schedule_id, rule_of, stored_rule
 from perdure.runtime.schedules.timetable import moments
 from perdure.store.errors import Conflict, IdTaken, IllegalTransition, NotFound
 from perdure.store.records import Firing, Schedule
@@ -77,7 +77,8 @@ class Schedules:
         arguments.at_least_one(count, what="count")
         schedule = await self.get(id)
         return [
-            moment(ms) for ms in upcoming(_rule(schedule), schedule_id=id, after=self._now_ms(), count=count)
+            moment(ms)
+            for ms in upcoming(stored_rule(schedule.rule), schedule_id=id, after=self._now_ms(), count=count)
         ]
 
     async def history(self, id: str, *, limit: int = 50) -> builtins.list[Firing]:
@@ -99,7 +100,7 @@ class Schedules:
         """Start an execution now, beside the moments of the rule. Raises NotFound."""
         schedule = await self.get(id)
         wanted = f"{id[:60]}.{self._runtime.seams.new_id()}"
-        return await _start(self._runtime, schedule, _rule(schedule), wanted)
+        return await _start(self._runtime, schedule, stored_rule(schedule.rule), wanted)
 
     async def backfill(self, id: str, *, start: datetime, end: datetime) -> builtins.list[Execution]:
         """Start an execution for each moment from `start` to `end`; a moment that has one keeps it.
@@ -107,7 +108,7 @@ class Schedules:
         Raises NotFound, InvalidArgument when there are more than MOMENTS_MAX of them.
         """
         schedule = await self.get(id)
-        rule = _rule(schedule)
+        rule = stored_rule(schedule.rule)
         first, last = arguments.zoned(start, what="start"), arguments.zoned(end, what="end")
         found = list(_between(rule, start=milliseconds(first), end=milliseconds(last)))
         if len(found) > MOMENTS_MAX:
@@ -194,7 +195,7 @@ async def _start(runtime: Runtime, schedule: Schedule, rule: Rule, id_: str) -> 
 
 def _pause(schedule: Schedule, *, is_paused: bool, now: int) -> MoveSchedule:
     """The move that pauses or resumes it; what fell into the pause is decided with it."""
-    rule = _rule(schedule)
+    rule = stored_rule(schedule.rule)
     considered_at = milliseconds(schedule.considered_at)
     is_turn = bool(schedule.pending) and not is_paused  # of what was queued before
     skipped = [] if is_paused else list(_between(rule, start=considered_at + 1, end=now))
@@ -219,10 +220,6 @@ def _between(rule: Rule, *, start: int, end: int) -> Iterator[int]:
         yield one
 
 
-def _rule(schedule: Schedule) -> Rule:
-    return msgspec.convert(schedule.rule, Rule)
-
-
 def shown(schedule: Schedule) -> Schedule:
     """The schedule as a list shows it: the moments of its rule in one line, too, as `text`."""
-    return msgspec.structs.replace(schedule, rule={**schedule.rule, "text": _rule(schedule).text})
+    return msgspec.structs.replace(schedule, rule={**schedule.rule, "text": stored_rule(schedule.rule).text})

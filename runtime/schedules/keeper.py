@@ -17,8 +17,9 @@ from perdure.actors.errors import RuntimeClosed
 from perdure.actors.kernel import Alarms, Wakeup
 from perdure.actors.log import get_logger
 from perdure.actors.writer import Writer
+from perdure.runtime.language.errors import DefinitionError
 from perdure.runtime.schedules.policy import Decision, Standing, decide, execution_id
-from perdure.runtime.schedules.rule import Rule
+from perdure.runtime.schedules.rule import Rule, stored_rule
 from perdure.store.errors import Conflict, NotFound, PerdureError, StoreError
 from perdure.store.protocol import Store
 from perdure.store.records import Schedule
@@ -105,7 +106,7 @@ class Keeper:
 
     async def keep(self, schedule: Schedule) -> None:
         """Decide one schedule's moments, act, and write it down."""
-        rule = msgspec.convert(schedule.rule, Rule)
+        rule = stored_rule(schedule.rule)
         standing = Standing(
             id=schedule.id,
             considered_at=milliseconds(schedule.considered_at),
@@ -162,8 +163,8 @@ class Keeper:
         for moment in decision.start:
             try:
                 await self._start(schedule, rule, execution_id(schedule.id, moment))
-            except (StoreError, RuntimeClosed):
-                raise
+            except (StoreError, RuntimeClosed, DefinitionError):
+                raise  # the last for a workflow that only a newer release can read, which may start it
             except PerdureError as error:
                 refused[moment] = str(error)
         return refused

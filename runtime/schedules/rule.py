@@ -65,6 +65,14 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defau
         return f"every {duration_text(self.every_ms or 0)}"
 
 
+def stored_rule(kept: Mapping[str, Any]) -> Rule:
+    """Read back a rule that was stored. Raises InvalidArgument for what only a newer release knows."""
+    try:
+        return msgspec.convert(kept, Rule)
+    except msgspec.ValidationError as error:
+        raise InvalidArgument(f"this release cannot read the stored rule ({error}): upgrade it") from error
+
+
 def rule_of(given: Mapping[str, Any]) -> Rule:
     """A rule from the words of a definition or of `schedule add`. Raises InvalidArgument."""
     for _, sentence in problems_of(given):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -401,3 +403,30 @@ def test_what_began_as_the_schedule_was_paused_is_written_down_all_the_same():
         assert told == [("skipped", 2), ("started", 1)]
 
     in_a_runtime(body)
+
+
+def test_what_only_a_newer_release_can_read_is_left_to_it(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """A rule, or the workflow that it starts: no moment is lost, and the others are kept."""
+    path = tmp_path / "p.db"
+    foreign = Workflow("foreign")
+    foreign.sleep_step("nap", 1)
+
+    async def main() -> None:
+        async with VirtualRuntime(path, workflows=[report(), foreign]) as runtime:
+            for id_, workflow in (("rule", "report"), ("workflow", "foreign"), ("known", "report")):
+                await runtime.schedules.add(id_, workflow, every="1h")
+        rule, definition = "json_set(rule, '$.overlap', 'merge')", "json_set(definition, '$.telepathy', 1)"
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(f"UPDATE workflow_schedules SET rule = {rule} WHERE id = 'rule'")
+            connection.execute(f"UPDATE workflows SET definition = {definition} WHERE name = 'foreign'")
+        async with VirtualRuntime(path, workflows=[report()], seed=2) as runtime:
+            await anyio.sleep(3.5 * HOUR)
+            found = {id_: await runtime.store.firings(id_) for id_ in ("rule", "workflow", "known")}
+            assert {id_: len(firings) for id_, firings in found.items()} == {
+                "rule": 0,
+                "workflow": 0,
+                "known": 3,
+            }
+
+    run_virtual(main)
+    assert caplog.text.count("schedule_not_understood") == 2
