@@ -195,7 +195,7 @@ class Line:
         if self._streams is not None:
             if faults.hit is not None:
                 faults.hit("doorbell.ring:before")
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(OSError):
                 self._streams[1].write(f"{line}\n".encode("ascii", "replace"))
             if faults.hit is not None:
                 faults.hit("doorbell.ring:after")
@@ -203,7 +203,7 @@ class Line:
     async def flush(self) -> None:
         """Wait until what was said is on its way."""
         if self._streams is not None:
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(OSError):
                 await self._streams[1].drain()
 
     async def broken(self) -> None:
@@ -212,7 +212,7 @@ class Line:
             try:
                 if not await self._streams[0].readline():
                     self._hang_up()
-            except (ConnectionError, ValueError):
+            except (OSError, ValueError):
                 self._hang_up()
 
     async def wait(self) -> None:
@@ -226,7 +226,7 @@ class Line:
                     self._hang_up()
         except TimeoutError:
             return
-        except (ConnectionError, ValueError):
+        except (OSError, ValueError):
             self._hang_up()
 
     def _hang_up(self) -> None:
@@ -238,15 +238,30 @@ class Line:
 @contextlib.asynccontextmanager
 async def call(path: str | None) -> AsyncIterator[Line]:
     """Connect to a runner's bell; where that cannot be done the line falls back to polling."""
-    streams = None
-    if path is not None:
-        with contextlib.suppress(OSError), outside():
-            streams = await asyncio.open_unix_connection(path, limit=LINE_BYTES_MAX)
-    line = Line(streams)
+    line = Line(None if path is None else await _connected(path))
     try:
         yield line
     finally:
         line._hang_up()  # noqa: SLF001 - its own module
+
+
+async def _connected(path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+    """Connect; None where that cannot be done.
+
+    Where a stopped runner has as many callers as the system keeps waiting, asyncio takes the refusal of one
+    more for a connection: only the socket knows that nobody is at its other end.
+    """
+    try:
+        with outside():
+            streams = await asyncio.open_unix_connection(path, limit=LINE_BYTES_MAX)
+    except OSError:
+        return None
+    try:
+        streams[1].get_extra_info("socket").getpeername()
+    except OSError:
+        streams[1].close()
+        return None
+    return streams
 
 
 async def _sleep(seconds: float) -> None:

@@ -204,6 +204,20 @@ async def test_a_runner_that_goes_is_news_to_those_who_watch():
         await line.flush()
 
 
+@pytest.mark.anyio
+async def test_a_runner_that_takes_no_call_is_one_that_cannot_be_heard():
+    """It was stopped, and more have called than the system keeps waiting: that ends nobody who calls."""
+    with socket.socket(socket.AF_UNIX) as stopped, tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/b"
+        stopped.bind(path)
+        stopped.listen(0)
+        async with call(path) as waiting, call(path) as line:
+            assert (waiting.is_connected, line.is_connected) == (True, False)
+            line.say("work")
+            await line.flush()
+            await line.broken()
+
+
 async def test_only_its_owner_may_ring():
     """The socket and its folder are private."""
     async with bell() as (doorbell, _):
