@@ -169,7 +169,7 @@ class Recovery:
         no longer ours to try.
         """
         found = await self._services.store.suspects(deaths=SUSPECT_DEATHS, limit=SUSPECTS_MAX)
-        found = [suspect for suspect in found if not await self._services.missing(suspect.workflow_no)]
+        found = [suspect for suspect in found if await self._can_be_tried(suspect)]
         suspects = worst(found, lambda suspect: suspect.deaths)
         if not suspects:
             return
@@ -177,6 +177,11 @@ class Recovery:
             for group in groups(suspects):
                 await self._try(group)
         log.warning("suspects_tried", count=len(suspects), deaths=suspects[0].deaths)
+
+    async def _can_be_tried(self, suspect: Suspect) -> bool:
+        """Whether all that it needs is here; else it would be given up at once, and found again."""
+        execution = await self._services.store.execution(suspect.execution_id)
+        return execution is not None and not await self._lacks(execution)
 
     async def _try(self, group: Sequence[Suspect]) -> None:
         """Let those begin, and nothing else, until all have come to an outcome or their time is over."""

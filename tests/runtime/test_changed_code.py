@@ -8,8 +8,9 @@ from typing import Any
 import anyio
 import pytest
 
+from perdure.actors.kernel import faults
 from perdure.runtime import Agents, Execution, Runtime, State, Status, Workflow
-from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
+from perdure.runtime.testing import RuntimeProcess, VirtualRuntime, check_store, run_virtual
 
 TEXT = """
 name: letters
@@ -275,3 +276,41 @@ def test_a_deadline_is_kept_while_it_waits(tmp_path: Path) -> None:
             assert log == ["charge", "refund paid lamp"]
 
     run_virtual(main)
+
+
+def test_what_has_killed_its_process_and_does_not_fit_any_more_is_not_tried(tmp_path: Path) -> None:
+    """There is nothing to try: to take it up and to give it up again and again would be all that goes on."""
+    workflow = Workflow.parse("name: w\nsteps: [{key: work, agent: worker}]")
+    commits: list[str] = []
+
+    async def old(name: str) -> None:
+        await anyio.sleep(100)
+
+    async def new(name: str, label: str) -> None: ...
+
+    def count(point: str) -> None:
+        if point == "commit:before":
+            commits.append(point)
+            assert len(commits) < 200, "it is taken up again and again"
+
+    async def main() -> None:
+        for life in range(2):
+            process = RuntimeProcess(tmp_path / "a.db", seed=life, agents=agents_of(worker=old))
+            await process.open()
+            await process.run(lambda runtime: runtime.start(workflow, {"name": "ada"}, id="e"))
+            await anyio.sleep(1)
+            process.kill()
+        async with VirtualRuntime(tmp_path / "a.db", seed=2, agents=agents_of(worker=new)) as runtime:
+            await anyio.sleep(60)
+            assert list(runtime.waiting_for_code) == ["e"]
+
+    with faults.installed(count):
+        run_virtual(main)
+
+
+def agents_of(**functions: Any) -> Agents:
+    """Those agents."""
+    agents = Agents()
+    for name, function in functions.items():
+        agents.add(name, function)
+    return agents
