@@ -78,7 +78,7 @@ class Rung:
 
     def mail(self, execution_id: str) -> None:
         """Somebody tells everybody: it concerns whoever performs the execution."""
-        if self._parts is not None and self._parts.routing.is_hot(execution_id):
+        if self._parts is not None and self._parts.routing.is_for_us(execution_id):
             self.ring(execution_id)
 
     def doubt(self) -> None:

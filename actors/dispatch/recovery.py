@@ -81,10 +81,14 @@ class Recovery:
         self._wakeup.set()
 
     async def look_for_mail(self) -> None:
-        """Hand over what waits for executions that are performed here, should its ring have gone unheard."""
+        """Hand over what waits for executions that are performed here, should its ring have gone unheard.
+
+        One that was set aside is begun again by a ring alone: what it crashed of may be there still.
+        """
         try:
             for execution_id in await self._services.store.mail(runner_no=self._membership.no):
-                await self._routing.ring(execution_id)
+                if not self._executions.is_set_aside(execution_id):
+                    await self._routing.ring(execution_id)
         except PerdureError as error:
             log.warning("mail_not_seen", error=str(error))
 

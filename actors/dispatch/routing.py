@@ -147,9 +147,9 @@ class Routing:
         plan = await self._services.plans.plan(loaded.execution.workflow_no)
         return ExecutionState.fold(plan, loaded).describe()
 
-    def is_hot(self, execution_id: str) -> bool:
-        """Whether the execution has an actor here."""
-        return self._executions.is_hot(execution_id)
+    def is_for_us(self, execution_id: str) -> bool:
+        """Whether the execution has an actor here, or had one until that crashed too often."""
+        return self._executions.is_hot(execution_id) or self._executions.is_set_aside(execution_id)
 
     async def owner_elsewhere(self, execution_id: str) -> Runner | None:
         """The living runner in another process that has the execution, if any."""

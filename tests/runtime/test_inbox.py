@@ -6,12 +6,17 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import anyio
+import pytest
+from scenarios import virtually
 
 from perdure.actors.effects.inbox import payload_of
-from perdure.actors.messages import Signal
-from perdure.runtime import Workflow
+from perdure.actors.effects.turn import Turn
+from perdure.actors.execution.actor import ExecutionActor
+from perdure.actors.messages import Cancel, Signal
+from perdure.runtime import Runtime, Status, Workflow
 from perdure.runtime.testing import VirtualRuntime, run_virtual
 from perdure.store import SQLiteStore
 from perdure.store.protocol import Answer
@@ -77,3 +82,37 @@ def test_mail_that_is_rung_for_does_not_overtake_what_was_found(tmp_path: Path):
 
     run_virtual(crash)
     run_virtual(go_on)
+
+
+def test_mail_for_one_that_keeps_crashing_does_not_start_it_over_and_over(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    """Who rings tries it once more; no sweep does. It is heard when what crashed it is gone."""
+    commit = ExecutionActor._commit
+
+    async def crash(actor: ExecutionActor, turn: Turn, **options: Any) -> None:
+        raise ValueError("a fault of ours")
+
+    async def scenario(runtime: Runtime) -> None:
+        workflow = Workflow("nap")
+        workflow.sleep_step("nap", 5)
+        monkeypatch.setattr(ExecutionActor, "_commit", crash)
+        execution = await runtime.start(workflow)
+        cancel = Cancel(id="c1")
+        post = Post(
+            execution_id=execution.id,
+            command_id=cancel.id,
+            kind="Cancel",
+            payload=payload_of(cancel),
+            sender=None,
+            at=runtime.machine.services.now_ms(),
+        )
+        await anyio.sleep(60)
+        await runtime.machine.services.writer.write(post)
+        await anyio.sleep(600)
+        assert sum("execution_quarantined" in record.message for record in caplog.records) == 1
+        monkeypatch.setattr(ExecutionActor, "_commit", commit)
+        await runtime.machine.routing.ring(execution.id)
+        assert (await execution.result(check=False)).status is Status.CANCELLED
+
+    virtually(scenario)
