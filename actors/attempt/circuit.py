@@ -57,6 +57,8 @@ def enter(circuit: Circuit, policy: CircuitPolicy, *, holder: str, now: int) -> 
             return circuit, circuit.retry_at
         half = msgspec.structs.replace(circuit, state=CircuitState.HALF_OPEN, probes=(), successes=0)
         return enter(half, policy, holder=holder, now=now)
+    if circuit.successes >= policy.probes:  # which wanted more when they were counted
+        return CLOSED, None
     living = tuple(probe for probe in circuit.probes if probe.until > now and probe.holder != holder)
     if len(living) + circuit.successes >= policy.probes:
         return circuit, min(now + policy.cooldown_ms, *(probe.until for probe in living))

@@ -96,6 +96,12 @@ def test_several_probes_have_to_succeed_where_several_are_wanted():
     assert leave(circuit, policy, holder="b", now=12, is_good=True) == CLOSED
 
 
+def test_as_many_successes_as_a_new_policy_wants_have_closed_it():
+    """The one it was half opened under wanted more; nobody is left who could close it."""
+    half = Circuit(state=CircuitState.HALF_OPEN, successes=2)
+    assert enter(half, POLICY, holder="a", now=1) == (CLOSED, None)
+
+
 @pytest.mark.parametrize("state", list(CircuitState))
 def test_a_circuit_is_kept_as_it_is(state: CircuitState):
     """What is written is what is read."""
