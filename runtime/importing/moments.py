@@ -28,9 +28,10 @@ def milliseconds_of(value: Any) -> int | None:
 
 
 def _number(text: str) -> str | float:
-    """A text that is a number, as one; a year alone is no time."""
+    """A text that is a number, as one; a year alone is no time, and eight digits may be a date."""
+    is_date = len(text) == len("20250131") and _of_text(text) is not None
     try:
-        return float(text) if len(text) > len("2025") else text
+        return float(text) if len(text) > len("2025") and not is_date else text
     except ValueError:
         return text
 

@@ -9,7 +9,10 @@ from typing import Final
 KEY_MAX: Final = 128  # characters of a step key: it labels a node and heads a table row
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 NAME_RULE: Final = "1–128 of A–Z a–z 0–9 . _ -, beginning with a letter or digit, not ending in '.'"
-KEY_RULE: Final = "1–128 visible characters without spaces, dots and braces, not beginning with '-'"
+KEY_RULE: Final = (
+    "1–128 visible characters without spaces, dots and braces, in Unicode's composed form (NFC), "
+    "not beginning with '-'"
+)
 
 
 def is_name(text: str) -> bool:

@@ -9,6 +9,7 @@ Merge keys (`<<`) were dropped from YAML 1.2 and are refused; anchors and aliase
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final, NoReturn
 
 import yaml
@@ -239,7 +240,7 @@ class _Reader:
     def _put_key(self, inner: _Open, container: dict[str, Any], value: Any, mark: Any) -> None:
         """Remember the key whose value comes next."""
         if not isinstance(value, str):
-            self.fail(f"the key {quoted(value)} is not text: quote it", mark)
+            self.fail(f"the key {json.dumps(value)} is not text: quote it", mark)
         if value in container:
             first = self.document.key_of(container, value)
             self.fail(f"the key {quoted(value)} is there twice, first in line {first.key_line}", mark)

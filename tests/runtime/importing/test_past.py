@@ -326,6 +326,8 @@ async def test_a_file_of_an_unknown_shape_says_what_is_missing(store: Any, tmp_p
 @pytest.mark.parametrize(
     ("written", "seconds"),
     [
+        ("20250131", 1_738_281_600),
+        ("20259931", 20_259_931),
         ("2024-03-01 02:00:00", 1709258400),
         ("2024-03-01T03:00:00+01:00", 1709258400),
         ("2024-03-01T02:00:00.5Z", 1709258400.5),

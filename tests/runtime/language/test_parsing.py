@@ -159,7 +159,7 @@ def test_a_circle_is_an_error_of_its_own_with_its_path(refused):
         ("name: w\nsteps: [{key: a, agent: x}]\ntags: [a, a]", "tag 'a' is there twice"),
         ("name: w\nsteps: [{key: '', agent: x}]", "steps[0].key: '' does not fit here"),
         ("name: w\nsteps: [{key: a.b, agent: x}]", "'a.b' is not a step key"),
-        ('name: w\nsteps: [{key: "e\\u0301", agent: x}]', "is not a step key"),
+        ('name: w\nsteps: [{key: "e\\u0301", agent: x}]', "in Unicode's composed form"),
         ("name: w.\nsteps: [{key: a, agent: x}]", "'w.' is not a workflow name"),
         ('name: w\nsteps: [{key: a, agent: "x\\ny"}]', "is not an agent name"),
         ("name: w\nsteps: [{key: a, agent: x}, {key: b, agent: x, dependencies: [a, a]}]", "'a' twice"),

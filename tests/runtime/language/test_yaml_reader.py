@@ -78,7 +78,7 @@ def test_quoted_scalars_are_text():
         ("a: &x [*x]\n", 1, 8, "stands inside of what it stands for"),
         ("<<: {a: 1}\n", 1, 1, "merge keys"),
         ("1: a\n", 1, 1, "the key 1 is not text"),
-        ("no: a\n~: b\n", 2, 1, "the key None is not text"),
+        ("no: a\n~: b\n", 2, 1, "the key null is not text"),
         ("? [a]\n: 1\n", 1, 3, "a key is text"),
         ("x: &k {a: 1}\n*k : 1\n", 2, 1, "a key is text"),
         ("a: !!python/name:os.system\n", 1, 4, "is not read"),
