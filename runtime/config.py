@@ -16,6 +16,7 @@ import msgspec
 from perdure.actors.state.trial import CRASH_BUDGET
 from perdure.runtime.arguments import LEASE_S_MAX, LEASE_S_MIN
 from perdure.runtime.durations import RETENTION
+from perdure.runtime.keys import FILE, VARIABLE
 from perdure.runtime.near import nearest
 from perdure.store.errors import PerdureError
 from perdure.store.records import LEASE_MS
@@ -93,6 +94,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 def _shown(name: str, value: Any) -> Any:
     """A setting as people may see it."""
+    if name == "keys" and value is not None and not value.startswith((FILE, VARIABLE)):
+        return "neither file:PATH nor env:NAME"  # a key?
     return without_password(value) if name == "db" else value
 
 

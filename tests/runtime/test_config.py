@@ -50,6 +50,17 @@ def test_webhooks_are_tables_in_the_file_and_json_in_the_variable(tmp_path: Path
         resolve(environment={"PERDURE_WEBHOOKS": "https://here"}, folder=tmp_path)
 
 
+def test_a_key_in_place_of_its_place_is_not_shown(tmp_path: Path):
+    """Whoever prints the settings may have a log behind it."""
+
+    def shown(keys: str | None) -> object:
+        table = resolve({"keys": keys}, environment={}, folder=tmp_path).table()
+        return next(row.value for row in table if row.name == "keys")
+
+    assert shown("k1:c2VjcmV0") == "neither file:PATH nor env:NAME"
+    assert (shown("env:THE_KEYS"), shown(None)) == ("env:THE_KEYS", None)
+
+
 def test_the_default_limits_are_those_of_the_runtime():
     """The printed table tells what holds inside, though it is printed without loading the runtime."""
     assert Settings().max_active == runtime.MAX_ACTIVE
