@@ -35,7 +35,7 @@ class InvalidArgument(PerdureError, ValueError):
 
 
 def milliseconds(value: Any, *, what: str) -> int | None:
-    """Seconds or a timedelta as whole milliseconds. Raises InvalidArgument unless positive and finite."""
+    """A length of time as whole milliseconds. Raises InvalidArgument unless positive and finite."""
     seconds = seconds_of(value, what=what)
     if seconds is None:
         return None
@@ -45,12 +45,16 @@ def milliseconds(value: Any, *, what: str) -> int | None:
 
 
 def seconds_of(value: Any, *, what: str) -> float | None:
-    """Seconds or a timedelta as seconds; those below 0 have passed. Raises InvalidArgument for no number."""
+    """Seconds, a timedelta or a text as seconds; those below 0 have passed. Raises InvalidArgument."""
     if value is None:
         return None
+    if isinstance(value, str):
+        from perdure.runtime.durations import duration_ms  # noqa: PLC0415  it stands on this file
+
+        return duration_ms(value, what=what) / 1_000
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if not isinstance(seconds, int | float) or math.isnan(seconds):
-        raise InvalidArgument(f"{what} is {value!r:.60}: give seconds as a number, or a timedelta")
+        raise InvalidArgument(f"{what} is {value!r:.60}: give seconds, a text like 1m30s or a timedelta")
     return seconds
 
 

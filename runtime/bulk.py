@@ -14,7 +14,7 @@ import msgspec
 
 from perdure.runtime import arguments
 from perdure.runtime.arguments import InvalidArgument
-from perdure.runtime.durations import duration_ms
+from perdure.runtime.durations import Duration, duration_ms
 from perdure.runtime.near import quoted
 from perdure.store.errors import PerdureError
 from perdure.store.protocol import Store
@@ -187,7 +187,7 @@ class Bulk(ABC):
         act: Act,
         *,
         limit: int = CHOSEN_MAX,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
     ) -> list[Done]:
         """Do something to each execution that a filter means: `lambda execution: execution.retry()`.
 

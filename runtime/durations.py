@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from perdure.runtime.arguments import MILLISECONDS_MAX, InvalidArgument
 
+Duration = float | timedelta | str  # of time, as Python speaks of it: seconds, or a text as below
+
 RETENTION: Final = "90d"  # a quarter: what nobody has looked at for so long nobody looks for
 OFF: Final = "off"
 RETENTION_MS_MIN: Final = 3_600_000  # an hour: a shorter one is a slip, and would take what people wait for

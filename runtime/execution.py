@@ -28,6 +28,7 @@ from perdure.actors.messages import (
 )
 from perdure.runtime import arguments
 from perdure.runtime.deciding import Deciding
+from perdure.runtime.durations import Duration
 from perdure.runtime.items import loop_of, pages
 from perdure.runtime.stopping import Stopping
 from perdure.runtime.travelling import Travelling
@@ -243,11 +244,11 @@ class Execution(Travelling, Deciding, Stopping):
         )
         return (await self._ask(command)).version
 
-    async def result(self, *, check: bool = True, timeout: float | None = None) -> Result:
+    async def result(self, *, check: bool = True, timeout: Duration | None = None) -> Result:
         """Wait, through pauses, for the end.
 
         Raises ExecutionFailed, ExecutionTimeout, ExecutionRolledBack or ExecutionCancelled unless `check`
-        is False, TimeoutError when `timeout` seconds of waiting have passed (the execution goes on), and
+        is False, TimeoutError when the `timeout` of waiting has passed (the execution goes on), and
         StoreUnavailable when the store has been down for STORE_OUTAGE_S (it goes on when it is back).
         """
         outage = self._runtime.machine.services.writer.outage

@@ -29,7 +29,7 @@ from perdure.runtime.callbacks import StepCallback
 from perdure.runtime.catalogue import Catalogue
 from perdure.runtime.config import resolve
 from perdure.runtime.deciding import Asking
-from perdure.runtime.durations import RETENTION, retention_ms
+from perdure.runtime.durations import RETENTION, Duration, retention_ms
 from perdure.runtime.execution import Execution
 from perdure.runtime.home import check_home, check_leaving
 from perdure.runtime.keeping import Keeping
@@ -211,7 +211,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         triggered_by: str | None = None,
         parent_id: str | None = None,
         trace_id: str | None = None,
-        timeout: float | timedelta | None = None,
+        timeout: Duration | None = None,
         agents_from: str | None = None,
         detach: bool = False,
     ) -> Execution:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from perdure.actors.execution.starting import NewExecution
@@ -11,6 +11,7 @@ from perdure.actors.messages import PlanResume, Restore, Retry, TakeCheckpoint
 from perdure.runtime import arguments
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.changes import Change
+from perdure.runtime.durations import Duration
 from perdure.runtime.forking import Fork, look_back
 from perdure.runtime.handle import Handle
 from perdure.runtime.language.conditions import BadCondition, check_rule
@@ -68,9 +69,9 @@ class Travelling(Handle):
         return await self._runtime.store.checkpoint_statistics(self.id)
 
     async def prune_checkpoints(
-        self, *, keep: int | None = None, older_than: float | timedelta | None = None, dry_run: bool = False
+        self, *, keep: int | None = None, older_than: Duration | None = None, dry_run: bool = False
     ) -> list[Checkpoint]:
-        """Forget automatic checkpoints beyond the newest `keep`, of those older than so many seconds.
+        """Forget automatic checkpoints beyond the newest `keep`, of those that are older.
 
         Those with a label, made by hand or that a fork builds on stay. Answers which are gone, or with
         `dry_run` would be. The log stays as it is. Raises NotFound, InvalidArgument.
@@ -116,7 +117,7 @@ class Travelling(Handle):
         by: str | None = None,
         priority: int = 0,
         trace_id: str | None = None,
-        timeout: float | timedelta | None = None,
+        timeout: Duration | None = None,
         agents_from: str | None = None,
         detach: bool = False,
     ) -> Execution:
@@ -162,7 +163,7 @@ class Travelling(Handle):
     async def resume_later(
         self,
         *,
-        at: datetime | timedelta | float | None = None,
+        at: datetime | Duration | None = None,
         when: str | None = None,
         data: Mapping[str, Any] | None = None,
         by: str | None = None,

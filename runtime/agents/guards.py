@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from typing import Any, Final, Literal
 
 import msgspec
 
 from perdure.actors.instructions.guard import CircuitPolicy, Guard, OnOpen
+from perdure.runtime.arguments import InvalidArgument, seconds_of
+from perdure.runtime.durations import Duration
 from perdure.store.errors import PerdureError
 from perdure.store.scripts.guards import Rate
 
@@ -17,15 +18,13 @@ UNITS_MS: Final = {"ms": 1, "s": 1_000, "min": 60_000, "m": 60_000, "h": 3_600_0
 CONCURRENCY_MAX: Final = 100_000  # more than any store's slots are worth counting
 ERRORS_MAX: Final = 1_000  # failures that are remembered; a breaker that needs more is none
 
-Duration = float | timedelta
-
 
 class InvalidGuard(PerdureError, ValueError):
     """A limit of an agent cannot be; the message says what can."""
 
 
 class CircuitBreaker(msgspec.Struct, frozen=True, kw_only=True):
-    """Stops calling an agent that fails, for all executions of all runners; times in seconds or timedelta.
+    """Stops calling an agent that fails, for all executions of all runners; times as of `Retry`.
 
     `errors` failures within `window` open the circuit (an attempt that takes longer than `latency`
     counts as one); after `cooldown` so many `probes` are let through: if all succeed it closes, if one
@@ -86,9 +85,14 @@ def _policy(name: str, breaker: Any) -> CircuitPolicy:
 
 
 def _ms(name: str, field: str, duration: Any) -> int:
-    seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
-    if not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
-        raise InvalidGuard(f"agent {name!r}: {field}={duration!r}: give seconds or a timedelta, more than 0")
+    try:
+        seconds = seconds_of(duration, what=field)
+    except InvalidArgument:
+        seconds = None
+    if seconds is None or not 0 < seconds < float("inf"):
+        raise InvalidGuard(
+            f"agent {name!r}: {field}={duration!r}: give seconds, `1m30s` or a timedelta, more than 0"
+        )
     return max(1, round(seconds * 1_000))
 
 

@@ -11,10 +11,11 @@ from perdure.runtime.agents.errors import BadSignature
 from perdure.runtime.agents.registry import mode_of
 from perdure.runtime.agents.signature import Function, parameters_of
 from perdure.runtime.arguments import InvalidArgument
+from perdure.runtime.durations import Duration
 from perdure.runtime.language.definition import ActionDefinition, HooksDefinition
 from perdure.runtime.language.drafts import Asked, Draft, agent_name
 from perdure.runtime.language.findings import Findings, Path
-from perdure.runtime.language.policy import Duration, Retry, optional_milliseconds, retry_definition
+from perdure.runtime.language.policy import Retry, optional_milliseconds, retry_definition
 
 F = TypeVar("F", bound=Function)
 Moment = Literal["onSuccess", "onFailure", "onCancel", "finally"]

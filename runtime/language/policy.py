@@ -11,10 +11,8 @@ import msgspec
 
 from perdure.runtime.agents.signature import Function
 from perdure.runtime.arguments import InvalidArgument, made_of, mapping, several
-from perdure.runtime.durations import duration_ms
+from perdure.runtime.durations import Duration, duration_ms
 from perdure.runtime.language.definition import ForEachDefinition, RepeatDefinition, RetryDefinition
-
-Duration = float | timedelta | str
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):

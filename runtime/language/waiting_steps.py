@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, Self
 
 from perdure.runtime.agents.signature import Function
 from perdure.runtime.arguments import InvalidArgument, made_of, maybe_mapping, several
+from perdure.runtime.durations import Duration
 from perdure.runtime.language.acting import Acting
 from perdure.runtime.language.definition import (
     ApprovalDefinition,
@@ -19,7 +20,6 @@ from perdure.runtime.language.definition import (
 )
 from perdure.runtime.language.drafts import After, Draft, When, after_of
 from perdure.runtime.language.policy import (
-    Duration,
     Retry,
     milliseconds,
     optional_milliseconds,

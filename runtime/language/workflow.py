@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, TypeVar, overload
 from perdure.runtime.agents.registry import FunctionSource
 from perdure.runtime.agents.signature import Function
 from perdure.runtime.arguments import made_of, maybe_mapping, place, several
+from perdure.runtime.durations import Duration
 from perdure.runtime.language.acting import Acting, Hooks, check_functions, with_compensation
 from perdure.runtime.language.checks import needs_of
 from perdure.runtime.language.definition import Config, Definition, StepDefinition, revision_of
@@ -30,7 +31,6 @@ from perdure.runtime.language.graph import by_level, level_of, order_of
 from perdure.runtime.language.inputs import schema_of
 from perdure.runtime.language.parsing import Format, check_values, parse, read
 from perdure.runtime.language.policy import (
-    Duration,
     ForEach,
     Repeat,
     Retry,

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from perdure.actors.kernel.processes import ProcessDied
+from perdure.runtime.durations import Duration
 from perdure.runtime.execution import Execution, Result
 from perdure.runtime.testing.invariants import Acknowledged
 from perdure.runtime.testing.verdicts import told
@@ -81,7 +82,7 @@ class TestExecution(Execution):
                 yield event
             after = page[-1].id
 
-    async def result(self, *, check: bool = True, timeout: float | None = None) -> Result:
+    async def result(self, *, check: bool = True, timeout: Duration | None = None) -> Result:
         """As `Execution.result`. In virtual time, where nobody gets tired, a hundred days are for ever.
 
         Raises NeverEnds then, unless a `timeout` was given.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from scenarios import virtually
 
 from perdure.runtime import Action, Agents, CircuitBreaker, Execution, Runtime, State, Status, Workflow
 from perdure.runtime.agents import InvalidGuard
+from perdure.runtime.agents.guards import guard_of
 from perdure.runtime.cli import run_command
 from perdure.runtime.testing import RuntimeProcess, VirtualRuntime, check_store, run_virtual
 
@@ -371,6 +373,7 @@ def test_a_circuit_that_one_runner_opens_is_open_for_the_others(tmp_path: Path):
         {"circuit_breaker": "on"},
         {"circuit_breaker": CircuitBreaker(errors=0)},
         {"circuit_breaker": CircuitBreaker(cooldown=0)},
+        {"circuit_breaker": CircuitBreaker(window="soon")},
         {"circuit_breaker": CircuitBreaker(window=float("nan"))},
         {"circuit_breaker": CircuitBreaker(on_open="shout")},  # type: ignore[arg-type]
     ],
@@ -379,6 +382,19 @@ def test_a_guard_that_cannot_be_is_refused_where_it_is_declared(guard: dict[str,
     """With the agent, what was given and what can be."""
     with pytest.raises(InvalidGuard, match="agent 'service'"):
         guarded(Service(), **guard)
+
+
+def test_the_times_of_a_breaker_are_lengths_of_time_as_any():
+    """A number is seconds."""
+    breaker = CircuitBreaker(window="1m30s", latency=timedelta(seconds=2), cooldown=3)
+    guard = guard_of("service", max_concurrency=None, rate=None, circuit_breaker=breaker)
+    assert guard is not None
+    assert guard.circuit is not None
+    assert (guard.circuit.window_ms, guard.circuit.latency_ms, guard.circuit.cooldown_ms) == (
+        90_000,
+        2_000,
+        3_000,
+    )
 
 
 AGENTS = """\
