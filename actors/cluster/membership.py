@@ -73,8 +73,9 @@ class Membership:
 
     @property
     def may_miss_newcomers(self) -> bool:
-        """Whether somebody could join without being heard."""
-        return self._doorbell is None and self._store.location != IN_MEMORY
+        """Whether somebody could join without being heard, as from another machine."""
+        location = self._store.location
+        return location != IN_MEMORY and (self._doorbell is None or "://" in location)
 
     async def join(self, *, doorbell: str | None) -> None:
         """Take the lock, enter the list, and let the others know."""

@@ -303,6 +303,26 @@ async def test_what_is_to_be_written_by_a_listed_runner_is_so_in_the_end(
     await one.leave()
 
 
+@pytest.mark.parametrize(
+    ("location", "doorbell", "is_told"),
+    [
+        (":memory:", None, True),
+        ("p.db", "/nowhere/bell", True),
+        ("p.db", None, False),
+        ("postgresql://server/db", "/nowhere/bell", False),
+    ],
+)
+async def test_who_is_not_told_of_newcomers_looks_for_them(
+    tmp_path: Path, location: str, doorbell: str | None, *, is_told: bool
+):
+    """Nobody can come to memory; who comes to a server may be on a machine where this bell is not heard."""
+    store: Any = Roll(location if ":" in location else str(tmp_path / location))
+    one = Membership(store, store, runner_id="one", kind="worker", now_ms=lambda: 0)
+    await one.join(doorbell=doorbell)
+    assert one.may_miss_newcomers is not is_told
+    await one.leave()
+
+
 async def test_one_whose_lock_was_removed_takes_a_new_one(roll: Roll, member: Callable[[str], Membership]):
     """Whoever removed it took the holder for dead, and has buried it."""
     one = member("one")
