@@ -216,7 +216,8 @@ def run_at_one_moment(connection: sqlite3.Connection, script: Script[T]) -> T:
     try:
         return run(connection, script)
     finally:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # which some errors have ended themselves
+            connection.execute("ROLLBACK")
 
 
 class Connection(Protocol):

@@ -6,13 +6,21 @@ import asyncio
 import random
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import aiosqlite
 import pytest
 
 from perdure.store.errors import StoreClosed, StoreError
-from perdure.store.sqlite.connection import IN_MEMORY, InlineConnection, Link, ThreadedConnection
+from perdure.store.script import Script
+from perdure.store.sqlite.connection import (
+    IN_MEMORY,
+    InlineConnection,
+    Link,
+    ThreadedConnection,
+    run_at_one_moment,
+)
 from perdure.store.sqlite.files import PART_BYTES, rewrite
 
 pytestmark = pytest.mark.anyio
@@ -291,3 +299,15 @@ def test_a_file_that_is_rewritten_stays_what_it_was(tmp_path: Path):
         rewrite(str(file))
         assert file.read_bytes() == content
         assert file.stat().st_ino == place
+
+
+def test_what_ended_a_look_at_one_moment_is_told_though_nothing_is_left_to_roll_back(path: str):
+    """Some errors of the disk end the transaction themselves."""
+
+    def failing() -> Script[None]:
+        yield "ROLLBACK", ()
+        raise sqlite3.OperationalError("disk I/O error")
+
+    connection = sqlite3.connect(path, isolation_level=None)
+    with closing(connection), pytest.raises(sqlite3.OperationalError, match="disk I/O error"):
+        run_at_one_moment(connection, failing())
