@@ -72,6 +72,8 @@ def _commit_alone(link: Link, write: Write) -> Answer:
     """One write as a transaction of its own, when its batch holds one that nobody can name."""
     try:
         return commit(link, [write])[0]
+    except OutcomeUnknown:
+        raise  # to be told of one is no refusal: whoever wrote it has to look
     except StoreError as error:
         return error
 

@@ -78,6 +78,8 @@ class FailingCommit(sqlite3.Connection):
                 raise disk_error(sqlite3.SQLITE_FULL)
             case "sync failed":
                 raise disk_error(sqlite3.SQLITE_IOERR_FSYNC)
+            case "constraint":
+                raise disk_error(sqlite3.SQLITE_CONSTRAINT)
             case "done, but not told":
                 super().execute(sql, parameters)
                 raise disk_error(sqlite3.SQLITE_IOERR)
@@ -134,6 +136,14 @@ def test_a_commit_that_fails_is_never_called_done_and_never_tried_again(
     assert FailingCommit.opened == before + 1
     assert len(batch.commit(link, [starting("e2")])) == 1
     assert ids(link) == [*there, "e2"]
+
+
+def test_a_commit_of_unknown_outcome_is_so_for_a_batch_that_is_taken_apart(link: Link, starting):
+    """Whoever waits for it has to look; an answer to one of its writes would pass for a refusal."""
+    FailingCommit.plan[:] = ["constraint", "well", "done, but not told"]
+    with pytest.raises(OutcomeUnknown):
+        batch.commit(link, [starting("e1"), starting("e2"), starting("e3")])
+    assert ids(link) == ["e1", "e2"]
 
 
 def test_a_broken_promise_inside_a_write_undoes_the_batch(link: Link, starting, monkeypatch):
