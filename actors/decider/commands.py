@@ -71,6 +71,9 @@ MEANING: Final[dict[type, frozenset[State]]] = {
     RestorePoint: frozenset({State.PAUSED, State.FAILED, State.CANCELLED}),
 }
 
+# As seen by whoever asks: a resume of one that only waits is taken, too, see `may_adopt`.
+TAKEN: Final = MEANING | {Resume: MEANING[Resume] | {State.AWAITING_COMPLETION}}
+
 _REOPENS: Final = frozenset({Retry, RestorePoint})  # what has ended
 _LEAVES_QUEUE: Final = (Pause, Cancel, Rollback)  # of one that waits for a slot: it waits no longer
 

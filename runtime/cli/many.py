@@ -44,12 +44,12 @@ def to_chosen(
         return alone(session, id_, ask, timeout=timeout)
 
     async def ask_all(runtime: Runtime) -> list[Done]:
-        from perdure.actors.decider.commands import MEANING
+        from perdure.actors.decider.commands import TAKEN
         from perdure.runtime.bulk import rehearse
 
         where = choosing.where or ""
         if choosing.dry_run:
-            return rehearse(await runtime.select(where), allowed=MEANING[command])
+            return rehearse(await runtime.select(where), allowed=TAKEN[command])
         done = await runtime.bulk(where, ask, timeout=timeout)
         await runtime.ring_workers()
         return done

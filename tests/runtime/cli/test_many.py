@@ -69,6 +69,23 @@ def test_a_refusal_shows_in_its_line_and_in_the_exit_code(capsys: pytest.Capture
     assert capsys.readouterr().err == "none is meant\n"
 
 
+def test_a_resume_of_what_only_waits_is_rehearsed_as_it_is_done(capsys: pytest.CaptureFixture[str]):
+    """It takes data, and waits on."""
+
+    async def wait() -> None:
+        async with Runtime("perdure.db") as runtime:
+            execution = await runtime.start(Workflow("wait").signal_step("a", signal="s"), id="w0")
+            async for event in execution.events(follow=True):
+                if event.type == "step_waiting":
+                    break
+
+    asyncio.run(wait())
+    assert run_command(["resume", "--where", "id=w0", "--dry-run"]) == 0
+    assert "would be done" in capsys.readouterr().out
+    assert run_command(["resume", "--where", "id=w0", "--data", '{"x": 1}']) == 0
+    assert capsys.readouterr().err == "1 done\n"
+
+
 def test_one_or_many_has_to_be_said(capsys: pytest.CaptureFixture[str]):
     """Not both, not neither; a dry run is of many."""
     for tokens in (["pause"], ["pause", "c0", "--where", "id=c"], ["retry", "c1", "--dry-run"]):
