@@ -23,7 +23,10 @@ class Elsewhere:
     def __init__(
         self, services: Services, membership: Membership, *, on_orphan: Callable[[str], None]
     ) -> None:
-        """`on_orphan` is called with an execution whose owner has gone while it was being asked."""
+        """`on_orphan` is called with an execution whose owner has gone while it was being asked.
+
+        What it raises is told to who asked.
+        """
         self._services = services
         self._membership = membership
         self._on_orphan = on_orphan

@@ -63,7 +63,7 @@ class Routing:
         self._executions = executions
         self._membership = membership
         self._dispatcher = Dispatcher(services, executions, membership)
-        self._elsewhere = Elsewhere(services, membership, on_orphan=executions.take_up)
+        self._elsewhere = Elsewhere(services, membership, on_orphan=self._adopt)
 
     def close(self) -> None:
         """Let those who wait for other processes go."""
@@ -130,6 +130,12 @@ class Routing:
     async def _is_busy(self, execution_id: str) -> bool:
         """Whether the execution is hot after all, or was just being moved."""
         return self._executions.is_hot(execution_id) or await self._executions.wait_for_start(execution_id)
+
+    def _adopt(self, execution_id: str) -> None:
+        """Take up what was asked elsewhere and is nobody's now. Raises StoreError where it was set aside."""
+        if self._executions.is_set_aside(execution_id):
+            raise StoreError(f"execution {execution_id} keeps crashing its actor: the command waits there")
+        self._executions.take_up(execution_id)
 
     async def query(self, execution_id: str) -> dict[str, Any]:
         """Describe the execution as it is, from its actor if it has one here, else from the store."""

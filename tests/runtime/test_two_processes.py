@@ -8,13 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
+from perdure.actors.effects.turn import Turn
+from perdure.actors.execution.actor import ExecutionActor
 from perdure.actors.kernel import faults
 from perdure.runtime import IllegalTransition, Runtime, RuntimeClosed, State, Status, Workflow
-from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
+from perdure.runtime.testing import RuntimeProcess, VirtualRuntime, check_store, run_virtual
+from perdure.store.errors import StoreError
 
 Scenario = Callable[[Runtime, Runtime], Awaitable[None]]
 AT_ONCE_S = 3.0  # the client looks once a second; the sweep that is the safety net comes after fifteen
@@ -88,6 +92,30 @@ def test_who_waits_for_another_process_is_told_when_the_own_one_closes(tmp_path:
                 await asked
             await anyio.sleep(3_600)
             assert (await execution.status()).state is State.PAUSED
+
+    run_virtual(main)
+
+
+def test_who_takes_over_what_was_asked_and_keeps_crashing_on_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is left to answer; to begin it anew with each look would be all that goes on."""
+
+    async def crash(actor: ExecutionActor, turn: Turn, **options: Any) -> None:
+        raise ValueError("a fault of ours")
+
+    async def main() -> None:
+        path = tmp_path / "shared.db"
+        worker = RuntimeProcess(path, seed=1, kind="worker", workflows=[second()])
+        await worker.open()
+        await worker.run(lambda runtime: runtime.start("second", {}, id="e"))
+        async with VirtualRuntime(path, seed=2, kind="client") as client:
+            asked = asyncio.create_task((await client.execution("e")).pause())
+            await anyio.sleep(0.2)
+            worker.kill()
+            monkeypatch.setattr(ExecutionActor, "_commit", crash)
+            with anyio.fail_after(120), pytest.raises(StoreError, match="keeps crashing its actor"):
+                await asked
 
     run_virtual(main)
 
