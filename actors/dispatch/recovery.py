@@ -184,6 +184,8 @@ class Recovery:
 
     async def _can_be_tried(self, suspect: Suspect) -> bool:
         """Whether all that it needs is here; else it would be given up at once, and found again."""
+        if await self._services.missing(suspect.workflow_no):
+            return False
         execution = await self._services.store.execution(suspect.execution_id)
         return execution is not None and not await self._lacks(execution)
 
@@ -236,10 +238,10 @@ class Recovery:
         """Take up what has unread messages, should nobody have rung; what is ours is handed over."""
         await self.look_for_mail()
         for execution_id in await self._services.store.mail(runner_no=None):
+            if not self._executions.has_room:
+                return
             execution = await self._services.store.execution(execution_id)
-            if execution is None or not self._executions.has_room:
-                continue
-            if not await self._services.missing(execution.workflow_no):
+            if execution is not None and not await self._services.missing(execution.workflow_no):
                 self._executions.take_up(execution_id)
 
     async def has_work(self, *, within_s: float) -> bool:

@@ -81,10 +81,11 @@ class Keeper:
 
     async def look(self) -> float:
         """Decide what is due; answer the seconds until something is again."""
-        due = await self._store.schedules_due(before=self._now_ms(), limit=PAGE)
+        limit = PAGE + len(self._not_understood)  # those stay due, and are not to keep the others out
+        due = await self._store.schedules_due(before=self._now_ms(), limit=limit)
         kept = [await self._try_to_keep(schedule) for schedule in due]
         rest_s = 0.0 if all(kept) else REST_S
-        if len(due) == PAGE:
+        if len(due) == limit:
             return rest_s
         next_due = await self._store.next_schedule_due()
         if next_due is None:

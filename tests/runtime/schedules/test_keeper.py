@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from perdure.runtime import InputError, InvalidArgument, Runtime, Workflow
-from perdure.runtime.schedules import Rule
+from perdure.runtime.schedules import Rule, keeper
 from perdure.runtime.testing import VirtualRuntime, run_virtual, virtual_seams
 from perdure.store.errors import NotFound
 from perdure.store.records import Schedule
@@ -405,8 +405,11 @@ def test_what_began_as_the_schedule_was_paused_is_written_down_all_the_same():
     in_a_runtime(body)
 
 
-def test_what_only_a_newer_release_can_read_is_left_to_it(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    """A rule, or the workflow that it starts: no moment is lost, and the others are kept."""
+def test_what_only_a_newer_release_can_read_is_left_to_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    """A rule, or the workflow that it starts: no moment is lost, and the others are kept, however few."""
+    monkeypatch.setattr(keeper, "PAGE", 2)
     path = tmp_path / "p.db"
     foreign = Workflow("foreign")
     foreign.sleep_step("nap", 1)
