@@ -167,14 +167,18 @@ class Routing:
     async def ring(self, execution_id: str) -> None:
         """The inbox of an execution has mail: hand it to its actor, starting one where there is none.
 
-        While the store is down it waits: mail is never lost, whoever carries it.
+        While the store is down it waits: mail is never lost, whoever carries it. One whose definition only a
+        newer release can read is left to that: an actor here would crash of it, and keep it.
         """
+        services = self._services
         try:
-            loaded = await read_back(self._services, lambda store: store.load(execution_id))
+            loaded = await read_back(services, lambda store: store.load(execution_id))
+            if loaded is None:
+                return
+            workflow_no = loaded.execution.workflow_no
+            await read_back(services, lambda _: services.plans.plan(workflow_no))
         except PerdureError as error:
             log.warning("ring_unheard", execution_id=execution_id, error=str(error))
-            return
-        if loaded is None:
             return
         await self._executions.wait_for_start(execution_id)
         ref = self._executions.find(execution_id)

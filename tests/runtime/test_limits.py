@@ -294,6 +294,9 @@ def test_what_only_another_release_can_read_waits_and_holds_up_nobody(tmp_path: 
             await (await runtime.execution("known-1")).result(timeout=60)
             assert "telepathy" in runtime.waiting_for_code["foreign-2"][0]
             assert (await (await runtime.execution("foreign-1")).status()).queue == "foreign"
+            await runtime.machine.routing.ring("foreign-2")
+            await anyio.sleep(60)
+            assert (await (await runtime.execution("foreign-2")).status()).runner is None
 
     run_virtual(go_on)
 
