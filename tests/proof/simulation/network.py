@@ -142,8 +142,12 @@ class End(asyncio.Transport):
         return self._is_closed
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """There is none."""
-        return default
+        """It is its own socket; more is not known."""
+        return self if name == "socket" else default
+
+    def getpeername(self) -> str:
+        """What it is connected to bears no name."""
+        return ""
 
     def get_write_buffer_size(self) -> int:
         """Nothing waits here."""

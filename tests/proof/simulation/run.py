@@ -47,7 +47,7 @@ LOOK_S: Final = 0.5 * HOUR
 HEARD_S: Final = 100 * HOUR  # a look at the outbox that nobody has asked for, and the longest wait for a try
 REREAD_S: Final = 1 * HOUR  # how often a timer looks at the wall clock
 POLL_S: Final = 600.0
-WATCH_S: Final = 600.0  # how often those look who wait for a slot
+WATCH_S: Final = 1 * HOUR  # how often those look who wait for a slot
 QUEUE_LOOK_MS: Final = 3_600_000  # how often a schedule looks whether what it waits for has ended
 HELD_MS_MAX: Final = 3_600_000  # how often those ask again whom an agent's guard has held
 
