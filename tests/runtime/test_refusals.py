@@ -220,7 +220,7 @@ def test_patience_of_a_wrong_type_is_refused_in_words() -> None:
 
     async def scenario(runtime: Runtime) -> None:
         execution = await runtime.start(order(), {"item": "lamp"})
-        with pytest.raises(InvalidArgument, match="timeout is 'a': give seconds"):
+        with pytest.raises(InvalidArgument, match="timeout is 'a': give a length of time such as"):
             await execution.result(timeout="a")  # type: ignore[arg-type]
         for passed in (0, -1.5):
             with pytest.raises(TimeoutError):
