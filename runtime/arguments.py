@@ -53,7 +53,9 @@ def seconds_of(value: Any, *, what: str) -> float | None:
 
         return duration_ms(value, what=what) / 1_000
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if not isinstance(seconds, int | float) or math.isnan(seconds):
+    if isinstance(seconds, float) and math.isnan(seconds):
+        raise InvalidArgument(f"{what} is nan: give seconds as a number")
+    if not isinstance(seconds, int | float):
         raise InvalidArgument(f"{what} is {value!r:.60}: give seconds, a text like 1m30s or a timedelta")
     return seconds
 
