@@ -26,8 +26,7 @@ START_S = 2.5  # what a Python process may take to start and to end on a loaded 
 def blocked(fleet: Fleet) -> tuple[Worker, Worker]:
     """Two workers, the first of which is stopped with the file locked."""
     first, second = fleet.worker(lease_s=LEASE_S), fleet.worker(lease_s=LEASE_S)
-    first.ask(start=["mine"], pace=0.3)
-    first.tell(halt=True)
+    first.tell(start=["mine"], pace=0.3, halt=True)
     fleet.until(lambda: writer_of(fleet.path) == first.pid and is_stopped(first))
     return first, second
 
