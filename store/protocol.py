@@ -129,8 +129,11 @@ class Store(Readable, Protocol):
         """Messages not applied yet to executions this runner (None: nobody) owns, oldest first."""
         ...
 
-    async def mail(self, *, runner_no: int | None) -> list[str]:
-        """Ids of unfinished executions of this runner (None: of nobody) that have unread messages."""
+    async def mail(self, *, runner_no: int | None, limit: int, after_no: int = 0) -> list[tuple[int, str]]:
+        """Unfinished executions of this runner (None: of nobody) that have unread messages: number, id.
+
+        Oldest first, past the one of that number.
+        """
         ...
 
     async def applied(self, execution_id: str, command_id: str) -> int | None:

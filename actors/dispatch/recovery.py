@@ -86,7 +86,7 @@ class Recovery:
         One that was set aside is begun again by a ring alone: what it crashed of may be there still.
         """
         try:
-            for execution_id in await self._services.store.mail(runner_no=self._membership.no):
+            for execution_id in await self._mail(self._membership.no):
                 if not self._executions.is_set_aside(execution_id):
                     await self._routing.ring(execution_id)
         except PerdureError as error:
@@ -237,12 +237,23 @@ class Recovery:
     async def _take_up_mail(self) -> None:
         """Take up what has unread messages, should nobody have rung; what is ours is handed over."""
         await self.look_for_mail()
-        for execution_id in await self._services.store.mail(runner_no=None):
+        for execution_id in await self._mail(None):
             if not self._executions.has_room:
                 return
             execution = await self._services.store.execution(execution_id)
             if execution is not None and not await self._services.missing(execution.workflow_no):
                 self._executions.take_up(execution_id)
+
+    async def _mail(self, runner_no: int | None) -> list[str]:
+        """Ids of all executions of that runner (None: of nobody) that have unread messages."""
+        found: list[tuple[int, str]] = []
+        page = await self._services.store.mail(runner_no=runner_no, limit=SWEEP_PAGE)
+        while page:
+            found += page
+            page = await self._services.store.mail(
+                runner_no=runner_no, limit=SWEEP_PAGE, after_no=page[-1][0]
+            )
+        return [execution_id for _, execution_id in found]
 
     async def has_work(self, *, within_s: float) -> bool:
         """Whether anything is performed here, or could be now or once what is due by then is due."""

@@ -158,9 +158,7 @@ def _show_report(session: Session, report: dict[str, Any]) -> None:
     problems: list[Problem] = report["problems"]
     if not problems:
         about = f"{report['name']}: {_extent(report['steps'], report['levels'])}"
-        out.write(
-            f"{out.paint(Cell('✔ ' * (not out.is_plain) + 'valid', 'green'))}  {report['file']}  {about}\n"
-        )
+        out.write(f"{out.done('valid')}  {report['file']}  {about}\n")
         return
     lines = _lines(report["file"])
     for problem in problems:

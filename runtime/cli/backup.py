@@ -11,7 +11,7 @@ from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Flag, Reading, UsageError
 from perdure.runtime.cli.render import ago, counted, size
 from perdure.runtime.cli.session import Session, open_session
-from perdure.runtime.cli.text import Cell, clean
+from perdure.runtime.cli.text import clean
 from perdure.store.errors import StoreLocked
 from perdure.store.records import Runner
 from perdure.store.sqlite.backup import Backup, back_up
@@ -123,5 +123,4 @@ def _about(taken: Backup, session: Session) -> str:
 
 def _say_done(session: Session, text: str) -> None:
     out = session.out
-    word = "+ done" if out.is_plain else "✔ done"
-    out.write(f"{out.paint(Cell(word, 'green'))}  {clean(text)}\n")
+    out.write(f"{out.done()}  {clean(text)}\n")

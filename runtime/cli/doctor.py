@@ -145,14 +145,14 @@ def show_findings(out: Output, findings: Sequence[Finding]) -> None:
     """What is to be said, each with what to do about it."""
     for finding in findings:
         is_bad = finding.severity == "attention"
-        glyph = ("x" if is_bad else "-") if out.is_plain else ("✘" if is_bad else "·")
+        glyph = "✘" if is_bad else "·"
         out.write(out.paint(Cell(f"{glyph} {finding.severity}", "red" if is_bad else "dim")))
         out.write(f"  {out.paint(Cell(finding.text))}\n")
         if finding.executions:
             out.write(f"    {out.paint(Cell(_ids(finding.executions), 'dim'))}\n")
-        out.write(f"    {'->' if out.is_plain else '→'} {out.paint(Cell(finding.advice))}\n")
+        out.write(f"    → {out.paint(Cell(finding.advice))}\n")
     if not any(finding.severity == "attention" for finding in findings):
-        out.write(out.paint(Cell("+ well" if out.is_plain else "✔ well", "green")) + "\n")
+        out.write(out.done("well") + "\n")
 
 
 def _facts(session: Session, health: Health, alive: Sequence[Runner]) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Flag, Reading, UsageError
 from perdure.runtime.cli.render import counted
 from perdure.runtime.cli.session import Session, open_session, run_async
-from perdure.runtime.cli.text import Cell, clean
+from perdure.runtime.cli.text import clean
 from perdure.runtime.importing.statuses import CHOICES, spelling
 from perdure.runtime.importing.taking_over import Report, files_in, import_file, roll_back, source_of
 from perdure.store.sqlite.backup import back_up
@@ -127,7 +127,9 @@ async def _roll_back(session: Session, batch: str) -> int:
     if session.out.format != "table":
         session.out.json({"batch": batch, "deleted": deleted})
         return Exit.DONE
-    session.out.write(f"{_done(session)}  {counted(deleted, 'execution')} of batch {clean(batch)} deleted\n")
+    session.out.write(
+        f"{session.out.done()}  {counted(deleted, 'execution')} of batch {clean(batch)} deleted\n"
+    )
     return Exit.DONE
 
 
@@ -150,7 +152,7 @@ def _show(
         _show_reasons(session, report)
     imported = sum(report.imported for report in reports)
     would = "would be imported: nothing was written" if is_rehearsal else f"imported in batch {clean(batch)}"
-    out.write(f"{_done(session)}  {counted(imported, 'execution')} {would}\n")
+    out.write(f"{out.done()}  {counted(imported, 'execution')} {would}\n")
     if kept is not None:
         undo = f"; to undo: {session.command('import', '--rollback', batch)}" if imported else ""
         session.note(f"what was there is kept as {kept}{undo}")
@@ -202,7 +204,3 @@ def _told(
             for report in reports
         ],
     }
-
-
-def _done(session: Session) -> str:
-    return session.out.paint(Cell("+ done" if session.out.is_plain else "✔ done", "green"))

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Flag, Reading, UsageError
 from perdure.runtime.cli.session import Session, open_session, run_async
-from perdure.runtime.cli.text import Cell, clean
+from perdure.runtime.cli.text import clean
 from perdure.runtime.cli.versions import migrate_all, migrate_execution
 from perdure.store.migration import Migrated
 from perdure.store.upgrade import Standing, standing, upgrade
@@ -102,7 +102,7 @@ def _report(session: Session, before: Standing, done: Migrated, *, is_rehearsal:
         )
         return
     out = session.out
-    word = out.paint(Cell("+ done" if out.is_plain else "✔ done", "green"))
+    word = out.done()
     if not names:
         out.write(f"{word}  the schema is at version {version}, this release has {before.known}\n")
         return

@@ -6,7 +6,6 @@ from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Flag, Reading, UsageError
 from perdure.runtime.cli.render import counted, size
 from perdure.runtime.cli.session import Session, open_session, run_async
-from perdure.runtime.cli.text import Cell
 from perdure.runtime.durations import OFF
 from perdure.store.sqlite.files import size_of
 from perdure.store.urls import without_password
@@ -66,4 +65,4 @@ def _report(session: Session, count: int, age: str, *, freed: int | None, is_dry
     word = "would be deleted" if is_dry else "deleted"
     many = f"{counted(count, 'execution')} that ended more than {age} ago {word}"
     room = "" if freed is None else f"; the file is {size(max(freed, 0))} smaller"
-    out.write(f"{out.paint(Cell('+ done' if out.is_plain else '✔ done', 'green'))}  {many}{room}\n")
+    out.write(f"{out.done()}  {many}{room}\n")

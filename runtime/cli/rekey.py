@@ -8,7 +8,6 @@ from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.options import Reading, UsageError
 from perdure.runtime.cli.render import counted
 from perdure.runtime.cli.session import open_session, run_async
-from perdure.runtime.cli.text import Cell
 from perdure.runtime.keys import keys_of
 from perdure.store.errors import PerdureError
 from perdure.store.scripts.sealing import Place, Reseal, Resealed
@@ -45,7 +44,7 @@ def rekey(*, options: Reading = READING) -> int:
         if session.out.format != "table":
             session.out.json({"key": keys.current, "sealed": done})
             return Exit.DONE
-        word = session.out.paint(Cell("+ done" if session.out.is_plain else "✔ done", "green"))
+        word = session.out.done()
         session.out.write(
             f"{word}  {counted(done, 'payload')} sealed anew, all with the key {keys.current}\n"
         )

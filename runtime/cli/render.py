@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO, Any, Final, Literal
@@ -18,34 +19,34 @@ _HOUR_S: Final = 3_600
 _DAY_S: Final = 86_400
 _PROGRESS_CELLS: Final = 10  # enough to see how far; the numbers beside it say exactly
 
-# word → glyph, plain glyph, colour. Never colour alone, never glyph alone: the word is always there.
-LOOKS: Final[dict[str, tuple[str, str, str]]] = {
-    "initiated": ("○", "o", "dim"),
-    "pending": ("·", ".", "dim"),
-    "running": ("●", "*", "blue"),
-    "waiting": ("◌", "~", "yellow"),
-    "pausing": ("‖", "=", "yellow"),
-    "paused": ("‖", "=", "yellow"),
-    "cancelling": ("⊘", "/", "magenta"),
-    "completed": ("✔", "+", "green"),
-    "failed": ("✘", "x", "red"),
-    "cancelled": ("⊘", "/", "magenta"),
-    "skipped": ("↷", ">", "dim"),
-    "compensating": ("↶", "<", "magenta"),
-    "compensated": ("↶", "<", "magenta"),
-    "rolled_back": ("↶", "<", "magenta"),
+# word → glyph, colour. Never colour alone, never glyph alone: the word is always there.
+LOOKS: Final[dict[str, tuple[str, str]]] = {
+    "initiated": ("○", "dim"),
+    "pending": ("·", "dim"),
+    "running": ("●", "blue"),
+    "waiting": ("◌", "yellow"),
+    "pausing": ("‖", "yellow"),
+    "paused": ("‖", "yellow"),
+    "cancelling": ("⊘", "magenta"),
+    "completed": ("✔", "green"),
+    "failed": ("✘", "red"),
+    "cancelled": ("⊘", "magenta"),
+    "skipped": ("↷", "dim"),
+    "compensating": ("↶", "magenta"),
+    "compensated": ("↶", "magenta"),
+    "rolled_back": ("↶", "magenta"),
 }
 
 
 class Output:
-    """Where data goes: one format, one decision on colour, one kind of glyphs."""
+    """Where data goes: one format, one decision on colour."""
 
     def __init__(self, stream: IO[str], *, format: Format = "table", in_colour: bool = False) -> None:
-        """`format` decides how `records` prints; glyphs are plain where the stream's encoding is."""
+        """`format` decides how `records` prints."""
         self.format = format
         self.in_colour = in_colour and format == "table"
-        self.is_plain = not (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
         self._stream = stream
+        self._has_all = (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
 
     def write(self, text: str) -> None:
         """Print text as it is, line end included."""
@@ -60,11 +61,11 @@ class Output:
         if self.format == "jsonl":
             self.line(value)
             return
-        self.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+        self.write(self._escaped(msgspec.json.format(msgspec.json.encode(value), indent=2)) + "\n")
 
     def line(self, value: Any) -> None:
         """Print one value as one line of JSON."""
-        self.write(msgspec.json.encode(value).decode() + "\n")
+        self.write(self._escaped(msgspec.json.encode(value)) + "\n")
 
     def records(self, records: Sequence[Any]) -> None:
         """Print records for programs: one array for `json`, one line each for `jsonl`."""
@@ -74,14 +75,27 @@ class Output:
         for record in records:
             self.line(record)
 
+    def _escaped(self, document: bytes) -> str:
+        """JSON that says the same where the stream's encoding has no room for all characters."""
+        text = document.decode()
+        if self._has_all or text.isascii():
+            return text
+        import json
+
+        return re.sub(r"[^\x00-\x7f]+", lambda found: json.dumps(found[0])[1:-1], text)
+
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[Cell | str]]) -> None:
         """Print columns for people."""
         self.write(columns(heads, rows, in_colour=self.in_colour))
 
     def word(self, word: str) -> Cell:
         """A status or state as glyph and word."""
-        glyph, plain, colour = LOOKS.get(word, LOOKS["running"])
-        return Cell(f"{plain if self.is_plain else glyph} {word}", colour)
+        glyph, colour = LOOKS.get(word, LOOKS["running"])
+        return Cell(f"{glyph} {word}", colour)
+
+    def done(self, word: str = "done") -> str:
+        """The word that says that it is done, and well."""
+        return self.paint(Cell(f"✔ {word}", "green"))
 
     def paint(self, cell: Cell) -> str:
         """A cell outside a table."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from contextlib import suppress
@@ -11,13 +12,17 @@ from typing import Final
 
 MODES: Final = {"stdin": "r", "stdout": "w", "stderr": "w"}
 
+# What the command line draws with → what stands for it where an encoding has no room; each takes one column.
+PLAIN: Final = str.maketrans("○·●◌‖⊘✔✘↷↶█░│├└─→←–…", "o.*~=/+x><#.|+`-><-~")
+
 
 def open_streams() -> None:
     """Let each of them be there, and take any character.
 
     A descriptor that is closed would be given to the next file or socket, which uvloop aborts of. What an
-    encoding has no room for is written as an escape.
+    encoding has no room for is written as a plainer glyph, or as an escape.
     """
+    codecs.register_error("perdure.plain", _plainly)
     opened = os.open(os.devnull, os.O_RDWR)
     while opened < len(MODES):
         opened = os.open(os.devnull, os.O_RDWR)
@@ -27,7 +32,15 @@ def open_streams() -> None:
         if stream is None:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - for the rest of the process
         elif mode == "w" and isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="perdure.plain")
+
+
+def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What is written for characters that cannot be, and where to go on: a handler as `codecs` has them."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(PLAIN)
+    return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
 
 
 def tell(text: str) -> None:

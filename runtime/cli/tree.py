@@ -76,7 +76,7 @@ def _step_cells(
     key: str, step: Mapping[str, Any], names: int, *, ended_ms: int | None, now_ms: int
 ) -> Sequence[Cell]:
     state = step["state"]
-    glyph, _, colour = LOOKS.get(state, LOOKS["running"])
+    glyph, colour = LOOKS.get(state, LOOKS["running"])
     name = cut(clean(key), limit=NAME_CHARACTERS_MAX).ljust(names)
     cells = [Cell(f"{glyph} ", colour), Cell(f"{name}  "), Cell(f"{state:<9}", colour)]
     started = step.get("started_at_ms")

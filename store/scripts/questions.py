@@ -111,9 +111,9 @@ class Questions(ABC):
         """Messages not applied yet to executions this runner (None: nobody) owns, oldest first."""
         return await self._ask(reads.inbox(runner_no))
 
-    async def mail(self, *, runner_no: int | None) -> list[str]:
-        """Ids of unfinished executions of this runner (None: of nobody) that have unread messages."""
-        return await self._ask(reads.mail(runner_no))
+    async def mail(self, *, runner_no: int | None, limit: int, after_no: int = 0) -> list[tuple[int, str]]:
+        """Unfinished executions of this runner (None: of nobody) that have unread messages: number, id."""
+        return await self._ask(reads.mail(runner_no, limit, after_no))
 
     async def applied(self, execution_id: str, command_id: str) -> int | None:
         """The version in which the execution applied that command; None if it never has."""

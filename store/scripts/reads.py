@@ -193,21 +193,23 @@ def inbox(runner_no: int | None) -> Script[list[Message]]:
     return list(map(rows.message, found))
 
 
-def mail(runner_no: int | None) -> Script[list[str]]:
-    """Ids of unfinished executions of this runner (None: of nobody) that have messages not applied yet."""
+def mail(runner_no: int | None, limit: int, after_no: int) -> Script[list[tuple[int, str]]]:
+    """Unfinished executions of this runner (None: of nobody) that have messages not applied yet."""
+    limit = bounded(limit)
     found = yield (
-        (MAIL.format(owner="e.runner_no IS NULL"), (PAGE_MAX,))
+        (MAIL.format(owner="e.runner_no IS NULL"), (after_no, limit))
         if runner_no is None
-        else (MAIL.format(owner="e.runner_no = ?"), (runner_no, PAGE_MAX))
+        else (MAIL.format(owner="e.runner_no = ?"), (after_no, runner_no, limit))
     )
-    return [row[0] for row in found]
+    return [(row[0], row[1]) for row in found]
 
 
 MAIL = """
-SELECT DISTINCT e.id FROM workflow_messages m INDEXED BY workflow_messages_unapplied
+SELECT DISTINCT m.execution_no, e.id FROM workflow_messages m INDEXED BY workflow_messages_unapplied
 CROSS JOIN workflow_executions e ON e.no = m.execution_no
-WHERE m.applied_version IS NULL AND {owner}
-  AND e.state NOT IN ('completed', 'failed', 'cancelled', 'rolled_back') LIMIT ?
+WHERE m.applied_version IS NULL AND m.execution_no > ? AND {owner}
+  AND e.state NOT IN ('completed', 'failed', 'cancelled', 'rolled_back')
+ORDER BY m.execution_no LIMIT ?
 """
 
 

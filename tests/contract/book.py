@@ -13,7 +13,7 @@ from perdure.store.errors import PerdureError
 from perdure.store.postgres import PostgresStore
 from perdure.store.postgres.dialect import quoted
 from perdure.store.protocol import Answer
-from perdure.store.records import Execution
+from perdure.store.records import PAGE_MAX, Execution
 from perdure.store.states import State, StepState
 from perdure.store.writes import (
     AttemptWrite,
@@ -227,6 +227,10 @@ class Book:
         return Post(
             execution_id=id, command_id=command_id, kind="pause", payload=payload, sender=None, at=self.tick()
         )
+
+    async def mail(self, runner_no: int | None) -> list[str]:
+        """Ids of this runner's (None: of nobody's) executions with unread messages."""
+        return [id_ for _, id_ in await self.store.mail(runner_no=runner_no, limit=PAGE_MAX)]
 
     async def facts(self) -> dict[str, list[tuple[Any, ...]]]:
         """Everything the store holds, to tell that a refusal changed nothing."""

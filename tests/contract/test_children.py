@@ -33,7 +33,7 @@ async def test_a_message_comes_with_the_change_that_says_it_and_twice_is_once(bo
     assert await inbox(book) == ["m1", "m2"]
     [message, _] = (await book.store.load("parent")).inbox
     assert (message.kind, message.payload, message.sender) == ("ChildEnded", b"{}", "child")
-    assert await book.store.mail(runner_no=None) == ["parent"]
+    assert await book.mail(None) == ["parent"]
 
 
 async def test_a_message_comes_with_a_start_too(book):
@@ -60,7 +60,7 @@ async def test_who_has_ended_or_does_not_exist_hears_nothing(book):
     await book.move(parent, State.COMPLETED)
     await book.move(await book.start("child"), posts=(post(), post("nobody")))
     assert await inbox(book) == []
-    assert await book.store.mail(runner_no=None) == []
+    assert await book.mail(None) == []
 
 
 async def test_mail_is_of_whoever_owns_the_execution_until_it_is_applied(book):
@@ -69,11 +69,11 @@ async def test_mail_is_of_whoever_owns_the_execution_until_it_is_applied(book):
     await book.start("owned", runner_no=runner_no)
     await book.start("free")
     await book.move(await book.start("child"), posts=(post("owned"), post("free")))
-    assert await book.store.mail(runner_no=runner_no) == ["owned"]
-    assert await book.store.mail(runner_no=None) == ["free"]
+    assert await book.mail(runner_no) == ["owned"]
+    assert await book.mail(None) == ["free"]
     [message] = (await book.store.load("free")).inbox
     await book.write(AnswerMessage(message_no=message.no, answer=b"{}"))
-    assert await book.store.mail(runner_no=None) == []
+    assert await book.mail(None) == []
 
 
 async def test_a_start_is_refused_to_whoever_has_lost_the_parent(book):

@@ -142,10 +142,24 @@ async def test_a_runner_is_told_which_of_its_executions_have_mail(book):
     for number in range(3):
         await book.write(book.post("mine", command_id=f"c{number}"))
     await book.write(book.post("other"))
-    assert await book.store.mail(runner_no=runner_no) == ["mine"]
+    assert await book.mail(runner_no) == ["mine"]
     waiting = await book.store.inbox(runner_no=runner_no)
     await book.move(mine, messages=tuple(MessageWrite(message.no, None) for message in waiting))
-    assert await book.store.mail(runner_no=runner_no) == []
+    assert await book.mail(runner_no) == []
+
+
+async def test_whoever_has_mail_is_told_page_by_page(book):
+    """Oldest execution first, whoever was written to last; nobody is passed over."""
+    ids = [f"e{number}" for number in range(5)]
+    for id_ in ids:
+        await book.start(id_)
+    for id_ in reversed(ids):
+        await book.write(book.post(id_))
+    first = await book.store.mail(runner_no=None, limit=2)
+    second = await book.store.mail(runner_no=None, limit=2, after_no=first[-1][0])
+    last = await book.store.mail(runner_no=None, limit=2, after_no=second[-1][0])
+    assert [id_ for _, id_ in first + second + last] == ids
+    assert await book.store.mail(runner_no=None, limit=2, after_no=last[-1][0]) == []
 
 
 async def test_an_inbox_can_be_read_as_a_whole(book):

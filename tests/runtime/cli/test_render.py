@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from perdure.runtime.cli.render import LOOKS, Output, ago, duration, progress, since, size, value
+from perdure.runtime.cli.render import LOOKS, Format, Output, ago, duration, progress, since, size, value
 from perdure.runtime.config import Setting
 from perdure.store.states import Status, StepState
 
@@ -69,12 +69,11 @@ def test_sizes_progress_and_values_fit_a_column():
     assert len(value("x" * 1_000)) == 80
 
 
-def test_every_status_and_step_state_has_a_glyph_a_plain_glyph_and_a_colour():
+def test_every_status_and_step_state_has_a_glyph_and_a_colour():
     """Nothing is told by colour alone."""
     assert {str(each) for each in (*Status, *StepState)} <= set(LOOKS)
-    for glyph, plain, colour in LOOKS.values():
+    for glyph, colour in LOOKS.values():
         assert glyph
-        assert plain.isascii()
         assert colour
 
 
@@ -97,8 +96,10 @@ def test_programs_never_get_colour():
     assert not Output(io.StringIO(), format="json", in_colour=True).in_colour
 
 
-def test_a_terminal_without_unicode_gets_plain_glyphs():
-    """A stream that cannot encode the glyphs is not given them."""
+@pytest.mark.parametrize("format", ["json", "jsonl"])
+def test_what_an_encoding_has_no_room_for_is_an_escape_of_json(format: Format):
+    """A program reads the same data from any stream: no glyph is made plainer there."""
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    assert Output(stream).word("failed").text == "x failed"
-    assert Output(io.StringIO()).word("failed").text == "✘ failed"
+    Output(stream, format=format).json({"name": "✔ 😀 – É"})
+    stream.seek(0)
+    assert json.loads(stream.read()) == {"name": "✔ 😀 – É"}

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from perdure.runtime.cli.render import LOOKS, progress
+from perdure.runtime.cli.streams import PLAIN
+
 AGENTS = """
 from perdure.runtime import Agents
 agents = Agents()
@@ -53,14 +56,21 @@ def test_streams_that_are_closed_or_full_stop_no_execution(redirected: str):
 
 
 @pytest.mark.parametrize("command", ["--help", RUN, "no-such-command"])
-def test_what_an_encoding_has_no_room_for_is_an_escape(command: str):
+def test_what_an_encoding_has_no_room_for_is_a_plainer_glyph_or_an_escape(command: str):
     """A terminal that knows only ASCII gets ASCII, and no error."""
     Path("agents.py").write_text(AGENTS)
     Path("shout.yaml").write_text(SHOUT)
     done = perdure(command, PYTHONIOENCODING="ascii:strict")
     assert done.returncode == (2 if command == "no-such-command" else 0), done.stderr.decode()
     assert (done.stdout + done.stderr).isascii()
-    assert command != RUN or b"H\\xc9LLO \\u2013 ADA" in done.stdout
+    assert command != RUN or b"H\\xc9LLO - ADA" in done.stdout
+
+
+def test_every_glyph_has_a_plainer_one_of_the_same_width():
+    """Columns line up there too: one character stands for one."""
+    drawn = {glyph for glyph, _ in LOOKS.values()} | set(progress(1, 2)[:10]) | set("✔✘→–…│├└─")
+    assert drawn <= set(map(chr, PLAIN))
+    assert all(len(chr(plain)) == 1 and chr(plain).isascii() for plain in PLAIN.values())
 
 
 def test_a_mistake_is_a_mistake_where_nobody_can_be_told():
