@@ -11,8 +11,10 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import zlib
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
@@ -34,6 +36,8 @@ except ImportError:  # Windows: the process list answers instead of the lock
     fcntl = None  # type: ignore[assignment]
 
 T = TypeVar("T")
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+PID_SPACE: Final = Path("/proc/self/ns/pid")
 IN_MEMORY: Final = ":memory:"
 LOST_HINT: Final = (
     "this process did not renew its lease in time (it was stopped or suspended, or a step blocked its "
@@ -101,7 +105,7 @@ class Membership:
             Register(
                 id=self.id,
                 pid=os.getpid(),
-                host=socket.gethostname(),
+                host=this_host(),
                 kind=self._kind,
                 lock_path=self._take_lock(),
                 doorbell=self._doorbell,
@@ -251,6 +255,22 @@ class Membership:
             path.parent.rmdir()
 
 
+@cache
+def this_host() -> str:
+    """The machine's name and, where that can be known, a mark that tells it from others of that name.
+
+    Machines made from one image and containers of one service may share a name, and a process number
+    says nothing about a process of another one. The mark is of the boot and of the space of process numbers.
+    """
+    name = socket.gethostname()
+    try:
+        boot = BOOT_ID.read_bytes()
+        space = PID_SPACE.stat().st_ino
+    except OSError:  # not Linux
+        return name
+    return f"{name}-{zlib.crc32(b'%d %s' % (space, boot)):08x}"
+
+
 def is_alive(runner: Runner, *, folder: Path | None = None) -> bool:
     """Whether the runner's process lives: whoever lives holds its lock, whatever machine it names.
 
@@ -258,7 +278,7 @@ def is_alive(runner: Runner, *, folder: Path | None = None) -> bool:
     them elsewhere. A runner on a store in memory has no lock, and lives as its process does.
     """
     if runner.lock_path is None or fcntl is None:
-        return runner.host != socket.gethostname() or _has_process(runner.pid)
+        return runner.host != this_host() or _has_process(runner.pid)
     path = Path(runner.lock_path)
     if folder is not None and (folder / path.name).exists():
         path = folder / path.name

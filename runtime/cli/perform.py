@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from typing import TYPE_CHECKING, Any
 
 from perdure.actors.messages import Resume, Retry
@@ -182,4 +181,6 @@ async def _owner(runtime: Runtime, execution_id: str) -> Runner | None:
 
 
 def _is_us(runner: Runner) -> bool:
-    return (runner.pid, runner.host) == (os.getpid(), socket.gethostname())
+    from perdure.actors.cluster.membership import this_host
+
+    return (runner.pid, runner.host) == (os.getpid(), this_host())

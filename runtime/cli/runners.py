@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, Literal
 
 import msgspec
 
+from perdure.actors.cluster.membership import this_host
 from perdure.runtime.cli.doctor import lives_on
 from perdure.runtime.cli.options import Reading
 from perdure.runtime.cli.render import ago
@@ -75,7 +75,7 @@ def _listed(session: Session, found: list[Runner], held: Mapping[int, int]) -> l
 def _state(runner: Runner, *, is_alive: bool) -> Literal["alive", "stopped", "dead"]:
     if not is_alive:
         return "dead"
-    if runner.host == socket.gethostname() and is_stopped(runner.pid):
+    if runner.host == this_host() and is_stopped(runner.pid):
         return "stopped"
     return "alive"
 

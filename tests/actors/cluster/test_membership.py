@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from perdure.actors.cluster import membership
 from perdure.actors.cluster.doorbell import remove
-from perdure.actors.cluster.membership import Membership, is_alive
+from perdure.actors.cluster.membership import Membership, is_alive, this_host
 from perdure.store.errors import NotFound, StoreError
 from perdure.store.records import Runner
 from perdure.store.writes import Deregister, Register, Renew, Write
@@ -107,7 +108,7 @@ def runner(**fields: Any) -> Runner:
         "no": 9,
         "id": "other",
         "pid": os.getpid(),
-        "host": socket.gethostname(),
+        "host": this_host(),
         "kind": "worker",
         "lock_path": None,
         "doorbell": None,
@@ -124,6 +125,20 @@ def test_a_process_lives_as_long_as_its_lock_is_held(locker: tuple[subprocess.Po
     assert is_alive(entry)
     kill(process)
     assert not is_alive(entry)
+
+
+def test_a_process_number_says_nothing_of_a_machine_of_the_same_name(monkeypatch: pytest.MonkeyPatch):
+    """Two from one image, two containers of one service: its lease tells of its death."""
+    ours = this_host()
+    assert ours.startswith(socket.gethostname())
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    assert not is_alive(runner(pid=gone.pid))
+    monkeypatch.setattr(membership, "PID_SPACE", Path("/"))
+    theirs = this_host.__wrapped__()
+    assert theirs.startswith(socket.gethostname())
+    assert theirs != ours
+    assert is_alive(runner(pid=gone.pid, host=theirs))
 
 
 def test_asking_does_not_take_the_lock_away(locker: tuple[subprocess.Popen[str], Path]):
