@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import traceback
+from contextlib import AsyncExitStack
 from typing import Any, Final
+
+import anyio
 
 from perdure.actors.errors import RuntimeClosed
 
@@ -54,3 +58,33 @@ def check_leaving(opened_by: asyncio.Task[Any]) -> None:
             "a runtime is left in the task that has entered it, and this is another: write one "
             "`async with Runtime(…)` around the life of the program, such as the lifespan of a web framework"
         )
+
+
+async def leave(stack: AsyncExitStack, error: BaseException | None, *, cancellations: int) -> None:
+    """Leave what that stack has entered, after the block that ended with that error.
+
+    The error goes on as it is: the task groups inside, which would wrap it, get none. So many
+    `cancellations` had been asked of this task when the stack was entered.
+    """
+    try:
+        if not isinstance(error, asyncio.CancelledError):
+            await _forget_cancellations(since=cancellations)
+    finally:
+        await stack.__aexit__(None, None, None)
+
+
+async def _forget_cancellations(*, since: int) -> None:
+    """Take back what was asked of this task beyond those `since` then, and has led to nothing.
+
+    For who leaves scopes: while such a request stands, a scope takes its own cancellation for that one,
+    and raises it. Until Python 3.13 an `asyncio.TaskGroup` leaves one behind whose child fails while it
+    waits for the others; so does whoever catches a cancellation and goes on. Raises CancelledError
+    where one is still to come.
+    """
+    task = this_task()
+    is_cancelled_around = anyio.current_effective_deadline() == -math.inf
+    if task.cancelling() <= since or is_cancelled_around:
+        return
+    await anyio.lowlevel.checkpoint()  # what is still to come comes here
+    while task.cancelling() > since:
+        task.uncancel()

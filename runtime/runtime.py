@@ -31,7 +31,7 @@ from perdure.runtime.config import resolve
 from perdure.runtime.deciding import Asking
 from perdure.runtime.durations import RETENTION, Duration, retention_ms
 from perdure.runtime.execution import Execution
-from perdure.runtime.home import check_home, check_leaving
+from perdure.runtime.home import check_home, check_leaving, leave, this_task
 from perdure.runtime.keeping import Keeping
 from perdure.runtime.keys import keys_of
 from perdure.runtime.language import Workflow
@@ -127,6 +127,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         )
         self._keep_ms = retention_ms(retention)
         self._stack: AsyncExitStack | None = None
+        self._cancellations = 0  # asked of the task that opens it, by then
         self.machine: Machine
 
     @classmethod
@@ -162,6 +163,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         """
         if self._stack is not None:
             raise RuntimeClosed("this runtime is open already: make another one")
+        self._cancellations = this_task().cancelling()
         try:
             async with AsyncExitStack() as stack:
                 await self._open(stack)
@@ -180,14 +182,11 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Interrupt what runs, give everything up, close the store. Raises RuntimeError in another task.
-
-        An error of the block goes on as it is: the task group inside, which would wrap it, gets none.
-        """
+        """Interrupt what runs, give everything up, close the store. Raises RuntimeError in another task."""
         if self._stack is not None:
             check_leaving(self.machine.task)
             stack, self._stack = self._stack, None
-            await stack.__aexit__(None, None, None)
+            await leave(stack, error, cancellations=self._cancellations)
 
     @property
     def webhooks(self) -> Webhooks:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +26,7 @@ from perdure.runtime import (
     StoreError,
     Workflow,
 )
+from perdure.runtime.home import this_task
 from perdure.runtime.testing import VirtualRuntime, run_virtual
 
 
@@ -191,6 +194,53 @@ def test_a_runtime_cancelled_from_outside_leaves_in_good_order(tmp_path: Path) -
             assert sum(attempt.deaths for attempt in await execution.attempts()) == 0
 
     run_virtual(main)
+
+
+async def _with_a_group_that_fails() -> None:
+    async def fail() -> None:
+        await anyio.sleep(1)
+        raise ValueError("mine")
+
+    with contextlib.suppress(ExceptionGroup):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail())
+            group.create_task(anyio.sleep(10))
+
+
+async def _with_a_cancellation_that_is_caught() -> None:
+    this_task().cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await anyio.sleep(10)
+
+
+@pytest.mark.parametrize("goes_on", [_with_a_group_that_fails, _with_a_cancellation_that_is_caught])
+def test_what_the_block_has_outlived_does_not_cancel_its_end(goes_on: Callable[[], Awaitable[None]]) -> None:
+    """A child of a group that failed, before Python 3.13, and a cancellation that was caught."""
+
+    async def main() -> str:
+        async with VirtualRuntime() as runtime:
+            await runtime.start(order(seconds=100), {"item": "lamp"})
+            await goes_on()
+        return "left"
+
+    assert run_virtual(main) == "left"
+
+
+def test_a_cancellation_that_is_still_to_come_outlives_the_block() -> None:
+    """Asked for in the last line of the block; the runtime is closed, and its task cancelled."""
+
+    async def main() -> None:
+        runtime = VirtualRuntime()
+        try:
+            async with runtime:
+                await runtime.start(order(seconds=100), {"item": "lamp"})
+                this_task().cancel()
+        finally:
+            with pytest.raises(RuntimeClosed):
+                runtime.check_open()
+
+    with pytest.raises(asyncio.CancelledError):
+        run_virtual(main)
 
 
 def test_an_error_of_the_block_comes_out_as_it_is() -> None:
