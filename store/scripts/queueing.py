@@ -36,11 +36,13 @@ JOIN workflow_executions f ON f.no = (
 WHERE (SELECT count(*) FROM workflow_executions s WHERE s.slot = h.queue) < f.queue_most
 LIMIT ?
 """
-# Of several who admit at once each is to see whom those before have admitted.
+# Of several who admit at once each is to see whom those before have admitted: whoever writes the row holds
+# its key to the end of the transaction, also without the row, which goes as there is no end of queues' names.
 LOCK_QUEUE: Final = """
 INSERT INTO workflow_guards (scope, updated_at) VALUES (?, ?)
 ON CONFLICT (scope) DO UPDATE SET updated_at = excluded.updated_at
 """
+FORGET_QUEUE: Final = "DELETE FROM workflow_guards WHERE scope = ?"
 HEAD: Final = """
 SELECT no, id, queue_most FROM workflow_executions WHERE queue = ? ORDER BY queue_rank, no LIMIT 1
 """
@@ -70,7 +72,9 @@ def enqueue(no: int, place: Place) -> Script[None]:
 
 def admit(write: Admit) -> Script[str | None]:
     """Give a slot to the one that is next."""
-    yield LOCK_QUEUE, (f"queue {write.queue}", write.at)
+    lock = f"queue {write.queue}"  # the scope of no agent, whose names have no blanks
+    yield LOCK_QUEUE, (lock, write.at)
+    yield FORGET_QUEUE, (lock,)
     if write.execution_id is None:
         found = yield HEAD, (write.queue,)
     else:

@@ -94,3 +94,11 @@ async def test_nobody_waits_where_nothing_is_limited(book):
     assert await book.store.queues(after="") == []
     assert not await book.store.is_anybody_queued()
     assert (await book.store.summary("free")).queue is None
+
+
+async def test_a_queue_leaves_nothing_behind_that_stays(book):
+    """Its name may come of a key, a customer's or an order's: there is no end of those."""
+    await wait(book, "a", queue="w/order-1")
+    assert await admit(book, "w/order-1") == "a"
+    assert await admit(book, "w/order-1") is None
+    assert await book.store.guards() == []

@@ -10,10 +10,13 @@ import pytest
 
 from perdure.store.errors import IllegalTransition
 from perdure.store.postgres import PostgresStore
+from perdure.store.scripts.apply import APPLY
+from perdure.store.scripts.guards import MoveCircuit
+from perdure.store.scripts.queueing import Admit
 from perdure.store.scripts.retention import Prune, Pruned
 from perdure.store.scripts.versions import MigrateExecution
 from perdure.store.states import State
-from perdure.store.writes import DeleteExecution, Write
+from perdure.store.writes import DeleteExecution, Place, Write
 
 pytestmark = pytest.mark.anyio
 
@@ -33,13 +36,16 @@ async def book(postgres_url: str, book_of: Any) -> Any:
 
 @pytest.fixture
 async def beside(book: Any) -> Any:
-    """Answers a write that comes while somebody else, who is not done yet, executes a statement."""
+    """Answers a write that comes while somebody else, who is not done yet, has written something."""
     other = PostgresStore(f"{book.store._address.dsn}&schema={book.store._address.schema}")
     await other.open()
 
-    async def answer(sql: str, write: Write) -> Any:
+    async def answer(first: str | Write, write: Write) -> Any:
         await other._writer.simply("BEGIN")
-        await other._writer.execute(sql, (await book.register(),))
+        if isinstance(first, str):
+            await other._writer.execute(first, (await book.register(),))
+        else:
+            await other._writer.run(APPLY[type(first)](first))
         writing = asyncio.create_task(book.answer_to(write))
         async with asyncio.timeout(10):
             while not (await other._readers[0].execute(WAITING, (book.store._writer.pid,))).fetchone()[0]:
@@ -53,7 +59,7 @@ async def beside(book: Any) -> Any:
     await other.close()
 
 
-Beside = Callable[[str, Write], Awaitable[Any]]
+Beside = Callable[[str | Write, Write], Awaitable[Any]]
 
 
 async def test_an_execution_that_is_claimed_just_now_is_not_moved_to_another_version(
@@ -90,3 +96,17 @@ async def test_an_execution_that_is_reopened_just_now_is_not_pruned(book: Any, b
     assert isinstance(pruned, Pruned)
     assert pruned.executions == 0
     assert (await book.execution()).state is State.SCHEDULING
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_of_two_who_admit_at_once_the_second_sees_whom_the_first_has_admitted(
+    book: Any, beside: Beside, *, is_known: bool
+):
+    """Whether or not there was a row to hold, as an earlier release has left one for each queue."""
+    for id_ in ("e1", "e2"):
+        await book.start(id_, state=State.IDLE, place=Place("q", 1))
+    if is_known:
+        await book.write(MoveCircuit(scope="queue q", version=0, circuit=b"{}", at=book.tick()))
+    first = Admit(queue="q", at=book.tick())
+    assert await beside(first, Admit(queue="q", at=book.tick())) is None
+    assert [execution.id for execution in await book.store.claimable(limit=9)] == ["e1"]
