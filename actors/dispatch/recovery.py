@@ -94,6 +94,8 @@ class Recovery:
 
     async def run(self) -> None:
         """Sweep whenever asked, when a stored timer is due, when a runner dies, and every so often."""
+        self._watched.clear()  # whoever watched before a crash has ended with it
+        self._unwatched.clear()
         async with anyio.create_task_group() as watchers:
             while True:
                 self._wakeup.clear()
