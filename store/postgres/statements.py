@@ -49,7 +49,7 @@ async def execute_statements(link: Link, statements: tuple[Statement, ...]) -> N
         await _execute(link, statement, position)
     try:  # what is checked only at a commit is checked now, while it is known whose it is
         await link.simply("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
-    except REFUSED as error:
+    except (*REFUSED, asyncpg.QueryCanceledError) as error:
         sql = "; ".join(statement.sql for statement in statements)
         raise StatementFailed(sql, position=None, why=f"{error}, when it was to be committed") from error
     await link.simply("SET LOCAL statement_timeout TO DEFAULT")

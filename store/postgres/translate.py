@@ -69,6 +69,7 @@ PASSING: Final = (
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,  # by a `statement_timeout` of the role's, or by hand
     *AGAIN,
 )
 

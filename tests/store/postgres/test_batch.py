@@ -196,6 +196,21 @@ async def test_a_session_that_is_ended_in_the_middle_leaves_the_outcome_unknown(
     assert (await book.move(execution)).version == 2
 
 
+async def test_a_commit_that_the_server_cuts_short_has_not_happened_and_may_come_again(book: Any):
+    """As by a `statement_timeout` that the role has, while it waits for somebody's lock."""
+    execution = await book.start()
+    other = PostgresStore(f"{book.store._address.dsn}&schema={book.store._address.schema}")
+    await other.open()
+    await other._writer.simply("BEGIN")
+    await other._writer.execute("SELECT 1 FROM workflow_executions WHERE no = ? FOR UPDATE", (execution.no,))
+    await book.store._writer.simply("SET statement_timeout TO 50")
+    with pytest.raises(StoreUnavailable, match="statement timeout"):
+        await book.store.commit([book.change(execution)])
+    await other._writer.simply("ROLLBACK")
+    await other.close()
+    assert (await book.move(execution)).version == 2
+
+
 async def test_a_session_that_was_ended_at_rest_is_replaced_without_a_word(book: Any):
     """Nothing had been sent, so nothing is unknown; readers come back too."""
     execution = await book.start()

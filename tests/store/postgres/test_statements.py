@@ -76,6 +76,20 @@ async def test_a_statement_that_fails_takes_only_its_own_write(book: Any, sql: s
     assert [type(answer) for answer in answers] == [Started, StatementFailed, Started]
 
 
+async def test_what_is_checked_only_at_the_commit_and_takes_too_long_is_cut_as_well(book: Any, monkeypatch):
+    """It takes its own write, and not those of its batch."""
+    monkeypatch.setattr("perdure.store.postgres.statements.STATEMENT_MS", 100)
+    sleep = "RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$"
+    await book.raw(f"CREATE FUNCTION ponder() {sleep}")
+    await book.raw(
+        "CREATE CONSTRAINT TRIGGER pondering AFTER INSERT ON ledger DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION ponder()"
+    )
+    slow = Statement("INSERT INTO ledger VALUES ('x')")
+    answers = await book.store.commit([book.starting_with("e1", slow), book.starting_with("e2")])
+    assert [type(answer) for answer in answers] == [StatementFailed, Started]
+
+
 async def test_a_statement_may_say_how_many_rows_it_must_change(book: Any):
     """So that an update that finds nothing to update can be the step's failure."""
     nothing = Statement("UPDATE ledger SET entry = $1", ("x",), rows=1)
