@@ -153,11 +153,13 @@ class PostgresStore(Questions):
         """Hold the conversation over one of the reading sessions."""
         self._check_open()
         script = script if self._keys is None else opening(script, self._keys)
-        link = await self._idle.get()
+        idle = self._idle
+        link = await idle.get()
         try:
+            self._check_open()  # or a session would begin that nobody ends
             return await self._hold(link, script, at_one_moment=at_one_moment)
         finally:
-            self._idle.put_nowait(link)
+            idle.put_nowait(link)
 
     async def _hold(self, link: Link, script: Script[T], *, at_one_moment: bool) -> T:
         try:
