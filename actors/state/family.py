@@ -56,7 +56,10 @@ class Family:
         self.starting: set[int] = set()  # steps whose children are being started, or looked for, just now
 
     def reindex(self, state: ExecutionState) -> None:
-        """Find the steps whose children are under way. Whether a pause has been answered is asked anew."""
+        """Find the steps whose children are under way.
+
+        While the parent comes to rest, whether they have answered is asked anew; once it rests, all have.
+        """
         told = None if state.state is State.PAUSING else wish_of(state)
         found: dict[int, Wish | None] = {}
         for step_no in state.waiting:
@@ -64,6 +67,8 @@ class Family:
             if isinstance(wait, ForChild) and wait.follows and state.steps[step_no].due_at is None:
                 found[step_no] = self.under_way.get(step_no, told)
         self.under_way = found
+        if state.state is State.PAUSED:
+            self.at_rest = set(found)
 
     def forget(self, step_no: int) -> None:
         """The step waits for that child no longer."""

@@ -14,7 +14,8 @@ from perdure.actors.decider import planner
 from perdure.actors.decider.course import undoing
 from perdure.actors.decider.kinds import children
 from perdure.actors.effects.inbox import posted
-from perdure.actors.instructions.plan import RetryPolicy
+from perdure.actors.instructions.budget import Budget
+from perdure.actors.instructions.plan import RetryPolicy, Scheduling
 from perdure.actors.instructions.waits import ForChild
 from perdure.actors.messages import (
     Cancel,
@@ -31,6 +32,7 @@ from perdure.actors.messages import (
 )
 from perdure.store.records import Error, Message
 from perdure.store.states import State, StepState
+from perdure.store.usage import Limits, Usage
 
 Make = Callable[..., Any]
 RETRY = RetryPolicy(max_retries=1, delay_ms=100, jitter=False)
@@ -153,6 +155,27 @@ def test_whoever_takes_up_a_parent_that_comes_to_rest_asks_again(bench: Any):
     bench.take_up(died=True)
     assert said(bench) == ["Pause", "Pause"]
     assert len({post.command_id for post in bench.rows.posts}) == 2
+
+
+@pytest.mark.parametrize("is_taken_up", [False, True])
+def test_a_parent_that_pauses_again_at_once_rests_with_the_child_that_rests(
+    make_bench: Make, *, is_taken_up: bool
+):
+    """The child was not told to go on and has nothing to tell, also to whoever takes the parent up."""
+    budget = Budget(limits=Limits(cost=1.0))
+    graph = [(), (), (0,)]
+    bench = make_bench(graph, steps={1: calls()}, scheduling=Scheduling.EAGER, budget=budget).start()
+    started(bench)
+    bench.complete(0, used=Usage(cost=1.0))
+    ask = bench.rows.posts[-1].command_id
+    bench.tell(ChildRested(id="a1", child=bench.starts[-1].child, step_no=1, ask=ask))
+    assert bench.state.state is State.PAUSED
+    if is_taken_up:
+        bench.take_up(died=True)
+    bench.tell(Resume(id="r1"))
+    assert (said(bench), bench.state.state) == (["Pause"], State.PAUSED)
+    bench.tell(Resume(id="r2", budget=Limits(cost=2.0)))
+    assert said(bench) == ["Pause", "Resume"]
 
 
 def test_a_parent_that_is_to_end_looks_for_the_child_it_may_have(bench: Any):
