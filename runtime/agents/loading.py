@@ -24,6 +24,8 @@ def load_agents(spec: str) -> Agents:
     """
     if not isinstance(spec, str):
         raise AgentsNotLoaded(repr(spec), why="give a text, as module:attribute")
+    if not spec.strip():
+        raise AgentsNotLoaded(spec, why="it is empty: give module:attribute or path/to/file.py:attribute")
     place, _, attribute = spec.rpartition(":") if ":" in spec else (spec, "", "")
     if place.endswith(("/", "\\")) or not place or (len(place) == 1 and attribute.startswith(("/", "\\"))):
         place, attribute = spec, ""

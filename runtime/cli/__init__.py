@@ -23,19 +23,28 @@ def run_command(tokens: Sequence[str]) -> int:
     if not tokens or tuple(tokens) in {(word,) for word in _HELP}:
         from perdure.runtime.cli.page import PAGE
 
-        sys.stdout.write(PAGE)
-        return 0
+        return _print(PAGE)
     if tuple(tokens) == ("--version",):
         from importlib.metadata import version
 
-        sys.stdout.write(f"perdure {version('perdure')}\n")
-        return 0
+        return _print(f"perdure {version('perdure')}\n")
     if not all(map(_is_installed, _LIBRARIES)):
         sys.stderr.write('perdure: the command line is an extra: pip install "perdure[cli]"\n')
         return 2
     from perdure.runtime.cli.app import invoke
 
     return invoke(tokens)
+
+
+def _print(text: str) -> int:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        from perdure.runtime.cli.streams import leave_stdout
+
+        return leave_stdout(error)
+    return 0
 
 
 def _is_installed(name: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import Final
 from cyclopts import App, CycloptsError, UnknownCommandError, UnusedCliTokensError, ValidationError
 
 from perdure.runtime.cli.exit_codes import Exit, code_of_error, explain
-from perdure.runtime.cli.streams import tell
+from perdure.runtime.cli.streams import leave_stdout, tell
 from perdure.runtime.near import quoted
 
 # command → where it is; imported when it is used. Two words: a command of a group.
@@ -110,17 +109,17 @@ def invoke(tokens: Sequence[str]) -> int:
         code = app(
             tokens, exit_on_error=False, print_error=False, result_action="return_value", verbose=False
         )
-    except BrokenPipeError:
-        _close_stdout()
-        return Exit.DONE
+    except BrokenPipeError as error:
+        return leave_stdout(error)
     except SystemExit:
         raise
     except BaseException as error:  # noqa: BLE001 - the border: recorded as text and code
         return _report(_first_of_ours(error), tokens)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        _close_stdout()
+    except OSError as error:
+        unwritten = leave_stdout(error)
+        return int(code or unwritten)
     return int(code or 0)
 
 
@@ -131,11 +130,6 @@ def _first_of_ours(error: BaseException) -> BaseException:
 
     error = unwrapped(error)
     return next((each for each in flatten(error) if isinstance(each, PerdureError)), error)
-
-
-def _close_stdout() -> None:
-    """Whoever read our output has seen enough; Python must not complain about it at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _spelt_out(tokens: Sequence[str]) -> Sequence[str]:

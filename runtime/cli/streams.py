@@ -43,6 +43,19 @@ def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
     return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
 
 
+def leave_stdout(error: OSError) -> int:
+    """Write nothing more to stdout, which answers with that error, and return the exit code.
+
+    Whoever has read our output and seen enough is told nothing; Python must not complain at exit either.
+    """
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return 0
+    tell(f"perdure: what was to be printed cannot be written to stdout: {error.strerror}\n")
+    return 1
+
+
 def tell(text: str) -> None:
     """Write to stderr, where that can be written to: whoever no longer listens stops nothing."""
     try:

@@ -73,8 +73,12 @@ class Schedules:
         return found
 
     async def next(self, id: str, *, count: int = 10) -> builtins.list[datetime]:
-        """When it will start the next `count` executions. Raises NotFound."""
-        arguments.at_least_one(count, what="count")
+        """When it will start the next `count` executions.
+
+        Raises NotFound, InvalidArgument when they are more than MOMENTS_MAX.
+        """
+        if arguments.at_least_one(count, what="count") > MOMENTS_MAX:
+            raise InvalidArgument(f"count is {count:,}: give at most {MOMENTS_MAX:,}")
         schedule = await self.get(id)
         return [
             moment(ms)

@@ -77,6 +77,7 @@ def test_a_file_is_loaded_once_and_under_a_name_of_its_own(folder):
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
+        ("", "it is empty"),
         ("perdure_test_nowhere", "importing perdure_test_nowhere failed with ModuleNotFoundError"),
         ("nowhere.py:agents", "there is no file"),
         ("perdure_test_broken.py", "ZeroDivisionError"),
@@ -88,7 +89,6 @@ def test_a_file_is_loaded_once_and_under_a_name_of_its_own(folder):
         ("perdure_test_exits.py", "perdure_test_exits.py failed with SystemExit: 0"),
         ("perdure_test_registry:leave", "calling leave() failed with SystemExit: no"),
         ("perdure_test_empty", "define agents = Agents() there"),
-        ("", "cannot load agents"),
         (":", "cannot load agents"),
         ("..", "cannot load agents"),
         ("/", "cannot load agents"),

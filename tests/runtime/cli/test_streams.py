@@ -55,6 +55,17 @@ def test_streams_that_are_closed_or_full_stop_no_execution(redirected: str):
     assert b"completed" in perdure("list").stdout
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize("command", ["--help", "--version", "run --help", "config"])
+def test_what_cannot_be_printed_is_told_in_one_line(command: str):
+    """The disk that stdout goes to is full."""
+    done = perdure(command, redirected=">/dev/full")
+    assert done.returncode == 1
+    assert b"No space left on device" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr
+
+
 @pytest.mark.parametrize("command", ["--help", RUN, "no-such-command"])
 def test_what_an_encoding_has_no_room_for_is_a_plainer_glyph_or_an_escape(command: str):
     """A terminal that knows only ASCII gets ASCII, and no error."""

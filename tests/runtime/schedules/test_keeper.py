@@ -271,6 +271,18 @@ def test_schedules_are_triggered_filled_back_and_removed():
     in_a_runtime(body)
 
 
+def test_more_moments_than_anybody_looks_at_are_refused():
+    """They would be reckoned for minutes, all of them in the way of what runs."""
+
+    async def body(runtime: Runtime) -> None:
+        await runtime.schedules.add("hourly", "report", every="1h")
+        assert len(await runtime.schedules.next("hourly", count=10_000)) == 10_000
+        with pytest.raises(InvalidArgument, match="at most 10,000"):
+            await runtime.schedules.next("hourly", count=10_001)
+
+    in_a_runtime(body)
+
+
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
