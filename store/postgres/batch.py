@@ -23,7 +23,7 @@ from perdure.store.postgres.dialect import quoted
 from perdure.store.postgres.link import Link
 from perdure.store.postgres.sets import gathered
 from perdure.store.postgres.statements import execute_statements
-from perdure.store.postgres.translate import AGAIN, FAILURES, REFUSED, is_lost, refused, translated
+from perdure.store.postgres.translate import AGAIN, FAILURES, PASSING, REFUSED, is_lost, refused, translated
 from perdure.store.protocol import Answer
 from perdure.store.scripts.apply import APPLY
 from perdure.store.scripts.transitions import explain, statements_of
@@ -229,7 +229,9 @@ async def _play(link: Link, write: Write) -> Answer:
 
 
 async def _explained(link: Link, write: Write, error: Exception) -> StoreError | PerdureError:
-    """Undo the write and tell what the broken constraint means."""
+    """Undo the write and tell what the broken constraint means. Raises what will pass by itself."""
+    if isinstance(error, PASSING):
+        raise error
     await link.simply("ROLLBACK TO write")
     return await link.run(explain(write)) or refused(error, type(write).__name__)
 

@@ -196,15 +196,18 @@ async def test_a_session_that_is_ended_in_the_middle_leaves_the_outcome_unknown(
     assert (await book.move(execution)).version == 2
 
 
-async def test_a_commit_that_the_server_cuts_short_has_not_happened_and_may_come_again(book: Any):
-    """As by a `statement_timeout` that the role has, while it waits for somebody's lock."""
+@pytest.mark.parametrize("timeout", ["statement_timeout", "lock_timeout"])
+async def test_a_commit_that_the_server_cuts_short_has_not_happened_and_may_come_again(
+    book: Any, *, timeout: str
+):
+    """By a time that the role is given, while it waits for somebody's lock."""
     execution = await book.start()
     other = PostgresStore(f"{book.store._address.dsn}&schema={book.store._address.schema}")
     await other.open()
     await other._writer.simply("BEGIN")
     await other._writer.execute("SELECT 1 FROM workflow_executions WHERE no = ? FOR UPDATE", (execution.no,))
-    await book.store._writer.simply("SET statement_timeout TO 50")
-    with pytest.raises(StoreUnavailable, match="statement timeout"):
+    await book.store._writer.simply(f"SET {timeout} TO 50")
+    with pytest.raises(StoreUnavailable, match=timeout.replace("_", " ")):
         await book.store.commit([book.change(execution)])
     await other._writer.simply("ROLLBACK")
     await other.close()
