@@ -134,7 +134,8 @@ class Schedules:
             except Conflict:
                 continue
             return
-        raise IllegalTransition(id_, kind="schedule", state="moving all the time", command="pause")
+        command = "pause" if is_paused else "resume"
+        raise IllegalTransition(id_, kind="schedule", state="moving all the time", command=command)
 
     async def _write(self, write: PutSchedule | MoveSchedule | DeleteSchedule) -> None:
         await self._runtime.machine.services.writer.write(write)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from perdure.store.claims import ClaimFree
-from perdure.store.errors import Conflict, LeaseLost, NotFound
+from perdure.store.errors import Conflict, LeaseLost, NotFound, StoreCorrupt
 from perdure.store.records import LEASE_MS, Loaded
 from perdure.store.states import State, StepState
 from perdure.store.writes import WARN_TIMER, DeleteExecution, Deregister, Renew, TimerWrite
@@ -30,6 +30,16 @@ async def test_a_claim_raises_the_epoch_and_answers_all_there_is_to_know(book):
     assert [timer.kind for timer in loaded.timers] == ["retry"]
     assert [message.command_id for message in loaded.inbox] == ["c1"]
     assert loaded == await book.store.load("e1")
+
+
+@pytest.mark.parametrize("column", ["budget", "circuit_breaker_state", "resume_plan", "error"])
+async def test_what_cannot_be_read_back_is_told_as_damage(book, column: str):
+    """To whoever claims it, so that it is set aside at once, and to whoever looks what there is to claim."""
+    execution = await book.start(state=State.IDLE)
+    await book.raw(f"UPDATE workflow_executions SET {column} = '[1]'")
+    assert isinstance(await book.answer_to(book.claim(execution, await book.register())), StoreCorrupt)
+    with pytest.raises(StoreCorrupt, match="run verify"):
+        await book.store.claimable(limit=9)
 
 
 async def test_a_claim_with_an_old_epoch_conflicts(book):
