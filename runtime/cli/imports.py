@@ -57,6 +57,8 @@ def import_(
     session = open_session(options)
     if (path is None) == (rollback is None):
         raise UsageError("import: name a file or folder, or a batch with --rollback")
+    if rollback is not None and dry_run:
+        raise UsageError("--dry-run: is for importing; what a batch has brought `perdure list` shows")
     if path is None:
         return run_async(lambda: _roll_back(session, str(rollback)))
     files = files_in(path)

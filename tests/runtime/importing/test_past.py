@@ -390,6 +390,10 @@ def test_the_command_imports_a_folder_and_takes_it_back(
     assert told["kept"] == "perdure.db.before-import-two"
     assert [file["known"] + file["imported"] + len(file["refused"]) for file in told["files"]] == [3]
     assert run_command(["status", "a.1"]) == 0
+    assert run_command(["import", "--rollback", "one", "--dry-run"]) == 2
+    assert "--dry-run: is for importing" in capsys.readouterr().err
+    assert run_command(["status", "a.1"]) == 0
+    capsys.readouterr()
     assert run_command(["import", "--rollback", "one"]) == 0
     assert "9 executions of batch one deleted" in capsys.readouterr().out
     assert run_command(["import", "--rollback", "one"]) == 3
