@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -86,7 +85,7 @@ def _parsed(text: str, source: str) -> Keyring:
         key_id, _, encoded = part.partition(":")
         try:
             key = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
+        except ValueError:  # no base64, or no ASCII
             key = b""
         if not KEY_ID.fullmatch(key_id) or len(key) != KEY_BYTES or key_id in keys:
             raise InvalidArgument(f"keys {source}: part {len(keys) + 1} is no key: {HOW}")

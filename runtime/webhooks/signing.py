@@ -7,7 +7,6 @@ receiver that remembers ids takes each only once; the timestamp is that of the a
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping
@@ -65,5 +64,5 @@ def _secret(key: str) -> bytes:
         return key.encode()
     try:
         return base64.b64decode(key.removeprefix(PREFIX), validate=True)
-    except binascii.Error:
+    except ValueError:  # no base64, or no ASCII
         raise InvalidSignature(f"a key that begins with {PREFIX} has to go on in base64") from None

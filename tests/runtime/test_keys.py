@@ -40,7 +40,9 @@ def test_keys_are_read_from_a_file_or_a_variable(tmp_path: Path, monkeypatch: py
     assert missing.value.key_id == "k3"
 
 
-@pytest.mark.parametrize("text", ["", "k1", "k1:short", f"{LINE},{LINE}", f"_{LINE}", "k1:" + "A" * 44 + "!"])
+@pytest.mark.parametrize(
+    "text", ["", "k1", "k1:short", f"{LINE},{LINE}", f"_{LINE}", "k1:" + "A" * 44 + "!", "k1:é"]
+)
 def test_what_is_no_key_is_refused_without_being_shown(text: str, monkeypatch: pytest.MonkeyPatch):
     """A secret does not belong into a message."""
     monkeypatch.setenv("THE_KEYS", text)

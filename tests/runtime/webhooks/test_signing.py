@@ -41,6 +41,7 @@ def test_what_was_signed_is_verified(key: str):
         ({"headers": {"webhook-signature": "v1,é"}}, "not that of this body"),
         ({"headers": {"webhook-id": "\udce9"}}, "not that of this body"),
         ({"key": "whsec_%"}, "base64"),
+        ({"key": "whsec_é"}, "base64"),
     ],
 )
 def test_what_was_changed_or_is_old_is_refused(changes: dict, said: str):
