@@ -12,6 +12,7 @@ import msgspec
 from perdure.runtime.cli.describe import input_rows
 from perdure.runtime.cli.options import Performing, UsageError, read_inputs, typed_inputs
 from perdure.runtime.cli.render import ago, duration, progress, value
+from perdure.runtime.cli.run import absolute_agents
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.store.states import Status
 
@@ -182,7 +183,8 @@ def _start(
     context = _inputs(session, workflow.definition.get("inputs"))
     last = summaries[0].id if summaries else None
     stored = None if last is None else _read(session, lambda store: store.execution(last))
-    agents_from = session.agents_argument or (stored.agents if stored else None) or session.settings.agents
+    named = session.agents_argument or (stored.agents if stored else None) or session.settings.agents
+    agents_from = absolute_agents(named)
     agents = session.agents(agents_from)
 
     async def main() -> int:

@@ -128,7 +128,7 @@ def absolute_agents(spec: str | None) -> str | None:
     place, colon, name = spec.rpartition(":") if spec.count(":") else (spec, "", "")
     if not place.endswith(".py"):
         return spec
-    return f"{Path(place).resolve()}{colon}{name}"
+    return f"{Path(place).expanduser().resolve()}{colon}{name}"
 
 
 def read_trace_id(given: str | None) -> str | None:
@@ -139,4 +139,5 @@ def read_trace_id(given: str | None) -> str | None:
     try:
         return normalise(text) if text else None
     except ValueError as error:
-        raise UsageError(f"--trace-id: {error}") from error
+        where = "--trace-id" if given else "TRACEPARENT"
+        raise UsageError(f"{where}: {error}") from error

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -55,11 +57,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def at_terminal(folder: Path, *lines: str) -> tuple[int, str]:
+def at_terminal(folder: Path, *lines: str, options: tuple[str, ...] = ()) -> tuple[int, str]:
     """The exit code of `perdure pick` and all that is seen, once those lines have been typed."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "perdure.runtime.cli", "pick", "--color", "never"],
+        [sys.executable, "-m", "perdure.runtime.cli", "pick", "--color", "never", *options],
         cwd=folder,
         stdin=theirs,
         stdout=theirs,
@@ -88,6 +90,15 @@ def test_a_workflow_is_started_with_inputs_that_are_asked_for(folder: Path):
     assert "name, string, required (whom to greet)" in seen
     assert "times, integer, default 2" in seen
     assert "hello hello Anna" in seen
+
+
+def test_agents_that_are_named_are_found_again_from_any_folder(folder: Path):
+    """As those of `perdure run` are."""
+    code, seen = at_terminal(folder, "greet", "n", "Anna", "", options=("--agents", "agents.py:agents"))
+    assert code == 0, seen
+    with closing(sqlite3.connect(folder / "perdure.db")) as database:
+        found = {agents for (agents,) in database.execute("SELECT agents FROM workflow_executions")}
+    assert found == {f"{folder.resolve()}/agents.py:agents"}
 
 
 def test_a_failed_execution_is_retried_without_its_id(folder: Path):
