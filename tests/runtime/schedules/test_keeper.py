@@ -14,10 +14,10 @@ import anyio
 import msgspec
 import pytest
 
-from perdure.runtime import InputError, InvalidArgument, Runtime, Workflow
-from perdure.runtime.schedules import Rule, keeper
+from perdure.runtime import IllegalTransition, InputError, InvalidArgument, Runtime, Workflow
+from perdure.runtime.schedules import Rule, Schedules, keeper
 from perdure.runtime.testing import VirtualRuntime, run_virtual, virtual_seams
-from perdure.store.errors import NotFound
+from perdure.store.errors import Conflict, NotFound
 from perdure.store.records import Schedule
 
 HOUR = 3600.0
@@ -445,3 +445,23 @@ def test_what_only_a_newer_release_can_read_is_left_to_it(
 
     run_virtual(main)
     assert caplog.text.count("schedule_not_understood") == 2
+
+
+@pytest.mark.parametrize("command", ["pause", "resume"])
+def test_a_schedule_that_moves_all_the_time_refuses_by_the_command_that_was_given(
+    command: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Who wanted it to go on is not told of a pause."""
+
+    async def moved(*_: object) -> None:
+        raise Conflict("hourly", expected=1, current=2)
+
+    async def body(runtime: Runtime) -> None:
+        await runtime.schedules.add("hourly", "report", every="1h")
+        if command == "resume":
+            await runtime.schedules.pause("hourly")
+        monkeypatch.setattr(Schedules, "_write", moved)
+        with pytest.raises(IllegalTransition, match=f"cannot {command} schedule hourly"):
+            await getattr(runtime.schedules, command)("hourly")
+
+    in_a_runtime(body)
