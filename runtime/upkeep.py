@@ -36,8 +36,8 @@ LOOK_S: Final = 6 * 3_600.0  # a day is what people mean by a retention; four lo
 COMPACT_MS: Final = 7 * 86_400_000  # a week after its end nobody follows an execution's log any more
 TALLY_MS: Final = 86_400_000  # most has ended after a day, and what one day brings is soon counted
 BATCH: Final = 20  # executions of one transaction: some milliseconds
-INDEX_REST_SHARE: Final = 19  # the same of an indexing, which is not as urgent: a twentieth
 REST_SHARE: Final = 9  # times as long as a transaction took: a tenth of the writer's time at most
+INDEX_REST_SHARE: Final = 19  # the same of an indexing, which is not as urgent: a twentieth
 
 log = get_logger("perdure.upkeep")
 

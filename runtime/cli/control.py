@@ -1,4 +1,4 @@
-"""Commands to an execution wherever it runs: pause, cancel, signal, checkpoint."""
+"""Commands to an execution wherever it runs: pause, signal, checkpoint."""
 
 from __future__ import annotations
 

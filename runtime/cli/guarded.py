@@ -38,13 +38,12 @@ def guards_of(guard: Guard | None, shared: SharedGuard | None) -> dict[str, Any]
     """What guards one agent, as plain values, and how that stands."""
     if guard is None:
         return None
-    circuit = None if shared is None or shared.circuit is None else shared.circuit
     return {
         "max_concurrency": guard.concurrency,
         "rate": None if guard.rate is None else msgspec.to_builtins(guard.rate),
         "circuit_breaker": None if guard.circuit is None else msgspec.to_builtins(guard.circuit),
         "running": 0 if shared is None else shared.slots_taken,
-        "circuit": circuit,
+        "circuit": None if shared is None else shared.circuit,
     }
 
 

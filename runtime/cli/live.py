@@ -27,7 +27,6 @@ FRAME_LINES: Final = 4  # head, foot and the cursor's line around the tree
 STEP_ENDS: Final = frozenset(
     {"step_completed", "step_failed", "step_cancelled", "step_skipped", "step_interrupted"}
 )
-RICH_COLOURS: Final = {"dim": "dim", "bold": "bold"}  # the others are called the same
 
 
 class View(Protocol):
@@ -191,5 +190,5 @@ def _text(lines: list[Line]) -> Text:
         if number:
             text.append("\n")
         for cell in line:
-            text.append(clean(cell.text), style=RICH_COLOURS.get(cell.colour or "", cell.colour))
+            text.append(clean(cell.text), style=cell.colour)
     return text

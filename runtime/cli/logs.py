@@ -34,7 +34,7 @@ class _ForPeople(logging.Formatter):
     """`2026-03-01 12:34:56Z info     step_started step='a'`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and the traceback's lines where there is one."""
+        """One line; a traceback, where there is one, is the field `exception`."""
         at = datetime.fromtimestamp(record.created, UTC)
         return f"{at:%Y-%m-%d %H:%M:%SZ} {record.levelname.lower():<8} {clean(record.getMessage())}"
 

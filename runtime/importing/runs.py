@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -150,12 +150,12 @@ def text_of(part: Any) -> str:
     return "" if part is None else str(part).strip()
 
 
-def parsed(part: Any, read: Callable[[str], Any] = msgspec.json.decode) -> Any:
+def parsed(part: Any) -> Any:
     """A text that is JSON as what it says, anything else as it stands."""
     if not isinstance(part, str):
         return part
     try:
-        return read(part)
+        return msgspec.json.decode(part)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return part
 
