@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ class ProcessCall:
         """Remember where `function` is defined."""
         self._module: str = function.__module__
         self._qualname: str = function.__qualname__
+        _name_the_program()
 
     def __call__(self, _context: object, bound: dict[str, Any]) -> Any:
         """Import the function and call it. There is no StepContext on this side."""
@@ -38,6 +40,16 @@ class ProcessCall:
                 return found(**bound)
         except BaseException as error:  # noqa: BLE001 - it goes on in the other process
             raise _portable(error) from None
+
+
+def _name_the_program() -> None:
+    """Let what a worker process sends back of the program's own file be found here, too.
+
+    It has loaded that file as `__mp_main__`; `multiprocessing` gives the program that second name as well.
+    """
+    program = sys.modules.get("__main__")
+    if program is not None:
+        sys.modules.setdefault("__mp_main__", program)
 
 
 @contextmanager

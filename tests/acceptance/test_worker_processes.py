@@ -132,6 +132,33 @@ async def main():
     assert message == "step 'raises' failed after 1 attempt: RuntimeError: Picky: code 7\n"
 
 
+def test_a_body_may_return_and_raise_what_the_programs_own_file_defines(tmp_path: Path) -> None:
+    """A worker process has that file under another name than the program itself."""
+    told = said(
+        tmp_path,
+        bodies="",
+        main="""
+from dataclasses import dataclass
+@dataclass
+class Point:
+    x: int
+class Mine(Exception):
+    pass
+@flow.step(process=True)
+def makes():
+    return Point(3)
+@flow.step(process=True)
+def raises(makes):
+    raise Mine("no")
+async def main():
+    async with Runtime(":memory:") as runtime:
+        result = await (await runtime.start(flow)).result(check=False)
+        print(result.steps, result.error.message)
+""",
+    )
+    assert told == "{'makes': {'x': 3}} step 'raises' failed after 1 attempt: Mine: no\n"
+
+
 def test_a_program_that_its_worker_processes_would_run_again_is_told_where_to_begin(tmp_path: Path) -> None:
     """It is loaded by each of them; nothing of it is started there."""
     told = said(
