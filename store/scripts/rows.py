@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -29,6 +29,7 @@ from perdure.store.states import Role, State, Status, StepState
 from perdure.store.usage import Limits, Usage
 
 Row = tuple[Any, ...]
+T = TypeVar("T")
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -179,18 +180,14 @@ def execution(row: Row) -> Execution:
         pause_reason=row[27],
         timeout_ms=row[28],
         usage=usage(row[29], row[30]),
-        budget=None if row[31] is None else msgspec.json.decode(row[31], type=Limits),
+        budget=_read(_budget, row[31], "a budget"),
         parent_step=row[32],
-        circuit_breaker_state=_breaker(row[33]),
+        circuit_breaker_state=_read(_breaker, row[33], "a circuit breaker's state"),
         rollback_reason=row[34],
-        resume_plan=None if row[35] is None else msgspec.json.decode(row[35], type=ResumePlan),
+        resume_plan=_read(_resume_plan, row[35], "a resume plan"),
         queue=row[36],
         slot=row[37],
     )
-
-
-def _breaker(text: str | None) -> CircuitBreakerState | None:
-    return None if text is None else msgspec.json.decode(text, type=CircuitBreakerState)
 
 
 def attempt(row: Row) -> Attempt:
@@ -352,9 +349,20 @@ def summary(row: Row) -> ExecutionSummary:
 
 def error_of(text: str | None) -> Error | None:
     """A stored error. Raises StoreCorrupt when it cannot be read back."""
+    return _read(_error, text, "an error")
+
+
+def _read(decoder: msgspec.json.Decoder[T], text: str | None, what: str) -> T | None:
+    """What a column holds as JSON of that shape, if anything. Raises StoreCorrupt."""
     if text is None:
         return None
     try:
-        return msgspec.json.decode(text, type=Error)
+        return decoder.decode(text)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise StoreCorrupt(f"an error in the store cannot be read back ({error}): run verify") from error
+        raise StoreCorrupt(f"{what} in the store cannot be read back ({error}): run verify") from error
+
+
+_budget: Final = msgspec.json.Decoder(Limits)
+_breaker: Final = msgspec.json.Decoder(CircuitBreakerState)
+_resume_plan: Final = msgspec.json.Decoder(ResumePlan)
+_error: Final = msgspec.json.Decoder(Error)
