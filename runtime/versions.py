@@ -72,7 +72,7 @@ class Versions:
         if len(by_revision) == 1:
             return by_revision[0]
         names = ", ".join(one.version or one.revision[:12] for one in found[:NAMES_MAX])
-        raise NotFound("workflow", f"{name} {version}", hint=f"its versions are: {names}")
+        raise NotFound(f"version of {name}", version, hint=f"there are: {names}")
 
     async def activate(self, name: str, version: str) -> WorkflowVersion:
         """Let the name stand for that version from now on. Executions stay on theirs. Raises NotFound.

@@ -296,6 +296,7 @@ class Executions:
         return ref
 
     def _forget(self, down: Down) -> None:
+        was_full = not self.has_room
         slot = self._slots.pop(down.name, None)
         self._services.bus.publish_leave(down.name)
         if down.reason is Reason.QUARANTINED:
@@ -308,7 +309,9 @@ class Executions:
             self.cold.keep(state)
         if down.reason is Reason.LOST:
             self._on_lost()
-        self._on_room()
+        has_ended = state is not None and down.reason is Reason.FINISHED and state.state in TERMINAL
+        if was_full or not has_ended:  # else nothing waits for its room, and it has left nothing to do
+            self._on_room()
         if state is not None and is_left_to_others(state):
             self._on_left()
 

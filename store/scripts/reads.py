@@ -106,8 +106,8 @@ def _priority_of(execution_no: int) -> Script[int | None]:
 # Deaths count over all attempts of the newest generation, until that has its outcome.
 _SUSPECTS: Final = f"""
 SELECT e.id, e.workflow_no, sum(a.deaths), max(a.started_at), e.no, a.step_no, 0
-FROM workflow_executions e
-JOIN workflow_step_executions a ON a.execution_no = e.no
+FROM workflow_executions e INDEXED BY workflow_executions_claimable
+CROSS JOIN workflow_step_executions a ON a.execution_no = e.no
 WHERE {CLAIMABLE} AND a.deaths > 0
   AND a.generation = (SELECT max(n.generation) FROM workflow_step_executions n
                       WHERE n.execution_no = a.execution_no AND n.step_no = a.step_no)

@@ -26,6 +26,7 @@ from perdure.store.writes import Write
 TEXT_CHARS_MAX: Final = 2_000  # of a context and of an error: people search for names, not for documents
 DEFINITION_CHARS_MAX: Final = 20_000
 WORDS_MAX: Final = 20  # of one search; more is a document and not a search
+LATE_MAX: Final = 100  # revisions: a server may commit one after others that have a higher number
 WORKFLOWS_MAX: Final = 10  # revisions that one search finds: the newest
 
 NEWEST: Final = 1_000  # executions among which a common word is looked for first: a few milliseconds
@@ -65,7 +66,7 @@ INSERT INTO workflow_search (rowid, text)
 SELECT -w.no, w.name || ' ' || coalesce(w.version, '') || ' ' || coalesce(w.description, '') || ' '
               || coalesce(w.author, '') || ' ' || w.tags || ' '
               || substr(w.definition, 1, {DEFINITION_CHARS_MAX})
-FROM workflows w WHERE w.no > ?
+FROM workflows w WHERE w.no > ? AND NOT EXISTS (SELECT 1 FROM workflow_search s WHERE s.rowid = -w.no)
 """
 MOVE: Final = """
 UPDATE workflow_search_reach SET event_id = ?, workflow_no = (SELECT coalesce(max(no), 0) FROM workflows)
@@ -150,7 +151,7 @@ def index(write: Index) -> Script[Indexed]:
     """Take the next lines of the log."""
     event_id, workflow_no = (yield REACH, ()).fetchone()
     (upto,) = (yield NEXT, (event_id, write.events)).fetchone()
-    yield INDEX_WORKFLOWS, (workflow_no,)
+    yield INDEX_WORKFLOWS, (workflow_no - LATE_MAX,)
     if upto is not None:
         yield FORGET, (event_id, upto)
         yield INDEX, (event_id, upto)

@@ -122,6 +122,19 @@ async def test_a_workflow_is_found_by_its_description_and_its_definition(book):
     assert (await book.store.search("customer")).workflows == ()
 
 
+async def test_a_workflow_that_comes_after_one_of_a_higher_number_is_found(book):
+    """As on a server, where two that publish at once commit in either order."""
+    early = await book.publish("early", description="porcelain")
+    await book.publish("late", revision="r2", description="stoneware")
+    await indexed(book)
+    await book.raw(f"DELETE FROM workflow_search WHERE rowid = -{early}")
+    assert (await book.store.search("porcelain")).workflows == ()
+    await ended(book, "order-1")
+    await indexed(book)
+    for name, word in (("early", "porcelain"), ("late", "stoneware")):
+        assert [one.name for one in (await book.store.search(word)).workflows] == [name]
+
+
 async def test_what_is_deleted_or_pruned_is_not_found_any_more(book):
     """Its neighbours are."""
     for number in range(4):

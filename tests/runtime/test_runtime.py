@@ -13,6 +13,7 @@ import anyio
 import pytest
 from scenarios import order, virtually
 
+from perdure.actors.dispatch.recovery import Recovery
 from perdure.actors.execution import actor
 from perdure.runtime import (
     DefinitionError,
@@ -67,6 +68,31 @@ def test_where_there_is_no_room_the_higher_priority_comes_first() -> None:
         assert log == ["first", "high", "middle", "low"]
 
     virtually(scenario, max_active=1)
+
+
+@pytest.mark.parametrize(("max_active", "sweeps_max"), [(10, 0), (1, 8)])
+def test_the_store_is_swept_for_work_only_where_somebody_had_to_wait(
+    monkeypatch: pytest.MonkeyPatch, max_active: int, sweeps_max: int
+) -> None:
+    """What ends leaves nothing to do: with room for all, nobody looks for what is not there."""
+    swept: list[Recovery] = []
+    sweep = Recovery.sweep
+
+    async def counted(recovery: Recovery) -> float:
+        swept.append(recovery)
+        return await sweep(recovery)
+
+    monkeypatch.setattr(Recovery, "sweep", counted)
+
+    async def scenario(runtime: Runtime) -> None:
+        await anyio.sleep(1)
+        swept.clear()
+        executions = [await runtime.start(order(), {"item": "lamp", "quantity": 2}) for _ in range(4)]
+        for execution in executions:
+            assert (await execution.result()).status is Status.COMPLETED
+        assert len(swept) <= sweeps_max
+
+    virtually(scenario, max_active=max_active)
 
 
 def test_a_running_store_is_backed_up(tmp_path: Path) -> None:

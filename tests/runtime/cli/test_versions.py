@@ -90,7 +90,7 @@ def test_versions_lists_them_and_activate_changes_which_is_meant(capsys: pytest.
     assert run_command(["deactivate", "w"]) == 0
     assert "active" not in capsys.readouterr().out
     assert run_command(["activate", "w", "9"]) == 3
-    assert "its versions are: 3, 2, 1" in capsys.readouterr().err
+    assert ": there are: 3, 2, 1" in capsys.readouterr().err
 
 
 def test_diff_tells_what_differs(capsys: pytest.CaptureFixture[str]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perdure.store.scripts import rows
-from perdure.store.scripts.reads import _DUE
+from perdure.store.scripts.reads import _DUE, _SUSPECTS
 
 pytestmark = pytest.mark.anyio
 
@@ -29,3 +29,10 @@ async def test_the_hot_questions_are_answered_by_an_index(book):
         assert index in plan, plan
         assert "TEMP B-TREE" not in plan, plan
         assert "SCAN workflow_executions" not in plan, plan
+
+
+async def test_suspects_are_looked_for_among_what_can_be_claimed_alone(book):
+    """However many only wait: each sweep asks, and a scan of a million that wait would take half a second."""
+    plan = [row[3] for row in await book.raw("EXPLAIN QUERY PLAN " + _SUSPECTS.replace("?", "1"))]
+    assert "SCAN e USING INDEX workflow_executions_claimable" in plan
+    assert not any("workflow_executions_unfinished" in line for line in plan)
