@@ -100,10 +100,14 @@ class Rung:
 
     def sweep(self) -> None:
         """There may be room, or something to take up."""
-        if self._admissions is not None:
-            self._admissions.ask()
+        self.admit()
         if self._parts is not None:
             self._parts.recovery.ask()
+
+    def admit(self) -> None:
+        """There may be room in a queue."""
+        if self._admissions is not None:
+            self._admissions.ask()
 
     def beat(self) -> None:
         """Somebody has joined, or an execution was lost."""

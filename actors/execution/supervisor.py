@@ -52,7 +52,7 @@ log = get_logger("perdure.executions")
 
 
 class Executions:
-    """Starts executions and keeps those that are hot; `on_room` is called when one has ended or parked."""
+    """Starts executions and keeps those that are hot."""
 
     def __init__(
         self,
@@ -62,6 +62,7 @@ class Executions:
         *,
         max_active: int,
         on_room: Callable[[], None],
+        on_end: Callable[[], None],
         on_queued: Callable[[str, str], None],
         on_left: Callable[[], None],
         on_lost: Callable[[], None],
@@ -72,7 +73,9 @@ class Executions:
     ) -> None:
         """At most `max_active` executions are hot at a time; further ones queue in the store.
 
-        `on_queued` is called with one that has to wait for a slot of its workflow, and the queue's name.
+        `on_room` is called when something in the store may be there to take up: one has parked, or there is
+        room again; `on_end` when one has ended and there was room before: its slot of a workflow may be free.
+        `on_queued` is called with one that has to wait for such a slot, and the queue's name.
 
         `on_left` is called when one was given up that has something to do which cannot be done here,
         `on_lost` when another runner has taken one over, `on_quarantine` with one whose actor is not
@@ -85,6 +88,7 @@ class Executions:
         self._membership = membership
         self._max_active = max_active
         self._on_room = on_room
+        self._on_end = on_end
         self._on_queued = on_queued
         self._on_left = on_left
         self._on_lost = on_lost
@@ -310,7 +314,9 @@ class Executions:
         if down.reason is Reason.LOST:
             self._on_lost()
         has_ended = state is not None and down.reason is Reason.FINISHED and state.state in TERMINAL
-        if was_full or not has_ended:  # else nothing waits for its room, and it has left nothing to do
+        if has_ended and not was_full:  # it has left nothing to do, and nothing waits for its room here
+            self._on_end()
+        else:
             self._on_room()
         if state is not None and is_left_to_others(state):
             self._on_left()
