@@ -30,7 +30,7 @@ demo: $(VENV)/.demo ## review a file of this repository with the code-review wor
 	@echo "Where to look:   examples/code_review/workflow.yaml, then docs/"
 
 test: $(VENV)/.dev ## run the tests
-	$(CASES_HERE) $(BIN)/python -m pytest -q
+	$(CASES_HERE) bash .ci/test $(BIN)/python
 
 planted: $(VENV)/.dev ## plant bugs in a copy, one at a time, and note which tests catch each (BUG=words: these)
 	$(CASES_HERE) $(BIN)/python tests/proof/plant.py $(if $(BUG),--only "$(BUG)")

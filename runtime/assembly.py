@@ -116,7 +116,7 @@ async def _joined(blueprint: Blueprint, writer: Writer) -> AsyncIterator[Machine
     seams = blueprint.seams
     runner_id = seams.new_id()
     rung = Rung()
-    doorbell = Doorbell(runner_id, on_ring=rung.ring, on_work=rung.work, on_company=rung.beat)
+    doorbell = Doorbell(runner_id, on_ring=rung.ring, on_work=rung.work, on_company=rung.meet)
     alarms = Alarms()
     membership = Membership(
         blueprint.store,

@@ -109,7 +109,13 @@ class Rung:
         if self._admissions is not None:
             self._admissions.ask()
 
+    def meet(self) -> None:
+        """Somebody has joined: it is to hear this process, and its death is to be heard."""
+        self.beat()
+        if self._parts is not None:
+            self._parts.recovery.ask()
+
     def beat(self) -> None:
-        """Somebody has joined, or an execution was lost."""
+        """An execution was lost, or somebody is there to hear it."""
         if self._parts is not None:
             self._parts.lease.wake()
