@@ -30,9 +30,9 @@ def _files() -> list[Path]:
     )
 
 
-def test_every_folder_with_python_files_is_listed_as_a_package():
+def test_every_folder_with_python_or_sql_files_is_listed_as_a_package():
     """A folder that is not listed would be importable here and missing for users."""
-    folders = {"perdure." + ".".join(path.parent.parts) for path in _files() if path.suffix == ".py"}
+    folders = {"perdure." + ".".join(path.parent.parts) for path in _files() if path.suffix in {".py", ".sql"}}
     assert folders == set(_setuptools()["packages"])
 
 

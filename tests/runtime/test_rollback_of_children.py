@@ -9,7 +9,7 @@ import anyio
 import pytest
 from scenarios import virtually
 
-from perdure.runtime import Agents, Execution, ExecutionFailed, Runtime, State, Workflow
+from perdure.runtime import Agents, Execution, ExecutionFailed, Retry, Runtime, State, Workflow
 from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual
 
 FOREVER_S = 3_600.0
@@ -137,6 +137,37 @@ def test_a_failure_is_undone_by_children_alone():
         execution = await started(runtime, billing(world), parent)
         assert (await execution.status()).state is State.ROLLED_BACK
         assert world.acts == ["shred", "refund"]
+
+    virtually(scenario)
+
+
+def test_what_a_later_attempt_has_had_done_is_undone_too():
+    """The first child of the step could not do it; the second did, and is the one that is rolled back."""
+    world = World()
+    child = billing(world)
+    visits: list[int] = []
+
+    @child.step(after="print_bill")
+    async def send() -> None:
+        visits.append(1)
+        if len(visits) == 1:
+            raise OSError("nobody at home")
+
+    parent = Workflow("parent", on_failure="compensate")
+    parent.workflow_step("bill", workflow="billing", retry=Retry(max_retries=1, delay=5))
+
+    @parent.step(after="bill")
+    async def fail() -> None:
+        raise OSError("no truck")
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await started(runtime, child, parent)
+        assert (await execution.status()).state is State.ROLLED_BACK
+        assert world.acts == ["shred", "refund"]
+        states = [summary.state for summary in await runtime.list(parent=execution.id)]
+        assert states == [State.ROLLED_BACK, State.FAILED]
+        began = [attempt.started_at for attempt in await execution.attempts() if attempt.step == "bill"]
+        assert None not in began
 
     virtually(scenario)
 

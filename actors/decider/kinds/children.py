@@ -111,7 +111,7 @@ def take_started(turn: Turn, report: ChildStarted) -> None:
         _end_wait(turn, no, is_timed=False)
         schedule.complete(turn, no, encode(report.child))
         return
-    turn.move_step(no, StepState.WAITING, due_at=None)
+    turn.move_step(no, StepState.WAITING, due_at=None, begins=run.started_at is None)
     if wait.follows:
         state.family.under_way[no] = Wish.RUN
     elif state.state in schedule.WINDING_UP:  # it goes on by itself, and its parent has not waited to end
