@@ -32,7 +32,8 @@ def _files() -> list[Path]:
 
 def test_every_folder_with_python_or_sql_files_is_listed_as_a_package():
     """A folder that is not listed would be importable here and missing for users."""
-    folders = {"perdure." + ".".join(path.parent.parts) for path in _files() if path.suffix in {".py", ".sql"}}
+    parents = {path.parent for path in _files() if path.suffix in {".py", ".sql"}}
+    folders = {"perdure." + ".".join(parent.parts) for parent in parents}
     assert folders == set(_setuptools()["packages"])
 
 
