@@ -1,14 +1,26 @@
-"""The claim of many executions at once, by one of several runners that look at the same time."""
+"""What may be claimed, and the claim of many executions by one of several runners that look at once."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from perdure.store.writes import Write
 
 CLAIM_MAX: Final = 200  # executions of one ClaimFree: their rows are locked for as long as its batch takes
+
+
+class Claimable(msgspec.Struct, frozen=True):
+    """An execution that nobody owns and that has something to do: what tells who may take it up.
+
+    `context` is None where it cannot be read back: whoever takes it up finds that out, of it alone.
+    """
+
+    no: int
+    id: str
+    workflow_no: int
+    context: dict[str, Any] | None
 
 
 class ClaimFree(Write, frozen=True, kw_only=True):

@@ -18,13 +18,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from perdure.store.claims import Claimed
+from perdure.store.claims import Claimable, Claimed
 from perdure.store.errors import PerdureError
 from perdure.store.readable import Readable
 from perdure.store.records import (
     Attempt,
     Due,
-    Execution,
     KeptSignal,
     Loaded,
     Message,
@@ -87,7 +86,7 @@ class Store(Readable, Protocol):
         """All that is needed to take the execution up, or None."""
         ...
 
-    async def claimable(self, *, limit: int, after_no: int = 0) -> list[Execution]:
+    async def claimable(self, *, limit: int, after_no: int = 0) -> list[Claimable]:
         """Executions nobody owns that have something to do now, highest priority first, then oldest.
 
         Not among them: the terminal, the paused and those that only wait (for a timer, a message).

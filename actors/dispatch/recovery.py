@@ -7,8 +7,8 @@ as there is room. What cannot be performed here stays where it is, and is told a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Final, TypeVar
 
 import anyio
 
@@ -24,8 +24,8 @@ from perdure.actors.state import code
 from perdure.actors.state.execution import ExecutionState
 from perdure.actors.state.trial import SUSPECT_DEATHS, groups, rounds, seconds, worst
 from perdure.actors.writer import OUTAGES
-from perdure.store.claims import CLAIM_MAX
-from perdure.store.errors import OutcomeUnknown, PerdureError, StoreError
+from perdure.store.claims import CLAIM_MAX, Claimable
+from perdure.store.errors import OutcomeUnknown, PerdureError, StoreCorrupt, StoreError
 from perdure.store.records import Due, Execution, Runner, Suspect
 
 SWEEP_S: Final = 15.0  # the safety net: how often a sweep happens though nothing called for one
@@ -49,6 +49,7 @@ CODE_HINT: Final = (
 )
 
 log = get_logger("perdure.recovery")
+T = TypeVar("T")
 
 
 class Recovery:
@@ -188,7 +189,7 @@ class Recovery:
         """Whether all that it needs is here; else it would be given up at once, and found again."""
         if await self._services.missing(suspect.workflow_no):
             return False
-        execution = await self._services.store.execution(suspect.execution_id)
+        execution = await self._execution(suspect.execution_id)
         return execution is not None and not await self._lacks(execution)
 
     async def _try(self, group: Sequence[Suspect]) -> None:
@@ -242,7 +243,7 @@ class Recovery:
         for execution_id in await self._mail(None):
             if not self._executions.has_room:
                 return
-            execution = await self._services.store.execution(execution_id)
+            execution = await self._execution(execution_id)
             if execution is not None and not await self._services.missing(execution.workflow_no):
                 self._executions.take_up(execution_id)
 
@@ -275,16 +276,29 @@ class Recovery:
             ahead = await store.due(before=soon, limit=SWEEP_PAGE, after=ahead[-1])
         return False
 
-    async def _lacks(self, execution: Execution) -> tuple[str, ...]:
+    async def _execution(self, execution_id: str) -> Execution | None:
+        return await self._readable(execution_id, self._services.store.execution(execution_id))
+
+    async def _readable(self, execution_id: str, answer: Awaitable[T | None]) -> T | None:
+        """What the store has of an execution; None where that cannot be read back: the others go on."""
+        try:
+            return await answer
+        except StoreCorrupt as error:
+            log.warning("execution_unreadable", execution_id=execution_id, error=str(error))
+            return None
+
+    async def _lacks(self, execution: Execution | Claimable) -> tuple[str, ...]:
         """What is missing here, or is here and does not fit; which it still needs tells its state."""
         missing = await self._services.missing(execution.workflow_no)
         if missing:
             return missing
         services = self._services
+        if execution.context is None:
+            return ()
         plan = await services.plans.plan(execution.workflow_no, context=execution.context)
         if plan.fits(execution.context):
             return ()
-        loaded = await services.store.load(execution.id)
+        loaded = await self._readable(execution.id, services.store.load(execution.id))
         return () if loaded is None else code.lacks(ExecutionState.fold(plan, loaded))
 
     async def _take_up_due(self, waiting: dict[str, tuple[str, ...]]) -> float:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 
 from perdure.store.asking import PendingApproval
+from perdure.store.claims import Claimable
 from perdure.store.fanout import Loop
 from perdure.store.records import (
     Attempt,
@@ -79,7 +80,7 @@ class Questions(ABC):
         """All that is needed to take the execution up, or None."""
         return await self._ask(reads.load(execution_id), at_one_moment=True)
 
-    async def claimable(self, *, limit: int, after_no: int = 0) -> list[Execution]:
+    async def claimable(self, *, limit: int, after_no: int = 0) -> list[Claimable]:
         """Executions nobody owns that have something to do now."""
         return await self._ask(reads.claimable(limit, after_no))
 

@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import msgspec
 
+from perdure.store.claims import Claimable
 from perdure.store.codec import decode
-from perdure.store.errors import NotFound
+from perdure.store.errors import NotFound, StoreCorrupt
 from perdure.store.records import (
     PAGE_MAX,
     Attempt,
     Due,
-    Execution,
     KeptSignal,
     Loaded,
     Message,
@@ -76,24 +76,37 @@ def _loaded(questions: Sequence[str], key: tuple[Any]) -> Script[Loaded | None]:
     )
 
 
-def claimable(limit: int, after_no: int) -> Script[list[Execution]]:
+_CLAIMABLE: Final = f"""
+SELECT e.no, e.id, e.workflow_no, coalesce(c.patched_context, c.context)
+FROM workflow_executions e JOIN workflow_contexts c ON c.execution_no = e.no
+WHERE {CLAIMABLE} """
+
+
+def claimable(limit: int, after_no: int) -> Script[list[Claimable]]:
     """Executions nobody owns that have something to do now, highest priority first, then oldest.
 
     Two ranges of one index: what is left of the priority of `after_no`, then every lower one.
     """
     limit = bounded(limit)
     start = yield from _priority_of(after_no)
-    query = rows.EXECUTION + f"WHERE {CLAIMABLE} "
     order = "ORDER BY e.priority DESC, e.no LIMIT ?"
     if start is None:
-        found = (yield query + order, (limit,)).fetchall()
-        return list(map(rows.execution, found))
-    same = query + "AND e.priority = ? AND e.no > ? " + order
+        found = (yield _CLAIMABLE + order, (limit,)).fetchall()
+        return list(map(_claimable, found))
+    same = _CLAIMABLE + "AND e.priority = ? AND e.no > ? " + order
     found = (yield same, (start, after_no, limit)).fetchall()
     if len(found) < limit:
-        lower = query + "AND e.priority < ? " + order
+        lower = _CLAIMABLE + "AND e.priority < ? " + order
         found += (yield lower, (start, limit - len(found))).fetchall()
-    return list(map(rows.execution, found))
+    return list(map(_claimable, found))
+
+
+def _claimable(row: rows.Row) -> Claimable:
+    try:
+        context = decode(row[3])
+    except StoreCorrupt:
+        context = None
+    return Claimable(no=row[0], id=row[1], workflow_no=row[2], context=context)
 
 
 def _priority_of(execution_no: int) -> Script[int | None]:

@@ -34,12 +34,11 @@ async def test_a_claim_raises_the_epoch_and_answers_all_there_is_to_know(book):
 
 @pytest.mark.parametrize("column", ["budget", "circuit_breaker_state", "resume_plan", "error"])
 async def test_what_cannot_be_read_back_is_told_as_damage(book, column: str):
-    """To whoever claims it, so that it is set aside at once, and to whoever looks what there is to claim."""
+    """To whoever claims it, so that it is set aside at once; not to whoever looks what there is to claim."""
     execution = await book.start(state=State.IDLE)
     await book.raw(f"UPDATE workflow_executions SET {column} = '[1]'")
     assert isinstance(await book.answer_to(book.claim(execution, await book.register())), StoreCorrupt)
-    with pytest.raises(StoreCorrupt, match="run verify"):
-        await book.store.claimable(limit=9)
+    assert [found.id for found in await book.store.claimable(limit=9)] == ["e1"]
 
 
 async def test_a_claim_with_an_old_epoch_conflicts(book):

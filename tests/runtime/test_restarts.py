@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,38 @@ def test_an_execution_whose_code_is_missing_waits_for_it_and_says_so(tmp_path: A
             assert (await handle.result()).status is Status.COMPLETED
 
     run_virtual(main)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "workflow_executions SET budget = '[1]' WHERE id = 'first'",
+        "workflow_executions SET circuit_breaker_state = '[1]' WHERE id = 'first'",
+        "workflow_contexts SET context = '{' WHERE execution_no = 1",
+    ],
+)
+def test_what_cannot_be_read_back_is_set_aside_by_itself(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+):
+    """All others go on, and it is told of once, not by each look for work."""
+    database = tmp_path / "orders.db"
+
+    async def main() -> None:
+        async with VirtualRuntime(database) as runtime:
+            for id_ in ("first", "second"):
+                await runtime.start(order(seconds=10), {"item": "lamp"}, id=id_)
+            await anyio.sleep(15)
+        with closing(sqlite3.connect(database)) as connection, connection:
+            connection.execute("UPDATE " + damage)
+        async with VirtualRuntime(database, workflows=[order(seconds=10)], seed=1) as runtime:
+            with anyio.fail_after(300):
+                assert (await (await runtime.execution("second")).result()).status is Status.COMPLETED
+            await anyio.sleep(300)
+
+    run_virtual(main)
+    told = [record.message for record in caplog.records]
+    assert sum("execution_quarantined" in message for message in told) == 1
+    assert not any("sweep_failed" in message for message in told)
 
 
 def test_a_deadline_is_kept_by_a_process_without_the_code(tmp_path: Any) -> None:
