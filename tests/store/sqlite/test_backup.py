@@ -73,7 +73,9 @@ async def test_a_copy_belongs_to_nobody(book, book_of, target: str):
     store = SQLiteStore(target, inline=True)
     await store.open()
     [free] = await store.claimable(limit=10)
-    assert (free.id, free.epoch) == ("e1", 1)
+    execution = await store.execution(free.id)
+    assert execution is not None
+    assert (execution.id, execution.epoch) == ("e1", 1)
     await store.close()
 
 
