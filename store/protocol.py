@@ -24,6 +24,7 @@ from perdure.store.readable import Readable
 from perdure.store.records import (
     Attempt,
     Due,
+    Execution,
     KeptSignal,
     Loaded,
     Message,
@@ -86,6 +87,14 @@ class Store(Readable, Protocol):
         """All that is needed to take the execution up, or None."""
         ...
 
+    async def load_parked(self, execution_id: str) -> Loaded | Execution | None:
+        """The same where nobody owns it and it is paused or awaits completion; else the execution alone."""
+        ...
+
+    async def inbox(self, execution_id: str) -> tuple[Execution, list[Message]] | None:
+        """The execution with the messages that are not applied yet, oldest first; or None."""
+        ...
+
     async def claimable(self, *, limit: int, after_no: int = 0) -> list[Claimable]:
         """Executions nobody owns that have something to do now, highest priority first, then oldest.
 
@@ -122,10 +131,6 @@ class Store(Readable, Protocol):
 
     async def signals_taken(self, execution_id: str, *, after: int) -> tuple[KeptSignal, ...]:
         """The signals that steps took after that version, in the order of their arrival."""
-        ...
-
-    async def inbox(self, *, runner_no: int | None) -> list[Message]:
-        """Messages not applied yet to executions this runner (None: nobody) owns, oldest first."""
         ...
 
     async def mail(self, *, runner_no: int | None, limit: int, after_no: int = 0) -> list[tuple[int, str]]:

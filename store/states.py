@@ -79,6 +79,7 @@ class StepState(StrEnum):
 
 
 IN_FLIGHT: Final = frozenset({State.EXECUTING, State.AWAITING_COMPLETION})  # its steps have begun
+PARKED: Final = frozenset({State.PAUSED, State.AWAITING_COMPLETION})  # with nobody it is a row, and no more
 TERMINAL: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.ROLLED_BACK})
 
 SETTLED_STEP: Final = frozenset(

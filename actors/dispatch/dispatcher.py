@@ -30,10 +30,10 @@ from perdure.store.errors import (
     PerdureError,
 )
 from perdure.store.protocol import Answer as Written
-from perdure.store.states import State
+from perdure.store.records import Loaded
+from perdure.store.states import PARKED
 from perdure.store.writes import Change, Changed
 
-COLD: Final = frozenset({State.PAUSED, State.AWAITING_COMPLETION})
 LOST_RACES: Final = (Conflict, LeaseLost, DuplicateCommand, IllegalTransition, NotFound)
 
 
@@ -54,22 +54,21 @@ class Dispatcher:
         state = self._executions.cold.take(execution_id)
         return None if state is None else await self._move(state, command, is_fresh=False)
 
-    async def look_up(self, execution_id: str, command: AnyCommand) -> Answer | None:
+    async def move(self, loaded: Loaded, command: AnyCommand) -> Answer | None:
         """Apply the command to the state as it is stored; None when that takes an actor.
 
         Raises the refusal, and as the writer does.
         """
-        loaded = await self._services.store.load(execution_id)
-        if loaded is None or loaded.execution.runner is not None or loaded.inbox:
+        if loaded.inbox:
             return None
         plan = await self._services.plans.plan(loaded.execution.workflow_no)
-        if self._executions.is_ours(execution_id):
+        if self._executions.is_ours(loaded.execution.id):
             return None
         return await self._move(ExecutionState.fold(plan, loaded), command, is_fresh=True)
 
     async def _move(self, state: ExecutionState, command: AnyCommand, *, is_fresh: bool) -> Answer | None:
         """Decide, write, and set going what may go on. No one else can interfere before it is on its way."""
-        if state.state not in COLD or state.running or isinstance(command, Retry | Restore):
+        if state.state not in PARKED or state.running or isinstance(command, Retry | Restore):
             return None
         if state.family.under_way or state.family.parent_step is not None:
             return None  # a change of it is to be told to others

@@ -45,7 +45,7 @@ from perdure.store.errors import (
     StoreError,
     StoreUnavailable,
 )
-from perdure.store.records import Error, Runner
+from perdure.store.records import Error, Execution, Runner
 from perdure.store.states import TERMINAL, State
 
 ROUTE_TRIES: Final = 20  # an execution may park, or change hands, just as a message is on its way
@@ -120,12 +120,16 @@ class Routing:
         answer = await self._dispatcher.recall(execution_id, command)
         if answer is not None:
             return answer
-        owner = await self._find_owner(execution_id, command)
-        if owner is not None:
-            return await self._elsewhere.ask(execution_id, command, owner)
+        found = await self._services.store.load_parked(execution_id)
+        if found is None:
+            raise NotFound("execution", execution_id)
+        if isinstance(found, Execution):
+            _check_end(found, command)
+            owner = await self._elsewhere.owner(found)
+            return None if owner is None else await self._elsewhere.ask(execution_id, command, owner)
         if await self._is_busy(execution_id):
             return None
-        return await self._dispatcher.look_up(execution_id, command)
+        return await self._dispatcher.move(found, command)
 
     async def _is_busy(self, execution_id: str) -> bool:
         """Whether the execution is hot after all, or was just being moved."""
@@ -172,22 +176,22 @@ class Routing:
         """
         services = self._services
         try:
-            loaded = await read_back(services, lambda store: store.load(execution_id))
-            if loaded is None:
+            found = await read_back(services, lambda store: store.inbox(execution_id))
+            if found is None:
                 return
-            workflow_no = loaded.execution.workflow_no
-            await read_back(services, lambda _: services.plans.plan(workflow_no))
+            execution, inbox = found
+            await read_back(services, lambda _: services.plans.plan(execution.workflow_no))
         except PerdureError as error:
             log.warning("ring_unheard", execution_id=execution_id, error=str(error))
             return
         await self._executions.wait_for_start(execution_id)
         ref = self._executions.find(execution_id)
         if ref is None:
-            if loaded.execution.runner in (None, self._membership.id):
+            if execution.runner in (None, self._membership.id):
                 self._executions.take_up(execution_id)
             return
-        for message in loaded.inbox:
-            if message.applied_version is None and self._executions.hand_over(execution_id, message.no):
+        for message in inbox:
+            if self._executions.hand_over(execution_id, message.no):
                 ref.post(posted(message), control=True)
 
     async def deliver(self, execution_id: str) -> None:
@@ -239,23 +243,21 @@ class Routing:
             with suppress(ActorStopped):
                 ref.post(ChildUndone(child=order.child, error=error))
 
-    async def _find_owner(self, execution_id: str, command: AnyCommand) -> Runner | None:
-        """The living runner elsewhere that has the execution; None when it may be claimed here."""
-        execution = await self._services.store.execution(execution_id)
-        if execution is None:
-            raise NotFound("execution", execution_id)
-        if execution.state in TERMINAL and not isinstance(command, Retry | Restore | Rollback):
-            expected = command.expected_version
-            if expected is not None and expected != execution.version:
-                raise Conflict(execution_id, expected=expected, current=execution.version)
-            raise IllegalTransition(
-                execution_id,
-                state=execution.state.value,
-                command=_word(command),
-                version=execution.version,
-                hint="it has ended" + REOPENED.get(execution.state, ""),
-            )
-        return await self._elsewhere.owner(execution)
+
+def _check_end(execution: Execution, command: AnyCommand) -> None:
+    """Refuse what an execution that has ended cannot be asked. Raises Conflict, IllegalTransition."""
+    if execution.state not in TERMINAL or isinstance(command, Retry | Restore | Rollback):
+        return
+    expected = command.expected_version
+    if expected is not None and expected != execution.version:
+        raise Conflict(execution.id, expected=expected, current=execution.version)
+    raise IllegalTransition(
+        execution.id,
+        state=execution.state.value,
+        command=_word(command),
+        version=execution.version,
+        hint="it has ended" + REOPENED.get(execution.state, ""),
+    )
 
 
 def _word(command: AnyCommand) -> str:

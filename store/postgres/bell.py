@@ -22,7 +22,7 @@ from perdure.store.postgres.address import Address
 from perdure.store.postgres.link import Link
 from perdure.store.postgres.translate import FAILURES
 from perdure.store.protocol import Answer
-from perdure.store.states import TERMINAL, State
+from perdure.store.states import PARKED, TERMINAL
 from perdure.store.writes import Change, Deregister, Post, Release, Start, Write
 
 RING_EVERY_S: Final = 0.02  # at most fifty notices a second from a process, however much it writes
@@ -31,7 +31,7 @@ IDS_MAX: Final = 50  # of one notice: its text may have 8,000 bytes, an id 128
 WORK: Final = "work"
 MAIL: Final = "mail:"
 
-RESTING: Final = TERMINAL | {State.PAUSED, State.AWAITING_COMPLETION}
+RESTING: Final = TERMINAL | PARKED
 
 
 class Listener(msgspec.Struct, frozen=True, kw_only=True):

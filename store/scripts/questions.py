@@ -80,6 +80,14 @@ class Questions(ABC):
         """All that is needed to take the execution up, or None."""
         return await self._ask(reads.load(execution_id), at_one_moment=True)
 
+    async def load_parked(self, execution_id: str) -> Loaded | Execution | None:
+        """The same where nobody owns it and it rests or only waits; else the execution alone, or None."""
+        return await self._ask(reads.load_parked(execution_id), at_one_moment=True)
+
+    async def inbox(self, execution_id: str) -> tuple[Execution, list[Message]] | None:
+        """The execution with the messages that are not applied yet, or None."""
+        return await self._ask(reads.inbox(execution_id), at_one_moment=True)
+
     async def claimable(self, *, limit: int, after_no: int = 0) -> list[Claimable]:
         """Executions nobody owns that have something to do now."""
         return await self._ask(reads.claimable(limit, after_no))
@@ -107,10 +115,6 @@ class Questions(ABC):
     async def signals_taken(self, execution_id: str, *, after: int) -> tuple[KeptSignal, ...]:
         """The signals that steps took after that version, in the order of their arrival."""
         return await self._ask(reads.signals_taken(execution_id, after))
-
-    async def inbox(self, *, runner_no: int | None) -> list[Message]:
-        """Messages not applied yet to executions this runner (None: nobody) owns, oldest first."""
-        return await self._ask(reads.inbox(runner_no))
 
     async def mail(self, *, runner_no: int | None, limit: int, after_no: int = 0) -> list[tuple[int, str]]:
         """Unfinished executions of this runner (None: of nobody) that have unread messages: number, id."""

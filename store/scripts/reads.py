@@ -11,9 +11,9 @@ from perdure.store.claims import Claimable
 from perdure.store.codec import decode
 from perdure.store.errors import NotFound, StoreCorrupt
 from perdure.store.records import (
-    PAGE_MAX,
     Attempt,
     Due,
+    Execution,
     KeptSignal,
     Loaded,
     Message,
@@ -24,6 +24,7 @@ from perdure.store.script import Script, Several
 from perdure.store.scripts import approvals, items, rows
 from perdure.store.scripts.pages import bounded
 from perdure.store.scripts.rows import CLAIMABLE
+from perdure.store.states import PARKED
 from perdure.store.writes import EXECUTION_TIMER, RESUME_TIMER, WARN_TIMER
 
 NEVER: Final = -(2**62)  # a time (ms) before any other
@@ -44,6 +45,11 @@ def _questions_of(execution: str) -> tuple[str, ...]:
 
 _OF_ID: Final = _questions_of("(SELECT no FROM workflow_executions WHERE id = ?)")
 _OF_NO: Final = _questions_of("?")
+_INBOX: Final = (
+    _OF_ID[0],
+    rows.MESSAGE + "WHERE m.execution_no = (SELECT no FROM workflow_executions WHERE id = ?) "
+    "AND m.applied_version IS NULL ORDER BY m.no",
+)
 
 
 def load(execution_id: str) -> Script[Loaded | None]:
@@ -56,14 +62,35 @@ def load_by_no(execution_no: int) -> Script[Loaded | None]:
     return _loaded(_OF_NO, (execution_no,))
 
 
+def load_parked(execution_id: str) -> Script[Loaded | Execution | None]:
+    """The same where nobody owns it and it rests or only waits; else the execution alone."""
+    execution, hung = yield from _asked(_OF_ID, (execution_id,))
+    if execution is None or execution.runner is not None or execution.state not in PARKED:
+        return execution
+    return (yield from _with_all(execution, hung))
+
+
+def inbox(execution_id: str) -> Script[tuple[Execution, list[Message]] | None]:
+    """The execution with the messages that are not applied yet."""
+    execution, (messages,) = yield from _asked(_INBOX, (execution_id,))
+    return None if execution is None else (execution, list(map(rows.message, messages)))
+
+
 def _loaded(questions: Sequence[str], key: tuple[Any]) -> Script[Loaded | None]:
-    """The execution with what hangs on it."""
-    answers = yield Several([(question, key) for question in questions])
-    found, attempted, timers, inbox, signals, asked, looped = answers
+    execution, hung = yield from _asked(questions, key)
+    return None if execution is None else (yield from _with_all(execution, hung))
+
+
+def _asked(questions: Sequence[str], key: tuple[Any]) -> Script[tuple[Execution | None, list[Any]]]:
+    """The execution, and the cursors with what hangs on it."""
+    found, *hung = yield Several([(question, key) for question in questions])
     row = found.fetchone()
-    if row is None:
-        return None
-    execution = rows.execution(row)
+    return None if row is None else rows.execution(row), hung
+
+
+def _with_all(execution: Execution, hung: Sequence[Any]) -> Script[Loaded]:
+    """The execution with what hangs on it."""
+    attempted, timers, inbox, signals, asked, looped = hung
     attempts = tuple(map(rows.attempt, attempted))
     return Loaded(
         execution=execution,
@@ -191,19 +218,6 @@ def next_due(after: int) -> Script[int | None]:
     query = "SELECT t.due_at " + _DUE + "AND t.due_at > ? ORDER BY t.due_at LIMIT 1"
     row = (yield query, (EXECUTION_TIMER, after)).fetchone()
     return None if row is None else row[0]
-
-
-def inbox(runner_no: int | None) -> Script[list[Message]]:
-    """Messages not applied yet to executions this runner (None: nobody) owns, oldest first."""
-    owner = "e.runner_no IS NULL" if runner_no is None else "e.runner_no = ?"
-    found = yield (
-        rows.MESSAGE
-        + "INDEXED BY workflow_messages_unapplied "
-        + "CROSS JOIN workflow_executions e ON e.no = m.execution_no "
-        + f"WHERE m.applied_version IS NULL AND {owner} ORDER BY m.no LIMIT ?",
-        (PAGE_MAX,) if runner_no is None else (runner_no, PAGE_MAX),
-    )
-    return list(map(rows.message, found))
 
 
 def mail(runner_no: int | None, limit: int, after_no: int) -> Script[list[tuple[int, str]]]:

@@ -232,6 +232,11 @@ class Book:
         """Ids of this runner's (None: of nobody's) executions with unread messages."""
         return [id_ for _, id_ in await self.store.mail(runner_no=runner_no, limit=PAGE_MAX)]
 
+    async def unread(self, id: str = "e1") -> list[int]:
+        """The numbers of its messages that are not applied yet."""
+        _, messages = await self.store.inbox(id)
+        return [message.no for message in messages]
+
     async def facts(self) -> dict[str, list[tuple[Any, ...]]]:
         """Everything the store holds, to tell that a refusal changed nothing."""
         return {table: await self.raw(f"SELECT * FROM {table}") for table in TABLES}

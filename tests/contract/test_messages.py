@@ -13,10 +13,11 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_message_waits_until_it_is_applied(book):
-    """It is in the inbox of whoever owns the execution: here, nobody."""
+    """It is in the inbox of its execution."""
     await book.start()
     no = await book.write(book.post(payload=b'{"mode":"drain"}'))
-    [message] = await book.store.inbox(runner_no=None)
+    execution, [message] = await book.store.inbox("e1")
+    assert execution == await book.execution()
     assert message == await book.store.message(no)
     assert (message.kind, message.payload, message.applied_version) == ("pause", b'{"mode":"drain"}', None)
 
@@ -44,7 +45,7 @@ async def test_a_message_that_is_too_large_or_unnamed_is_refused(book):
     assert isinstance(await book.answer_to(large), PayloadTooLarge)
     assert isinstance(await book.answer_to(book.post(command_id="")), StoreError)
     assert isinstance(await book.answer_to(book.post(payload=b"\xff")), StoreError)
-    assert await book.store.inbox(runner_no=None) == []
+    assert await book.unread() == []
 
 
 async def test_a_full_inbox_refuses_until_there_is_room(book):
@@ -72,7 +73,7 @@ async def test_a_change_applies_a_message_and_a_later_one_answers_it(book):
     execution = await book.move(execution, State.PAUSING, messages=(MessageWrite(no, None),))
     message = await book.store.message(no)
     assert (message.applied_version, message.answer) == (2, None)
-    assert await book.store.inbox(runner_no=None) == []
+    assert await book.unread() == []
     assert [waiting.no for waiting in (await book.store.load("e1")).inbox] == [no]
     await book.move(execution, State.PAUSED, messages=(MessageWrite(no, b'"paused"'),))
     message = await book.store.message(no)
@@ -121,17 +122,17 @@ async def test_a_message_can_be_answered_without_a_change(book):
     assert isinstance(await book.answer_to(AnswerMessage(message_no=99, answer=b"1")), NotFound)
 
 
-async def test_a_runner_sees_the_messages_of_its_executions_oldest_first(book):
-    """And nobody's are nobody's."""
-    runner_no = await book.register()
-    await book.start("mine", runner_no=runner_no)
-    await book.start("nobodys")
+async def test_each_execution_has_an_inbox_oldest_first(book):
+    """Who is nowhere has none."""
+    await book.start("e1")
+    await book.start("e2")
     numbers = [
         await book.write(book.post(id_, command_id=command))
-        for id_, command in [("mine", "c1"), ("nobodys", "c1"), ("mine", "c2")]
+        for id_, command in [("e1", "c1"), ("e2", "c1"), ("e1", "c2")]
     ]
-    assert [m.no for m in await book.store.inbox(runner_no=runner_no)] == [numbers[0], numbers[2]]
-    assert [m.no for m in await book.store.inbox(runner_no=None)] == [numbers[1]]
+    assert await book.unread("e1") == [numbers[0], numbers[2]]
+    assert await book.unread("e2") == [numbers[1]]
+    assert await book.store.inbox("nobody") is None
     assert await book.store.message(99) is None
 
 
@@ -143,8 +144,7 @@ async def test_a_runner_is_told_which_of_its_executions_have_mail(book):
         await book.write(book.post("mine", command_id=f"c{number}"))
     await book.write(book.post("other"))
     assert await book.mail(runner_no) == ["mine"]
-    waiting = await book.store.inbox(runner_no=runner_no)
-    await book.move(mine, messages=tuple(MessageWrite(message.no, None) for message in waiting))
+    await book.move(mine, messages=tuple(MessageWrite(no, None) for no in await book.unread("mine")))
     assert await book.mail(runner_no) == []
 
 

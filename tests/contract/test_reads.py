@@ -249,3 +249,19 @@ async def test_an_outcome_is_unique_in_its_generation(book):
     execution = await book.execution()
     refusal = await book.answer_to(book.change(execution, attempts=(unsettled,)))
     assert "check constraint" in str(refusal).lower()
+
+
+async def test_all_of_what_is_parked_is_read_and_of_what_is_not_only_the_head(book):
+    """Parked is what nobody owns, and rests or only waits."""
+    runner_no = await book.register()
+    for state in State:
+        for owner in (None, runner_no):
+            id_ = f"{state}-{owner}"
+            await book.start(id_, runner_no=owner)
+            await book.raw("UPDATE workflow_executions SET state = ? WHERE id = ?", state, id_)
+            found = await book.store.load_parked(id_)
+            if owner is None and state in {State.PAUSED, State.AWAITING_COMPLETION}:
+                assert found == await book.store.load(id_)
+            else:
+                assert found == await book.store.execution(id_)
+    assert await book.store.load_parked("nobody") is None

@@ -56,6 +56,11 @@ class Counting(SQLiteStore):
         self.loads += 1
         return await super().load(execution_id)
 
+    async def load_parked(self, execution_id: str) -> Any:
+        """Count it."""
+        self.loads += 1
+        return await super().load_parked(execution_id)
+
 
 @pytest.fixture
 def spawned(monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -50,6 +50,12 @@ class Disk(SQLiteStore):
             raise StoreUnavailable(WHY)
         return await super().load(execution_id)
 
+    async def load_parked(self, execution_id: str) -> Any:
+        """As the store, or not at all."""
+        if self.fault == GONE:
+            raise StoreUnavailable(WHY)
+        return await super().load_parked(execution_id)
+
     async def message(self, no: int) -> Any:
         """As the store, or not at all."""
         if self.fault == GONE:
