@@ -40,7 +40,7 @@ QUESTION = Question(
         Case(
             name="300 before",
             size=300,
-            rounds=1,
+            rounds=3,
             reach=FLAT,
         ),
         Case(
