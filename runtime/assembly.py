@@ -266,7 +266,7 @@ def _executions(
         membership,
         max_active=blueprint.max_active,
         on_room=rung.sweep,
-        on_end=rung.admit,
+        on_end=rung.end,
         on_queued=rung.queued,
         on_left=ring_workers,
         on_lost=rung.beat,

@@ -104,6 +104,12 @@ class Rung:
         if self._parts is not None:
             self._parts.recovery.ask()
 
+    def end(self) -> None:
+        """An execution has ended: there is room here, and perhaps in its queue."""
+        self.admit()
+        if self._parts is not None:
+            self._parts.recovery.room.use()
+
     def admit(self) -> None:
         """There may be room in a queue."""
         if self._admissions is not None:

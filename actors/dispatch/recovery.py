@@ -14,6 +14,7 @@ import anyio
 
 from perdure.actors.cluster.doorbell import call
 from perdure.actors.cluster.membership import Membership
+from perdure.actors.dispatch.room import Room
 from perdure.actors.dispatch.routing import Routing
 from perdure.actors.execution.claiming import claim_free
 from perdure.actors.execution.services import Services
@@ -73,6 +74,7 @@ class Recovery:
         self._wakeup = Wakeup(services.alarms)
         self._is_unsure = False
         self._passed_by = False
+        self.room = Room(executions, services.alarms, self.ask)
         self._watched: set[str] = set()
         self._unwatched: list[Runner] = []
         self.waiting_for_code: dict[str, tuple[str, ...]] = {}
@@ -127,6 +129,7 @@ class Recovery:
 
     async def sweep(self) -> float:
         """Take up what is free; return the seconds until something stored falls due."""
+        self.room.forget()
         for runner in await self._membership.living():
             if runner.doorbell is not None and runner.id not in self._watched:
                 self._watched.add(runner.id)
@@ -141,6 +144,7 @@ class Recovery:
         pause_s = await self._take_up_due(waiting)
         if has_seen_all:
             self._tell_waiting(waiting)
+        self.room.use()  # which came while this looked
         return min(pause_s, REST_S) if self._passed_by else pause_s
 
     async def _find_stranded(self) -> None:
@@ -222,14 +226,14 @@ class Recovery:
     async def _take_up_free(self, waiting: dict[str, tuple[str, ...]]) -> bool:
         """Take up what can be performed here, note what waits for code; False when there was no room."""
         after_no = 0
-        while self._executions.has_room:
+        while self.room.is_there():
             page = await self._services.store.claimable(limit=SWEEP_PAGE, after_no=after_no)
             found: dict[str, int] = {}
             for execution in page:
                 missing = await self._lacks(execution)
                 if missing:
                     waiting[execution.id] = missing
-                elif len(found) < self._executions.room:
+                elif self.room.is_there(beside=len(found)):
                     found[execution.id] = execution.no
             await self._claim(found)
             if len(page) < SWEEP_PAGE:
@@ -241,7 +245,7 @@ class Recovery:
         """Take up what has unread messages, should nobody have rung; what is ours is handed over."""
         await self.look_for_mail()
         for execution_id in await self._mail(None):
-            if not self._executions.has_room:
+            if not self.room.is_there():
                 return
             execution = await self._execution(execution_id)
             if execution is not None and not await self._services.missing(execution.workflow_no):
@@ -306,14 +310,14 @@ class Recovery:
         services = self._services
         now = services.now_ms()
         last: Due | None = None
-        while self._executions.has_room:
+        while self.room.is_there():
             page = await services.store.due(before=now, limit=SWEEP_PAGE, after=last)
             found: dict[str, int] = {}
             for due in page:
                 missing = await self._services.missing(due.workflow_no) if due.needs_code else ()
                 if missing:
                     waiting[due.execution_id] = missing
-                elif len(found) < self._executions.room:
+                elif self.room.is_there(beside=len(found)):
                     found[due.execution_id] = due.execution_no
                     waiting.pop(due.execution_id, None)
             await self._claim(found)

@@ -73,8 +73,8 @@ class Executions:
     ) -> None:
         """At most `max_active` executions are hot at a time; further ones queue in the store.
 
-        `on_room` is called when something in the store may be there to take up: one has parked, or there is
-        room again; `on_end` when one has ended and there was room before: its slot of a workflow may be free.
+        `on_room` is called when something in the store may be there to take up, `on_end` when one has
+        ended: there is room again, here and perhaps in its queue.
         `on_queued` is called with one that has to wait for such a slot, and the queue's name.
 
         `on_left` is called when one was given up that has something to do which cannot be done here,
@@ -86,7 +86,7 @@ class Executions:
         self._services = services
         self._supervisor = supervisor
         self._membership = membership
-        self._max_active = max_active
+        self.max_active = max_active
         self._on_room = on_room
         self._on_end = on_end
         self._on_queued = on_queued
@@ -112,7 +112,7 @@ class Executions:
         """How many executions may become hot besides those that are."""
         if self._is_closed or self._is_held:
             return 0
-        return max(0, self._max_active - len(self._slots) - len(self._starting))
+        return max(0, self.max_active - len(self._slots) - len(self._starting))
 
     @property
     def is_idle(self) -> bool:
@@ -300,7 +300,6 @@ class Executions:
         return ref
 
     def _forget(self, down: Down) -> None:
-        was_full = not self.has_room
         slot = self._slots.pop(down.name, None)
         self._services.bus.publish_leave(down.name)
         if down.reason is Reason.QUARANTINED:
@@ -313,8 +312,7 @@ class Executions:
             self.cold.keep(state)
         if down.reason is Reason.LOST:
             self._on_lost()
-        has_ended = state is not None and down.reason is Reason.FINISHED and state.state in TERMINAL
-        if has_ended and not was_full:  # it has left nothing to do, and nothing waits for its room here
+        if state is not None and down.reason is Reason.FINISHED and state.state in TERMINAL:
             self._on_end()
         else:
             self._on_room()

@@ -71,7 +71,7 @@ async def test_the_bells_of_others_are_listened_to_again_after_a_crash():
 
     store = Empty()
     services: Any = SimpleNamespace(store=store, alarms=Alarms(), now_ms=lambda: 0)
-    executions: Any = SimpleNamespace(is_idle=False, has_room=False)
+    executions: Any = SimpleNamespace(is_idle=False, room=0, max_active=1)
     membership: Any = SimpleNamespace(no=2, living=living)
     recovery = Recovery(services, executions, cast("Any", None), membership)
     first = asyncio.create_task(recovery.run())
