@@ -18,6 +18,7 @@ COLUMNS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "workflow_events": (("id",), ("data",)),
     "workflow_messages": (("no",), ("payload", "answer")),
     "workflow_signals": (("execution_no", "version"), ("payload",)),
+    "workflow_deliveries": (("id",), ("payload",)),
 }
 PLACES: Final = tuple((table, key, column) for table, (key, columns) in COLUMNS.items() for column in columns)
 
@@ -45,7 +46,7 @@ def reseal(write: Reseal) -> Script[Resealed]:
 
 
 def _reseal_column(
-    write: Reseal, table: str, key: tuple[str, ...], column: str, *, after: tuple[int, ...], limit: int
+    write: Reseal, table: str, key: tuple[str, ...], column: str, *, after: tuple[int | str, ...], limit: int
 ) -> Script[list[Any]]:
     """The rows that it was, as they were."""
     mine = f'"{MARK}{write.keys.current}:'

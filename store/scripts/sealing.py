@@ -79,7 +79,7 @@ class Place(msgspec.Struct, frozen=True):
     """How far a resealing has come: which of the columns with payloads, and behind which of its rows."""
 
     column: int = 0
-    after: tuple[int, ...] = ()
+    after: tuple[int | str, ...] = ()
 
 
 class Reseal(Write, frozen=True, kw_only=True):

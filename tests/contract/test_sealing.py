@@ -19,7 +19,7 @@ from perdure.store.scripts.resealing import COLUMNS
 from perdure.store.scripts.sealing import MARK, PAYLOADS, KeyMissing, Reseal, Resealed
 from perdure.store.scripts.search import Index
 from perdure.store.states import State, StepState
-from perdure.store.writes import AnswerMessage, EventWrite, MessageWrite, SignalWrite
+from perdure.store.writes import AnswerMessage, DeliveryWrite, EventWrite, MessageWrite, SignalWrite
 
 pytestmark = pytest.mark.anyio
 
@@ -79,6 +79,7 @@ async def fill(book: Any) -> None:
         messages=(MessageWrite(message_no, quoted(SECRET)),),
         signals=(SignalWrite("go", quoted(SECRET)),),
         fields={"context": quoted(SECRET), "error": error},
+        deliveries=(DeliveryWrite("e1", "noted", "http://there", None, quoted(SECRET)),),
     )
     other = await book.write(book.post(command_id="c2", payload=quoted(SECRET)))
     await book.write(AnswerMessage(message_no=other, answer=quoted(SECRET)))
@@ -165,6 +166,17 @@ async def test_a_new_key_seals_what_is_new_and_the_old_one_opens_the_rest(with_k
         assert await book.store.verify() == []
     async with with_keys(Keyring("k2", {"k2": BOTH["k2"]})) as book:
         assert (await book.execution("second")).context == {"said": SECRET}
+
+
+async def test_what_is_told_outside_can_be_read_without_the_old_key_too(with_keys: Any):
+    """A webhook's call may be made again long after the key was changed."""
+    async with with_keys(Keyring("k1", OLD)) as book:
+        await fill(book)
+    keys = Keyring("k2", BOTH)
+    async with with_keys(keys) as book:
+        await resealed(book, keys, limit=100)
+    async with with_keys(Keyring("k2", {"k2": BOTH["k2"]})) as book:
+        assert [delivery.payload for delivery in await book.store.deliveries()] == [quoted(SECRET)]
 
 
 async def test_keys_whose_names_differ_only_in_their_capitals_are_two_keys(with_keys: Any):
