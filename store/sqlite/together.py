@@ -87,6 +87,7 @@ def together(writes: Sequence[Start | Change]) -> Script[list[Answer]]:
 
 def _swap(changes: list[Change]) -> Script[None]:
     """All compare-and-swaps, those that set the same columns in one statement."""
+    _expect(len({change.execution_no for change in changes}) == len(changes))  # or one has to follow another
     by_columns: dict[tuple[str, ...], Values] = {}
     for change in changes:
         _expect(can_become(change.before, change.state))

@@ -123,3 +123,13 @@ async def test_one_refusal_costs_the_others_nothing(book: Any):
     answers = await book.store.commit([*moves[:2], stale, *moves[2:]])
     assert [isinstance(answer, PerdureError) for answer in answers] == [False, False, True, False, False]
     assert {(await book.execution(one.id)).version for one in executions} == {2}
+
+
+async def test_moves_of_one_execution_follow_each_other(book: Any):
+    """A timer that the first one sets goes with the end that the second one brings."""
+    one, *others = [await book.start(f"e{n}") for n in range(TOGETHER_MIN)]
+    first = book.change(one, timers=(TimerWrite("retry", 0, 7),))
+    last = book.change(one, State.COMPLETED, version=2)
+    answers = await book.store.commit([*map(book.change, others), first, last])
+    assert [answer.version for answer in answers] == [*[2] * len(others), 2, 3]
+    assert await book.raw("SELECT * FROM workflow_timers") == []
