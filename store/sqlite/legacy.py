@@ -8,11 +8,13 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from perdure.store.errors import StoreError
 from perdure.store.sqlite.files import reading
 from perdure.store.sqlite.migrate import has_schema
+
+HIDDEN: Final = 1  # what SQLite says of a column that only a name leads to
 
 Row = dict[str, Any]
 Place = int | Row  # the number of a row; where rows have none, the row itself, which then stays in memory
@@ -38,7 +40,9 @@ class LegacyFile:
         self.tables = {name: self._columns(name) for (name,) in names}
 
     def _columns(self, table: str) -> tuple[str, ...]:
-        return tuple(column[1] for column in self._connection.execute(f"PRAGMA table_info({_quoted(table)})"))
+        """Those that `*` stands for: also the computed ones, but none that a virtual table hides."""
+        found = self._connection.execute(f"PRAGMA table_xinfo({_quoted(table)})")
+        return tuple(column[1] for column in found if column[6] != HIDDEN)
 
     def rows(self, table: str) -> Iterator[tuple[Place, Row]]:
         """Every row by its columns, in the order they were inserted, as JSON can hold it, and its place."""

@@ -177,6 +177,21 @@ async def test_names_ids_and_times_of_another_system_are_kept_as_far_as_they_can
     assert [a.state for a in (await store.load(past.UUID)).attempts] == ["completed", "skipped"]
 
 
+async def test_columns_that_are_computed_are_columns_like_others(store: Any, tmp_path: Path):
+    """They are part of what the row says."""
+    schema = (
+        "CREATE TABLE executions (execution_id TEXT, status TEXT, "
+        "shown TEXT GENERATED ALWAYS AS (upper(status)) VIRTUAL)"
+    )
+    path = past.made(tmp_path / "computed.db", schema, {})
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO executions (execution_id, status) VALUES ('a', 'success')")
+        connection.commit()
+    assert (await taken_over(store, path)).imported == 1
+    [event, *_] = await store.events(execution_id=(await store.started_by("import:b1"))[0])
+    assert event.data["row"] == {"execution_id": "a", "status": "success", "shown": "SUCCESS"}
+
+
 async def test_a_table_of_ids_and_statuses_is_enough(store: Any, tmp_path: Path):
     """What is missing is missing; an id that is there twice is told of."""
     report = await taken_over(store, past.bare_history(tmp_path / "bare.db"))
