@@ -22,7 +22,7 @@ from perdure.store.states import TERMINAL, State
 from perdure.store.writes import Write
 
 PAGE: Final = 100  # executions looked at for one transaction, however few of them may go
-FIRINGS_MAX: Final = 1_000  # lines of schedules' histories that go with one pruning
+FIRINGS_MAX: Final = 1_000  # lines of schedules' histories that go with one transaction
 
 ENDED: Final = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
 ENDED_WELL: Final = ", ".join(f"'{state}'" for state in sorted(TERMINAL - {State.FAILED}))
@@ -89,9 +89,12 @@ FOLDS: Final = (
     *(FOLD_FAILURES.format(counted=counted.format(**THESE)) for counted in FAILURES),
 )
 
+# Nothing is decided before it is due: so the key leads to those that are old, and only they are looked at.
 PRUNE_FIRINGS: Final = """
 DELETE FROM workflow_schedule_firings WHERE (schedule_no, due_at) IN (
-    SELECT f.schedule_no, f.due_at FROM workflow_schedule_firings f WHERE f.decided_at < ? LIMIT ?
+    SELECT f.schedule_no, f.due_at FROM workflow_schedules s
+    CROSS JOIN workflow_schedule_firings f ON f.schedule_no = s.no
+    WHERE f.due_at < ? AND f.decided_at < ? LIMIT ?
 )
 """
 
@@ -127,7 +130,7 @@ def prune(write: Prune, *, tables: Sequence[str]) -> Script[Pruned]:
         yield from _fold_and_delete(chosen, tables)
     is_done = len(chosen) < write.limit and (young < len(page) or len(page) < PAGE)
     if is_done:
-        yield PRUNE_FIRINGS, (write.before, FIRINGS_MAX)
+        is_done = (yield PRUNE_FIRINGS, (write.before, write.before, FIRINGS_MAX)).rowcount < FIRINGS_MAX
     return Pruned(executions=len(chosen), after_no=after_no, is_done=is_done)
 
 

@@ -14,6 +14,7 @@ from perdure.runtime import InvalidArgument, Runtime, Workflow, upkeep
 from perdure.runtime.durations import RETENTION_MS_MIN, retention_ms
 from perdure.runtime.upkeep import BATCH, INDEX_S, LOOK_S, TALLY_MS
 from perdure.store.scripts.retention import Prune
+from perdure.store.scripts.versions import DeactivateWorkflow
 
 DAY = 86_400.0
 
@@ -69,6 +70,20 @@ def test_without_a_retention_everything_stays(retention: str | None):
         assert len(await runtime.list()) == 1
 
     in_a_runtime(body, retention=retention)
+
+
+def test_the_history_of_a_schedule_that_starts_nothing_goes_too():
+    """Though there is no execution as old as its lines, or none at all."""
+
+    async def body(runtime: Runtime) -> None:
+        await runtime.schedules.add("hourly", workflow="order", every="1h")
+        await runtime.machine.services.writer.write(DeactivateWorkflow(name="order"))
+        await anyio.sleep(3 * DAY)
+        assert await runtime.list() == []
+        lines = await runtime.schedules.history("hourly", limit=1_000)
+        assert 24 <= len(lines) <= 24 + LOOK_S / 3_600
+
+    in_a_runtime(body, retention="1d")
 
 
 def test_a_client_leaves_it_to_those_who_run():
