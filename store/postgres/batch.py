@@ -194,13 +194,14 @@ async def _apply(link: Link, run: Sequence[Write]) -> list[Answer]:
 async def _apply_alone(link: Link, write: Write) -> Answer:
     """Apply one write, or undo it alone and say why it was refused.
 
-    What somebody else has inserted since this one looked is there at the second look.
+    What somebody else has inserted since this one looked is there at the second look, what they have
+    deleted is gone.
     """
     await link.simply("SAVEPOINT write")
     answer: Answer
     try:
         answer = await _play(link, write)
-    except asyncpg.UniqueViolationError:
+    except (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError):
         await link.simply("ROLLBACK TO write")
         answer = await _play_or_explain(link, write)
     except REFUSED as error:

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from perdure.store.errors import IllegalTransition
+from perdure.store.errors import IllegalTransition, NotFound
 from perdure.store.postgres import PostgresStore
+from perdure.store.schedule_writes import DeleteSchedule, FiringWrite, MoveSchedule, PutSchedule
 from perdure.store.scripts.apply import APPLY
 from perdure.store.scripts.guards import MoveCircuit
 from perdure.store.scripts.queueing import Admit
 from perdure.store.scripts.retention import Prune, Pruned
 from perdure.store.scripts.versions import MigrateExecution
 from perdure.store.states import State
-from perdure.store.writes import DeleteExecution, Place, Write
+from perdure.store.writes import DeleteExecution, DeleteWorkflow, Place, Write
 
 pytestmark = pytest.mark.anyio
 
@@ -110,3 +111,37 @@ async def test_of_two_who_admit_at_once_the_second_sees_whom_the_first_has_admit
     first = Admit(queue="q", at=book.tick())
     assert await beside(first, Admit(queue="q", at=book.tick())) is None
     assert [execution.id for execution in await book.store.claimable(limit=9)] == ["e1"]
+
+
+async def test_a_message_for_what_is_deleted_just_now_finds_nobody(book: Any, beside: Beside):
+    """As it would a moment later."""
+    await book.move(await book.start(), State.FAILED)
+    assert isinstance(await beside(DeleteExecution(execution_id="e1"), book.post()), NotFound)
+
+
+async def test_a_revision_that_is_used_just_now_is_not_deleted(book: Any, beside: Beside):
+    """The refusal says by how many."""
+    await book.publish()
+    refusal = await beside(book.starting(), DeleteWorkflow(name="order", revision="r1"))
+    assert isinstance(refusal, IllegalTransition)
+    assert "used by 1 execution" in str(refusal)
+
+
+async def test_a_schedule_that_fires_just_now_is_deleted_with_what_it_has_fired(book: Any, beside: Beside):
+    """Whoever deletes it need not try again."""
+    await book.write(
+        PutSchedule(id="nightly", workflow="order", rule=b"{}", is_declared=False, next_at=1, at=book.tick())
+    )
+    fires = MoveSchedule(
+        id="nightly",
+        version=1,
+        considered_at=1,
+        next_at=2,
+        is_paused=False,
+        pending=(),
+        last_execution=None,
+        firings=(FiringWrite(1, "skipped"),),
+        at=book.tick(),
+    )
+    assert await beside(fires, DeleteSchedule(id="nightly")) is None
+    assert await book.store.schedule("nightly") is None
