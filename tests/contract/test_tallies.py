@@ -243,3 +243,23 @@ async def test_a_failure_that_tells_no_time_has_that_of_its_execution(book, touc
     else:
         await book.write(UpdateExecution(execution_id="e1", priority=1, at=book.tick()))
     await views_agree(book)
+
+
+async def test_an_error_may_say_anything(book):
+    """Also what no text of a database can hold, as a NUL, in its message or beside it."""
+    execution = await book.start()
+    error = rb'{"type":"Broken","message":"a \u0000 and a \\u0000","step":"a"}'
+    failed = book.attempt(0, StepState.FAILED, is_outcome=True, error=error)
+    fields = {"error": error, "finished_at": book.tick()}
+    await book.move(execution, State.FAILED, attempts=(failed,), fields=fields)
+    late = await book.start("late")
+    fields = {"error": rb'{"type":"Late","message":"\u0000"}', "finished_at": book.tick()}
+    await book.move(late, State.FAILED, fields=fields)
+    before = await told(book)
+    assert [(each.step, each.error) for each in before[2]] == [("", "Late"), ("a", "Broken")]
+    await book.write(FIRST)
+    assert await told(book) == before
+    await views_agree(book)
+    pruned = await book.write(Prune(before=EVER, limit=9))
+    assert pruned.executions == 2
+    assert (await told(book))[2] == before[2]

@@ -99,6 +99,14 @@ async def test_an_execution_moves_with_its_rows_to_the_steps_of_the_same_key(boo
     assert await book.store.verify() == []
 
 
+async def test_the_audit_feed_names_the_steps_as_they_were_called_then(book):
+    """And the revision that they were of; what comes later is of the new one."""
+    await book.write(migration(book, await resting(book)))
+    await book.move(await book.execution(), events=(EventWrite("told", step_no=2),))
+    fed = "SELECT step, agent FROM workflow_audit_feed WHERE event = 'told' ORDER BY id"
+    assert await book.raw(fed) == [("a", "one"), ("b", "two"), ("c", "three"), ("a", "three")]
+
+
 async def test_a_move_is_refused_where_it_would_cross_something(book):
     """Another version, an owner, steps in flight, the same command again; nothing is written."""
     execution = await resting(book)
