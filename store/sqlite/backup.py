@@ -141,6 +141,7 @@ def settle(name: str, *, path: str) -> Backup:
                     f"{path}: the copy is damaged ({broken}) and was thrown away: "
                     "look at the original with `perdure doctor`"
                 )
+            connection.execute("PRAGMA foreign_keys = ON")  # with a runner go the slots that it holds
             connection.execute("BEGIN IMMEDIATE")
             for statement in DISOWN:
                 connection.execute(statement)

@@ -17,6 +17,7 @@ import pytest
 from perdure.store import SQLiteStore
 from perdure.store.errors import MigrationError, StoreCorrupt, StoreError
 from perdure.store.migration import Migration
+from perdure.store.scripts.guards import Entered, PassGuard
 from perdure.store.sqlite import backup, migrate
 from perdure.store.sqlite.backup import TargetExists, back_up
 from perdure.store.states import State
@@ -77,6 +78,25 @@ async def test_a_copy_belongs_to_nobody(book, book_of, target: str):
     assert execution is not None
     assert (execution.id, execution.epoch) == ("e1", 1)
     await store.close()
+
+
+async def test_a_copy_holds_no_slot_for_those_it_does_not_belong_to(book, target: str):
+    """Nobody would ever give it back: an agent that allows one at once would be taken for good."""
+    runner_no = await book.register()
+    await book.write(pass_guard(book, "e1:0:0:1", runner_no))
+    await book.store.backup(target)
+    store = SQLiteStore(target, inline=True)
+    await store.open()
+    assert await store.verify() == []
+    copied = type(book)(store)
+    mine = await copied.register("runner-2")
+    assert await copied.write(pass_guard(copied, "e2:0:0:1", mine)) == Entered()
+    await store.close()
+
+
+def pass_guard(book, holder: str, runner_no: int) -> PassGuard:
+    """Take the one slot of an agent."""
+    return PassGuard(scope="press", holder=holder, runner_no=runner_no, slots=1, rate=None, at=book.tick())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files have other permissions there")
