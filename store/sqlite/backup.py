@@ -119,7 +119,8 @@ def copy(source: sqlite3.Connection, name: str, *, is_abandoned: Callable[[], bo
                 source.execute("SELECT count(*) FROM sqlite_master").fetchone()  # here the moment is fixed
                 source.backup(connection, pages=PAGES_AT_ONCE, progress=look_up)
             finally:
-                source.execute("ROLLBACK")
+                if source.in_transaction:  # which a failing disk has ended itself
+                    source.execute("ROLLBACK")
         finally:
             connection.close()
     except sqlite3.Error as error:

@@ -24,7 +24,8 @@ def verify(connection: sqlite3.Connection, execution_id: str | None) -> list[str
             raise
         found.append(f"the file is damaged: {error}")
     finally:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # which a failing disk has ended itself
+            connection.execute("ROLLBACK")
     return found
 
 

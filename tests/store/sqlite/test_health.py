@@ -7,17 +7,20 @@ import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from perdure.store import SQLiteStore
-from perdure.store.errors import MigrationError, StoreError
+from perdure.store.errors import MigrationError, StoreError, StoreUnavailable
 from perdure.store.migration import Migration
 from perdure.store.schedule_writes import FiringWrite, MoveSchedule, PutSchedule
 from perdure.store.scripts.resting import Bounds
 from perdure.store.sqlite import health, migrate
+from perdure.store.sqlite.backup import copy
 from perdure.store.sqlite.files import has_unfinished
 from perdure.store.sqlite.health import examine
+from perdure.store.sqlite.verify import verify
 from perdure.store.states import State
 from perdure.store.writes import EventWrite, TimerWrite
 
@@ -227,3 +230,25 @@ async def test_a_write_lock_that_is_held_is_seen_and_who_holds_it(book, path: st
     assert found.work is not None
     assert found.work.unattended == 1
     assert not examine(path, ALWAYS).is_locked
+
+
+class FailingDisk(sqlite3.Connection):
+    """One whose first question finds that the disk fails, by which SQLite ends a transaction."""
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        """Any other statement is as ever."""
+        if not sql.startswith(("PRAGMA integrity_check", "SELECT count(*) FROM sqlite_master")):
+            return super().execute(sql, *parameters)
+        super().execute("ROLLBACK")
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise error
+
+
+def test_a_disk_that_fails_is_told_as_that(tmp_path: Path):
+    """And not as a transaction that is no longer there."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None, factory=FailingDisk)) as connection:
+        with pytest.raises(sqlite3.OperationalError, match="disk I/O error"):
+            verify(connection, None)
+        with pytest.raises(StoreUnavailable, match="disk I/O error"):
+            copy(connection, str(tmp_path / "copy.db"))
