@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from perdure.store.scripts import rows
+from perdure.store.scripts.pages import executions
 from perdure.store.scripts.reads import _DUE, _SUSPECTS
+from perdure.store.states import Status
 
 pytestmark = pytest.mark.anyio
 
@@ -36,3 +38,16 @@ async def test_suspects_are_looked_for_among_what_can_be_claimed_alone(book):
     plan = [row[3] for row in await book.raw("EXPLAIN QUERY PLAN " + _SUSPECTS.replace("?", "1"))]
     assert "SCAN e USING INDEX workflow_executions_claimable" in plan
     assert not any("workflow_executions_unfinished" in line for line in plan)
+
+
+@pytest.mark.parametrize(
+    ("status", "index"), [(Status.RUNNING, "unfinished"), (Status.PAUSED, "paused"), (None, "workflow")]
+)
+async def test_a_workflow_s_work_is_looked_for_among_what_has_not_ended(
+    book, status: Status | None, index: str
+):
+    """However many of its executions have."""
+    no_filter = {"since": None, "parent": None, "only_top": False, "limit": 9, "after": None}
+    question, parameters = next(executions(status=status, workflow="order", **no_filter))
+    plan = "\n".join(row[3] for row in await book.raw("EXPLAIN QUERY PLAN " + question, *parameters))
+    assert f"INDEX workflow_executions_{index}" in plan, plan
