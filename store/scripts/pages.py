@@ -21,6 +21,7 @@ from perdure.store.records import (
 )
 from perdure.store.script import Script
 from perdure.store.scripts import rows
+from perdure.store.scripts.tallies import NO_MAX
 from perdure.store.states import STATES_OF, TERMINAL, State, Status
 
 ID_PART: Final = re.compile(r"[A-Za-z0-9._-]*", re.ASCII)
@@ -118,8 +119,8 @@ def executions(
         where.append(f"{_workflow_no(status)} IN (SELECT no FROM workflows WHERE name = ?)")
         parameters.append(workflow)
     if since is not None:
-        where.append("e.created_at >= ?")
-        parameters.append(since)
+        where.append("e.created_at >= ? AND e.no >= ?")
+        parameters += [since, (yield from _first_since(since))]
     if parent is not None:
         where.append("e.parent_id = ?")
         parameters.append(parent)
@@ -133,6 +134,13 @@ def executions(
     page = f"SELECT e.no FROM workflow_executions e {filters} ORDER BY e.no DESC LIMIT ?"
     found = yield f"{rows.SUMMARY} WHERE e.no IN ({page}) ORDER BY e.no DESC", parameters
     return list(map(rows.summary, found))
+
+
+def _first_since(since: int) -> Script[int]:
+    """The lowest number of what was created since then, where that is little; else it is soon met."""
+    query = "SELECT no FROM workflow_executions WHERE created_at >= ? ORDER BY created_at LIMIT ?"
+    numbers = [no for (no,) in (yield query, (since, FEW + 1)).fetchall()]
+    return min(numbers, default=NO_MAX) if len(numbers) <= FEW else 0
 
 
 def _workflow_no(status: Status | None) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from perdure.store.scripts import rows
+from perdure.store.scripts import pages, rows
 from perdure.store.scripts.pages import executions
 from perdure.store.scripts.reads import _DUE, _SUSPECTS
 from perdure.store.states import Status
@@ -51,3 +53,21 @@ async def test_a_workflow_s_work_is_looked_for_among_what_has_not_ended(
     question, parameters = next(executions(status=status, workflow="order", **no_filter))
     plan = "\n".join(row[3] for row in await book.raw("EXPLAIN QUERY PLAN " + question, *parameters))
     assert f"INDEX workflow_executions_{index}" in plan, plan
+
+
+async def test_what_was_created_lately_is_listed_without_a_look_at_what_came_before(book, monkeypatch):
+    """The index of times leads to the first of it, where a page would not be full."""
+    monkeypatch.setattr(pages, "FEW", 2)
+    for number in range(3):
+        await book.start(f"e{number}")
+    no_filter = {"status": None, "workflow": None, "parent": None, "only_top": False, "after": None}
+    for since, first in ((book.now, 3), (book.now + 1, pages.NO_MAX), (0, 0)):
+        script = executions(since=since, limit=9, **no_filter)
+        question, parameters = next(script)
+        [(*_, plan)] = await book.raw("EXPLAIN QUERY PLAN " + question, *parameters)
+        assert "COVERING INDEX workflow_executions_created" in plan
+        found = await book.raw(question, *parameters)
+        question, parameters = script.send(SimpleNamespace(fetchall=lambda found=found: found))
+        assert parameters == [since, first, 9]
+        plan = [row[3] for row in await book.raw("EXPLAIN QUERY PLAN " + question, *parameters)]
+        assert "SCAN e" not in plan
