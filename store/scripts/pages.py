@@ -58,8 +58,8 @@ def kin(execution_id: str, limit: int) -> Script[Kin]:
         row = (yield "SELECT parent_id FROM workflow_executions WHERE id = ?", (row[0],)).fetchone()
         depth += row is not None
     few = "SELECT no FROM workflow_executions WHERE parent_id = ? LIMIT ?"
-    (children,) = (yield f"SELECT count(*) FROM ({few}) AS few", (execution_id, limit)).fetchone()
-    return Kin(depth=max(depth, 0), children=children, priority=own[0] if own else 0)
+    children = (yield f"SELECT count(*) FROM ({few}) AS few", (execution_id, limit)).fetchone()
+    return Kin(depth=max(depth, 0), children=children[0] if children else 0, priority=own[0] if own else 0)
 
 
 def started_by(triggered_by: str, limit: int) -> Script[list[str]]:

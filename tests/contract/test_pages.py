@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from perdure.store.errors import NotFound
+from perdure.store.records import Kin
 from perdure.store.states import STATUS, State, Status, StepState
 from perdure.store.writes import DeleteExecution
 
@@ -187,3 +188,20 @@ async def test_statistics_tell_how_each_workflow_has_fared(book):
     assert (other.success_ratio, other.duration_ms_mean) == (None, None)
     assert await book.store.statistics(workflow="other") == [other]
     assert await book.store.statistics(workflow="none") == []
+
+
+async def test_what_no_name_can_be_is_nowhere(book):
+    """A NUL is in no text of a server's; to ask for one is no failure of the store."""
+    await book.start()
+    store, nobody = book.store, "e1\0"
+    for ask in (store.execution, store.summary, store.load, store.load_parked, store.inbox, store.schedule):
+        assert await ask(nobody) is None
+    for ask in (store.attempts, store.messages, store.checkpoints, store.loops, store.versions):
+        assert await ask(nobody) == []
+    assert await store.workflow(nobody) is None
+    for filters in ({"workflow": nobody}, {"parent": nobody}):
+        assert await store.executions(**filters) == []
+    assert await store.statistics(workflow=nobody) == []
+    assert await store.kin(nobody, limit=9) == Kin(depth=0, children=0)
+    with pytest.raises(NotFound):
+        await store.executions(after=nobody)
