@@ -21,7 +21,7 @@ from perdure.actors.messages import AnyCommand, PauseMode, RestorePoint, Retry
 from perdure.actors.state.execution import ExecutionState
 from perdure.store.errors import IllegalTransition, NotFound, PayloadTooLarge, PerdureError
 from perdure.store.records import PAYLOAD_BYTES_MAX, Attempt
-from perdure.store.states import SETTLED_STEP, TERMINAL, State, StepState
+from perdure.store.states import TERMINAL, State, StepState
 
 _UNDONE = frozenset({StepState.FAILED, StepState.CANCELLED, StepState.SKIPPED})
 _NAMES_MAX = 10  # steps that a refusal names
@@ -81,7 +81,7 @@ def restore(turn: Turn, command: AnyCommand, point: RestorePoint, asker: Asker) 
     for step_no, run in enumerate(state.steps):
         then = outcomes.get(step_no)
         if then is None:
-            if run.is_stored:
+            if run.has_past:
                 reopen(turn, step_no, new_lineage=True)
         elif run.generation != then.generation or run.state is not then.state:
             reopen(turn, step_no, new_lineage=True, outcome=then)
@@ -153,10 +153,10 @@ def _reopened(state: ExecutionState, command: Retry) -> dict[int, bool] | Perdur
             others = [no for no in undone if no != step_no and state.steps[no].state is not StepState.SKIPPED]
             if others:
                 return _not_alone(state, others)
-            return {step_no: True} if state.steps[step_no].state in SETTLED_STEP else {}
+            return {step_no: True} if state.steps[step_no].has_past else {}
         again = downstream(state.plan, [step_no])
-    settled = [no for no in again if state.steps[no].state in SETTLED_STEP]
-    return dict.fromkeys(undone, False) | dict.fromkeys(settled, True)
+    begun = [no for no in again if state.steps[no].has_past]
+    return dict.fromkeys(undone, False) | dict.fromkeys(begun, True)
 
 
 def _is_undone(state: ExecutionState, step_no: int, step_state: StepState) -> bool:

@@ -59,6 +59,11 @@ class StepRun:
         self.usage: Usage | None = None  # what this attempt has reported, over all its interruptions
 
     @property
+    def has_past(self) -> bool:
+        """Whether the store has anything of it: an attempt, or what it is to go over."""
+        return self.is_stored or self.loop is not None
+
+    @property
     def is_cut(self) -> bool:
         """Whether it has begun and neither runs nor settled: it waits, or was interrupted."""
         state = self.state

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.actors.decider.reopening import downstream, shared, step_named
-from perdure.actors.instructions.plan import DependenciesPolicy, RetryPolicy, Scheduling
+from perdure.actors.instructions.plan import DependenciesPolicy, ForEach, RetryPolicy, Scheduling
 from perdure.actors.messages import (
     Answer,
     Cancel,
@@ -157,6 +157,52 @@ def test_a_step_that_never_began_is_not_opened_anew_by_a_retry_of_it_only(make_b
     bench.complete(1)
     assert bench.state.state is State.COMPLETED
     assert [(run.generation, run.lineage) for run in bench.state.steps] == [(0, 0), (0, 0)]
+
+
+@pytest.mark.parametrize("step", ["s0", "s1"])
+def test_a_retry_from_a_step_does_what_was_cut_off_anew_too(make_bench: Make, step: str):
+    """Its effects so far are those of another time, although it has come to no outcome."""
+    bench = make_bench([(), (0,)]).start()
+    bench.complete(0)
+    bench.tell(Pause(id="p", mode=PauseMode.INTERRUPT))
+    bench.unwind()
+    bench.tell(Cancel(id="c"))
+    assert bench.states() == ["completed", "pending"]
+    bench.tell(Retry(id="again", step=step, only=step == "s1"))
+    assert [run.lineage for run in bench.state.steps] == [int(step == "s0"), 1]
+
+
+def go_over(need: int) -> dict[str, Any]:
+    """A step that goes over what another gave."""
+    return {"for_each": ForEach(items=lambda values: values.output(need))}
+
+
+def test_a_retry_from_a_step_takes_the_items_anew_that_it_gives(make_bench: Make):
+    """Also where none of those before had begun."""
+    bench = make_bench([(), (0,), (0,)], steps={2: go_over(0)}, parallelism=1).start()
+    bench.complete(0, output=b'["old"]')
+    assert bench.started == [0, 1]
+    bench.tell(Cancel(id="c"))
+    bench.unwind()
+    bench.tell(Retry(id="again", step="s0"))
+    bench.complete(0, output=b'["new","newer"]')
+    bench.complete(1)
+    assert list(bench.bodies) == [(2, 0), (2, 1)]
+    assert bench.state.steps[2].loop.item(0) == "new"
+
+
+def test_a_restore_forgets_the_items_that_came_later(make_bench: Make):
+    """None of them had begun."""
+    bench = make_bench([(), (0,), (1,), (1,)], steps={3: go_over(1)}, parallelism=1).start()
+    bench.complete(0)
+    bench.complete(1, output=b'["old"]')
+    bench.tell(Pause(id="p", mode=PauseMode.INTERRUPT))
+    bench.unwind()
+    bench.tell(Restore(id="r", checkpoint=min(bench.rows.checkpoints)))
+    bench.tell(Resume(id="go"))
+    bench.complete(1, output=b'["new","newer"]')
+    bench.complete(2)
+    assert list(bench.bodies) == [(3, 0), (3, 1)]
 
 
 def test_a_retry_with_downstream_runs_again_what_completed_on_a_failure(make_bench: Make):
