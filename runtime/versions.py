@@ -233,7 +233,7 @@ def _standing(state: ExecutionState) -> dict[str, StepState]:
     return {
         state.plan.steps[no].key: StepState.PENDING if _is_retrying(state, no) else run.state
         for no, run in enumerate(state.steps)
-        if run.is_stored
+        if run.has_past
     }
 
 

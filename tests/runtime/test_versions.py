@@ -23,9 +23,9 @@ from perdure.runtime import (
 Scenario = Callable[[Runtime, list[str]], Coroutine[Any, Any, None]]
 
 
-def text(version: str, *steps: str, scheduling: str = "level", last: str = "") -> Workflow:
+def text(version: str, *steps: str, config: str = "", scheduling: str = "level", last: str = "") -> Workflow:
     """A version of `release` with those steps; `KEY<NEED` needs one other, `last` is in the last one."""
-    config = f"config: {{scheduling: {scheduling}}}"
+    config = config or f"config: {{scheduling: {scheduling}}}"
     lines = [f"name: release\nversion: '{version}'\n{config}\nsteps:"]
     for step in steps:
         key, _, need = step.partition("<")
@@ -230,6 +230,23 @@ def test_what_was_cut_off_may_not_go_over_items_in_the_other_version():
             await runtime.publish(other)
             with pytest.raises(CannotMigrate, match=r"'test' .* has begun, and differs in forEach"):
                 await execution.migrate(other.definition.version)
+
+    with_agents(scenario)
+
+
+def test_what_has_taken_its_items_may_not_be_without_them_in_the_other_version():
+    """Although it has not begun with them: it waits for a place beside others."""
+    alone = "config: {parallelism: 1}"
+    one = text("1", "test", "ship", last=", forEach: {items: 3}", config=alone)
+    two = text("2", "test", "ship", config=alone)
+
+    async def scenario(runtime: Runtime, did: list[str]) -> None:
+        execution = await runtime.start(one, {})
+        await anyio.sleep(30)
+        await execution.pause(mode="interrupt")
+        await runtime.publish(two)
+        with pytest.raises(CannotMigrate, match="'ship' is pending and has begun, and differs in forEach"):
+            await execution.migrate("2")
 
     with_agents(scenario)
 
