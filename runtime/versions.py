@@ -182,11 +182,11 @@ class Versions:
         if old.record_no == new.record_no:
             return Verdict(blockers=(), changes=())
         execution = loaded.execution
-        waits = frozenset(step.key for step in new.plan.steps if step.wait is not None)
+        bodiless = frozenset(step.key for step in new.plan.steps if step.wait or step.gate)
         state = ExecutionState.fold(old.plan, loaded)
         retrying = frozenset(step.key for step in old.plan.steps if _is_retrying(state, step.no))
         verdict = judge(
-            old.definition, new.definition, standing=_standing(state), retrying=retrying, waits=waits
+            old.definition, new.definition, standing=_standing(state), retrying=retrying, bodiless=bodiless
         )
         blockers = list(verdict.blockers)
         if execution.state not in MOVABLE:

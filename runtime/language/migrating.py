@@ -39,18 +39,18 @@ def judge(
     *,
     standing: Mapping[str, StepState],
     retrying: frozenset[str] = frozenset(),
-    waits: frozenset[str] = frozenset(),
+    bodiless: frozenset[str] = frozenset(),
 ) -> Verdict:
-    """`standing`: where each step stands that has begun, by key; `waits`: the new steps that only wait.
+    """`standing`: where each step stands that has begun, by key.
 
-    A step that is to try again stands `pending`, like one that was cut off; `retrying` are those whose
-    moment to do so is fixed.
+    `bodiless` are the new steps that only wait or are judged. A step that is to try again stands `pending`,
+    like one that was cut off; `retrying` are those whose moment to do so is fixed.
     """
     steps = {step.key: step for step in new.steps}
     blockers = []
     for step in old.steps:
         state = standing.get(step.key)
-        why = None if state is None else _why_blocked(state, step, steps.get(step.key), waits=waits)
+        why = None if state is None else _why_blocked(state, step, steps.get(step.key), bodiless=bodiless)
         if why is None and step.key in retrying:
             why = _why_too_early(step, steps.get(step.key))
         if why is not None:
@@ -72,7 +72,7 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
 
 
 def _why_blocked(
-    state: StepState, old: StepDefinition, new: StepDefinition | None, *, waits: frozenset[str]
+    state: StepState, old: StepDefinition, new: StepDefinition | None, *, bodiless: frozenset[str]
 ) -> str | None:
     """What of a step that has begun would not be true any more."""
     is_undone = state in (*CUT, StepState.CANCELLED) or (state is StepState.FAILED and not old.optional)
@@ -83,7 +83,7 @@ def _why_blocked(
     has_begun_so = state in CUT or old.for_each is not None
     if has_begun_so and old.for_each != new.for_each:
         return "has begun, and differs in forEach"
-    return "would have nothing to run any more" if state in CUT and old.key in waits else None
+    return "would have nothing to run any more" if state in CUT and old.key in bodiless else None
 
 
 def _why_too_early(old: StepDefinition, new: StepDefinition | None) -> str | None:

@@ -234,6 +234,21 @@ def test_what_was_cut_off_may_not_go_over_items_in_the_other_version():
     with_agents(scenario)
 
 
+@pytest.mark.parametrize(
+    "body", ["gate: {criteria: [{when: 'true', reason: never}]}", "waitFor: {signal: go}"]
+)
+def test_what_was_cut_off_may_not_be_without_a_body_in_the_other_version(body: str):
+    """It would run what is not there."""
+    one = text("1", "test")
+    two = Workflow.parse(f"name: release\nversion: '2'\nsteps:\n- {{key: test, {body}}}")
+
+    async def scenario(runtime: Runtime, did: list[str]) -> None:
+        with pytest.raises(CannotMigrate, match="'test' is pending and would have nothing to run any more"):
+            await moved(runtime, one, two)
+
+    with_agents(scenario)
+
+
 def test_what_has_taken_its_items_may_not_be_without_them_in_the_other_version():
     """Although it has not begun with them: it waits for a place beside others."""
     alone = "config: {parallelism: 1}"

@@ -63,11 +63,11 @@ def test_what_has_not_settled_well_may_be_anything_else():
 def test_a_step_that_is_cut_off_in_its_body_may_not_become_one_that_waits():
     """There would be nothing to run again."""
     new = definition(A, {"key": "b", "agent": None, "sleep": 5, "dependencies": ["a"]})
-    waits = frozenset({"b"})
-    assert blockers(new, {"b": StepState.PENDING}, waits=waits) == (
+    bodiless = frozenset({"b"})
+    assert blockers(new, {"b": StepState.PENDING}, bodiless=bodiless) == (
         "step 'b' is pending and would have nothing to run any more",
     )
-    assert blockers(new, {"b": StepState.FAILED}, waits=waits) == ()
+    assert blockers(new, {"b": StepState.FAILED}, bodiless=bodiless) == ()
 
 
 def test_a_step_that_is_in_the_middle_of_its_items_goes_over_the_same_ones():
