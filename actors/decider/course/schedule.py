@@ -84,9 +84,11 @@ def settle(turn: Turn, step_no: int) -> None:
 
 
 def complete(turn: Turn, step_no: int, output: bytes, *, data: dict[str, Any] | None = None) -> None:
-    """Record that a step has completed."""
-    turn.move_step(step_no, StepState.COMPLETED, is_outcome=True, output=output)
-    turn.note("step_completed", step_no=step_no, attempt=turn.state.steps[step_no].attempt, data=data)
+    """Record that a step has completed; what nobody was told to have begun begins with this."""
+    run = turn.state.steps[step_no]
+    begins = run.started_at is None
+    turn.move_step(step_no, StepState.COMPLETED, is_outcome=True, output=output, begins=begins)
+    turn.note("step_completed", step_no=step_no, attempt=run.attempt, data=data)
     settle(turn, step_no)
 
 

@@ -36,6 +36,7 @@ from perdure.store.usage import Limits, Usage
 
 Make = Callable[..., Any]
 RETRY = RetryPolicy(max_retries=1, delay_ms=100, jitter=False)
+AT_ONCE = RetryPolicy(max_retries=1, delay_ms=0)
 
 
 def calls(**options: Any) -> dict[str, Any]:
@@ -120,12 +121,16 @@ def test_a_failed_child_is_a_failed_attempt_and_the_next_one_has_another(bench: 
     assert "ended cancelled" in bench.state.steps[0].error.message
 
 
+def refused(bench: Any) -> None:
+    """The last child that was to be started cannot be."""
+    error = Error(type="ChildNotStarted", message="no")
+    report = ChildRefused(step_no=0, child=bench.starts[-1].child, error=error, names=("ChildNotStarted",))
+    bench.do(lambda turn: children.take_refused(turn, report))
+
+
 def test_what_cannot_be_started_is_a_failed_attempt(bench: Any):
     """Typed, by the names a policy may have."""
-    order = bench.starts[-1]
-    error = Error(type="ChildNotStarted", message="no")
-    report = ChildRefused(step_no=0, child=order.child, error=error, names=("ChildNotStarted",))
-    bench.do(lambda turn: children.take_refused(turn, report))
+    refused(bench)
     assert bench.states() == ["waiting", "pending"]
     assert bench.events()[-2:] == ["step_failed", "step_waiting"]
 
@@ -403,6 +408,22 @@ def test_a_child_is_asked_to_undo_itself_before_what_its_step_was_built_upon(mak
     assert list(bench.bodies) == [3]
     bench.complete(3)
     assert bench.state.state is State.ROLLED_BACK
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_what_a_later_attempt_has_done_is_undone(make_bench: Make, *, waits: bool):
+    """Although it has come to its end with the first that is heard of its child."""
+    steps = {0: calls(retry=AT_ONCE, wait={"waits": waits})}
+    bench = make_bench([(), (0,)], steps=steps, undo={0: {}}).start()
+    refused(bench)
+    if waits:
+        ended(bench)
+    else:
+        started(bench)
+    assert bench.states()[:2] == ["completed", "running"]
+    bench.tell(Rollback(id=bench.id(), reason="rain"))
+    bench.unwind()
+    assert list(bench.bodies) == [2]
 
 
 def test_whoever_takes_up_a_parent_asks_the_child_once_more_under_another_id(make_bench: Make):
