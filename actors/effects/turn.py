@@ -217,7 +217,8 @@ class Turn:
         run.state = state
         run.is_stored = True
         run.due_at = due_at
-        run.error = error
+        if error is not None or state is not StepState.WAITING:  # one that waits shows why it has to
+            run.error = error
         if is_outcome:
             run.settled_version = self.version_before + 1
             run.output = output

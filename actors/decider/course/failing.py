@@ -27,5 +27,4 @@ def take_failure(turn: Turn, step_no: int, failed: Failed) -> int | None:
     run.next_attempt()
     due_at = turn.now + delay
     turn.move_step(step_no, StepState.WAITING, due_at=due_at)
-    run.error = failed.error
     return due_at

@@ -160,7 +160,6 @@ def _escalate(turn: Turn, step_no: int, wait: ForApproval) -> None:
         due_at=None if wait.timeout_ms is None else turn.now + wait.timeout_ms,
     )
     _ask(turn, asked)
-    run.error = late
 
 
 def _count(turn: Turn, step_no: int) -> None:

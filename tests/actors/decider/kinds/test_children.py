@@ -121,6 +121,14 @@ def test_a_failed_child_is_a_failed_attempt_and_the_next_one_has_another(bench: 
     assert "ended cancelled" in bench.state.steps[0].error.message
 
 
+def test_a_step_that_waits_for_another_child_shows_why_it_has_to(bench: Any):
+    """To whoever has seen the first one fail, and to whoever takes it up."""
+    ended(bench, State.FAILED)
+    bench.advance(100)
+    started(bench)
+    assert bench.state.steps[0].error.type == "ChildFailed"
+
+
 def refused(bench: Any) -> None:
     """The last child that was to be started cannot be."""
     error = Error(type="ChildNotStarted", message="no")
