@@ -95,9 +95,9 @@ def look_for_unconfirmed(turn: Turn) -> None:
 def take_started(turn: Turn, report: ChildStarted) -> None:
     """The child is there; or it is not, and while the parent stops it will not be."""
     state, no = turn.state, report.step_no
-    state.family.starting.discard(no)
     if not _waits_for(state, no, report.child):
         return
+    state.family.starting.discard(no)
     if not report.exists:
         if state.state in schedule.WINDING_UP:
             _end_wait(turn, no)
@@ -123,7 +123,6 @@ def take_refused(turn: Turn, report: ChildRefused) -> None:
     """The child could not be started: the attempt has failed."""
     if _waits_for(turn.state, report.step_no, report.child):
         _fail(turn, report.step_no, Failed(report.error, report.names))
-    turn.state.family.starting.discard(report.step_no)
 
 
 def hear(turn: Turn, message: ChildRested | ChildEnded) -> None:

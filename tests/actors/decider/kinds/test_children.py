@@ -202,6 +202,25 @@ def test_a_parent_that_is_to_end_looks_for_the_child_it_may_have(bench: Any):
     assert (bench.states()[0], bench.state.state) == ("cancelled", State.CANCELLED)
 
 
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_a_parent_that_is_to_end_waits_for_the_start_of_a_next_attempt(make_bench: Make, *, is_refused: bool):
+    """Whatever is heard of the attempt before."""
+    bench = make_bench([()], steps={0: calls(retry=AT_ONCE)}).start()
+    first = bench.starts[-1]
+    if is_refused:
+        refused(bench)
+    else:
+        ended(bench, State.FAILED)
+        news = ChildStarted(step_no=0, child=first.child)
+        bench.do(lambda turn: children.take_started(turn, news))
+    bench.tell(Cancel(id="cancel"))
+    assert bench.state.state is State.CANCELLING
+    started(bench)
+    assert said(bench) == ["Cancel"]
+    ended(bench, State.CANCELLED)
+    assert bench.state.state is State.CANCELLED
+
+
 def test_a_parent_that_is_to_end_without_a_child_ends(bench: Any):
     """Also when it rests instead, and goes on: then the child is started."""
     bench.tell(Cancel(id="cancel"))
