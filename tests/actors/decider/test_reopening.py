@@ -19,6 +19,7 @@ from perdure.actors.messages import (
     Restore,
     Resume,
     Retry,
+    Rollback,
     TakeCheckpoint,
     UpdateContext,
 )
@@ -324,6 +325,20 @@ def test_a_restore_takes_back_timers_and_outcomes_of_later_generations(make_benc
     bench.tell(Restore(id="r", checkpoint=point))
     assert bench.states() == ["failed", "completed"]
     assert not bench.rows.timers
+
+
+def test_what_a_restore_brings_back_can_be_undone(make_bench: Make):
+    """It was done here, if in another generation."""
+    bench = make_bench([(), (0,)], undo={0: {}}).start()
+    bench.complete(0)
+    bench.fail(1)
+    bench.tell(Retry(id="again", step="s0"))
+    bench.tell(Pause(id="p", mode=PauseMode.INTERRUPT))
+    bench.unwind()
+    bench.tell(Restore(id="r", checkpoint=min(bench.rows.checkpoints)))
+    assert bench.states()[0] == "completed"
+    bench.tell(Rollback(id="back"))
+    assert list(bench.bodies) == [2]
 
 
 def test_a_restore_of_a_finished_execution_gives_it_its_whole_time_again(make_bench: Make):
