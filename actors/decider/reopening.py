@@ -184,6 +184,8 @@ def reopen(turn: Turn, step_no: int, *, new_lineage: bool, outcome: Attempt | No
     if run.state is StepState.WAITING:
         children.leave(turn, step_no)
         turn.clear_step_timer(step_no)
+    if run.loop is not None and not run.is_stored:  # of what else is opened anew the log has told
+        turn.note("items_dropped", step_no=step_no, data={"items": run.loop.total})
     run.reopen(new_lineage=new_lineage)
     if outcome is None:
         turn.move_step(step_no, StepState.PENDING)

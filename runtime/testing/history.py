@@ -137,6 +137,11 @@ class StepHistory:
         if outcome is not None:
             self.settle(outcome.state, version)
 
+    def drop_items(self, version: int) -> None:
+        """What it was to go over, and had not begun with, is forgotten."""
+        self.reopen(version, new_lineage=True)
+        self.has_row = True
+
     def as_of(self, version: int) -> Outcome | None:
         """The outcome the step had at that version, if any."""
         opened = max((generation for at, generation in self.opened if at <= version), default=None)
@@ -235,6 +240,8 @@ class History:
                 step.settle(StepState.CANCELLED, event.version)
             case "step_skipped":
                 self._skip(step, event)
+            case "items_dropped":
+                step.drop_items(event.version)
             case _:
                 pass  # a line about the step that does not move it
 
@@ -347,9 +354,10 @@ class History:
             anew = {first} if asked["only"] else self._downstream({first})
         elif asked.get("with_downstream"):
             anew = self._downstream({step.key for step in graph if undone.intersection(step.needs)})
-        for step in settled:
-            if step.key in anew or (step.key in undone and not asked.get("only")):
-                step.reopen(version, new_lineage=step.key in anew)
+        for step in graph:
+            is_anew = step.key in anew and step.has_row
+            if is_anew or (step.key in undone and not asked.get("only")):
+                step.reopen(version, new_lineage=is_anew)
 
     def _downstream(self, keys: set[str]) -> set[str]:
         """Those steps and whatever needs one of them, directly or not."""
@@ -361,7 +369,7 @@ class History:
         for step in self.steps.values():
             then = step.as_of(point)
             if then is None:
-                if step.has_row:
+                if step.has_row and step.opened[-1][0] != version:  # else its items were dropped
                     step.reopen(version, new_lineage=True)
             elif (step.generation, step.state) != (then.generation, then.state):
                 step.reopen(version, new_lineage=True, outcome=then)

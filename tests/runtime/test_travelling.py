@@ -10,6 +10,7 @@ from scenarios import virtually
 
 from perdure.runtime import (
     Execution,
+    ForEach,
     IdTaken,
     InvalidArgument,
     NotFound,
@@ -231,5 +232,48 @@ def test_a_fork_survives_the_deletion_of_its_source():
         await runtime.delete(source.id)
         assert (await fork.result()).outputs["shop"] == "soup bought"
         await runtime.delete(fork.id)
+
+    virtually(scenario)
+
+
+@pytest.mark.parametrize("way", ["retry", "only", "restore"])
+def test_what_was_cut_off_and_what_has_its_items_are_done_anew(way: str):
+    """Where somebody goes back behind them; neither has come to an outcome."""
+    workflow = Workflow("many", parallelism=1)
+    lists: list[list[str]] = [["old"], ["new", "newer"]]
+    keys: list[str] = []
+
+    @workflow.step
+    async def scan() -> list[str]:
+        await anyio.sleep(1)
+        return lists[0]
+
+    @workflow.step
+    async def check(scan: list[str], context: StepContext) -> int:
+        keys.append(context.idempotency_key)
+        await anyio.sleep(10)
+        return len(scan)
+
+    @workflow.step(for_each=ForEach(items=lambda scan: scan, as_="path"))
+    async def shrink(path: str) -> str:
+        return path
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(workflow)
+        await execution.checkpoint(label="first")
+        await anyio.sleep(5)
+        await execution.pause(mode="interrupt")
+        if way == "restore":
+            await execution.restore("first")
+        else:
+            await execution.cancel()
+        if way != "only":
+            lists.pop(0)
+        if way == "restore":
+            await execution.resume()
+        else:
+            await execution.retry(from_step="scan" if way == "retry" else "check", only=way == "only")
+        assert (await execution.result()).outputs["shrink"] == lists[0]
+        assert len(set(keys)) == 2
 
     virtually(scenario)
