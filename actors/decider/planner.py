@@ -191,11 +191,18 @@ def _go_on(turn: Turn) -> None:
         entering.decide(turn)
     if state.is_blocked:
         _give_up_waits(turn)
+    _launch(turn)
+    if state.is_blocked:
+        _give_up_waits(turn)
+        _launch(turn)
+
+
+def _launch(turn: Turn) -> None:
+    """Start what may start, steps and items."""
+    state = turn.state
     schedule.launch(turn, spending.admit)
     while state.looping and looping.go_on(turn):
         schedule.launch(turn, spending.admit)
-    if state.is_blocked:
-        _give_up_waits(turn)
 
 
 def _give_up_waits(turn: Turn) -> None:

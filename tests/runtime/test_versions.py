@@ -200,6 +200,24 @@ def test_what_was_cut_off_waits_for_what_it_needs_in_the_other_version(
     with_agents(scenario)
 
 
+@pytest.mark.parametrize("scheduling", ["level", "eager"])
+def test_what_was_cut_off_goes_on_after_a_wait_that_is_called_off_in_the_other_version(scheduling: str):
+    """Whatever became of that; else nothing would ever wake the execution."""
+    before = text("1", "test", scheduling=scheduling)
+    hold = "- {key: hold, waitFor: {signal: go}}\n- {key: red, agent: red}"
+    after = Workflow.parse(
+        f"name: release\nversion: '2'\nconfig: {{scheduling: {scheduling}}}\nsteps:\n{hold}\n"
+        "- {key: test, agent: test, dependencies: [hold], dependenciesPolicy: all_done}"
+    )
+
+    async def scenario(runtime: Runtime, did: list[str]) -> None:
+        execution = await moved(runtime, before, after)
+        result = await execution.result(check=False)
+        assert (result.status.value, did) == ("failed", ["test", "red", "test"])
+
+    with_agents(scenario)
+
+
 def test_what_waits_for_its_next_attempt_may_not_need_anything_else():
     """Its moment would come before what it needs there."""
     retry = ", retryPolicy: {maxRetries: 1, retryDelayMs: 60000}"

@@ -129,13 +129,15 @@ def skip(
 
 
 def cancel(turn: Turn, step_no: int) -> None:
-    """Record that a step was called off, with its items; whoever calls it off says what that lets in."""
+    """Record that a step was called off, with its items; that lets in only what had begun before."""
     run = turn.state.steps[step_no]
     if run.loop is not None:
         moves.call_off(turn, run.loop)
     turn.move_step(step_no, StepState.CANCELLED, is_outcome=True)
     turn.note("step_cancelled", step_no=step_no, attempt=run.attempt)
     turn.state.count_settled(step_no)
+    if turn.state.is_blocked and turn.state.state in MAY_LAUNCH:
+        _enter_begun(turn.state, turn.state.plan.steps[step_no].dependents)
 
 
 def stop_everything(turn: Turn, reason: Interrupt, *, until: State = State.CANCELLING) -> None:
