@@ -116,9 +116,9 @@ class Beside:
                 step.reopen(version, new_lineage=False)
 
     def open(self, version: int) -> None:
-        """Another end is to come: hooks that have run will run again."""
+        """Another end is to come: hooks that have run, or were cut, will run again."""
         for step in self._hooks():
-            if step.state in SETTLED_STEP:
+            if step.state in SETTLED_STEP or step.is_cut:
                 step.reopen(version, new_lineage=True)
 
     def finish(self, version: int) -> None:

@@ -210,3 +210,25 @@ def test_an_execution_that_waits_for_the_next_attempt_of_a_hook_is_cold():
         assert ends == ["completed", "completed"]
 
     virtually(scenario)
+
+
+@pytest.mark.parametrize("way", ["cancel", "rollback"])
+def test_a_hook_that_a_pause_has_cut_runs_anew_for_another_end(way: str):
+    """Whoever has heard of the one by its key is to hear of the other."""
+    keys: list[str] = []
+    workflow = Workflow("told")
+    workflow.step(lambda: 1, key="work", compensate=lambda: None)
+
+    @workflow.hook("finally")
+    async def tell(context: StepContext) -> None:
+        keys.append(context.idempotency_key)
+        await anyio.sleep(10)
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(workflow)
+        await anyio.sleep(1)
+        await execution.pause(mode="interrupt")
+        await getattr(execution, way)()
+        assert len(set(keys)) == 2
+
+    virtually(scenario)

@@ -32,11 +32,12 @@ def next_hook(state: ExecutionState, end: State) -> int | None:
 
 
 def reopen(turn: Turn) -> None:
-    """Another end is to come: the hooks that have run for the last one will run again."""
+    """Another end is to come: the hooks that have run for the last one, or were cut, will run again."""
     state = turn.state
     state.end = None
     for step_no in state.plan.hooks.values():
-        if state.steps[step_no].state in SETTLED_STEP:
+        run = state.steps[step_no]
+        if run.state in SETTLED_STEP or run.is_cut:
             _reopen(turn, step_no)
 
 

@@ -374,3 +374,19 @@ def test_what_has_nothing_to_undo_cannot_be_rolled_back_after_its_end(make_bench
     bench.complete(SUCCESS, FINALLY)
     refusal = bench.tell(Rollback(id=bench.id()))
     assert "nothing that it has completed itself has a compensation" in str(refusal)
+
+
+@pytest.mark.parametrize("is_taken_up", [False, True])
+def test_a_hook_that_a_pause_has_cut_runs_anew_for_another_end(make_bench: Make, *, is_taken_up: bool):
+    """What it did so far was for the end that did not come."""
+    bench = make_bench([()], hooks={Hook.FINALLY: {}}).start()
+    bench.complete(0)
+    bench.tell(Pause(id=bench.id(), mode=PauseMode.INTERRUPT))
+    bench.unwind()
+    assert bench.state.state is State.PAUSED
+    if is_taken_up:
+        bench.take_up()
+    bench.tell(Cancel(id=bench.id()))
+    assert (list(bench.bodies), bench.state.steps[1].lineage) == ([1], 1)
+    bench.complete(1)
+    assert bench.state.state is State.CANCELLED
