@@ -59,12 +59,14 @@ def rollback(
     state.reindex()
 
 
-def undo_after(turn: Turn, reason: str) -> None:
+def undo_after(turn: Turn, failed_no: int, error: Error) -> None:
     """A step has failed in a way that is to undo what was done; where nothing was, it has just failed."""
     state = turn.state
     steps = state.plan.steps[: state.size]
     if any(_is_own(state, step) and state.steps[step.no].state in UNDOABLE_YET for step in steps):
-        rollback(turn, reason)
+        if state.error is None:  # it would have gone on without the step
+            turn.set_error(schedule.step_failed(steps[failed_no].key, state.steps[failed_no].attempt, error))
+        rollback(turn, error.message)
 
 
 def has_anything(state: ExecutionState) -> bool:

@@ -190,7 +190,7 @@ def _reject(turn: Turn, step_no: int, wait: ForApproval, *, reason: str) -> None
             schedule.stop_waiting(turn, step_no)
             schedule.fail(turn, step_no, error)
             if wait.on_reject is OnReject.COMPENSATE:
-                undoing.undo_after(turn, error.message)
+                undoing.undo_after(turn, step_no, error)
         case _:
             assert_never(wait.on_reject)
 

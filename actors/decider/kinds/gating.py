@@ -66,6 +66,6 @@ def _close(turn: Turn, step: PlannedStep, gate: Gate, missing: list[str]) -> Non
             schedule.fail(turn, step.no, error, has_begun=False)
         case OnNo.COMPENSATE:
             schedule.fail(turn, step.no, error, has_begun=False)
-            undoing.undo_after(turn, error.message)
+            undoing.undo_after(turn, step.no, error)
         case _:
             assert_never(gate.on_no)

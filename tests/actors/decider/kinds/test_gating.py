@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from perdure.actors.instructions.gate import Criterion, Gate, OnNo
-from perdure.actors.instructions.plan import Scheduling
+from perdure.actors.instructions.plan import Hook, Scheduling
 from perdure.actors.instructions.waits import ForApproval, OnReject
 from perdure.actors.messages import Pause, Reject, Resume, Retry
 from perdure.store.states import State
@@ -151,3 +151,28 @@ def test_a_gate_is_left_to_a_runner_that_has_its_code(make_bench: Make):
     """Nothing is judged without it."""
     bench = make_bench([()], steps={0: gate("a")}, context={"a": True}, missing=("python:m:f",)).start()
     assert (bench.state.state, judged(bench)) == (State.SCHEDULING, [])
+
+
+@pytest.mark.parametrize("asks", [False, True])
+@pytest.mark.parametrize("is_optional", [False, True])
+def test_what_a_no_undoes_is_undone_because_of_a_failure(make_bench: Make, *, asks: bool, is_optional: bool):
+    """Also where the execution would have gone on without the step: its hook is that of a failure."""
+    closed: dict[str, Any] = gate("a", on_no=OnNo.COMPENSATE)
+    if asks:
+        closed = {"wait": ForApproval(on_reject=OnReject.COMPENSATE)}
+    bench = make_bench(
+        [(), (0,)],
+        steps={1: closed | {"is_optional": is_optional}},
+        undo={0: {}},
+        hooks={Hook.FAILURE: {}, Hook.CANCEL: {}},
+        context={"a": False},
+        continue_on_error=True,
+    ).start()
+    bench.complete(0)
+    if asks:
+        bench.tell(Reject(id="no", step="s1", by="ada"))
+    bench.complete(2)
+    assert list(bench.bodies) == [3]
+    bench.complete(3)
+    assert bench.state.state is State.ROLLED_BACK
+    assert "step 's1' failed" in bench.state.error.message
