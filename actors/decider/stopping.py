@@ -46,7 +46,7 @@ def _cancel(turn: Turn, command: Cancel, asker: Asker, waiters: list[Asker]) -> 
         return
     data = {"reason": command.reason} | ({"compensate": True} if command.compensate else {})
     turn.note("cancel_requested", by=command.by, command_id=command.id, data=data)
-    if state.state is not State.CANCELLING:
+    if state.state not in schedule.WINDING_UP:  # else it has been stopped before, and the error says why
         turn.set_error(None)
     if command.compensate:
         undoing.rollback(turn, command.reason, by=command.by)

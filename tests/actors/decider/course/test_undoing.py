@@ -474,3 +474,18 @@ def test_a_rollback_that_failed_has_the_hook_of_a_failure(make_bench: Make):
     bench.fail(1)
     bench.complete(FAILURE, FINALLY)
     assert bench.state.state is State.FAILED
+
+
+def test_a_cancel_after_all_is_undone_cuts_the_hook_and_leaves_the_error(make_bench: Make):
+    """It was undone because it failed, and whoever is to hear of the end is to hear of that."""
+    bench = make_bench([(), (0,)], undo={0: {}}, hooks=HOOKS, **ON_FAILURE).start()
+    bench.complete(0)
+    bench.fail(1)
+    bench.complete(2)
+    assert list(bench.bodies) == [FAILURE + 1]
+    bench.tell(Cancel(id=bench.id()))
+    bench.unwind()
+    assert list(bench.bodies) == [FINALLY + 1]
+    bench.complete(FINALLY + 1)
+    assert bench.state.state is State.ROLLED_BACK
+    assert bench.state.error.type == "StepFailed"
