@@ -224,7 +224,7 @@ def _pause(turn: Turn, command: Pause, asker: Asker, waiters: list[Asker]) -> No
     """Write the wish and stop what runs if it is to be interrupted; answered when at rest."""
     state = turn.state
     if state.state is State.PAUSED:
-        if state.resume_plan is not None:  # whoever pauses it now wants it to stay
+        if state.resume_plan is not None and not _is_theirs(turn, command):  # they want it to stay
             resuming.plan(turn, PlanResume(id=command.id, by=command.by))
         return
     waiters.append(asker)

@@ -52,6 +52,23 @@ def test_a_child_that_somebody_else_has_paused_stays_paused_when_its_parent_goes
     virtually(scenario, workflows=[billing()])
 
 
+def test_a_child_that_is_to_go_on_by_itself_does_although_its_parent_was_paused_in_between():
+    """That was no word about the pause of somebody else; with it gone, both would rest for ever."""
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(order())
+        await anyio.sleep(0.5)
+        child = await child_of(runtime, execution)
+        await child.pause(by="ada")
+        await child.resume_later(at=MINUTE_S, by="ada")
+        assert await execution.pause() is State.PAUSED
+        await execution.resume()
+        await anyio.sleep(2 * MINUTE_S)
+        assert (await execution.status()).state is State.COMPLETED
+
+    virtually(scenario, workflows=[billing()])
+
+
 def test_a_pause_that_is_called_off_is_called_off_for_the_child_too():
     """While it still drains; and paused again, both rest."""
 
