@@ -213,14 +213,15 @@ def _start_admitted(turn: Turn, step_no: int, admit: Admit) -> Admission:
 def _try_suspects(turn: Turn, trial: Trial, admit: Admit) -> bool:
     """Start the next group of suspects when its time has come; False when each has had its time."""
     state = turn.state
-    while not trial.is_on(state.running):
+    while state.state in MAY_LAUNCH and not trial.is_on(state.running):
         group = trial.next_group(now=turn.now)
         if not group:
             state.trial = None
             return False
         ready, state.ready = state.ready, deque()
         for step_no in ready:
-            fits = step_no in group and _has_room(state) and _fits_beside(state, step_no)
+            is_next = state.state in MAY_LAUNCH and step_no in group
+            fits = is_next and _has_room(state) and _fits_beside(state, step_no)
             if not fits or _start_admitted(turn, step_no, admit) is Admission.HELD:
                 state.ready.append(step_no)
     return True

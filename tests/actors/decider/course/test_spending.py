@@ -268,3 +268,15 @@ def test_a_budget_may_fail_the_step_for_an_item_and_a_retry_goes_on_with_it(
     give(bench, 2, cost=0.5)
     give(bench, 3, cost=0.5)
     assert bench.state.state is State.COMPLETED
+
+
+def test_where_the_budget_of_one_suspect_is_used_up_no_other_is_tried(make_bench: Make):
+    """The execution is to rest: nothing begins any more."""
+    estimate = Usage(cost=0.6)
+    budget = Budget(limits=Limits(cost=1.0))
+    bench = make_bench([(), (), ()], steps={0: {"estimate": estimate}}, budget=budget).start()
+    bench.take_up(died=True)
+    bench.complete(2, used=Usage(cost=0.5))
+    bench.take_up(died=True)
+    assert (bench.state.state, bench.bodies) == (State.PAUSED, {})
+    assert bench.events().count("budget_exceeded") == 1
