@@ -49,7 +49,9 @@ def moments(rule: Rule, *, after: int) -> Iterator[int]:
         return
     begin = (EPOCH + timedelta(milliseconds=after)).astimezone(zone_of(rule.timezone))
     for moment in _cronsim().CronSim(rule.cron, begin):
-        yield (moment.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1)
+        ms = (moment.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1)
+        if ms > after:  # from within an hour that comes again it begins with the first time
+            yield ms
 
 
 def zone_of(name: Any) -> ZoneInfo:

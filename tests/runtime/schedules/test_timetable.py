@@ -88,6 +88,14 @@ def test_a_fixed_hour_that_the_clock_skips_or_repeats_comes_once():
     ]
 
 
+@pytest.mark.parametrize("minute", [0, 10, 30, 59])
+def test_who_asks_while_an_hour_comes_for_the_second_time_is_told_of_no_moment_of_the_first(minute: int):
+    """2:30 was when it came first: what is asked for is what comes after now."""
+    rule = Rule(cron="30 2 * * *", timezone="Europe/Berlin")
+    again = datetime(2026, 10, 25, 1, minute, tzinfo=UTC)
+    assert firsts(rule, 1, after=again) == ["2026-10-26T01:30:00+00:00"]
+
+
 @pytest.mark.parametrize("cron", ["0 0 31 4 *", "0 0 30 2 *"])
 def test_a_day_that_never_comes_is_refused(cron: str):
     """Never an endless search."""
