@@ -45,10 +45,11 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 def decide(rule: Rule, standing: Standing, *, now: int) -> Decision:
     """Decide every moment that has come by `now`."""
-    due = _due(rule, standing, now=now)
+    coming = _due(rule, standing, now=now)
+    due = coming[:MOMENTS_MAX]
     considered_at = due[-1] if due else standing.considered_at
-    run = _to_make_up_for(rule, due, standing, now=now)
-    missed = [moment for moment in due if moment not in set(run)]
+    run = _to_make_up_for(rule, due, standing, now=now, are_all=len(due) == len(coming))
+    missed = sorted({*due} - {*run})
     firings = [FiringWrite(missed[0], "missed", None, len(missed))] if missed else []
     start, pending, skipped = _share_out(rule, run, standing)
     firings += [FiringWrite(moment, "started", execution_id(standing.id, moment)) for moment in start]
@@ -81,26 +82,29 @@ def next_at(rule: Rule, *, schedule_id: str, after: int) -> int | None:
 
 
 def _due(rule: Rule, standing: Standing, *, now: int) -> list[int]:
-    """The moments that have come since the last that was decided."""
+    """The moments that have come since the last that was decided; at most one more than are decided now."""
     coming = takewhile(
         lambda moment: delayed(rule, moment, schedule_id=standing.id) <= now,
         moments(rule, after=standing.considered_at),
     )
-    return list(islice(coming, MOMENTS_MAX))
+    return list(islice(coming, MOMENTS_MAX + 1))
 
 
-def _to_make_up_for(rule: Rule, due: list[int], standing: Standing, *, now: int) -> list[int]:
-    """The due moments that are to be acted upon: those that are met, and what `missed` allows."""
+def _to_make_up_for(rule: Rule, due: list[int], standing: Standing, *, now: int, are_all: bool) -> list[int]:
+    """The due moments that are to be acted upon: those that are met, and what `missed` allows.
+
+    Unless they `are_all` that have come, the latest is not among them.
+    """
     if not due:
         return []
-    is_met = now - delayed(rule, due[-1], schedule_id=standing.id) <= LATE_MS
+    is_met = are_all and now - delayed(rule, due[-1], schedule_id=standing.id) <= LATE_MS
     met, late = (due[-1:], due[:-1]) if is_met else ([], due)
     allowed = [moment for moment in late if now - moment <= rule.missed_window_ms]
     match rule.missed:
         case Missed.SKIP:
             return met
         case Missed.LATEST:
-            return met or allowed[-1:]
+            return met or (allowed[-1:] if are_all else [])
         case Missed.ALL:
             return allowed + met
 

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.runtime.schedules.policy import LATE_MS, QUEUE_LOOK_MS, Decision, Standing, decide, execution_id
+from perdure.runtime.schedules.policy import (
+    LATE_MS,
+    MOMENTS_MAX,
+    QUEUE_LOOK_MS,
+    Decision,
+    Standing,
+    decide,
+    execution_id,
+)
 from perdure.runtime.schedules.rule import Missed, Overlap, Rule
 
 HOUR = 3_600_000
@@ -61,6 +69,19 @@ def test_what_nobody_was_there_for_is_made_up_for_as_the_rule_says(
 ):
     """Half an hour past the last of five moments: all five are late."""
     assert told(after(5.5, hourly(missed))) == wanted
+
+
+@pytest.mark.parametrize("late_s", [0.5, 90])
+def test_of_more_than_one_look_takes_in_only_the_latest_is_made_up_for(late_s: float):
+    """The moments of a whole night come in several decisions, and are one night."""
+    rule = Rule(every_ms=100_000, missed_window_ms=10**12, overlap=Overlap.ALLOW)
+    first = NOON // rule.every_ms * rule.every_ms
+    now = first + 2 * MOMENTS_MAX * rule.every_ms + 5 * rule.every_ms + round(late_s * 1_000)
+    standing, started = Standing(id="s", considered_at=first), []
+    while (decision := decide(rule, standing, now=now)).firings:
+        started += decision.start
+        standing = Standing(id="s", considered_at=decision.considered_at)
+    assert started == [first + 2 * MOMENTS_MAX * rule.every_ms + 5 * rule.every_ms]
 
 
 def test_nothing_is_made_up_for_that_lies_before_the_window():
