@@ -29,11 +29,11 @@ COMPILED_MAX: Final = 10_000  # compiled expressions kept: a workflow is compile
 
 
 def _parts_of(root: str) -> re.Pattern[str]:
-    """What names a part of `root`: `root.KEY`, `root["KEY"]`. Text is passed over, and so what it says."""
+    """What names a part of `root`: `root.KEY`, `root["KEY"]`. Texts and comments are passed over."""
     return re.compile(
         rf"(?P<asks>\bhas\s*\(\s*)?(?<![\w.]){root}\b\s*"
         r"""(?:\.\s*(?P<plain>[A-Za-z_]\w*)\b(?!\s*\()|\[\s*(?P<mark>["'])(?P<quoted>[^"'\\]*)(?P=mark)\s*\])"""
-        rf"|(?P<dynamic>(?<![\w.]){root}\b)"
+        rf"|(?P<dynamic>(?<![\w.]){root}\b)|//[^\r\n]*"
         r"""|[rR]?(?:'''(?:\\.|[^\\])*?'''|\"\"\"(?:\\.|[^\\])*?\"\"\"|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""",
         re.DOTALL,
     )

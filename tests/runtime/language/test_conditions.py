@@ -10,7 +10,13 @@ import pytest
 
 from perdure.runtime import Agents, DefinitionError, Workflow
 from perdure.runtime.language import compile_plan, conditions
-from perdure.runtime.language.conditions import BadCondition, ConditionsNotInstalled, compile_condition
+from perdure.runtime.language.conditions import (
+    BadCondition,
+    ConditionsNotInstalled,
+    compile_condition,
+    inputs_taken,
+    references,
+)
 
 NEEDS: list[list[int]] = [[], [0], [1]]
 NUMBERS = {"parse": 0, "to-scan": 1, "report": 2}
@@ -128,6 +134,21 @@ def test_a_condition_may_only_look_at_what_comes_before(refused: Callable[..., D
         "  - {key: b, agent: x, when: \"steps.a.state == 'failed'\"}\n"
     )
     assert "the condition looks up 'a', which need not run before 'b'" in str(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "true // it's said of steps.nobody\n && steps.parse.state == 'completed'",
+        "// steps.nobody, steps[key], inputs.nobody\nsteps.parse.state == 'completed'",
+        "'// no comment' != '' && steps.parse.state == 'completed'",
+    ],
+)
+def test_what_a_comment_says_is_not_asked_for(ask: Callable[..., Any], text: str):
+    """Nor does an apostrophe in it begin a text."""
+    assert references(text) == ({"parse"}, False)
+    assert inputs_taken(text) == set()
+    assert ask(text) is True
 
 
 def test_a_misspelt_step_is_told_with_the_nearest(refused: Callable[..., DefinitionError]):
