@@ -60,6 +60,8 @@ def _bytes(text: str) -> bytes:
 
 
 def _secret(key: str) -> bytes:
+    if not key or key == PREFIX:
+        raise InvalidSignature("the key is empty: everybody could sign with that")
     if not key.startswith(PREFIX):
         return key.encode()
     try:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
+from base64 import b64encode
+from typing import Any
+
 import pytest
 
 from perdure.runtime.webhooks import InvalidSignature, sign, verify
@@ -50,6 +54,21 @@ def test_what_was_changed_or_is_old_is_refused(changes: dict, said: str):
     given = {"body": BODY, "key": "key", "now": NOON} | changes
     with pytest.raises(InvalidSignature, match=said):
         verify(given["body"], headers, key=given["key"], now=given["now"])
+
+
+@pytest.mark.parametrize("key", ["", "whsec_", None])
+def test_without_a_key_nothing_is_signed_and_nothing_is_believed(key: Any):
+    """A variable that is not set, or empty: everybody could sign with that."""
+    forged = b64encode(hmac.new(b"", f"e1:3:0.{NOON}.".encode() + BODY, "sha256").digest()).decode()
+    headers = {
+        "webhook-id": "e1:3:0",
+        "webhook-timestamp": str(NOON),
+        "webhook-signature": f"v1,{forged}",
+    }
+    with pytest.raises(InvalidSignature, match="the key is empty"):
+        verify(BODY, headers, key=key, now=NOON)
+    with pytest.raises(InvalidSignature, match="the key is empty"):
+        sign(BODY, id="e1:3:0", timestamp=NOON, key=key)
 
 
 def test_a_call_without_the_headers_is_refused():
