@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -98,12 +99,19 @@ def start_worker(session: Session, *, agents: str | None = None) -> int:
     """
     command = [sys.executable, "-m", "perdure.runtime.cli", "worker", "--idle-exit", str(DETACHED_IDLE_S)]
     db = session.settings.db
-    command += ["--db", db if "://" in db else str(Path(db).resolve())]
+    place = db if "://" in db else str(Path(db).resolve())
+    # No argument: everybody may read those, and a URL has a password in it.
+    variables = os.environ | {"PERDURE_DB": place}
     if session.settings.agents or agents:
         command += ["--agents", session.settings.agents or agents or ""]
     log = Path("perdure.worker.log" if "://" in db else f"{db}.worker.log")
     with log.open("ab") as words:
         started = subprocess.Popen(  # noqa: S603 - our own interpreter on our own module
-            command, stdin=subprocess.DEVNULL, stdout=words, stderr=words, start_new_session=True
+            command,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=words,
+            stderr=words,
+            start_new_session=True,
         )
     return started.pid

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import anyio
+import pytest
 
 from perdure.runtime import Workflow
-from perdure.runtime.cli.worker import SOON_S, _stop_when_idle
+from perdure.runtime.cli.options import Performing
+from perdure.runtime.cli.session import open_session
+from perdure.runtime.cli.worker import SOON_S, _stop_when_idle, start_worker
 from perdure.runtime.testing import VirtualRuntime, run_virtual
 
 LONG_S = 100_000.0
@@ -76,3 +82,22 @@ def test_a_worker_leaves_what_only_waits_for_long():
             assert await stay(runtime) <= 20
 
     run_virtual(main)
+
+
+@pytest.mark.parametrize("db", ["postgresql://ada:sesame@there/orders", "orders.db"])
+def test_a_worker_in_the_background_is_told_its_database_where_nobody_else_looks(
+    db: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Everybody on the machine may read the arguments of a process, and an address has a password in it."""
+    started: list[dict[str, Any]] = []
+
+    def popen(command: list[str], **how: Any) -> SimpleNamespace:
+        started.append({"command": command, **how})
+        return SimpleNamespace(pid=7)
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    monkeypatch.setenv("PERDURE_DB", db)
+    assert start_worker(open_session(Performing())) == 7
+    [worker] = started
+    assert not any(db in word for word in worker["command"])
+    assert worker["env"]["PERDURE_DB"] == (db if "://" in db else str(Path(db).resolve()))
