@@ -56,7 +56,10 @@ def _from_name(spec: str, name: str) -> ModuleType:
 
 def _from_file(spec: str, path: Path) -> ModuleType:
     """Import a module by its file, once: its functions keep one name however often it is asked for."""
-    path = path.expanduser().resolve()
+    try:
+        path = path.expanduser().resolve()
+    except RuntimeError as error:  # `~` of nobody, or links that lead round in a circle
+        raise AgentsNotLoaded(spec, why=f"{path} leads nowhere: {error}") from None
     if not path.is_file():
         raise AgentsNotLoaded(spec, why=f"there is no file {path}")
     own_name = f"{path.stem}_{zlib.crc32(bytes(path)):08x}"

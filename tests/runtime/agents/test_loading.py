@@ -80,6 +80,7 @@ def test_a_file_is_loaded_once_and_under_a_name_of_its_own(folder):
         ("", "it is empty"),
         ("perdure_test_nowhere", "importing perdure_test_nowhere failed with ModuleNotFoundError"),
         ("nowhere.py:agents", "there is no file"),
+        ("~nobody-of-that-name/agents.py:agents", "home directory"),
         ("perdure_test_broken.py", "ZeroDivisionError"),
         ("perdure_test_broken", "ZeroDivisionError"),
         ("perdure_test_registry:nothing", "has no 'nothing'; it has agents, others"),
