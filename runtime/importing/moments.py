@@ -42,4 +42,5 @@ def _of_text(text: str) -> int | None:
     except ValueError:
         return None
     at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
-    return max(0, round(at.timestamp() * 1_000))
+    found = max(0, round(at.timestamp() * 1_000))
+    return found if found <= YEAR_MAX_MS else None

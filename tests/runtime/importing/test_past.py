@@ -357,6 +357,8 @@ async def test_a_file_of_an_unknown_shape_says_what_is_missing(store: Any, tmp_p
         (-5, None),
         (True, None),
         (float("inf"), None),
+        ("9999-12-31T23:59:59Z", 253_402_300_799),
+        ("9999-12-31T23:59:59-05:00", None),
         ({"$base64": "AA=="}, None),
     ],
 )
