@@ -1,28 +1,45 @@
 """One HTTP call, with the standard library: a webhook needs no more, and nobody has to install anything.
 
 It is made in a worker thread. A redirect is not followed: what was signed for one place is nobody
-else's business.
+else's business. Whoever answers byte by byte is hung up on: he would hold up the next calls, and the
+end of the process.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import anyio.to_thread
 
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
+
 Post = Callable[[str, Mapping[str, str], bytes], Awaitable[int]]
 
 TIMEOUT_S: Final = 10.0  # to connect, and again for the answer; what takes longer is done after answering
+CALL_S: Final = 3 * TIMEOUT_S  # for all of a call, whose answer may come in many parts
 
 
 async def post(url: str, headers: Mapping[str, str], body: bytes) -> int:
     """Make the call and return the status it was answered with. Raises whatever keeps it from being made."""
-    return await anyio.to_thread.run_sync(_post, url, headers, body, abandon_on_cancel=True)
+    connection, target = _line_to(url)
+    try:
+        with anyio.fail_after(CALL_S):
+            return await anyio.to_thread.run_sync(
+                _post, connection, target, headers, body, abandon_on_cancel=True
+            )
+    except TimeoutError as error:
+        raise TimeoutError(str(error) or f"no answer within {CALL_S:g} seconds") from None
+    finally:
+        _hang_up(connection)
 
 
-def _post(url: str, headers: Mapping[str, str], body: bytes) -> int:
+def _line_to(url: str) -> tuple[HTTPConnection, str]:
+    """The connection, not made yet, and what is asked for through it. Raises ValueError."""
     from http import client  # noqa: PLC0415  what few need, few pay for
 
     schemes = {"http": client.HTTPConnection, "https": client.HTTPSConnection}
@@ -30,7 +47,20 @@ def _post(url: str, headers: Mapping[str, str], body: bytes) -> int:
     if parts.scheme not in schemes or not parts.hostname:
         raise ValueError(f"{url!r} is no address that begins with http:// or https://")
     connection = schemes[parts.scheme](parts.hostname, parts.port, timeout=TIMEOUT_S)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return connection, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _hang_up(connection: HTTPConnection) -> None:
+    """Let a thread that still waits for an answer hear that there will be none."""
+    line: socket.socket | None = connection.sock
+    if line is not None:
+        with suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
+
+
+def _post(connection: HTTPConnection, target: str, headers: Mapping[str, str], body: bytes) -> int:
+    from http import client  # noqa: PLC0415  what few need, few pay for
+
     try:
         connection.request("POST", target, body, {"content-type": "application/json", **headers})
         return int(connection.getresponse().status)
