@@ -79,7 +79,9 @@ def check_beside(definition: Definition, findings: Findings) -> list[tuple[Path,
     keys = {step.key for step in definition.steps}
     reads: list[tuple[Path, str, str]] = []
     for each in beside_the_graph(definition):
-        if each.agent and not names.is_label(each.agent):
+        if "{{" in each.agent:
+            findings.add((*each.path, "agent"), f"{quoted(each.agent)} is a template, and an agent is a name")
+        elif each.agent and not names.is_label(each.agent):
             findings.add(
                 (*each.path, "agent"), f"{quoted(each.agent)} is not an agent name", expected="visible text"
             )

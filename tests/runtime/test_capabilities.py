@@ -124,6 +124,10 @@ def test_the_three_forms_are_one_revision():
             "{key: a, agent: '{{who}}'}",
             "w.yaml:3:21: steps[0].agent: '{{who}}' is a template, and an agent is a name",
         ),
+        (
+            "{key: a, agent: me, compensate: {agent: '{{who}}'}}",
+            "w.yaml:3:45: steps[0].compensate.agent: '{{who}}' is a template, and an agent is a name",
+        ),
         ("{key: a, agent: me, capabilities: [x]}", "has agent and capabilities: a step is one of them"),
         ("{key: a, capabilities: [x, x]}", "steps[0].capabilities[1]: 'x' is there twice"),
         ("{key: a, capabilities: []}", "capabilities has 0 items, expected 1 to 20 of them"),
