@@ -22,6 +22,10 @@ ADDRESS: Final = (
     "http:// or https://, has no user or password in it (sign the calls with `secret`), "
     "and spaces and what is not ASCII written as %20 and the like"
 )
+VARIABLE: Final = re.compile(r"(?!whsec_)[A-Za-z_][A-Za-z0-9_]*")
+NO_VARIABLE: Final = (  # without what was given instead: that may be the key
+    "this is not the name of an environment variable: put the key into one, and its name here"
+)
 
 
 def check_webhooks(definition: Definition, findings: Findings) -> None:
@@ -33,6 +37,8 @@ def check_webhooks(definition: Definition, findings: Findings) -> None:
                 f"{quoted(webhook.url)} is no address to be called",
                 expected=f"one that begins with {ADDRESS}",
             )
+        if not _is_variable(webhook.secret):
+            findings.add(("config", "webhooks", no, "secret"), NO_VARIABLE)
 
 
 def read_webhooks(given: Iterable[Mapping[str, Any]]) -> tuple[Webhook, ...]:
@@ -44,6 +50,8 @@ def read_webhooks(given: Iterable[Mapping[str, Any]]) -> tuple[Webhook, ...]:
     for each in webhooks:
         if not _is_address(each.url):
             raise InvalidArgument(f"webhooks: {quoted(each.url)} is no address: it begins with {ADDRESS}")
+        if not _is_variable(each.secret):
+            raise InvalidArgument(f"webhooks: secret: {NO_VARIABLE}")
     return compile_webhooks(webhooks)
 
 
@@ -52,6 +60,10 @@ def compile_webhooks(webhooks: tuple[WebhookDefinition, ...]) -> tuple[Webhook, 
     return tuple(
         Webhook(url=each.url, events=frozenset(each.events), secret=each.secret) for each in webhooks
     )
+
+
+def _is_variable(secret: str | None) -> bool:
+    return secret is None or VARIABLE.fullmatch(secret) is not None
 
 
 def _is_address(url: str) -> bool:

@@ -353,6 +353,18 @@ def test_a_webhook_nobody_can_call_is_refused_with_the_definition():
         Workflow.parse(text.replace("'ftp://there'", "'http://there', events: [exploded]")).definition  # noqa: B018
 
 
+@pytest.mark.parametrize("key", ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "a key", "s3cr3t+/="])
+def test_a_key_in_the_place_of_its_variable_is_refused_and_not_repeated(key: str):
+    """It would stand in the store, and in the log that says that there is no such variable."""
+    webhook = {"url": "http://there", "secret": key}
+    with pytest.raises(DefinitionError, match=r"webhooks\[0\].secret: .* the name of an environment") as told:
+        Workflow("w", webhooks=[webhook]).agent_step("a", agent="b").definition  # noqa: B018 - it is checked
+    assert key not in str(told.value)
+    with pytest.raises(InvalidArgument, match="the name of an environment variable") as told_at_once:
+        Runtime(":memory:", webhooks=[webhook])
+    assert key not in str(told_at_once.value)
+
+
 def test_each_try_waits_longer_up_to_a_limit():
     """And the last one is the last."""
     delivery = Delivery(
