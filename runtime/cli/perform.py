@@ -61,6 +61,8 @@ def resume(
         by: Who asks.
     """
     limits, moment = read_budget(budget), None if at is None else read_moment(at, what="--at")
+    if limits is not None and (at is not None or when is not None):
+        raise UsageError("--budget: is given when it goes on, and not with --at or --when")
     patch = None if data is None else read_json(data, what="--data")
     if patch is not None and not isinstance(patch, dict):
         raise UsageError("--data: must be a JSON object: it is merged into the context")

@@ -95,3 +95,12 @@ def test_who_resumes_what_pauses_again_at_once_is_told_why(capsys: pytest.Captur
     told = capsys.readouterr()
     assert told.out == "‖ paused  gate-1\n"
     assert "paused by gate ready: the window is shut" in told.err
+
+
+@pytest.mark.parametrize("later", [("--at", "8h"), ("--when", "true")])
+def test_a_budget_is_not_dropped_in_silence_where_it_is_resumed_later(
+    later: tuple[str, str], capsys: pytest.CaptureFixture[str]
+):
+    """A plan to resume has no place for one."""
+    assert run_command(["resume", "nap-1", *later, "--budget", "cost=2"]) == 2
+    assert "--budget" in capsys.readouterr().err
