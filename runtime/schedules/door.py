@@ -6,7 +6,7 @@ import builtins
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -17,9 +17,9 @@ from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.language.inputs import filled
 from perdure.runtime.schedules.declaring import put
 from perdure.runtime.schedules.keeper import LOOK_S, Keeper
-from perdure.runtime.schedules.policy import MOMENTS_MAX, execution_id, next_at, upcoming
+from perdure.runtime.schedules.policy import MOMENTS_MAX, execution_id, next_at
 from perdure.runtime.schedules.rule import ID_RULE, Rule, is_schedule_id, rule_of, stored_rule
-from perdure.runtime.schedules.timetable import moments
+from perdure.runtime.schedules.timetable import delayed, moments
 from perdure.store.errors import Conflict, IdTaken, IllegalTransition, NotFound
 from perdure.store.records import Firing, Schedule
 from perdure.store.schedule_writes import DeleteSchedule, FiringWrite, MoveSchedule, PutSchedule
@@ -80,10 +80,10 @@ class Schedules:
         if arguments.at_least_one(count, what="count") > MOMENTS_MAX:
             raise InvalidArgument(f"count is {count:,}: give at most {MOMENTS_MAX:,}")
         schedule = await self.get(id)
-        return [
-            moment(ms)
-            for ms in upcoming(stored_rule(schedule.rule), schedule_id=id, after=self._now_ms(), count=count)
-        ]
+        rule, now = stored_rule(schedule.rule), self._now_ms()
+        after = now if schedule.is_paused else max(milliseconds(schedule.considered_at), now - rule.jitter_ms)
+        starts = (delayed(rule, one, schedule_id=id) for one in moments(rule, after=after))
+        return [moment(ms) for ms in islice((ms for ms in starts if ms > now), count)]
 
     async def history(self, id: str, *, limit: int = 50) -> builtins.list[Firing]:
         """What became of its moments, newest first. Raises NotFound."""

@@ -71,14 +71,9 @@ def execution_id(schedule_id: str, moment: int) -> str:
     return f"{schedule_id}.{at:%Y%m%dT%H%M%SZ}"
 
 
-def upcoming(rule: Rule, *, schedule_id: str, after: int, count: int) -> list[int]:
-    """When the next `count` executions would start, in ms."""
-    return [delayed(rule, one, schedule_id=schedule_id) for one in islice(moments(rule, after=after), count)]
-
-
 def next_at(rule: Rule, *, schedule_id: str, after: int) -> int | None:
     """When there will be something to decide; None when never again."""
-    return next(iter(upcoming(rule, schedule_id=schedule_id, after=after, count=1)), None)
+    return next((delayed(rule, one, schedule_id=schedule_id) for one in moments(rule, after=after)), None)
 
 
 def _due(rule: Rule, standing: Standing, *, now: int) -> list[int]:

@@ -19,6 +19,7 @@ from perdure.runtime.schedules import Rule, Schedules, keeper
 from perdure.runtime.testing import VirtualRuntime, run_virtual, virtual_seams
 from perdure.store.errors import Conflict, NotFound
 from perdure.store.records import Schedule
+from perdure.store.scripts.rows import milliseconds, moment
 
 HOUR = 3600.0
 
@@ -33,6 +34,11 @@ def report(took_s: float = 0) -> Workflow:
         return day
 
     return workflow
+
+
+def now_ms(runtime: Runtime) -> int:
+    """What the runtime's clock shows."""
+    return runtime.machine.services.now_ms()
 
 
 def in_a_runtime(
@@ -267,6 +273,23 @@ def test_schedules_are_triggered_filled_back_and_removed():
         assert await runtime.schedules.list() == []
         with pytest.raises(NotFound, match="there is none yet"):
             await runtime.schedules.next("hourly")
+
+    in_a_runtime(body)
+
+
+def test_a_start_that_is_delayed_is_among_the_next_as_long_as_it_has_not_come():
+    """Its moment has passed, and what it is to start has not begun; in a pause it will not."""
+
+    async def body(runtime: Runtime) -> None:
+        schedules = runtime.schedules
+        coming = (await schedules.add("hourly", "report", every="1h", jitter="59m")).next_at
+        assert coming is not None
+        await anyio.sleep_until(anyio.current_time() + (coming - moment(now_ms(runtime))).total_seconds() - 1)
+        assert now_ms(runtime) % 3_600_000 < milliseconds(coming) % 3_600_000  # between the two
+        assert (await schedules.next("hourly", count=1)) == [coming]
+        await schedules.pause("hourly")
+        [later] = await schedules.next("hourly", count=1)
+        assert later > coming
 
     in_a_runtime(body)
 
