@@ -19,7 +19,7 @@ from perdure.runtime.schedules.declaring import put
 from perdure.runtime.schedules.keeper import LOOK_S, Keeper
 from perdure.runtime.schedules.policy import MOMENTS_MAX, execution_id, next_at
 from perdure.runtime.schedules.rule import ID_RULE, Rule, is_schedule_id, rule_of, stored_rule
-from perdure.runtime.schedules.timetable import delayed, moments
+from perdure.runtime.schedules.timetable import EPOCH, delayed, moments
 from perdure.store.errors import Conflict, IdTaken, IllegalTransition, NotFound
 from perdure.store.records import Firing, Schedule
 from perdure.store.schedule_writes import DeleteSchedule, FiringWrite, MoveSchedule, PutSchedule
@@ -109,11 +109,14 @@ class Schedules:
     async def backfill(self, id: str, *, start: datetime, end: datetime) -> builtins.list[Execution]:
         """Start an execution for each moment from `start` to `end`; a moment that has one keeps it.
 
-        Raises NotFound, InvalidArgument when there are more than MOMENTS_MAX of them.
+        Raises NotFound, InvalidArgument when there are more than MOMENTS_MAX of them, or they begin before
+        1970.
         """
         schedule = await self.get(id)
         rule = stored_rule(schedule.rule)
         first, last = arguments.zoned(start, what="start"), arguments.zoned(end, what="end")
+        if first < EPOCH:
+            raise InvalidArgument(f"start is {start}: give a moment since 1970")
         found = list(_between(rule, start=milliseconds(first), end=milliseconds(last)))
         if len(found) > MOMENTS_MAX:
             raise InvalidArgument(f"there are more than {MOMENTS_MAX:,} moments in between: take a part")

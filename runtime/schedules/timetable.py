@@ -42,16 +42,25 @@ def check_cron(expression: Any) -> None:
 
 
 def moments(rule: Rule, *, after: int) -> Iterator[int]:
-    """The moments (ms) after that one, in order; a cron that never comes true has none."""
+    """The moments (ms) after that one, in order, up to LAST; a cron that never comes true has none."""
     if rule.cron is None:
         assert rule.every_ms is not None
         yield from range((after // rule.every_ms + 1) * rule.every_ms, LAST, rule.every_ms)
         return
     begin = (EPOCH + timedelta(milliseconds=after)).astimezone(zone_of(rule.timezone))
-    for moment in _cronsim().CronSim(rule.cron, begin):
+    coming = _cronsim().CronSim(rule.cron, begin)
+    while (moment := _next_of(coming)) is not None:
         ms = (moment.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1)
         if ms > after:  # from within an hour that comes again it begins with the first time
             yield ms
+
+
+def _next_of(coming: Iterator[datetime]) -> datetime | None:
+    """The next moment; None where there is none, or it lies past the calendar."""
+    try:
+        return next(coming, None)
+    except OverflowError:
+        return None
 
 
 def zone_of(name: Any) -> ZoneInfo:

@@ -6,7 +6,7 @@ import sqlite3
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +290,22 @@ def test_a_start_that_is_delayed_is_among_the_next_as_long_as_it_has_not_come():
         await schedules.pause("hourly")
         [later] = await schedules.next("hourly", count=1)
         assert later > coming
+
+    in_a_runtime(body)
+
+
+@pytest.mark.parametrize("rule", [{"every": "1h"}, {"cron": "0 * * * *", "timezone": "Europe/Berlin"}])
+def test_a_period_at_the_edge_of_the_calendar_is_filled_back_or_refused(rule: dict[str, Any]):
+    """Nothing is reckoned past it."""
+
+    async def body(runtime: Runtime) -> None:
+        schedules = runtime.schedules
+        await schedules.add("hourly", "report", **rule)
+        last = datetime(9999, 12, 31, 20, 30, tzinfo=UTC)
+        assert len(await schedules.backfill("hourly", start=last, end=last.replace(hour=22))) == 2
+        first = datetime(1, 1, 1, tzinfo=UTC)
+        with pytest.raises(InvalidArgument, match=r"start is .*: give a moment since 1970"):
+            await schedules.backfill("hourly", start=first, end=first)
 
     in_a_runtime(body)
 
