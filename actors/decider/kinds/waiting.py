@@ -29,7 +29,8 @@ from perdure.actors.state.step_run import EPOCH
 from perdure.store.records import Error, KeptSignal
 from perdure.store.states import StepState
 
-MOMENT_MAX: Final = 253_402_300_799_999  # the last millisecond of the year 9999
+MOMENT_MIN: Final = -62_135_596_800_000  # the first millisecond of the year 1
+MOMENT_MAX: Final = 253_402_300_799_999  # the last one of the year 9999
 
 
 def begin(turn: Turn, step_no: int, wait: Wait) -> None:
@@ -74,7 +75,7 @@ def begin(turn: Turn, step_no: int, wait: Wait) -> None:
 def _moment(turn: Turn, step: PlannedStep, wait: Sleep) -> tuple[int, Error | None]:
     """When (ms) a step that sleeps wakes up, or why that cannot be told."""
     due_at, error = evaluate(lambda values: wait.until(values, turn.now), turn, step, what="moment")
-    if error is None and not (isinstance(due_at, int) and abs(due_at) <= MOMENT_MAX):
+    if error is None and not (isinstance(due_at, int) and MOMENT_MIN <= due_at <= MOMENT_MAX):
         error = unanswered(step, what="moment", why=f"{due_at!r:.80} is no time")
     return due_at, error
 

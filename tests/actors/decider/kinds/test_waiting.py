@@ -59,7 +59,7 @@ def test_a_moment_that_has_passed_is_no_wait(make_bench: Make, options: dict[str
     assert not bench.rows.timers
 
 
-@pytest.mark.parametrize("moment", [None, "soon", 1.5, 10**18])
+@pytest.mark.parametrize("moment", [None, "soon", 1.5, 10**18, -62_135_596_800_001])
 def test_what_is_no_moment_fails_the_step(make_bench: Make, moment: Any):
     """Typed, like a condition that gives no answer."""
     bench = make_bench([()], steps={0: {"wait": Sleep(until=lambda _values, _now: moment)}}).start()
