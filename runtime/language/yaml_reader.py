@@ -23,6 +23,9 @@ ALIASES_MAX: Final = 1_000  # in one document
 ALIASED_CHARACTERS_MAX: Final = 1_000_000  # of text that aliases repeat: as much as a whole file
 DIRECTIVES_MAX: Final = 64  # lines beginning with % before the document; the parser is slow at many
 
+QUOTE: Final = "has to stand in quotes"
+NO_TAGS: Final = "there are text, numbers, lists and mappings"
+
 _TAG: Final = "tag:yaml.org,2002:"
 _COLLECTION_TAGS: Final = {events.MappingStartEvent: "map", events.SequenceStartEvent: "seq"}
 _SCALAR_TAGS: Final[dict[str, type | tuple[type, ...]]] = {
@@ -31,6 +34,7 @@ _SCALAR_TAGS: Final[dict[str, type | tuple[type, ...]]] = {
     "bool": bool,
     "null": type(None),
 }
+_INDICATORS: Final = {"while scanning an alias": "*", "while scanning an anchor": "&"}
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -144,10 +148,8 @@ class _Reader:
             return str(event.value)
         kind = tag.removeprefix(_TAG) if tag is not None else None
         if kind is not None and kind not in _SCALAR_TAGS:
-            self.fail(
-                f"the tag {quoted(tag)} is not read: there are text, numbers, lists and mappings",
-                event.start_mark,
-            )
+            do = f"text that begins with '!' {QUOTE}" if tag.startswith("!") else NO_TAGS
+            self.fail(f"the tag {quoted(tag)} is not read: {do}", event.start_mark)
         try:
             value = resolve(event.value)
         except ValueError as error:
@@ -165,12 +167,11 @@ class _Reader:
         mark = event.start_mark
         self._count(mark)
         if self._wants_key():
-            self.fail("a key is text, not a list or mapping", mark)
+            is_template = isinstance(event, events.MappingStartEvent) and event.flow_style
+            do = f": text with '{{{{' {QUOTE}" if is_template else ""
+            self.fail(f"a key is text, not a list or mapping{do}", mark)
         if event.tag not in {None, "!", _TAG + _COLLECTION_TAGS[type(event)]}:
-            self.fail(
-                f"the tag {quoted(event.tag)} is not read: there are text, numbers, lists and mappings",
-                mark,
-            )
+            self.fail(f"the tag {quoted(event.tag)} is not read: {NO_TAGS}", mark)
         if len(self._stack) >= DEPTH_MAX:
             self.fail(f"nested more than {DEPTH_MAX} levels deep", mark)
         if event.anchor is not None:
@@ -264,6 +265,13 @@ def _words(error: yaml.MarkedYAMLError, text: str) -> str:
         found = line[mark.column : mark.column + 1]
         if found == "\t":
             return "not YAML: a tab stands where only spaces may indent"
-        return f"not YAML: text that begins with {found!r} has to stand in quotes"
+        return f"not YAML: text that begins with {found!r} {QUOTE}"
+    if (sign := _INDICATORS.get(error.context or "")) is not None:
+        return f"not YAML: text that begins with {sign!r} {QUOTE}"
+    if "mapping values are not allowed" in str(error.problem):
+        return (
+            f"not YAML: a ':' cannot stand here: text with ': ' in it {QUOTE}, and the fields of one mapping "
+            "begin in the same column"
+        )
     context = f" ({error.context})" if error.context else ""
     return f"not YAML: {error.problem or 'unreadable'}{context}"

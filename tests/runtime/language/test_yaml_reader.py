@@ -93,6 +93,12 @@ def test_quoted_scalars_are_text():
         ("a:\n\t- b\n", 2, 1, "a tab stands where only spaces may indent"),
         ("a: b\r\rc: @b\n", 3, 4, "text that begins with '@' has to stand in quotes"),
         ("a: @b\n", 1, 4, "text that begins with '@' has to stand in quotes"),
+        ("a: */5 * * * *\n", 1, 5, "text that begins with '*' has to stand in quotes"),
+        ("a: & b\n", 1, 5, "text that begins with '&' has to stand in quotes"),
+        ("a: !has(b)\n", 1, 4, "text that begins with '!' has to stand in quotes"),
+        ("a: {{b}}\n", 1, 5, "text with '{{' has to stand in quotes"),
+        ("a: b: {{c}}\n", 1, 5, "text with ': ' in it has to stand in quotes"),
+        ("- a: b\n   c: d\n", 2, 5, "begin in the same column"),
         ('a: "\\0"\n', 1, 4, "NUL"),
     ],
 )
