@@ -42,7 +42,7 @@ def check(definition: Definition, findings: Findings) -> None:
             findings.add(("steps", no, *path), sentence)
     looks = list(_check_steps(definition, findings))
     looks += _check_questions(definition, numbers, findings)
-    reads_beside = check_beside(definition, findings)
+    reads_beside = [*check_beside(definition, findings), *check_limits(definition, findings)]
     if definition.inputs is not None or definition.outputs is not None:
         from perdure.runtime.language.contract import check_contract
 
@@ -59,7 +59,6 @@ def check(definition: Definition, findings: Findings) -> None:
 
         check_schedules(definition, findings)
     check_budget(definition, findings)
-    check_limits(definition, findings)
     needs = _check_needs(definition, numbers, findings)
     if not _check_cycles(definition, needs, findings):
         _check_looks(definition, numbers, needs, looks, findings)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from perdure.actors.instructions.plan import Limit
 from perdure.runtime.language.definition import Definition, LimitsDefinition
 from perdure.runtime.language.errors import TemplateError
-from perdure.runtime.language.findings import Findings
+from perdure.runtime.language.findings import Findings, Path
 from perdure.runtime.language.templates import BadTemplate, compile_template, parse_template, rendered
 
 KEY_CHARS_MAX: Final = 200  # of a key that people can read; longer ones are told apart by their hash
@@ -35,23 +35,24 @@ class _OnlyContext:
         raise AssertionError(step_no)
 
 
-def check_limits(definition: Definition, findings: Findings) -> None:
-    """Add a key that is no template, looks up steps, or is the same for all."""
+def check_limits(definition: Definition, findings: Findings) -> list[tuple[Path, str, str]]:
+    """Add a key that is no template, looks up steps, or is the same for all; answers what it looks up."""
     limits = definition.config.limits
     if limits is None or limits.key is None:
-        return
+        return []
     path = ("config", "limits", "key")
     try:
         template = parse_template(limits.key)
     except BadTemplate as error:
         findings.add(path, str(error))
-        return
+        return []
     steps = {step.key for step in definition.steps}
     if not template.paths:
         findings.add(path, "the key is the same for every execution", expected="a template, as {{tenant}}")
     for each in template.paths:
         if each.segments[0] in steps:
             findings.add(path, f"the key looks up step {each.segments[0]!r}, which has not run yet")
+    return [(path, each.segments[0], str(each)) for each in template.paths]
 
 
 def compile_limit(workflow: str, limits: LimitsDefinition | None) -> Limit | None:

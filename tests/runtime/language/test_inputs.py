@@ -169,6 +169,10 @@ def test_a_workflow_with_inputs_and_outputs_is_the_same_in_each_form():
             "inputs: {properties: {moment: {}, n: {}}}\noutputs: {x: {cel: inputs.nn}}",
             "outputs.x.cel: inputs['nn'] is neither a step nor a declared input (did you mean 'n'?)",
         ),
+        (
+            "config: {limits: {concurrency: 1, key: '{{tenannt}}'}}\ninputs: {properties: {tenant: {}}}",
+            "config.limits.key: {{tenannt}} is neither a step nor a declared input (did you mean 'tenant'?)",
+        ),
         ("outputs: {x: {cel: '1 +'}}", "outputs.x.cel: not an expression:"),
         ("outputs: {x: {cel: steps.b.output}}", "outputs.x.cel: it looks at step 'b', which does not exist"),
         ("outputs: [a]", "a list does not fit here, expected a mapping"),
