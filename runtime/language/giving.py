@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
 from perdure.actors.instructions.plan import Outputs, Values
 from perdure.runtime.language.conditions import (
     ANYTHING,
@@ -22,7 +20,9 @@ from perdure.runtime.language.findings import Path as Place
 from perdure.runtime.language.graph import Needs
 from perdure.runtime.language.values import Render, compile_value
 from perdure.runtime.near import quoted
+from perdure.store.codec import decode, encode
 
+OUTPUT_BYTES_MAX: Final = 64 * 2**20  # of one output that is reckoned, which is never stored
 CEL: Final = "cel"  # `{cel: EXPRESSION}`: a text of its own would be taken for what it says
 
 
@@ -53,19 +53,20 @@ def compile_outputs(
     if declared is None:
         return None, ()
     try:
-        found = {name: _compile(value, numbers, needs) for name, value in declared.items()}
+        found = {name: _compile(name, value, numbers, needs) for name, value in declared.items()}
     except ConditionsNotInstalled:
         return None, (EXTRA,)
     return lambda values: {name: render(values) for name, render in found.items()}, ()
 
 
-def _compile(value: Any, numbers: Mapping[str, int], needs: Needs) -> Render:
+def _compile(name: str, value: Any, numbers: Mapping[str, int], needs: Needs) -> Render:
+    """The closure that gives one output, as it would be kept."""
     text = expression_of(value)
     if text is None:
         return compile_value(value, numbers=numbers)
     evaluate = compile_condition(text, no=None, numbers=numbers, needs=needs)
 
     def give(values: Values) -> Any:
-        return msgspec.json.decode(msgspec.json.encode(evaluate(values)))  # as it is kept and handed on
+        return decode(encode(evaluate(values), what=f"the output {name!r}", bytes_max=OUTPUT_BYTES_MAX))
 
     return give

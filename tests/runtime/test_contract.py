@@ -109,6 +109,21 @@ def test_an_output_that_looks_up_an_input_nobody_gave_is_refused_at_start():
     run_virtual(open_)
 
 
+@pytest.mark.parametrize("cel", ["1.0 / 0.0", "[0.0 / 0.0]", "type(1)"])
+def test_an_output_that_json_has_no_form_for_fails_the_execution(cel: str):
+    """It never passes for null."""
+
+    async def main() -> None:
+        workflow = Workflow("w", outputs={"x": {"cel": cel}}).sleep_step("a", 1)
+        async with VirtualRuntime() as runtime:
+            result = await (await runtime.start(workflow)).result(check=False)
+            assert result.error is not None
+            assert result.error.type == "OutputError"
+            assert "the output 'x' cannot be kept: $" in result.error.message
+
+    run_virtual(main)
+
+
 def test_an_output_may_be_an_expression_for_what_depends_on_the_way_it_went():
     """Over the state and the output of every step, and the inputs."""
 
