@@ -108,6 +108,8 @@ def stub(
     given = [name for name, is_given in _given(returns, raises, sequence) if is_given]
     if len(given) > 1:
         raise InvalidArgument(f"a stub has one of returns, raises and sequence, not {' and '.join(given)}")
+    if raises is not None and not isinstance(raises, BaseException) and not _is_exception_type(raises):
+        raise InvalidArgument(f"raises is {raises!r:.60}: give an exception, such as OSError('down')")
     name = agent if isinstance(agent, str) else f"{PYTHON}{qualified_name(agent)}"
     if sequence is None:
         outcome = raises if raises is not None else None if returns is _NOTHING else returns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -232,6 +233,13 @@ def test_a_stub_has_one_outcome() -> None:
     """Two would leave open which counts."""
     with pytest.raises(InvalidArgument, match="returns and raises"):
         stub("bank", returns=1, raises=OSError)
+
+
+def test_a_stub_that_is_to_raise_what_is_no_exception_is_refused() -> None:
+    """It would return it, and the test would be about something else."""
+    wrong: Any = "down"
+    with pytest.raises(InvalidArgument, match="raises is 'down': give an exception"):
+        stub("bank", raises=wrong)
 
 
 @virtual_time
