@@ -3,7 +3,7 @@
 Cron expressions are cronsim's (an extra, `perdure[schedules]`), which follows Debian's cron: five
 fields (or six, seconds first), names, ranges, steps, lists, `L` and `#`. Where the clocks change: a
 job at a fixed hour that is skipped runs as the clock jumps forward, one whose hour comes twice runs
-once; a job with `*` for its hour or minute follows real time through both.
+once; a job with `*` for its hour or minute, or with six fields, follows real time through both.
 """
 
 from __future__ import annotations

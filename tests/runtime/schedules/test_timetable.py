@@ -88,6 +88,16 @@ def test_a_fixed_hour_that_the_clock_skips_or_repeats_comes_once():
     ]
 
 
+def test_with_six_fields_a_fixed_hour_follows_real_time():
+    """What is skipped does not come, what comes twice comes twice: Debian's cron has no such jobs."""
+    rule = Rule(cron="0 30 2 * * *", timezone="Europe/Berlin")
+    assert firsts(rule, 1, after=datetime(2026, 3, 28, 12, tzinfo=UTC)) == ["2026-03-30T00:30:00+00:00"]
+    assert firsts(rule, 2, after=datetime(2026, 10, 24, 12, tzinfo=UTC)) == [
+        "2026-10-25T00:30:00+00:00",
+        "2026-10-25T01:30:00+00:00",
+    ]
+
+
 @pytest.mark.parametrize("minute", [0, 10, 30, 59])
 def test_who_asks_while_an_hour_comes_for_the_second_time_is_told_of_no_moment_of_the_first(minute: int):
     """2:30 was when it came first: what is asked for is what comes after now."""
