@@ -8,8 +8,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import msgspec
 
 from perdure.store.errors import StoreError
-from perdure.store.urls import POSTGRES, without_password
+from perdure.store.urls import POSTGRES, is_address, without_password
 
+FORM: Final = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 SCHEMA: Final = "perdure"  # ours alone, so that no table of the user's is ever in the way
 NAME_MAX: Final = 63  # bytes of an identifier; PostgreSQL would cut a longer one in silence
 POOLERS: Final = {"auto": None, "transaction": True, "session": False}  # `?pooler=`: what is in between
@@ -25,7 +26,12 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """Take it apart. Raises StoreError for another scheme or an impossible schema."""
+        """Take it apart. Raises StoreError for what is none, another scheme or an impossible schema."""
+        if not is_address(url):
+            raise StoreError(
+                f"{without_password(url)} cannot be read as an address: write {FORM}, and what a password "
+                "has beside letters and digits as %2F and the like"
+            )
         parts = urlsplit(url)
         if parts.scheme not in POSTGRES:
             raise StoreError(f"{parts.scheme or url!r} is no address of PostgreSQL: write postgresql://…")
