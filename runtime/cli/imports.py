@@ -15,6 +15,7 @@ from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.text import clean
 from perdure.runtime.importing.statuses import CHOICES, spelling
 from perdure.runtime.importing.taking_over import Report, files_in, import_file, roll_back, source_of
+from perdure.runtime.language.names import NAME_RULE, is_name
 from perdure.store.sqlite.backup import back_up
 from perdure.store.sqlite.migrate import has_schema
 from perdure.store.states import State
@@ -66,6 +67,8 @@ def import_(
         raise UsageError(f"--source {source}: is for one file, and {path} has {len(files)}")
     sources = {file: source or source_of(file, path) for file in files}
     name = batch or session.now().strftime(BATCH)
+    if not is_name(name):
+        raise UsageError(f"--batch {name}: must be {NAME_RULE}: a copy of the database is called after it")
     own = _own_words(map_)
     return run_async(lambda: _import(session, sources, batch=name, own=own, is_rehearsal=dry_run))
 

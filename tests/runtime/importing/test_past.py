@@ -418,6 +418,17 @@ def test_the_command_imports_a_folder_and_takes_it_back(
     assert run_command(["import", "old", "--map", "x=y"]) == 2
 
 
+@pytest.mark.parametrize("batch", ["x" * 300, "a/b", "a\nb"])
+def test_a_batch_that_no_file_can_be_called_after_is_refused(
+    batch: str, empty_folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Before anything is looked at: the copy that is made first bears its name."""
+    past.run_history(empty_folder / "old.db")
+    assert run_command(["import", "old.db"]) == 1
+    assert run_command(["import", "old.db", "--batch", batch]) == 2
+    assert "a copy of the database is called after it" in capsys.readouterr().err
+
+
 def test_what_failed_in_the_past_is_not_completed_today(
     empty_folder: Path, capsys: pytest.CaptureFixture[str]
 ):
