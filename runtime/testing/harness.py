@@ -16,7 +16,7 @@ import anyio
 from perdure.actors.kernel.processes import ProcessDied
 from perdure.actors.kernel.testing import VirtualLoop
 from perdure.runtime.agents import Agents
-from perdure.runtime.arguments import InvalidArgument
+from perdure.runtime.arguments import InvalidArgument, made_of, several
 from perdure.runtime.language import Workflow
 from perdure.runtime.language.beside import beside_the_graph
 from perdure.runtime.runtime import Runtime
@@ -71,13 +71,17 @@ class TestRuntime(Verdicts):
         if clock not in {"virtual", "real"}:
             raise InvalidArgument(f"clock is {clock!r}: it is 'virtual' or 'real'")
         self.seed = seed
-        self.stubs = tuple(stubs)
+        for workflow in workflows:
+            made_of(Workflow, workflow, what="what workflows has", example="Workflow('order')")
+        for each in (found := several(stubs, what="stubs")):
+            made_of(Stub, each, what="what stubs has", example="stub('charge')")
+        self.stubs: tuple[Stub, ...] = found
         self.acknowledged: list[Acknowledged] = []
         self.effects: list[Effect] = []
         self.crashes: list[str] = []
         self.restarts = restarts
         self.is_virtual = clock == "virtual"
-        self._places = [crash] if isinstance(crash, str) else list(crash)
+        self._places: list[str] = list(several(crash, what="crash"))
         self._to_come: list[CrashPlace] = [crash_place(spec) for spec in self._places]
         if self._places and not self.is_virtual:
             raise InvalidArgument("crash needs clock='virtual': on a real clock kill a real process")

@@ -12,7 +12,7 @@ from perdure.actors.instructions.context import StepContext
 from perdure.runtime.agents import Agents
 from perdure.runtime.agents.registry import PYTHON, Agent
 from perdure.runtime.agents.signature import Function, qualified_name
-from perdure.runtime.arguments import InvalidArgument
+from perdure.runtime.arguments import InvalidArgument, function, several
 from perdure.runtime.testing.durations import seconds
 from perdure.runtime.testing.invariants import Effect
 
@@ -110,11 +110,11 @@ def stub(
         raise InvalidArgument(f"a stub has one of returns, raises and sequence, not {' and '.join(given)}")
     if raises is not None and not isinstance(raises, BaseException) and not _is_exception_type(raises):
         raise InvalidArgument(f"raises is {raises!r:.60}: give an exception, such as OSError('down')")
-    name = agent if isinstance(agent, str) else f"{PYTHON}{qualified_name(agent)}"
+    name = agent if isinstance(agent, str) else f"{PYTHON}{qualified_name(function(agent, what='agent'))}"
     if sequence is None:
         outcome = raises if raises is not None else None if returns is _NOTHING else returns
         return Stub(name, lambda _: outcome, takes=seconds(takes))
-    outcomes = list(sequence)
+    outcomes = several(sequence, what="sequence")
 
     def nth(no: int) -> Any:
         if no >= len(outcomes):

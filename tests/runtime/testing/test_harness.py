@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,24 @@ async def test_a_stub_called_too_often_says_so() -> None:
     async with TestRuntime(order(), stubs=stubs) as test:
         execution = await test.start("order", {"item": "lamp"})
         await test.assert_failed(execution, "StubExhausted: stub 'bank' was called 3 times")
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: TestRuntime("order"), "what workflows has is 'order': give a Workflow"),  # type: ignore[arg-type]
+        (lambda: TestRuntime(order(), stubs=["bank"]), "what stubs has is 'bank': give a Stub"),  # type: ignore[list-item]
+        (lambda: TestRuntime(order(), crash=5), "crash is 5: give a list"),  # type: ignore[arg-type]
+        (lambda: TestRuntime(order(), downtime=None), "None is no duration"),  # type: ignore[arg-type]
+        (lambda: stub("bank", takes=float("nan")), "nan is no duration"),
+        (lambda: stub("bank", sequence=5), "sequence is 5: give a list"),  # type: ignore[arg-type]
+        (lambda: stub(5), "agent is 5: give a function"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_nobody_can_test_with_is_refused_with_what_can(make: Callable[[], object], why: str) -> None:
+    """Where it is given, and not in the middle of the test."""
+    with pytest.raises(InvalidArgument, match=why):
+        make()
 
 
 def test_a_stub_has_one_outcome() -> None:
