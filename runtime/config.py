@@ -158,7 +158,7 @@ def _parsed(text: str, *, source: str) -> dict[str, Any]:
 
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # no TOML; or a number, or a nesting, of absurd length
         raise ConfigError(f"{source}: not valid TOML: {error}", source=source) from error
 
 

@@ -107,7 +107,18 @@ def test_a_variable_that_cannot_be_is_refused_by_name(tmp_path: Path, variable: 
         resolve(environment={variable: text}, folder=tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"db = ", b"\xff\xfe", b"max_active = '5'", b"[db]\na = 1"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"db = ",
+        b"\xff\xfe",
+        b"max_active = '5'",
+        b"[db]\na = 1",
+        b"a = " + b"[" * 5_000,
+        b"a = " + b"1" * 5_000,
+    ],
+    ids=["cut", "encoding", "text", "table", "deep", "long"],
+)
 def test_a_file_that_cannot_be_read_is_one_readable_error(tmp_path: Path, content: bytes):
     """Broken TOML, another encoding or a wrong type name the file."""
     (tmp_path / "perdure.toml").write_bytes(content)
