@@ -242,11 +242,16 @@ class Recovery:
         return False
 
     async def _take_up_mail(self) -> None:
-        """Take up what has unread messages, should nobody have rung; what is ours is handed over."""
+        """Take up what has unread messages, should nobody have rung; what is ours is handed over.
+
+        What cannot be read back can be claimed by nobody: it was set aside, and is nobody's still.
+        """
         await self.look_for_mail()
         for execution_id in await self._mail(None):
             if not self.room.is_there():
                 return
+            if self._executions.is_set_aside(execution_id):
+                continue
             execution = await self._execution(execution_id)
             if execution is not None and not await self._services.missing(execution.workflow_no):
                 self._executions.take_up(execution_id)

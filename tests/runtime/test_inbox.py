@@ -116,3 +116,25 @@ def test_mail_for_one_that_keeps_crashing_does_not_start_it_over_and_over(
         assert (await execution.result(check=False)).status is Status.CANCELLED
 
     virtually(scenario)
+
+
+def test_mail_for_one_that_cannot_be_read_back_does_not_start_it_over_and_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """Nobody owns it, and nobody can: a claim reads all of it. Each look for work finds its mail."""
+    path = tmp_path / "x.db"
+    waiting = Workflow("waiting")
+    waiting.signal_step("go", signal="go")
+
+    async def main() -> None:
+        async with VirtualRuntime(path, workflows=[waiting]) as runtime:
+            await runtime.start("waiting", {}, id="e")
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("UPDATE workflow_step_executions SET error = '[1]'")
+        async with VirtualRuntime(path, seed=1, workflows=[waiting]) as runtime:
+            await runtime.store.commit([named("go")])
+            runtime.machine.recovery.ask()
+            await anyio.sleep(600)
+
+    run_virtual(main, passes_max=3_000)
+    assert sum("execution_quarantined" in record.message for record in caplog.records) == 1
