@@ -17,7 +17,7 @@ from perdure.actors.cluster.membership import Membership
 from perdure.actors.dispatch.room import Room
 from perdure.actors.dispatch.routing import Routing
 from perdure.actors.execution.claiming import claim_free
-from perdure.actors.execution.services import Services
+from perdure.actors.execution.services import Missing, Services
 from perdure.actors.execution.supervisor import Executions
 from perdure.actors.kernel import Wakeup
 from perdure.actors.log import get_logger
@@ -139,9 +139,10 @@ class Recovery:
         await self._find_stranded()
         self._passed_by = False
         waiting: dict[str, tuple[str, ...]] = {}
-        has_seen_all = await self._take_up_free(waiting)
-        await self._take_up_mail()
-        pause_s = await self._take_up_due(waiting)
+        missing = Missing(self._services)
+        has_seen_all = await self._take_up_free(waiting, missing)
+        await self._take_up_mail(missing)
+        pause_s = await self._take_up_due(waiting, missing)
         if has_seen_all:
             self._tell_waiting(waiting)
         self.room.use()  # which came while this looked
@@ -180,7 +181,8 @@ class Recovery:
         no longer ours to try.
         """
         found = await self._services.store.suspects(deaths=SUSPECT_DEATHS, limit=SUSPECTS_MAX)
-        found = [suspect for suspect in found if await self._can_be_tried(suspect)]
+        missing = Missing(self._services)
+        found = [suspect for suspect in found if await self._can_be_tried(suspect, missing)]
         suspects = worst(found, lambda suspect: suspect.deaths)
         if not suspects:
             return
@@ -189,12 +191,12 @@ class Recovery:
                 await self._try(group)
         log.warning("suspects_tried", count=len(suspects), deaths=suspects[0].deaths)
 
-    async def _can_be_tried(self, suspect: Suspect) -> bool:
+    async def _can_be_tried(self, suspect: Suspect, missing: Missing) -> bool:
         """Whether all that it needs is here; else it would be given up at once, and found again."""
-        if await self._services.missing(suspect.workflow_no):
+        if await missing.of(suspect.workflow_no):
             return False
         execution = await self._execution(suspect.execution_id)
-        return execution is not None and not await self._lacks(execution)
+        return execution is not None and not await self._lacks(execution, missing)
 
     async def _try(self, group: Sequence[Suspect]) -> None:
         """Let those begin, and nothing else, until all have come to an outcome or their time is over."""
@@ -223,16 +225,16 @@ class Recovery:
             finally:
                 bus.forget(id_, left)
 
-    async def _take_up_free(self, waiting: dict[str, tuple[str, ...]]) -> bool:
+    async def _take_up_free(self, waiting: dict[str, tuple[str, ...]], missing: Missing) -> bool:
         """Take up what can be performed here, note what waits for code; False when there was no room."""
         after_no = 0
         while self.room.is_there():
             page = await self._services.store.claimable(limit=SWEEP_PAGE, after_no=after_no)
             found: dict[str, int] = {}
             for execution in page:
-                missing = await self._lacks(execution)
-                if missing:
-                    waiting[execution.id] = missing
+                lacking = await self._lacks(execution, missing)
+                if lacking:
+                    waiting[execution.id] = lacking
                 elif self.room.is_there(beside=len(found)):
                     found[execution.id] = execution.no
             await self._claim(found)
@@ -241,7 +243,7 @@ class Recovery:
             after_no = page[-1].no
         return False
 
-    async def _take_up_mail(self) -> None:
+    async def _take_up_mail(self, missing: Missing) -> None:
         """Take up what has unread messages, should nobody have rung; what is ours is handed over.
 
         What cannot be read back can be claimed by nobody: it was set aside, and is nobody's still.
@@ -253,7 +255,7 @@ class Recovery:
             if self._executions.is_set_aside(execution_id):
                 continue
             execution = await self._execution(execution_id)
-            if execution is not None and not await self._services.missing(execution.workflow_no):
+            if execution is not None and not await missing.of(execution.workflow_no):
                 self._executions.take_up(execution_id)
 
     async def _mail(self, runner_no: int | None) -> list[str]:
@@ -271,16 +273,16 @@ class Recovery:
         """Whether anything is performed here, or could be now or once what is due by then is due."""
         if not self._executions.is_idle:
             return True
-        store = self._services.store
+        store, missing = self._services.store, Missing(self._services)
         page = await store.claimable(limit=SWEEP_PAGE)
         while page:
-            if any([not await self._lacks(execution) for execution in page]):
+            if any([not await self._lacks(execution, missing) for execution in page]):
                 return True
             page = await store.claimable(limit=SWEEP_PAGE, after_no=page[-1].no)
         soon = self._services.now_ms() + round(within_s * 1000)
         ahead = await store.due(before=soon, limit=SWEEP_PAGE)
         while ahead:
-            if any([not await self._services.missing(due.workflow_no) for due in ahead]):
+            if any([not await missing.of(due.workflow_no) for due in ahead]):
                 return True
             ahead = await store.due(before=soon, limit=SWEEP_PAGE, after=ahead[-1])
         return False
@@ -296,11 +298,11 @@ class Recovery:
             log.warning("execution_unreadable", execution_id=execution_id, error=str(error))
             return None
 
-    async def _lacks(self, execution: Execution | Claimable) -> tuple[str, ...]:
+    async def _lacks(self, execution: Execution | Claimable, missing: Missing) -> tuple[str, ...]:
         """What is missing here, or is here and does not fit; which it still needs tells its state."""
-        missing = await self._services.missing(execution.workflow_no)
-        if missing:
-            return missing
+        lacking = await missing.of(execution.workflow_no)
+        if lacking:
+            return lacking
         services = self._services
         if execution.context is None:
             return ()
@@ -310,7 +312,7 @@ class Recovery:
         loaded = await self._readable(execution.id, services.store.load(execution.id))
         return () if loaded is None else code.lacks(ExecutionState.fold(plan, loaded))
 
-    async def _take_up_due(self, waiting: dict[str, tuple[str, ...]]) -> float:
+    async def _take_up_due(self, waiting: dict[str, tuple[str, ...]], missing: Missing) -> float:
         """Take up what waits no longer. To fail what is past its deadline needs none of its code."""
         services = self._services
         now = services.now_ms()
@@ -319,9 +321,9 @@ class Recovery:
             page = await services.store.due(before=now, limit=SWEEP_PAGE, after=last)
             found: dict[str, int] = {}
             for due in page:
-                missing = await self._services.missing(due.workflow_no) if due.needs_code else ()
-                if missing:
-                    waiting[due.execution_id] = missing
+                lacking = await missing.of(due.workflow_no) if due.needs_code else ()
+                if lacking:
+                    waiting[due.execution_id] = lacking
                 elif self.room.is_there(beside=len(found)):
                     found[due.execution_id] = due.execution_no
                     waiting.pop(due.execution_id, None)

@@ -87,3 +87,22 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     def now_ms(self) -> int:
         """Wall time in ms since 1970."""
         return int(self.clock.now() * 1000)
+
+
+class Missing:
+    """What revisions need and this process lacks, each found out once: for one look at many executions.
+
+    To find it out is to read and compile a definition anew, for as long as anything is missing.
+    """
+
+    def __init__(self, services: Services) -> None:
+        """Nothing is known yet."""
+        self._services = services
+        self._known: dict[int, tuple[str, ...]] = {}
+
+    async def of(self, workflow_no: int) -> tuple[str, ...]:
+        """What that revision needs and this process does not have."""
+        known = self._known.get(workflow_no)
+        if known is None:
+            known = self._known[workflow_no] = await self._services.missing(workflow_no)
+        return known

@@ -14,6 +14,7 @@ from scenarios import order
 
 from perdure.runtime import ExecutionTimeout, State, Status, StepContext, Workflow
 from perdure.runtime.testing import VirtualRuntime, run_virtual
+from perdure.store import SQLiteStore
 
 
 def test_leaving_the_runtime_interrupts_and_the_next_one_goes_on(tmp_path: Any) -> None:
@@ -148,6 +149,40 @@ def test_a_result_is_told_whoever_brings_the_execution_to_its_end(tmp_path: Path
             await execution.pause()
             await (await there.execution(execution.id)).resume()
             assert (await waiting).status is Status.COMPLETED
+
+    run_virtual(main)
+
+
+class Compiled(SQLiteStore):
+    """A store that counts how often somebody wants a definition, which is then compiled."""
+
+    definitions = 0
+
+    async def workflow_by_no(self, no: int) -> Any:
+        """Count it."""
+        self.definitions += 1
+        return await super().workflow_by_no(no)
+
+
+def test_a_look_for_work_compiles_a_revision_whose_code_is_missing_once(tmp_path: Path):
+    """However many executions wait for it; a process with other code looks whenever one of its own parks."""
+    path = tmp_path / "many.db"
+
+    async def main() -> None:
+        async with VirtualRuntime(path, kind="client") as client:
+            await client.publish(order())
+            for no in range(50):
+                await client.start("order", {"item": "lamp"}, id=f"e{no}", detach=True)
+        store = Compiled(str(path), inline=True)
+        async with VirtualRuntime(store=store, seed=1) as runtime:
+            await anyio.sleep(1)
+            assert len(runtime.waiting_for_code) == 50
+            store.definitions = 0
+            await runtime.machine.recovery.sweep()
+            assert store.definitions == 1
+            await runtime.publish(order())
+            for no in range(50):
+                await (await runtime.execution(f"e{no}")).result(timeout=60)
 
     run_virtual(main)
 
