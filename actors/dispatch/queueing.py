@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from perdure.actors.execution.services import Services
+from perdure.actors.execution.services import Missing, Services
 from perdure.actors.execution.supervisor import Executions
 from perdure.actors.kernel import Wakeup
 from perdure.actors.log import get_logger
 from perdure.store.errors import PerdureError
+from perdure.store.scripts import queueing
 from perdure.store.scripts.queueing import Admit, Queue
 from perdure.store.states import State
 
@@ -72,22 +73,26 @@ class Admissions:
         self._somebody_waits = True
         is_going_on = True
         while is_going_on and self._executions.has_room:
-            queues = await self._with_room()
+            queues = await self._with_room(self._executions.room)
             admitted = [await self._admit(queue.name) for queue in queues[: self._executions.room]]
             is_going_on = any(admitted)
         self._somebody_waits = await self._services.store.is_anybody_queued()
 
-    async def _with_room(self) -> list[Queue]:
-        """Queues with room for one that can be performed here, beginning behind the one that was last.
+    async def _with_room(self, most: int) -> list[Queue]:
+        """So many queues with room for one that can be performed here, behind the one that was last first.
 
-        Which of two names comes first only the store knows: a database may have an order of its own.
+        The store tells of some queues at a time, and all of those may be for other processes. Which of two
+        names comes first only the store knows: a database may have an order of its own.
         """
-        services = self._services
-        found = await services.store.queues(after=self._last)
-        if self._last:
-            names = {queue.name for queue in found}
-            found += [queue for queue in await services.store.queues(after="") if queue.name not in names]
-        return [queue for queue in found if not await services.missing(queue.workflow_no)]
+        store, missing = self._services.store, Missing(self._services)
+        found: dict[str, Queue] = {}
+        for behind in dict.fromkeys((self._last, "")):
+            after: str | None = behind
+            while after is not None and len(found) < most:
+                page = await store.queues(after=after)
+                found |= {queue.name: queue for queue in page if not await missing.of(queue.workflow_no)}
+                after = page[-1].name if len(page) >= queueing.QUEUES_MAX else None
+        return list(found.values())
 
     async def _admit_own(self) -> None:
         for execution_id, queue in list(self._own.items()):

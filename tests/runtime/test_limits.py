@@ -15,6 +15,7 @@ from perdure.runtime import Runtime, State, StepContext, TemplateError, Workflow
 from perdure.runtime.cli import run_command
 from perdure.runtime.testing import RuntimeProcess, VirtualRuntime, check_store, run_virtual
 from perdure.store import SQLiteStore
+from perdure.store.scripts import queueing
 from perdure.store.scripts.queueing import Admit, Queue
 
 BOTH = pytest.mark.parametrize("scheduling", ["level", "eager"])
@@ -299,6 +300,27 @@ def test_what_only_another_release_can_read_waits_and_holds_up_nobody(tmp_path: 
             assert (await (await runtime.execution("foreign-2")).status()).runner is None
 
     run_virtual(go_on)
+
+
+def test_queues_that_are_for_others_hold_up_nobody_however_many_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A look sees so many queues together: where none of those is for this process it looks behind them."""
+    monkeypatch.setattr(queueing, "QUEUES_MAX", 2)
+    path = tmp_path / "p.db"
+    work = Work()
+
+    async def main() -> None:
+        async with VirtualRuntime(path, kind="client") as client:
+            foreign = Workflow("foreign", limits={"concurrency": 1, "key": "{{tenant}}"})
+            foreign.agent_step("call", agent="elsewhere")
+            for tenant in "abcde":
+                await client.start(foreign, {"tenant": tenant}, detach=True)
+            await client.start(work.workflow(concurrency=1), id="own", detach=True)
+        async with VirtualRuntime(path, seed=1, workflows=[work.workflow(concurrency=1)]) as runtime:
+            await (await runtime.execution("own")).result(timeout=60)
+
+    run_virtual(main)
 
 
 def test_a_context_without_the_key_is_refused_at_the_start():
