@@ -296,6 +296,10 @@ class Entrance:
         await self._guards.enter(self._entry)
         self._began_at = self._guards.now_ms()
 
+    def begin(self) -> None:
+        """The body begins only now: what it has waited for in its process is none of the agent's time."""
+        self._began_at = self._guards.now_ms()
+
     def leave(self, outcome: object, *, has_begun: bool, has_timed_out: bool) -> None:
         """The attempt has ended; what kept its body from beginning says nothing of the agent."""
         if self._began_at is None:

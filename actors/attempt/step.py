@@ -202,6 +202,8 @@ class Attempt:
         if step.mode is Mode.THREAD:
             await self._slots.threads.acquire()  # while it waits for a thread it can still be cancelled
         self._runs = True
+        if self._entrance is not None:
+            self._entrance.begin()
         if step.timeout_ms is not None:
             at = self._loop.time() + step.timeout_ms / 1000
             self._alarm = self._alarms.add(at, lambda: self.interrupt(Interrupt.TIMEOUT))

@@ -284,6 +284,23 @@ def test_a_step_may_fail_at_once_where_the_circuit_is_open():
     virtually(scenario, agents=guarded(service, circuit_breaker=breaker))
 
 
+def test_an_attempt_is_as_slow_as_its_body_and_not_as_its_wait_for_a_place_in_the_process():
+    """A process that is full says nothing of the agent."""
+    service = Service(takes_s=3)
+    breaker = CircuitBreaker(errors=1, latency=5)
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await runtime.start(calling(steps=3))
+        await execution.result(timeout=20)
+        assert all(guard.circuit is None for guard in await runtime.store.guards())
+        service.takes_s = 6
+        await (await runtime.start(calling())).result(timeout=20)
+        late = await runtime.start(calling())
+        assert (await until(late, "step_held"))["why"] == "circuit"
+
+    virtually(scenario, agents=guarded(service, circuit_breaker=breaker), max_active_steps=1)
+
+
 def test_a_circuit_is_open_for_whoever_opens_the_store_next(tmp_path: Path):
     """It is kept, and so are those that wait for it."""
     service = Service(takes_s=0)
