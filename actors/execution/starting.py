@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -87,8 +88,9 @@ def start_write(
 class Starting:
     """The starts that are being written: others may see them before they are answered here."""
 
-    def __init__(self) -> None:
-        """None is."""
+    def __init__(self, *, on_answered: Callable[[str], None]) -> None:
+        """None is. `on_answered` is called with one that is no longer."""
+        self._on_answered = on_answered
         self._written: dict[str, asyncio.Future[Answer]] = {}
 
     def __len__(self) -> int:
@@ -114,6 +116,7 @@ class Starting:
     def _forget(self, execution_id: str, written: asyncio.Future[Answer]) -> None:
         if self._written.get(execution_id) is written:
             del self._written[execution_id]
+            self._on_answered(execution_id)
 
 
 def first_write(new: NewExecution, turn: Turn, *, runner_no: int | None) -> Start:

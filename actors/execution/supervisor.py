@@ -100,7 +100,7 @@ class Executions:
         self._set_aside: set[str] = set()
         self._is_closed = False
         self._is_held = False
-        self._starting = Starting()
+        self._starting = Starting(on_answered=self._give_room_back)
 
     @property
     def has_room(self) -> bool:
@@ -255,6 +255,11 @@ class Executions:
     def note_move(self, execution_id: str, written: asyncio.Future[Written]) -> None:
         """Let others wait for a write that moves an execution nobody owns."""
         self._starting.add(execution_id, written)
+
+    def _give_room_back(self, execution_id: str) -> None:
+        """One that counted as about to be hot is answered: where it is not, somebody may have had to wait."""
+        if self.room == 1 and not self.is_hot(execution_id):  # there was none before
+            self._on_room()
 
     def go_on(self, turn: Turn) -> None:
         """An execution that nobody owned has been moved in this runner's name: it goes on from there."""

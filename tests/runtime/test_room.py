@@ -1,55 +1,97 @@
-"""More to do than there is room for: what had to wait goes on as soon as something has ended."""
+"""Room for one more execution: whoever waited for it has it as soon as it is there."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
 import pytest
+from scenarios import virtually
 
 from perdure.actors.dispatch import recovery
-from perdure.runtime import Workflow
-from perdure.runtime.testing import VirtualRuntime, run_virtual
+from perdure.runtime import Runtime, StepContext, Workflow
+from perdure.store import SQLiteStore
+from perdure.store.protocol import Answer
+from perdure.store.writes import Write
 
-CLAIM_S = 0.05
-COUNT = 300
 
-
-def work(*, seconds: float) -> Workflow:
-    """A step that takes at most so long, now much and now little."""
-    workflow = Workflow("work")
+def timed(begun: dict[str, float]) -> Workflow:
+    """One step that takes so many seconds; notes when it has begun."""
+    workflow = Workflow("timed")
 
     @workflow.step
-    async def step(number: int) -> None:
-        await anyio.sleep(seconds * (number % 7 + 1) / 7)
+    async def work(context: StepContext, seconds: float) -> None:
+        begun[context.execution_id] = anyio.current_time()
+        await anyio.sleep(seconds)
 
     return workflow
 
 
-@pytest.mark.parametrize("room", [5, 50, 200])
-def test_room_that_comes_while_others_are_claimed_is_used_at_once(
-    tmp_path: Path, room: int, monkeypatch: pytest.MonkeyPatch
-):
-    """Nothing waits for a look that nobody has asked for, whoever was passed by in the last one."""
-    path = str(tmp_path / "store.db")
+def test_room_that_comes_while_others_are_claimed_is_taken_at_once(monkeypatch: pytest.MonkeyPatch):
+    """Who ends in a process that is not full asks nobody to look: the look that is under way sees to it."""
+    begun: dict[str, float] = {}
     claim_free = recovery.claim_free
 
-    async def claim_slowly(*given: Any) -> Any:
-        await anyio.sleep(CLAIM_S)
-        return await claim_free(*given)
+    async def slowly(services: Any, execution_nos: Sequence[int]) -> dict[str, int]:
+        await anyio.sleep(1)
+        return await claim_free(services, execution_nos)
 
-    async def main() -> None:
-        async with VirtualRuntime(path, workflows=[work(seconds=1_000)]) as runtime:
-            executions = [await runtime.start("work", {"number": n}) for n in range(COUNT)]
+    monkeypatch.setattr(recovery, "claim_free", slowly)
+
+    async def scenario(runtime: Runtime) -> None:
+        since = anyio.current_time()
+        workflow = timed(begun)
+        seconds = {"a": 20, "b": 20.5, "c": 60, "d": 60}
+        executions = [await runtime.start(workflow, {"seconds": s}, id=id_) for id_, s in seconds.items()]
+        for execution in executions:
+            await execution.result()
+        assert begun["c"] - since == pytest.approx(21, abs=0.5)
+        assert begun["d"] - since == pytest.approx(22, abs=0.5)
+
+    virtually(scenario, max_active=2)
+
+
+class Slow(SQLiteStore):
+    """A store whose commits take a second while it `is_slow`."""
+
+    def __init__(self) -> None:
+        """In memory."""
+        super().__init__(":memory:", inline=True)
+        self.is_slow = False
+
+    async def commit(self, writes: Sequence[Write]) -> list[Answer]:
+        """As the store, in the end."""
+        if self.is_slow:
             await anyio.sleep(1)
-        monkeypatch.setattr(recovery, "claim_free", claim_slowly)
-        async with VirtualRuntime(
-            path, workflows=[work(seconds=CLAIM_S)], max_active=room, seed=1
-        ) as runtime:
-            begun = anyio.current_time()
-            for execution in executions:
-                await (await runtime.execution(execution.id)).result()
-            assert anyio.current_time() - begun < 3 * CLAIM_S * (COUNT / room + 1)
+        return await super().commit(writes)
 
-    run_virtual(main)
+
+def test_room_that_a_command_has_taken_for_a_moment_is_given_back():
+    """While a commit moves an execution that nobody has, it counts as one that is about to be hot."""
+    begun: dict[str, float] = {}
+    store = Slow()
+    waiting = Workflow("waiting")
+    waiting.signal_step("go", signal="go")
+
+    async def scenario(runtime: Runtime) -> None:
+        first, second = [await runtime.start(waiting, id=id_) for id_ in ("w1", "w2")]
+        await runtime.publish(timed(begun))
+        await anyio.sleep(1)
+        store.is_slow = True
+        async with anyio.create_task_group() as group:
+            group.start_soon(first.signal, "other")
+            await anyio.sleep(0.1)
+            since = anyio.current_time()
+            started = asyncio.create_task(runtime.start("timed", {"seconds": 1}, id="x"))
+            await anyio.sleep(1)
+            group.start_soon(second.signal, "other")
+        execution = await started
+        store.is_slow = False
+        await execution.result()
+        assert begun["x"] - since < 5
+        for each in (first, second):
+            await each.cancel()
+
+    virtually(scenario, store=store, max_active=1)
