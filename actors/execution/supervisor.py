@@ -209,14 +209,21 @@ class Executions:
 
     async def _enqueue(self, new: NewExecution, place: Place | None = None) -> bool:
         """Make it durable, owned by nobody, for whoever has room; with a place it first waits for a slot."""
-        start = queued_write(new, at=self._services.now_ms(), place=place)
-        is_new = await has_started(self._services.writer.submit(start))
+        written = self._services.writer.submit(queued_write(new, at=self._services.now_ms(), place=place))
+        written.add_done_callback(lambda done: self._has_queued(new, place, done))
+        return await has_started(written)
+
+    def _has_queued(self, new: NewExecution, place: Place | None, written: asyncio.Future[Written]) -> None:
+        """It is durable: let it be found, even if whoever asked for it no longer waits."""
+        if written.cancelled() or written.exception() is not None:
+            return
+        if not isinstance(written.result(), Started):
+            return
         if place is not None:
             self._on_queued(new.id, place.queue)
         self._on_room()
         if not new.plan.is_performable:
             self._on_left()
-        return is_new
 
     def take_up(self, execution_id: str, *, epoch: int | None = None) -> None:
         """Start an actor for an execution, unless it has one; it claims it first, or has it since `epoch`.

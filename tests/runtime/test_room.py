@@ -95,3 +95,25 @@ def test_room_that_a_command_has_taken_for_a_moment_is_given_back():
             await each.cancel()
 
     virtually(scenario, store=store, max_active=1)
+
+
+def test_a_start_that_is_no_longer_waited_for_begins_like_any_other():
+    """It was queued, and is durable: whoever has room takes it up."""
+    begun: dict[str, float] = {}
+    store = Slow()
+
+    async def scenario(runtime: Runtime) -> None:
+        workflow = timed(begun)
+        first = await runtime.start(workflow, {"seconds": 30}, id="first")
+        await anyio.sleep(29.5)
+        store.is_slow = True
+        await anyio.sleep(1)  # its end is being written
+        since = anyio.current_time()
+        with anyio.move_on_after(0.1):
+            await runtime.start(workflow, {"seconds": 1}, id="x")
+        await first.result()
+        await anyio.sleep(20)
+        store.is_slow = False
+        assert begun["x"] - since < 6
+
+    virtually(scenario, store=store, max_active=1)
