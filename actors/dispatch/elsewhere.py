@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 
@@ -21,9 +21,9 @@ class Elsewhere:
     """Finds owners in other processes and asks them."""
 
     def __init__(
-        self, services: Services, membership: Membership, *, on_orphan: Callable[[str], None]
+        self, services: Services, membership: Membership, *, on_orphan: Callable[[str], Awaitable[None]]
     ) -> None:
-        """`on_orphan` is called with an execution whose owner has gone while it was being asked.
+        """`on_orphan` is called with an execution that no other process has any more while it is being asked.
 
         What it raises is told to who asked.
         """
@@ -104,5 +104,5 @@ class Elsewhere:
             return None
         owner = await self.owner(execution)
         if owner is None:
-            self._on_orphan(execution_id)
+            await self._on_orphan(execution_id)
         return owner

@@ -135,11 +135,17 @@ class Routing:
         """Whether the execution is hot after all, or was just being moved."""
         return self._executions.is_hot(execution_id) or await self._executions.wait_for_start(execution_id)
 
-    def _adopt(self, execution_id: str) -> None:
-        """Take up what was asked elsewhere and is nobody's now. Raises StoreError where it was set aside."""
+    async def _adopt(self, execution_id: str) -> None:
+        """Take up what was asked elsewhere and is nobody's now; what is ours by now has to hear of it.
+
+        Raises StoreError where it was set aside.
+        """
         if self._executions.is_set_aside(execution_id):
             raise StoreError(f"execution {execution_id} keeps crashing its actor: the command waits there")
-        self._executions.take_up(execution_id)
+        if self._executions.is_hot(execution_id):
+            await self.ring(execution_id)
+        else:
+            self._executions.take_up(execution_id)
 
     async def query(self, execution_id: str) -> dict[str, Any]:
         """Describe the execution as it is, from its actor if it has one here, else from the store."""

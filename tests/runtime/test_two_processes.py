@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
+from perdure.actors.dispatch.elsewhere import Elsewhere
 from perdure.actors.effects.turn import Turn
 from perdure.actors.execution.actor import ExecutionActor
 from perdure.actors.kernel import faults
@@ -195,3 +196,35 @@ def test_a_refusal_from_elsewhere_is_told_at_once(tmp_path: Path) -> None:
         assert asyncio.get_running_loop().time() - begun < 0.5  # a poll takes a second
 
     side_by_side(tmp_path, scenario)
+
+
+def test_who_has_come_to_own_what_it_asked_another_for_hears_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one has gone, and the execution is performed here, by the time the message is left for it."""
+    ask = Elsewhere.ask
+    hour = Workflow("hour")
+
+    @hour.step
+    async def wait() -> None:
+        await anyio.sleep(3_600)
+
+    async def main() -> None:
+        path = tmp_path / "shared.db"
+        worker = RuntimeProcess(path, seed=1, kind="worker", workflows=[hour])
+        await worker.open()
+        await worker.run(lambda runtime: runtime.start("hour", {}, id="e"))
+        async with VirtualRuntime(path, seed=2, workflows=[hour], recover=False) as here:
+
+            async def late(elsewhere: Elsewhere, *args: Any) -> Any:
+                worker.kill()
+                assert await here.machine.membership.living() == []
+                here.machine.executions.take_up("e")
+                await anyio.sleep(1)
+                return await ask(elsewhere, *args)
+
+            monkeypatch.setattr(Elsewhere, "ask", late)
+            with anyio.fail_after(60):
+                assert await (await here.execution("e")).pause(mode="interrupt") is State.PAUSED
+
+    run_virtual(main)

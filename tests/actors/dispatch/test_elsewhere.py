@@ -31,6 +31,11 @@ class Emptied:
         """Gone."""
 
 
+async def never(execution_id: str) -> None:
+    """Nobody has an execution that is gone."""
+    raise AssertionError(execution_id)
+
+
 @virtual_time
 async def test_a_command_to_an_execution_that_is_deleted_meanwhile_is_told_so():
     """Nobody will ever answer it."""
@@ -49,6 +54,6 @@ async def test_a_command_to_an_execution_that_is_deleted_meanwhile_is_told_so():
         started_at=at,
         heartbeat_at=at,
     )
-    elsewhere = Elsewhere(services, membership, on_orphan=lambda _: None)
+    elsewhere = Elsewhere(services, membership, on_orphan=never)
     with anyio.fail_after(60), pytest.raises(NotFound, match="deleted"):
         await elsewhere.ask("e1", Cancel(id="c1"), owner)
