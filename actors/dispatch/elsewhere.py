@@ -10,6 +10,7 @@ from perdure.actors.cluster.doorbell import call
 from perdure.actors.cluster.membership import Membership
 from perdure.actors.effects.inbox import answer_from, payload_of
 from perdure.actors.errors import RuntimeClosed
+from perdure.actors.execution.reading import read_back
 from perdure.actors.execution.services import Services
 from perdure.actors.messages import Answer, AnyCommand
 from perdure.store.errors import NotFound, PerdureError
@@ -76,14 +77,17 @@ class Elsewhere:
         )
 
     async def _answer(self, execution_id: str, message_no: int, owner: Runner) -> Answer:
-        """Wait for what becomes of a message, whoever performs the execution by then."""
+        """Wait for what becomes of a message, whoever performs the execution by then.
+
+        Also while the store is down: to be told so would say that the command was not given.
+        """
         while True:
             async with call(owner.doorbell) as line:
                 line.say(f"watch {execution_id}")
                 line.say(f"ring {execution_id}")
                 present: Runner | None = owner
                 while present is None or present.id == owner.id:
-                    message = await self._services.store.message(message_no)
+                    message = await read_back(self._services, lambda store: store.message(message_no))
                     if message is None:
                         raise NotFound(
                             "execution", execution_id, hint="it was deleted, and the command with it"
@@ -94,7 +98,7 @@ class Elsewhere:
                             raise answer
                         return answer
                     await line.wait()
-                    present = await self._look_after(execution_id)
+                    present = await read_back(self._services, lambda _: self._look_after(execution_id))
             owner = present  # it has not heard of the message yet
 
     async def _look_after(self, execution_id: str) -> Runner | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from perdure.actors.messages import Pause
 from perdure.actors.outage import STORE_OUTAGE_S
 from perdure.actors.writer import RETRY
 from perdure.runtime import Runtime, State, Status, StepContext, Workflow
-from perdure.runtime.testing import check_store, run_virtual, virtual_seams
+from perdure.runtime.testing import VirtualRuntime, check_store, run_virtual, virtual_seams
 from perdure.store import SQLiteStore
 from perdure.store.errors import OutcomeUnknown, StoreUnavailable
 from perdure.store.protocol import Answer
@@ -389,3 +390,33 @@ def test_a_write_that_the_database_will_never_take_is_no_outage(tmp_path: Path, 
         await (await stage.runtime.execution("bad")).cancel()
 
     played(tmp_path, play)
+
+
+@pytest.mark.parametrize(("outage_s", "is_told"), [(3, False), (2 * STORE_OUTAGE_S, True)])
+def test_who_waits_for_another_process_waits_through_a_short_outage(
+    tmp_path: Path, outage_s: float, *, is_told: bool
+):
+    """The command is in the other one's inbox: that nothing was written would not be true."""
+    path = tmp_path / "shared.db"
+
+    async def main() -> None:
+        worker = VirtualRuntime(path, seed=1, kind="worker", workflows=[two_steps([])])
+        disk = Disk(path)
+        async with worker, VirtualRuntime(store=disk, seed=2, kind="client") as client:
+            await worker.start("two", {}, id="e")
+            execution = await client.execution("e")
+
+            async def fail() -> None:
+                await anyio.sleep(2)
+                disk.fault = GONE
+                await anyio.sleep(outage_s)
+                disk.fault = None
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(fail)
+                with pytest.raises(OutcomeUnknown, match="under its id p") if is_told else nullcontext():
+                    assert await execution.pause(command_id="p") is State.PAUSED
+            await anyio.sleep(10)
+            assert (await execution.status()).state is State.PAUSED
+
+    run_virtual(main)

@@ -11,6 +11,7 @@ import pytest
 
 from perdure.actors.dispatch.elsewhere import Elsewhere
 from perdure.actors.messages import Cancel
+from perdure.actors.outage import Outage
 from perdure.runtime.testing.virtual import virtual_time
 from perdure.store.errors import NotFound
 from perdure.store.records import Runner
@@ -19,6 +20,10 @@ from perdure.store.writes import Write
 
 class Emptied:
     """A store and its writer in one: it takes a message, and then its execution is deleted."""
+
+    def __init__(self) -> None:
+        """All is well with it."""
+        self.outage = Outage()
 
     async def write(self, write: Write) -> int:
         """Its number."""
