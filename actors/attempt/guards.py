@@ -121,7 +121,8 @@ class Guards:
             until = max(now, here.shut_until) + here.ahead * entry.guard.rate.interval_us // 1_000
         here.hold(Held(entry, came_at, until))
         if here.room.is_set():
-            self._call(here)  # somebody has left, and it is for another
+            # Somebody has left, for another or for this one: its execution must know first that it is held.
+            asyncio.get_running_loop().call_soon(self._call, here)
         return Refused(refused.held_by or "", agent=entry.guard.scope, until=until)
 
     async def _ask(self, entry: Pass, here: Here) -> Entered:

@@ -144,6 +144,33 @@ def test_the_slot_of_one_that_comes_again_and_is_refused_elsewhere_is_given_back
     scenario()
 
 
+@virtual_time
+async def test_one_that_gives_up_just_as_room_comes_is_told_of_it_after_it_was_held():
+    """Told before, its execution would not know yet that it waits, and nobody else would have the room."""
+    told: list[str] = []
+    guards = guards_of(SharedSlots())
+    guard = Guard(scope="a", concurrency=2)
+    first, second, late = (entrance(guards, name, guard) for name in ("first", "second", "late"))
+    guards.connect(spawn=lambda *_: None, nudge=lambda id_, _: told.append(f"{id_} may come"))
+    await first.enter()
+    await second.enter()
+
+    async def come() -> None:
+        try:
+            await late.enter()
+        except Refused:
+            told.append("late is held")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(come)
+        await anyio.sleep(PATIENCE_MS / 1_000 - 0.0015)
+        first.leave(None, has_begun=True, has_timed_out=False)  # it asks again, until its patience ends
+        await anyio.sleep(0.0003)
+        second.leave(None, has_begun=True, has_timed_out=False)
+    await anyio.sleep(0.1)
+    assert told == ["late is held", "late may come"]
+
+
 def test_no_slot_is_lost_or_given_twice_whatever_becomes_of_commits():
     """Attempts come, are refused, are cut short and come again, and a third of the commits say nothing."""
     for seed in range(SEEDS):
