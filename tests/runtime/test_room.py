@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -12,9 +13,13 @@ from scenarios import virtually
 
 from perdure.actors.dispatch import recovery
 from perdure.runtime import Runtime, StepContext, Workflow
+from perdure.runtime.testing import VirtualRuntime, run_virtual
 from perdure.store import SQLiteStore
 from perdure.store.protocol import Answer
 from perdure.store.writes import Write
+
+CLAIM_S = 0.05
+COUNT = 300
 
 
 def timed(begun: dict[str, float]) -> Workflow:
@@ -117,3 +122,42 @@ def test_a_start_that_is_no_longer_waited_for_begins_like_any_other():
         assert begun["x"] - since < 6
 
     virtually(scenario, store=store, max_active=1)
+
+
+def work(*, seconds: float) -> Workflow:
+    """A step that takes at most so long, now much and now little."""
+    workflow = Workflow("work")
+
+    @workflow.step
+    async def step(number: int) -> None:
+        await anyio.sleep(seconds * (number % 7 + 1) / 7)
+
+    return workflow
+
+
+@pytest.mark.parametrize("room", [5, 50, 200])
+def test_of_many_none_waits_for_a_look_that_nobody_has_asked_for(
+    tmp_path: Path, room: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Whoever was passed by in the last one."""
+    path = str(tmp_path / "store.db")
+    claim_free = recovery.claim_free
+
+    async def claim_slowly(*given: Any) -> Any:
+        await anyio.sleep(CLAIM_S)
+        return await claim_free(*given)
+
+    async def main() -> None:
+        async with VirtualRuntime(path, workflows=[work(seconds=1_000)]) as runtime:
+            executions = [await runtime.start("work", {"number": n}) for n in range(COUNT)]
+            await anyio.sleep(1)
+        monkeypatch.setattr(recovery, "claim_free", claim_slowly)
+        async with VirtualRuntime(
+            path, workflows=[work(seconds=CLAIM_S)], max_active=room, seed=1
+        ) as runtime:
+            begun = anyio.current_time()
+            for execution in executions:
+                await (await runtime.execution(execution.id)).result()
+            assert anyio.current_time() - begun < 3 * CLAIM_S * (COUNT / room + 1)
+
+    run_virtual(main)
