@@ -89,12 +89,12 @@ class Guards:
     async def _pass_store(self, entry: Pass, here: Here, *, came_at: int) -> None:
         """Take a slot and one of the rate, in line for as long as patience lasts."""
         asked = Entered("rate" if here.shut_until > self.now_ms() else "concurrency")
-        is_in = False
+        has_asked = is_in = False
         try:
             with anyio.move_on_after(0 if self._is_hopeless(here, came_at) else PATIENCE_MS / 1_000):
                 async with here.turnstile:
                     while not (is_in or self._is_hopeless(here, came_at)):
-                        here.room = anyio.Event()
+                        here.room, has_asked = anyio.Event(), True
                         asked = await self._ask(entry, here)
                         is_in = asked.held_by is None
                         if not is_in:
@@ -103,7 +103,7 @@ class Guards:
             if not is_in:
                 self._report(entry, is_good=None)
         if not is_in:
-            raise self._held(entry, here, asked, came_at=came_at)
+            raise self._held(entry, here, asked, came_at=came_at, has_asked=has_asked)
         if entry.guard.rate is not None:
             self._call(here)
 
@@ -112,7 +112,7 @@ class Guards:
         now = self.now_ms()
         return here.shut_until > now + PATIENCE_MS or here.has_older(came_at, now)
 
-    def _held(self, entry: Pass, here: Here, refused: Entered, *, came_at: int) -> Refused:
+    def _held(self, entry: Pass, here: Here, refused: Entered, *, came_at: int, has_asked: bool) -> Refused:
         """Remember one that was not let in, and say when it asks again should nobody tell it before."""
         now = self.now_ms()
         here.shut_until = max(here.shut_until, refused.retry_at or 0)
@@ -120,8 +120,10 @@ class Guards:
         if entry.guard.rate is not None and (refused.held_by == "rate" or entry.guard.concurrency is None):
             until = max(now, here.shut_until) + here.ahead * entry.guard.rate.interval_us // 1_000
         here.hold(Held(entry, came_at, until))
-        if here.room.is_set():
-            # Somebody has left, for another or for this one: its execution must know first that it is held.
+        oldest = here.oldest(now)
+        is_for_another = oldest is not None and oldest.entry is not entry
+        if here.room.is_set() and (has_asked or is_for_another):
+            # Somebody has left. If it is for this one, its execution must know first that it is held.
             asyncio.get_running_loop().call_soon(self._call, here)
         return Refused(refused.held_by or "", agent=entry.guard.scope, until=until)
 
