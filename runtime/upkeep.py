@@ -83,9 +83,11 @@ class Upkeep:
             await self._rest(share * (loop.time() - began_at))
 
     async def look(self, *, keep_ms: int) -> int:
-        """Prune what ended so long ago; looking costs a hundred rows where there is nothing so old."""
+        """Prune what ended so long ago; looking costs a row or two where there is nothing so old."""
         await self.compact(before=self.now_ms() - min(keep_ms, COMPACT_MS))
         before = self.now_ms() - keep_ms
+        if not await self._store.is_pruning_due(before=before):
+            return 0
         count = await self.prune(before=before)
         if count:
             log.info("executions_pruned", count=count, before=before)

@@ -211,8 +211,8 @@ class Readable(Protocol):
         """How many executions ended before that time (ms) and may be pruned."""
         ...
 
-    async def oldest(self) -> int | None:
-        """When (ms) the oldest execution was created."""
+    async def is_pruning_due(self, *, before: int) -> bool:
+        """Whether an execution or a line of a schedule's history is older than that (ms)."""
         ...
 
     async def step_statistics(

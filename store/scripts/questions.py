@@ -339,9 +339,9 @@ class Questions(ABC):
         """How many executions ended before that time and may be pruned."""
         return await self._browse(retention.prunable(before, keep_failed))
 
-    async def oldest(self) -> int | None:
-        """When the oldest execution was created."""
-        return await self._browse(retention.oldest())
+    async def is_pruning_due(self, *, before: int) -> bool:
+        """Whether an execution or a line of a schedule's history is older than that."""
+        return await self._browse(retention.is_due(before))
 
     async def step_statistics(
         self, *, workflow: str | None = None, since: datetime | None = None

@@ -90,13 +90,12 @@ FOLDS: Final = (
 )
 
 # Nothing is decided before it is due: so the key leads to those that are old, and only they are looked at.
-PRUNE_FIRINGS: Final = """
-DELETE FROM workflow_schedule_firings WHERE (schedule_no, due_at) IN (
+OLD_FIRINGS: Final = """
     SELECT f.schedule_no, f.due_at FROM workflow_schedules s
     CROSS JOIN workflow_schedule_firings f ON f.schedule_no = s.no
     WHERE f.due_at < ? AND f.decided_at < ? LIMIT ?
-)
 """
+PRUNE_FIRINGS: Final = f"DELETE FROM workflow_schedule_firings WHERE (schedule_no, due_at) IN ({OLD_FIRINGS})"
 
 
 class Prune(Write, frozen=True, kw_only=True):
@@ -139,6 +138,14 @@ def prunable(before: int, keep_failed: bool) -> Script[int]:  # noqa: FBT001
     looked = _look(keep_failed).replace("WHERE e.no > ? ORDER BY e.no LIMIT ?", "WHERE e.created_at < ?")
     found = yield f"SELECT count(*) FROM ({looked}) f WHERE may_go = 1", (before, before)
     return int(found.fetchone()[0])
+
+
+def is_due(before: int) -> Script[bool]:
+    """Whether an execution or a line of a schedule's history is older than that."""
+    created_at = yield from oldest()
+    if created_at is not None and created_at < before:
+        return True
+    return (yield OLD_FIRINGS, (before, before, 1)).fetchone() is not None
 
 
 def oldest() -> Script[int | None]:

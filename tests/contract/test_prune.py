@@ -190,13 +190,14 @@ async def test_percentiles_are_durations_that_so_many_did_not_exceed(book):
     assert (order.duration_ms_p50, order.duration_ms_p95) == (10, 19)
 
 
-async def test_the_oldest_execution_tells_how_far_back_the_store_goes(book):
-    """None where it is empty."""
-    assert await book.store.oldest() is None
+async def test_pruning_is_due_where_something_is_so_old(book):
+    """Never where there is nothing."""
+    assert not await book.store.is_pruning_due(before=book.now + 1)
     await book.start("e1")
     first = book.now
     await book.start("e2")
-    assert await book.store.oldest() == first
+    assert await book.store.is_pruning_due(before=first + 1)
+    assert not await book.store.is_pruning_due(before=first)
 
 
 async def test_of_what_was_taken_over_without_an_end_the_last_change_counts(book):
