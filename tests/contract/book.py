@@ -14,6 +14,7 @@ from perdure.store.postgres import PostgresStore
 from perdure.store.postgres.dialect import quoted
 from perdure.store.protocol import Answer
 from perdure.store.records import PAGE_MAX, Execution
+from perdure.store.schedule_writes import FiringWrite, MoveSchedule, PutSchedule
 from perdure.store.states import State, StepState
 from perdure.store.writes import (
     AttemptWrite,
@@ -227,6 +228,32 @@ class Book:
         return Post(
             execution_id=id, command_id=command_id, kind="pause", payload=payload, sender=None, at=self.tick()
         )
+
+    @staticmethod
+    def put_schedule(id: str = "nightly", **fields: Any) -> PutSchedule:
+        """A schedule whose next moment is 2,000."""
+        given = {
+            "workflow": "order",
+            "rule": b'{"everyMs":1000}',
+            "is_declared": False,
+            "next_at": 2_000,
+            "at": 1_500,
+        }
+        return PutSchedule(id=id, **(given | fields))
+
+    @staticmethod
+    def move_schedule(*firings: FiringWrite, id: str = "nightly", **fields: Any) -> MoveSchedule:
+        """What was decided of its moment 2,000."""
+        given = {
+            "version": 1,
+            "considered_at": 2_000,
+            "next_at": 3_000,
+            "is_paused": False,
+            "pending": (),
+            "last_execution": None,
+            "at": 2_001,
+        }
+        return MoveSchedule(id=id, firings=firings, **(given | fields))
 
     async def mail(self, runner_no: int | None) -> list[str]:
         """Ids of this runner's (None: of nobody's) executions with unread messages."""

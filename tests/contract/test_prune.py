@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from ended import LATE, all_kinds, life, views_agree
 
-from perdure.store.schedule_writes import FiringWrite, MoveSchedule, PutSchedule
+from perdure.store.schedule_writes import FiringWrite
 from perdure.store.scripts import retention
 from perdure.store.scripts.retention import Prune
 from perdure.store.scripts.rows import milliseconds
@@ -213,30 +213,10 @@ async def test_all_lines_of_histories_that_are_so_old_go_and_no_others(book, mon
     """However many there are: each pruning takes a few, and the next one goes on."""
     monkeypatch.setattr(retention, "FIRINGS_MAX", 2)
     for id_ in ("nightly", "weekly"):
-        await book.write(put_schedule(id_))
+        await book.write(book.put_schedule(id_))
         firings = [FiringWrite(due_at, "skipped") for due_at in range(1, 6)]
-        await book.write(move_schedule(id_, 1, *firings, at=10))
-        await book.write(move_schedule(id_, 2, FiringWrite(6, "skipped"), at=20))
+        await book.write(book.move_schedule(*firings, id=id_, at=10))
+        await book.write(book.move_schedule(FiringWrite(6, "skipped"), id=id_, version=2, at=20))
     assert len(await pruned(book, before=20)) == 6
     for id_ in ("nightly", "weekly"):
         assert [milliseconds(one.due_at) for one in await book.store.firings(id_)] == [6]
-
-
-def put_schedule(id_: str) -> PutSchedule:
-    """A schedule."""
-    return PutSchedule(id=id_, workflow="order", rule=b"{}", is_declared=False, next_at=1, at=1)
-
-
-def move_schedule(id_: str, version: int, *firings: FiringWrite, at: int) -> MoveSchedule:
-    """What was decided of its moments at that time."""
-    return MoveSchedule(
-        id=id_,
-        version=version,
-        considered_at=at,
-        next_at=None,
-        is_paused=False,
-        pending=(),
-        last_execution=None,
-        firings=firings,
-        at=at,
-    )

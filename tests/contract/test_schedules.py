@@ -5,33 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from book import Book
 
 from perdure.store.errors import Conflict, NotFound
-from perdure.store.schedule_writes import DeleteSchedule, FiringWrite, MoveSchedule, PutSchedule
+from perdure.store.schedule_writes import DeleteSchedule, FiringWrite
 from perdure.store.scripts.rows import milliseconds
 
 pytestmark = pytest.mark.anyio
 
-RULE = b'{"everyMs":1000}'
-
-
-def put(id_: str = "nightly", **changes: Any) -> PutSchedule:
-    """A schedule whose next moment is 2,000."""
-    given = {"workflow": "report", "rule": RULE, "is_declared": False, "next_at": 2_000, "at": 1_500}
-    return PutSchedule(id=id_, **(given | changes))
-
-
-def move(*firings: FiringWrite, id_: str = "nightly", version: int = 1, **changes: Any) -> MoveSchedule:
-    """Its moment 2,000 has been decided."""
-    given = {
-        "considered_at": 2_000,
-        "next_at": 3_000,
-        "is_paused": False,
-        "pending": (),
-        "last_execution": None,
-        "at": 2_001,
-    }
-    return MoveSchedule(id=id_, version=version, firings=firings, **(given | changes))
+put, move = Book.put_schedule, Book.move_schedule
 
 
 async def write(store: Any, *writes: Any) -> list[Any]:
@@ -41,9 +23,9 @@ async def write(store: Any, *writes: Any) -> list[Any]:
 
 async def test_a_schedule_comes_back_as_it_was_put(store: Any):
     """Considered up to the moment it was made."""
-    await write(store, put(), put("other", workflow="order", is_declared=True, next_at=None))
+    await write(store, put(), put("other", workflow="report", is_declared=True, next_at=None))
     found = await store.schedule("nightly")
-    assert (found.id, found.workflow, found.rule) == ("nightly", "report", {"everyMs": 1000})
+    assert (found.id, found.workflow, found.rule) == ("nightly", "order", {"everyMs": 1000})
     assert (found.is_declared, found.is_paused, found.version) == (False, False, 1)
     assert (milliseconds(found.considered_at), milliseconds(found.next_at)) == (1_500, 2_000)
     assert (found.pending, found.last_execution) == ((), None)
@@ -54,9 +36,9 @@ async def test_a_schedule_comes_back_as_it_was_put(store: Any):
 
 async def test_schedules_are_listed_by_id_or_by_workflow(store: Any):
     """All, or those of one."""
-    await write(store, put("b"), put("a", workflow="order"), put("c"))
+    await write(store, put("b"), put("a", workflow="report"), put("c"))
     assert [one.id for one in await store.schedules()] == ["a", "b", "c"]
-    assert [one.id for one in await store.schedules(workflow="report")] == ["b", "c"]
+    assert [one.id for one in await store.schedules(workflow="order")] == ["b", "c"]
 
 
 async def test_the_same_rule_again_changes_nothing_and_another_begins_anew(store: Any):
@@ -75,7 +57,7 @@ async def test_only_what_is_due_and_not_paused_is_found_the_longest_due_first(st
     """And the next that will be."""
     assert await store.next_schedule_due() is None
     await write(store, put("late"), put("soon", next_at=1_800), put("rests"), put("never", next_at=None))
-    await write(store, move(id_="rests", is_paused=True, next_at=1_600))
+    await write(store, move(id="rests", is_paused=True, next_at=1_600))
     assert [one.id for one in await store.schedules_due(before=2_000, limit=10)] == ["soon", "late"]
     assert [one.id for one in await store.schedules_due(before=2_000, limit=1)] == ["soon"]
     assert await store.schedules_due(before=1_799, limit=10) == []
@@ -153,7 +135,7 @@ async def test_a_deleted_schedule_is_gone_with_its_history(store: Any):
 
 async def test_what_is_not_there_cannot_be_moved_or_deleted(store: Any):
     """And what came in the same batch is written all the same."""
-    moved, deleted, no = await write(store, move(id_="x"), DeleteSchedule(id="x"), put())
+    moved, deleted, no = await write(store, move(id="x"), DeleteSchedule(id="x"), put())
     assert isinstance(moved, NotFound)
     assert isinstance(deleted, NotFound)
     assert isinstance(no, int)

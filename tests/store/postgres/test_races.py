@@ -10,7 +10,7 @@ import pytest
 
 from perdure.store.errors import IllegalTransition, NotFound
 from perdure.store.postgres import PostgresStore
-from perdure.store.schedule_writes import DeleteSchedule, FiringWrite, MoveSchedule, PutSchedule
+from perdure.store.schedule_writes import DeleteSchedule, FiringWrite
 from perdure.store.scripts.apply import APPLY
 from perdure.store.scripts.guards import MoveCircuit
 from perdure.store.scripts.queueing import Admit
@@ -129,19 +129,7 @@ async def test_a_revision_that_is_used_just_now_is_not_deleted(book: Any, beside
 
 async def test_a_schedule_that_fires_just_now_is_deleted_with_what_it_has_fired(book: Any, beside: Beside):
     """Whoever deletes it need not try again."""
-    await book.write(
-        PutSchedule(id="nightly", workflow="order", rule=b"{}", is_declared=False, next_at=1, at=book.tick())
-    )
-    fires = MoveSchedule(
-        id="nightly",
-        version=1,
-        considered_at=1,
-        next_at=2,
-        is_paused=False,
-        pending=(),
-        last_execution=None,
-        firings=(FiringWrite(1, "skipped"),),
-        at=book.tick(),
-    )
+    await book.write(book.put_schedule())
+    fires = book.move_schedule(FiringWrite(2_000, "skipped"))
     assert await beside(fires, DeleteSchedule(id="nightly")) is None
     assert await book.store.schedule("nightly") is None

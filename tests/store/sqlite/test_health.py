@@ -14,7 +14,7 @@ import pytest
 from perdure.store import SQLiteStore
 from perdure.store.errors import MigrationError, StoreError, StoreUnavailable
 from perdure.store.migration import Migration
-from perdure.store.schedule_writes import FiringWrite, MoveSchedule, PutSchedule
+from perdure.store.schedule_writes import FiringWrite
 from perdure.store.scripts.resting import Bounds
 from perdure.store.sqlite import health, migrate
 from perdure.store.sqlite.backup import copy
@@ -181,22 +181,8 @@ async def test_schedules_that_start_nothing_are_told_with_the_reason(book, path:
     await book.publish("order")
 
     async def put(id_: str, *firings: FiringWrite, workflow: str = "order", is_paused: bool = False) -> None:
-        await book.write(
-            PutSchedule(id=id_, workflow=workflow, rule=b"{}", is_declared=False, next_at=900, at=1)
-        )
-        await book.write(
-            MoveSchedule(
-                id=id_,
-                version=1,
-                considered_at=2,
-                next_at=900,
-                is_paused=is_paused,
-                pending=(),
-                last_execution=None,
-                firings=firings,
-                at=3,
-            )
-        )
+        await book.write(book.put_schedule(id_, workflow=workflow, next_at=900, at=1))
+        await book.write(book.move_schedule(*firings, id=id_, next_at=900, is_paused=is_paused, at=3))
 
     refused = FiringWrite(10, "refused", reason="an input is missing")
     await put("orphan", workflow="gone")
