@@ -144,6 +144,7 @@ class Attempt(Record, frozen=True, kw_only=True):
     `lineage` is what the idempotency key hangs on: it stays over attempts, recovery and a plain
     retry, and grows with restore, `--from` and fork. Attempt 0 is an outcome nobody ran (skipped).
     `deaths` is how often its process died while it ran; `alone`: at the last of them nothing else did.
+    `made_in`: of an outcome that a restore has brought back, the generation that made it.
     """
 
     step_no: int
@@ -162,6 +163,7 @@ class Attempt(Record, frozen=True, kw_only=True):
     output: msgspec.Raw | None
     error: Error | None
     usage: Usage | None = None
+    made_in: int | None = None
 
 
 class Event(Record, frozen=True, kw_only=True):

@@ -81,6 +81,7 @@ class AttemptWrite(msgspec.Struct, frozen=True, gc=False):
     error: bytes | None = None
     cost_nanos: int | None = None  # set only when the attempt moves on
     tokens: int | None = None
+    made_in: int | None = None  # set only when the attempt is inserted
 
 
 class EventWrite(msgspec.Struct, frozen=True, gc=False):

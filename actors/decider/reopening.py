@@ -16,8 +16,7 @@ from perdure.actors.decider.kinds import children
 from perdure.actors.effects import arrivals, timing
 from perdure.actors.effects.patching import merge
 from perdure.actors.effects.turn import Asker, Turn, encode
-from perdure.actors.instructions.plan import Plan, PlannedStep
-from perdure.actors.instructions.waits import ForChild
+from perdure.actors.instructions.plan import Plan
 from perdure.actors.messages import AnyCommand, PauseMode, RestorePoint, Retry
 from perdure.actors.state.execution import ExecutionState
 from perdure.store.errors import IllegalTransition, NotFound, PayloadTooLarge, PerdureError
@@ -191,12 +190,9 @@ def reopen(turn: Turn, step_no: int, *, new_lineage: bool, outcome: Attempt | No
         turn.move_step(step_no, StepState.PENDING)
         return
     run.attempt = outcome.attempt
+    run.made_in = outcome.generation if outcome.made_in is None else outcome.made_in
     output = None if outcome.output is None else bytes(outcome.output)
-    begins = _is_to_undo(turn.state.plan.steps[step_no], outcome)
-    turn.move_step(step_no, outcome.state, is_outcome=True, output=output, error=outcome.error, begins=begins)
-
-
-def _is_to_undo(step: PlannedStep, outcome: Attempt) -> bool:
-    """Whether what it had before was done here; which child did it is not known of another generation."""
-    is_own = outcome.state is StepState.COMPLETED and outcome.started_at is not None
-    return is_own and (step.undo is not None or not isinstance(step.wait, ForChild))
+    was_done_here = outcome.state is StepState.COMPLETED and outcome.started_at is not None
+    turn.move_step(
+        step_no, outcome.state, is_outcome=True, output=output, error=outcome.error, begins=was_done_here
+    )

@@ -212,6 +212,7 @@ class Turn:
                 None if error is None else encode(error),
                 None if usage is None else usage.cost_nanos,
                 None if usage is None else usage.tokens,
+                run.made_in,
             )
         )
         run.state = state

@@ -269,9 +269,10 @@ class ExecutionState:
         return RETRY_TIMER if self.plan.steps[step_no].wait is None else WAIT_TIMER
 
     def child_of(self, step_no: int) -> str:
-        """The id of the child that the attempt of a step which counts now starts."""
+        """The id of the child that the attempt which counts now starts, or that made the outcome."""
         run, key = self.steps[step_no], self.plan.steps[step_no].key
-        return child_id(self.id, step=key, generation=run.generation, attempt=run.attempt)
+        generation = run.generation if run.made_in is None else run.made_in
+        return child_id(self.id, step=key, generation=generation, attempt=run.attempt)
 
     def approval_of(self, step_no: int) -> Approval | None:
         """What a step asks people, and what they have decided, unless it was reopened since."""

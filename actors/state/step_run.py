@@ -29,6 +29,7 @@ class StepRun:
         "iteration",
         "lineage",
         "loop",
+        "made_in",
         "note",
         "output",
         "previous",
@@ -42,6 +43,7 @@ class StepRun:
         """A step nobody has touched yet."""
         self.state = StepState.PENDING
         self.generation = 0
+        self.made_in: int | None = None  # the generation that made the outcome which a restore brought back
         self.attempt = 0
         self.lineage = 0
         self.output: bytes | None = None
@@ -113,6 +115,7 @@ class StepRun:
         """Begin a new generation, as if never run."""
         self.state = StepState.PENDING
         self.generation += 1
+        self.made_in = None
         self.attempt = 1
         self.lineage += new_lineage
         self.output = None
@@ -151,6 +154,7 @@ class StepRun:
             self.error = attempt.error
         self.state = attempt.state
         self.generation = attempt.generation
+        self.made_in = attempt.made_in
         self.attempt = attempt.attempt
         self.lineage = attempt.lineage
         self.output = None if attempt.output is None else bytes(attempt.output)

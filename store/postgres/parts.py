@@ -56,6 +56,7 @@ COLUMNS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("due_at", "bigint"),
         ("error", "text"),
         ("output", "text"),
+        ("made_in", "bigint"),
     ),
     "move": (
         ("state", "text"),
@@ -201,9 +202,9 @@ WRITES: Final[dict[str, tuple[str, ...]]] = {
         """
         attempt_done AS (INSERT INTO {s}.workflow_step_executions (execution_no, step_no, generation,
         attempt, lineage, state, is_outcome, opened_version, settled_version, started_at, finished_at,
-        due_at, error, output) SELECT o.no, w.step_no, w.generation, w.attempt, w.lineage, w.state,
+        due_at, error, output, made_in) SELECT o.no, w.step_no, w.generation, w.attempt, w.lineage, w.state,
         w.is_outcome, w.opened_version, w.settled_version, w.started_at, w.finished_at, w.due_at,
-        w.error, w.output FROM attempt_ w JOIN owner_ o USING (ord))
+        w.error, w.output, w.made_in FROM attempt_ w JOIN owner_ o USING (ord))
         """,
     ),
     "move": (

@@ -21,8 +21,9 @@ Row = tuple[Any, ...]  # the values of one statement, in the order of its questi
 
 INSERT_ATTEMPT: Final = """
 INSERT INTO workflow_step_executions (execution_no, step_no, generation, attempt, lineage, state,
-    is_outcome, opened_version, settled_version, started_at, finished_at, due_at, error, output)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    is_outcome, opened_version, settled_version, started_at, finished_at, due_at, error, output,
+    made_in)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 # What an attempt has been given it keeps (when it started, its output); `due_at` is the new state's own.
@@ -156,6 +157,7 @@ def inserted_attempt(no: int, version: int, attempt: AttemptWrite) -> Row:
         attempt.due_at,
         text(attempt.error, "an error"),
         text(attempt.output, "the output of a step"),
+        attempt.made_in,
     )
 
 

@@ -65,7 +65,7 @@ LEFT JOIN runners r ON r.no = e.runner_no
 ATTEMPT: Final = """
 SELECT a.step_no, coalesce(s.key, '#' || a.step_no), a.generation, a.attempt, a.lineage, a.state,
        a.is_outcome, a.settled_version, a.started_at, a.finished_at, a.due_at, a.deaths, a.output,
-       a.error, a.alone, a.cost_nanos, a.tokens
+       a.error, a.alone, a.cost_nanos, a.tokens, a.made_in
 FROM workflow_step_executions a
 JOIN workflow_executions e ON e.no = a.execution_no
 LEFT JOIN workflow_steps s ON s.workflow_no = e.workflow_no AND s.no = a.step_no
@@ -209,6 +209,7 @@ def attempt(row: Row) -> Attempt:
         error=error_of(row[13]),
         alone=row[14] == 1,
         usage=usage(row[15], row[16]),
+        made_in=row[17],
     )
 
 

@@ -211,6 +211,14 @@ async def test_an_attempt_keeps_what_it_was_given(book):
     assert attempt.started_at is not None
     assert attempt.finished_at is not None
     assert bytes(attempt.output) == b'{"ok":true}'
+    assert attempt.made_in is None
+
+
+async def test_an_outcome_that_was_brought_back_keeps_the_generation_that_made_it(book):
+    """It is of another one now."""
+    execution = await book.move(await book.start(), attempts=(book.outcome(0),))
+    await book.move(execution, attempts=(book.outcome(0, generation=2, made_in=0),))
+    assert [one.made_in for one in await book.store.attempts("e1")] == [None, 0]
 
 
 async def test_a_change_that_finds_an_attempt_elsewhere_changes_nothing(book):

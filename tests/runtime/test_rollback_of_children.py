@@ -123,6 +123,32 @@ def test_a_child_that_has_completed_is_undone_in_the_turn_of_its_step(*, has_end
     virtually(scenario)
 
 
+def test_a_child_whose_outcome_was_brought_back_is_undone_and_not_another_of_its_step():
+    """By a restore, of a restore too: what counts is which child has made it."""
+    world = World()
+
+    async def scenario(runtime: Runtime) -> None:
+        execution = await started(runtime, billing(world), order(world))
+        (first,) = await runtime.list(parent=execution.id)
+        await execution.checkpoint(label="billed")
+        await execution.cancel()
+        for _ in range(2):
+            await execution.retry(from_step="bill")
+            await anyio.sleep(60)
+            await execution.pause()
+            await execution.restore("billed")
+            await execution.cancel()
+        world.acts.clear()
+        assert await execution.rollback() is State.ROLLED_BACK
+        assert world.acts == ["order unpack", "shred", "refund", "order release"]
+        undone = [child.id for child in await runtime.list(parent=execution.id) if child.rollback_reason]
+        assert undone == [first.id]
+        [made_in] = [each.made_in for each in await execution.attempts() if each.step == "bill"][-1:]
+        assert made_in == 0
+
+    virtually(scenario)
+
+
 def test_a_failure_is_undone_by_children_alone():
     """`onFailure: compensate` needs no step with a compensation where a child can be rolled back."""
     world = World()
