@@ -13,7 +13,7 @@ from perdure.actors.messages import Cancel, Rollback
 from perdure.runtime.cli.control import show_standing
 from perdure.runtime.cli.exit_codes import Exit
 from perdure.runtime.cli.many import Ask, to_chosen
-from perdure.runtime.cli.options import Choosing, Flag, Reading, Seconds
+from perdure.runtime.cli.options import Choosing, Flag, Reading, Seconds, UsageError
 from perdure.runtime.cli.session import Session, open_session, run_async
 from perdure.runtime.cli.webhooks import tell_undelivered
 from perdure.store.states import State
@@ -59,7 +59,7 @@ def cancel(
         id: Execution: its id, a unique beginning of it, @last or NAME@last; or --where.
         compensate: Undo what it has done, too, as `rollback` does.
     """
-    session = open_session(options, agents=stopping.agents)
+    session = _opened(options, stopping, choosing)
 
     async def ask(execution: Execution) -> Any:
         return await execution.cancel(reason=stopping.reason, compensate=compensate, by=stopping.by)
@@ -87,7 +87,7 @@ def rollback(
     Args:
         id: Execution: its id, a unique beginning of it, @last or NAME@last; or --where.
     """
-    session = open_session(options, agents=stopping.agents)
+    session = _opened(options, stopping, choosing)
 
     async def ask(execution: Execution) -> Any:
         return await execution.rollback(stopping.reason, by=stopping.by)
@@ -96,6 +96,15 @@ def rollback(
     return to_chosen(
         session, id, ask, choosing=choosing, command=Rollback, alone=undo, timeout=stopping.timeout
     )
+
+
+def _opened(options: Reading, stopping: Stopping, choosing: Choosing) -> Session:
+    """A session with the agents that were named. Raises UsageError where they would be of no use."""
+    if stopping.agents is not None and choosing.where is not None:
+        raise UsageError(
+            "--agents: only with an ID; with --where, `perdure worker --agents ...` performs what is left"
+        )
+    return open_session(options, agents=stopping.agents)
 
 
 def _stop(

@@ -16,7 +16,7 @@ import anyio
 from perdure.actors.execution.services import Services
 from perdure.actors.kernel import Wakeup
 from perdure.actors.log import get_logger
-from perdure.runtime.webhooks.posting import TIMEOUT_S, Post
+from perdure.runtime.webhooks.posting import TIMEOUT_S, Post, host_of
 from perdure.runtime.webhooks.signing import ID, TIMESTAMP, InvalidSignature, sign
 from perdure.store.errors import PerdureError
 from perdure.store.scripts.deliveries import DEAD, DELIVERED, PENDING, ClaimDelivery, Delivery, SettleDelivery
@@ -120,7 +120,8 @@ class Courier:
         await services.writer.write(settled)
         if settled.state != DELIVERED:
             name = "webhook_dead" if settled.state == DEAD else "webhook_failed"
-            log.warning(name, delivery=delivery.id, url=delivery.url, attempt=attempt, reason=settled.reason)
+            to = host_of(delivery.url)
+            log.warning(name, delivery=delivery.id, to=to, attempt=attempt, reason=settled.reason)
 
     async def _call(self, delivery: Delivery) -> tuple[int | None, str | None]:
         """The status it was answered with, or why there was no answer."""

@@ -38,6 +38,14 @@ async def post(url: str, headers: Mapping[str, str], body: bytes) -> int:
         _hang_up(connection)
 
 
+def host_of(url: str) -> str:
+    """What a log may say of an address: who knows the path of many a webhook can call it."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return "?"
+
+
 def _line_to(url: str) -> tuple[HTTPConnection, str]:
     """The connection, not made yet, and what is asked for through it. Raises ValueError."""
     from http import client  # noqa: PLC0415  what few need, few pay for

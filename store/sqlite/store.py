@@ -47,6 +47,7 @@ from perdure.store.sqlite.verify import verify
 from perdure.store.writes import Write
 
 SYNCHRONOUS: Final = {"power": "FULL", "process": "NORMAL"}
+OLDEST: Final = (3, 35, 0)  # the first that tells what a statement has changed (RETURNING)
 SAFE_WITH_TWO_WRITERS: Final = (3, 51, 3)  # older libraries can reset a WAL that another still needs
 
 T = TypeVar("T")
@@ -85,7 +86,15 @@ class SQLiteStore(Questions):
             self._reader, self._browser = map(ThreadedConnection, self._links[1:])
 
     async def open(self) -> None:
-        """Connect, bring the schema up to date. Raises MigrationError, StoreCorrupt, StoreLocked."""
+        """Connect, bring the schema up to date. Raises MigrationError, StoreCorrupt, StoreLocked.
+
+        Raises StoreError where the SQLite library of this process is too old.
+        """
+        if sqlite3.sqlite_version_info < OLDEST:
+            raise StoreError(
+                f"this Python has SQLite {sqlite3.sqlite_version}, and perdure needs 3.35 or later: "
+                "install a newer libsqlite3, or a Python that brings one"
+            )
         _make_private(self.location)
         for link in self._links:
             link.forget()

@@ -91,5 +91,7 @@ def test_one_or_many_has_to_be_said(capsys: pytest.CaptureFixture[str]):
     for tokens in (["pause"], ["pause", "c0", "--where", "id=c"], ["retry", "c1", "--dry-run"]):
         assert run_command(tokens) == 2
         assert "--where" in capsys.readouterr().err
+    assert run_command(["cancel", "--where", "state=paused", "--agents", "a.py:b"]) == 2
+    assert "`perdure worker --agents" in capsys.readouterr().err
     assert run_command(["cancel", "--where", "colour=red"]) == 2
     assert "the fields are" in capsys.readouterr().err

@@ -284,16 +284,20 @@ def test_a_call_that_is_never_heard_is_dead_in_the_end_and_can_be_repeated():
     virtually(scenario, *[OSError("unreachable")] * TRIES)
 
 
-def test_a_receiver_that_is_gone_is_not_asked_again():
-    """It says so itself."""
+def test_a_receiver_that_is_gone_is_not_asked_again(caplog: pytest.LogCaptureFixture):
+    """It says so itself. The log names the host alone: who knows the path could make such calls."""
 
     async def scenario(runtime: Runtime, receiver: Receiver) -> None:
-        await settled(await runtime.start(watched(events=["completed"]), {}))
+        told = {"events": ["completed"], "url": "http://there/hook/of-us-alone?key=1"}
+        await settled(await runtime.start(watched(**told), {}))
         await anyio.sleep(HOUR_S)
         assert len(receiver.calls) == 1
         assert [one.state for one in await runtime.webhooks.list()] == ["dead"]
 
     virtually(scenario, 410)
+    [line] = [record for record in caplog.records if record.getMessage().startswith("webhook_dead")]
+    assert "to='there'" in line.getMessage()
+    assert "of-us-alone" not in caplog.text
 
 
 @pytest.mark.parametrize("error", [HTTPException("a host with a space"), RuntimeError("bug"), LookupError()])

@@ -315,6 +315,15 @@ def test_every_error_says_where_and_what_to_do(code: int, words: str):
     assert words in told
 
 
+async def test_a_library_that_lacks_what_the_store_needs_is_refused(monkeypatch, tmp_path: Path):
+    """Before there is a file; the error says which it is and what to do."""
+    path = tmp_path / "x.db"
+    monkeypatch.setattr(sqlite.sqlite3, "sqlite_version_info", (3, 34, 1))
+    with pytest.raises(StoreError, match=r"needs 3\.35 or later: install"):
+        await SQLiteStore(str(path)).open()
+    assert not path.exists()
+
+
 def test_an_old_library_is_advised_against_and_prints_nothing(monkeypatch, capsys):
     """Whoever asks is told; whoever does not is left alone."""
     store = SQLiteStore("x.db")
