@@ -190,9 +190,8 @@ def reopen(turn: Turn, step_no: int, *, new_lineage: bool, outcome: Attempt | No
         turn.move_step(step_no, StepState.PENDING)
         return
     run.attempt = outcome.attempt
-    run.made_in = outcome.generation if outcome.made_in is None else outcome.made_in
+    run.made_in = outcome.made_in
+    if outcome.started_at is not None:  # else it was brought back before, or never began here
+        run.made_in = outcome.generation
     output = None if outcome.output is None else bytes(outcome.output)
-    was_done_here = outcome.state is StepState.COMPLETED and outcome.started_at is not None
-    turn.move_step(
-        step_no, outcome.state, is_outcome=True, output=output, error=outcome.error, begins=was_done_here
-    )
+    turn.move_step(step_no, outcome.state, is_outcome=True, output=output, error=outcome.error)

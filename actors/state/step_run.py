@@ -84,7 +84,7 @@ class StepRun:
     @property
     def is_shared(self) -> bool:
         """Whether its outcome was taken over from the source of this fork: it never began here."""
-        return self.state is StepState.COMPLETED and self.started_at is None
+        return self.state is StepState.COMPLETED and self.started_at is None and self.made_in is None
 
     @property
     def is_suspect(self) -> bool:

@@ -1,3 +1,3 @@
--- Of an outcome that a restore has brought back: the generation that made it. So it is known whose child, by its
--- id, is to undo it.
+-- Of an outcome that a restore has brought back: the generation that made it. So it is known that it was made
+-- here, and by which child.
 ALTER TABLE workflow_step_executions ADD COLUMN made_in INTEGER;
