@@ -34,9 +34,17 @@ class Helpers:
         self._group = group
         self._alarms = alarms
         self._chance = chance
+        self._is_closed = False
+
+    def close(self) -> None:
+        """End them all, and begin nothing any more: others may still call for them, and live longer."""
+        self._is_closed = True
+        self._group.cancel_scope.cancel()
 
     def start_soon(self, work: Callable[..., Awaitable[Any]], *args: Any, name: str | None = None) -> None:
-        """Do a piece of work once."""
+        """Do a piece of work once; once they were closed it is left."""
+        if self._is_closed:
+            return
         called: str = getattr(work, "__name__", "work") if name is None else name
         self._group.start_soon(self._do, called, lambda: work(*args), name=called)
 

@@ -202,7 +202,7 @@ async def _at_work(
         patience = blueprint.seams.patience
         recovery = Recovery(services, executions, routing, membership, sweep_s=SWEEP_S * patience)
         stack.callback(_connect(services, helpers, executions))
-        stack.callback(group.cancel_scope.cancel)
+        stack.callback(helpers.close)
         stack.callback(routing.close)
         stack.callback(executions.close)
         lease = Lease(
@@ -266,7 +266,7 @@ def _executions(
         membership,
         max_active=blueprint.max_active,
         on_room=rung.sweep,
-        on_end=rung.end,
+        on_free=rung.free,
         on_queued=rung.queued,
         on_left=ring_workers,
         on_lost=rung.beat,

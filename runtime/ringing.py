@@ -104,8 +104,8 @@ class Rung:
         if self._parts is not None:
             self._parts.recovery.ask()
 
-    def end(self) -> None:
-        """An execution has ended: there is room here, and perhaps in its queue."""
+    def free(self) -> None:
+        """A place that an execution had is free: there is room here, and perhaps in its queue."""
         self.admit()
         if self._parts is not None:
             self._parts.recovery.room.use()

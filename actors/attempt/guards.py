@@ -104,7 +104,8 @@ class Guards:
                 self._report(entry, is_good=None)
         if not is_in:
             raise self._held(entry, here, asked, came_at=came_at, has_asked=has_asked)
-        if entry.guard.rate is not None:
+        if entry.guard.rate is not None or here.has_passed_by:
+            here.has_passed_by = False
             self._call(here)
 
     def _is_hopeless(self, here: Here, came_at: int) -> bool:
@@ -125,6 +126,8 @@ class Guards:
         if here.room.is_set() and (has_asked or is_for_another):
             # Somebody has left. If it is for this one, its execution must know first that it is held.
             asyncio.get_running_loop().call_soon(self._call, here)
+        elif here.room.is_set():
+            here.has_passed_by = True  # one on its way goes first; there may be more room than it takes
         return Refused(refused.held_by or "", agent=entry.guard.scope, until=until)
 
     async def _ask(self, entry: Pass, here: Here) -> Entered:
@@ -185,7 +188,9 @@ class Guards:
     def _call(self, here: Here) -> None:
         """There is room, or will be: for the first in line, else for the one that was held longest."""
         here.room.set()
-        oldest = None if here.turnstile.locked() else here.tell_oldest(self.now_ms())
+        now = self.now_ms()
+        is_shut = here.shut_until > now + PATIENCE_MS  # who came would be held again: its time tells it
+        oldest = None if here.turnstile.locked() or is_shut else here.tell_oldest(now)
         if oldest is not None:
             self._tell(oldest.entry)
 

@@ -53,6 +53,7 @@ class Here:
         "_told",
         "asked_at",
         "circuit",
+        "has_passed_by",
         "held_by_circuit",
         "inside",
         "read_at",
@@ -69,6 +70,7 @@ class Here:
         self.read_at: int | None = None
         self.turnstile = anyio.Lock()  # first come, first served
         self.room = anyio.Event()
+        self.has_passed_by = False  # somebody was held who did not ask, though there was room
         self.shut_until = 0  # what the store said last of the rate
         self.held_by_circuit: dict[str, Pass] = {}
         self.inside: set[str] = set()  # who has come and neither left nor been refused

@@ -10,7 +10,8 @@ from perdure.actors.execution.publishing import outcome_of
 from perdure.actors.execution.services import Services
 from perdure.actors.messages import RestorePoint
 from perdure.actors.state.execution import ExecutionState
-from perdure.store.errors import NotFound, StoreUnavailable
+from perdure.actors.writer import OUTAGES
+from perdure.store.errors import NotFound
 from perdure.store.protocol import Store
 from perdure.store.scripts.questions import Questions
 
@@ -19,13 +20,16 @@ NAMES_MAX: Final = 10  # checkpoints that a refusal names
 
 
 async def read_back(services: Services, read: Callable[[Store], Awaitable[T]]) -> T:
-    """What `read` finds in the store, as soon as it can be read. Raises what will not pass by itself."""
+    """What `read` finds in the store, as soon as it can be read. Raises what will not pass by itself.
+
+    A dead runner that it takes off the list on its way it may take off once more.
+    """
     writer = services.writer
     while True:
         await writer.outage.over()
         try:
             return await read(services.store)
-        except StoreUnavailable as error:
+        except OUTAGES as error:
             writer.suspect(error)
 
 

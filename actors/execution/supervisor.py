@@ -62,7 +62,7 @@ class Executions:
         *,
         max_active: int,
         on_room: Callable[[], None],
-        on_end: Callable[[], None],
+        on_free: Callable[[], None],
         on_queued: Callable[[str, str], None],
         on_left: Callable[[], None],
         on_lost: Callable[[], None],
@@ -73,8 +73,8 @@ class Executions:
     ) -> None:
         """At most `max_active` executions are hot at a time; further ones queue in the store.
 
-        `on_room` is called when something in the store may be there to take up, `on_end` when one has
-        ended: there is room again, here and perhaps in its queue.
+        `on_room` is called when something in the store may be there to take up, `on_free` when one has
+        ended, or has not become hot after all: there is room again, here and perhaps in its queue.
         `on_queued` is called with one that has to wait for such a slot, and the queue's name.
 
         `on_left` is called when one was given up that has something to do which cannot be done here,
@@ -88,7 +88,7 @@ class Executions:
         self._membership = membership
         self.max_active = max_active
         self._on_room = on_room
-        self._on_end = on_end
+        self._on_free = on_free
         self._on_queued = on_queued
         self._on_left = on_left
         self._on_lost = on_lost
@@ -248,7 +248,7 @@ class Executions:
         return execution_id in self._slots or execution_id in self._starting
 
     def is_set_aside(self, execution_id: str) -> bool:
-        """Whether this runner owns it and performs it no more, since it kept crashing its actor."""
+        """Whether it kept crashing its actor here, and is performed no more until somebody asks for it."""
         return execution_id in self._set_aside
 
     def find(self, execution_id: str) -> Ref[Any] | None:
@@ -266,7 +266,7 @@ class Executions:
     def _give_room_back(self, execution_id: str) -> None:
         """One that counted as about to be hot is answered: where it is not, somebody may have had to wait."""
         if self.room == 1 and not self.is_hot(execution_id):  # there was none before
-            self._on_room()
+            self._on_free()
 
     def go_on(self, turn: Turn) -> None:
         """An execution that nobody owned has been moved in this runner's name: it goes on from there."""
@@ -325,7 +325,7 @@ class Executions:
         if down.reason is Reason.LOST:
             self._on_lost()
         if state is not None and down.reason is Reason.FINISHED and state.state in TERMINAL:
-            self._on_end()
+            self._on_free()
         else:
             self._on_room()
         if state is not None and is_left_to_others(state):

@@ -125,3 +125,25 @@ def test_an_error_of_ours_ends_the_whole(way: str, caplog):
         run(main)
     assert caught.group_contains(StoreReplaced)
     assert told(caplog) == []
+
+
+def test_once_closed_nothing_is_begun_also_where_the_group_has_ended():
+    """Who still calls for help, as an execution that is stopped, may live longer."""
+    done: list[str] = []
+
+    async def note(what: str) -> None:
+        done.append(what)
+
+    async def main() -> None:
+        alarms = Alarms()
+        async with anyio.create_task_group() as group:
+            helpers = Helpers(group, alarms=alarms, chance=lambda: 0.0)
+            helpers.start_soon(note, "before")
+            await anyio.sleep(1)
+            helpers.close()
+            helpers.start_soon(note, "while it ends")
+        helpers.start_soon(note, "after")
+        alarms.close()
+
+    run_virtual(main)
+    assert done == ["before"]

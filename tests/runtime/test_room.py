@@ -15,6 +15,7 @@ from perdure.actors.dispatch import recovery
 from perdure.runtime import Runtime, StepContext, Workflow
 from perdure.runtime.testing import VirtualRuntime, run_virtual
 from perdure.store import SQLiteStore
+from perdure.store.claims import Claimable
 from perdure.store.protocol import Answer
 from perdure.store.writes import Write
 
@@ -100,6 +101,41 @@ def test_room_that_a_command_has_taken_for_a_moment_is_given_back():
             await each.cancel()
 
     virtually(scenario, store=store, max_active=1)
+
+
+class Looked(SQLiteStore):
+    """A store that counts the looks for work."""
+
+    def __init__(self) -> None:
+        """In memory."""
+        super().__init__(":memory:", inline=True)
+        self.looks = 0
+
+    async def claimable(self, *, limit: int, after_no: int = 0) -> list[Claimable]:
+        """As the store."""
+        self.looks += not after_no
+        return await super().claimable(limit=limit, after_no=after_no)
+
+
+def test_a_command_to_one_that_stays_parked_makes_nobody_look_for_work():
+    """There was room for one, and nobody had to wait for it."""
+    store = Looked()
+    waiting = Workflow("waiting")
+    waiting.signal_step("go", signal="go")
+
+    async def scenario(runtime: Runtime) -> None:
+        parked = await runtime.start(waiting, id="w")
+        busy = await runtime.start(timed({}), {"seconds": 50})
+        await anyio.sleep(1)
+        before = store.looks
+        for _ in range(20):
+            await parked.signal("other")
+        await anyio.sleep(0.1)
+        assert store.looks - before <= 1
+        await busy.result()
+        await parked.cancel()
+
+    virtually(scenario, store=store, max_active=2)
 
 
 def test_a_start_that_is_no_longer_waited_for_begins_like_any_other():

@@ -7,6 +7,7 @@ import json
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -20,13 +21,14 @@ from perdure.runtime.testing.virtual import virtual_time
 from perdure.store.errors import Conflict, OutcomeUnknown
 from perdure.store.protocol import Answer
 from perdure.store.records import Error, SharedGuard
-from perdure.store.scripts.guards import Entered, LeaveGuard, MoveCircuit, PassGuard
+from perdure.store.scripts.guards import Entered, LeaveGuard, MoveCircuit, PassGuard, Rate
 from perdure.store.writes import Write
 
 FAILED = Failed(Error(type="OSError", message="down"))
 SEEDS = 60
 PASSES = 12
 ROOM = 2
+SLOW_S = 0.3  # what an execution takes to come back that has to be taken up first
 
 
 class SharedSlots:
@@ -36,6 +38,7 @@ class SharedSlots:
         """With `chance` a third of the commits do not say whether they have been kept."""
         self.held: dict[str, int] = {}
         self.circuit: tuple[bytes | None, int] = None, 0
+        self.shut_until = 0
         self._chance = chance
         self._unsure: list[bool] = []
         self._queue: deque[tuple[Write, asyncio.Future[Answer]]] = deque()
@@ -76,6 +79,8 @@ class SharedSlots:
         if isinstance(write, PassGuard):
             if len(self.held.keys() - {write.holder}) >= (write.slots or 0):
                 return Entered("concurrency")
+            if write.at < self.shut_until:
+                return Entered("rate", self.shut_until)
             self.held[write.holder] = write.runner_no
             return Entered()
         if isinstance(write, LeaveGuard):
@@ -169,6 +174,65 @@ async def test_one_that_gives_up_just_as_room_comes_is_told_of_it_after_it_was_h
         second.leave(None, has_begun=True, has_timed_out=False)
     await anyio.sleep(0.1)
     assert told == ["late is held", "late may come"]
+
+
+@virtual_time
+async def test_one_that_is_held_for_an_older_one_on_its_way_has_the_room_that_this_one_leaves():
+    """It does not ask, as the other goes first; there may be room for both."""
+    came: dict[str, float] = {}
+    guards = guards_of(SharedSlots())
+    guard = Guard(scope="a", concurrency=2)
+
+    async def come(holder: str, after_s: float = 0) -> None:
+        await anyio.sleep(after_s)
+        with suppress(Refused):
+            await entrance(guards, holder, guard).enter()
+            came[holder] = anyio.current_time()
+
+    async with anyio.create_task_group() as group:
+
+        def call(id_: str, _: Nudge) -> None:
+            group.start_soon(come, id_, SLOW_S if id_ == "older" else 0)
+
+        guards.connect(spawn=group.start_soon, nudge=call)
+        first, second = (entrance(guards, name, guard) for name in ("first", "second"))
+        await first.enter()
+        await second.enter()
+        for name in ("older", "younger"):
+            group.start_soon(come, name)
+            await anyio.sleep(PATIENCE_MS / 1_000 + 1)
+        for way in (first, second):
+            way.leave(None, has_begun=True, has_timed_out=False)
+            await anyio.sleep(0.01)
+        await anyio.sleep(60)
+        group.cancel_scope.cancel()
+    assert 0 < came["younger"] - came["older"] < SLOW_S
+
+
+@virtual_time
+async def test_while_the_rate_is_shut_for_long_whoever_comes_calls_nobody():
+    """Who was held would start and be held again, each time; its own time tells it."""
+    told: list[str] = []
+    slots = SharedSlots()
+    guards = guards_of(slots)
+    guard = Guard(scope="a", concurrency=2, rate=Rate(count=1, period_ms=60_000))
+    guards.connect(spawn=lambda *_: None, nudge=lambda id_, _: told.append(id_))
+
+    async def come(holder: str) -> None:
+        with pytest.raises(Refused):
+            await entrance(guards, holder, guard).enter()
+
+    first = entrance(guards, "first", guard)
+    await first.enter()
+    slots.shut_until = round(anyio.current_time() * 1_000) + 60_000
+    await come("oldest")
+    first.leave(None, has_begun=True, has_timed_out=False)
+    await anyio.sleep(1)
+    told.clear()
+    for number in range(10):
+        await come(f"n{number}")
+        await anyio.sleep(0.1)
+    assert told == []
 
 
 def test_no_slot_is_lost_or_given_twice_whatever_becomes_of_commits():
