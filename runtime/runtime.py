@@ -103,7 +103,7 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
     ) -> None:
         """Nothing happens before the `async with`."""
         where = arguments.place(location, what="location")
-        self.store: Store = store or store_at(
+        self.store: Store = _own(store, keys) or store_at(
             where, durability=durability, client=kind == "client", keys=keys_of(keys)
         )
         self.agents = Agents() if agents is None else _agents(agents)
@@ -357,6 +357,13 @@ class Runtime(Asking, Bulk, Catalogue, Keeping):
         if isinstance(workflow, str):
             return await self.machine.plans.active(workflow)
         return await self._publish(workflow)
+
+
+def _own(store: Store | None, keys: Any) -> Store | None:
+    """Return it. Raises InvalidArgument for keys beside it: nothing would be encrypted with them."""
+    if store is not None and keys is not None:
+        raise arguments.InvalidArgument("keys: a store of your own encrypts by itself: give them to it")
+    return store
 
 
 def _agents(given: Any) -> Agents:

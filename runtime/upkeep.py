@@ -83,7 +83,10 @@ class Upkeep:
             await self._rest(share * (loop.time() - began_at))
 
     async def look(self, *, keep_ms: int) -> int:
-        """Prune what ended so long ago; looking costs a row or two where there is nothing so old."""
+        """Prune what ended so long ago.
+
+        Where there is nothing so old looking costs a row or two, and one for each schedule.
+        """
         await self.compact(before=self.now_ms() - min(keep_ms, COMPACT_MS))
         before = self.now_ms() - keep_ms
         if not await self._store.is_pruning_due(before=before):

@@ -112,8 +112,8 @@ class Store(Readable, Protocol):
     async def due(self, *, before: int, limit: int, after: Due | None = None) -> list[Due]:
         """Timers due by that time (ms) of executions nobody owns, in due order; a page, `after` its last.
 
-        All timers of those that wait, the deadlines of those that have something to do, and of the
-        paused those (`WARN_TIMER`) that only tell of a long wait.
+        All timers of those that wait, the deadlines of those that have something to do, and of the paused
+        those that tell of a long wait (`WARN_TIMER`) or let them go on (`RESUME_TIMER`).
         """
         ...
 

@@ -24,6 +24,7 @@ def is_address(location: str) -> bool:
     names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
     return (
         "@" not in parts.path + parts.fragment
+        and ("@" in parts.netloc or "@" not in parts.query)
         and all(map(_HOST.fullmatch, hosts))
         and all(map(_OPTION.fullmatch, names))
     )
@@ -42,4 +43,6 @@ def without_password(location: str) -> str:
     user, at, host = parts.netloc.rpartition("@")
     netloc = user.partition(":")[0] + at + host
     options = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if "password" not in pair[0]]
-    return urlunsplit(parts._replace(netloc=netloc, query=urlencode(options, safe="/,:")))
+    query = urlencode(options, safe="/,:")
+    shown = urlunsplit(parts._replace(scheme="", netloc="", query=query))
+    return f"{parts.scheme}://{netloc}{shown}"  # also where there is no host, as for a socket

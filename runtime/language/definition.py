@@ -224,7 +224,7 @@ class WebhookDefinition(Part, frozen=True, kw_only=True):
         tuple[Literal["paused", "resumed", "completed", "failed", "cancelled", "rolled_back"], ...],
         Meta(min_length=1, max_length=6),
     ] = ("paused", "resumed", "completed", "failed", "cancelled", "rolled_back")
-    secret: Label | None = None
+    secret: str | None = None  # checked with what it names: a key in its place is not to be shown
 
 
 class Config(Part, frozen=True, kw_only=True):

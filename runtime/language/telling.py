@@ -22,7 +22,7 @@ ADDRESS: Final = (
     "http:// or https://, has no user or password in it (sign the calls with `secret`), "
     "and spaces and what is not ASCII written as %20 and the like"
 )
-VARIABLE: Final = re.compile(r"(?!whsec_)[A-Za-z_][A-Za-z0-9_]*")
+VARIABLE: Final = re.compile(r"(?!whsec_)[A-Za-z_][A-Za-z0-9_]{0,255}")
 NO_VARIABLE: Final = (  # without what was given instead: that may be the key
     "this is not the name of an environment variable: put the key into one, and its name here"
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from types import ModuleType
@@ -47,20 +48,13 @@ def moments(rule: Rule, *, after: int) -> Iterator[int]:
         assert rule.every_ms is not None
         yield from range((after // rule.every_ms + 1) * rule.every_ms, LAST, rule.every_ms)
         return
-    begin = (EPOCH + timedelta(milliseconds=after)).astimezone(zone_of(rule.timezone))
-    coming = _cronsim().CronSim(rule.cron, begin)
-    while (moment := _next_of(coming)) is not None:
-        ms = (moment.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1)
-        if ms > after:  # from within an hour that comes again it begins with the first time
-            yield ms
-
-
-def _next_of(coming: Iterator[datetime]) -> datetime | None:
-    """The next moment; None where there is none, or it lies past the calendar."""
-    try:
-        return next(coming, None)
-    except OverflowError:
-        return None
+    zone = zone_of(rule.timezone)
+    with suppress(OverflowError):  # the calendar ends, by that clock
+        begin = (EPOCH + timedelta(milliseconds=after)).astimezone(zone)
+        for moment in _cronsim().CronSim(rule.cron, begin):
+            ms = (moment.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1)
+            if ms > after:  # from within an hour that comes again it begins with the first time
+                yield ms
 
 
 def zone_of(name: Any) -> ZoneInfo:

@@ -17,6 +17,7 @@ from perdure.actors.kernel.processes import ProcessDied
 from perdure.actors.kernel.testing import VirtualLoop
 from perdure.runtime.agents import Agents
 from perdure.runtime.arguments import InvalidArgument, made_of, several
+from perdure.runtime.keys import keys_of
 from perdure.runtime.language import Workflow
 from perdure.runtime.language.beside import beside_the_graph
 from perdure.runtime.runtime import Runtime
@@ -249,7 +250,8 @@ class TestRuntime(Verdicts):
 
     async def _check(self) -> list[str]:
         """Everything that must hold, read from the store as it lies there now."""
-        store = SQLiteStore(str(self._location), inline=self.is_virtual)
+        keys = keys_of(self._options.get("keys"))
+        store = SQLiteStore(str(self._location), inline=self.is_virtual, keys=keys)
         await store.open()
         try:
             effects = [effect for each in self.stubs for effect in each.effects]

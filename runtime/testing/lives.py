@@ -13,6 +13,7 @@ import anyio
 from perdure.actors.kernel import faults
 from perdure.actors.kernel.processes import CURRENT
 from perdure.actors.log import bound
+from perdure.runtime.keys import keys_of
 from perdure.runtime.runtime import Runtime
 from perdure.runtime.testing.crash import CrashPlace
 from perdure.runtime.testing.process import RuntimeProcess
@@ -54,10 +55,12 @@ class Life:
         self._crash = crash
         self._on_crash = on_crash
         self._hook = ExitStack()
-        store = _WatchedStore(str(location), inline=True, durability="process")
+        others = dict(options)
+        keys = keys_of(others.pop("keys", None))
+        store = _WatchedStore(str(location), inline=True, durability="process", keys=keys)
         store.around = self._around_commit if crash is not None and crash.is_in_a_commit else None
         self._process = RuntimeProcess(
-            location, name=f"life {seed}", seed=seed, patience=PATIENCE, store=store, **options
+            location, name=f"life {seed}", seed=seed, patience=PATIENCE, store=store, **others
         )
         self.runtime: Runtime = self._process.runtime
 

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, overload
 
 from perdure.actors.kernel.testing import VIRTUAL_EPOCH, VirtualLoop, run_virtual, virtual_clock
+from perdure.runtime.keys import keys_of
 from perdure.runtime.runtime import Runtime
 from perdure.runtime.seams import Seams
 from perdure.store import SQLiteStore
 from perdure.store.protocol import Store
+from perdure.store.scripts.sealing import Keys
 
 __all__ = [
     "VIRTUAL_EPOCH",
@@ -75,14 +77,16 @@ class VirtualRuntime(Runtime):
         location: str | Path = ":memory:",
         *,
         seed: object = 0,
+        keys: Keys | str | None = None,
         store: Store | None = None,
         seams: Seams | None = None,
         **options: Any,
     ) -> None:
         """`location` may be a file, to be opened again after a simulated crash."""
-        store = SQLiteStore(str(location), inline=True) if store is None else store
+        if store is None:
+            store, keys = SQLiteStore(str(location), inline=True, keys=keys_of(keys)), None
         options.setdefault("retention", None)  # a test looks at all it has done, a year later, too
-        super().__init__(location, store=store, seams=seams or virtual_seams(seed), **options)
+        super().__init__(location, store=store, keys=keys, seams=seams or virtual_seams(seed), **options)
 
 
 def virtual_seams(seed: object = 0) -> Seams:

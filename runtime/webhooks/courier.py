@@ -16,7 +16,7 @@ import anyio
 from perdure.actors.execution.services import Services
 from perdure.actors.kernel import Wakeup
 from perdure.actors.log import get_logger
-from perdure.runtime.webhooks.posting import TIMEOUT_S, Post, host_of
+from perdure.runtime.webhooks.posting import CALL_S, TIMEOUT_S, Post, host_of
 from perdure.runtime.webhooks.signing import ID, TIMESTAMP, InvalidSignature, sign
 from perdure.store.errors import PerdureError
 from perdure.store.scripts.deliveries import DEAD, DELIVERED, PENDING, ClaimDelivery, Delivery, SettleDelivery
@@ -25,7 +25,7 @@ LOOK_S: Final = 60.0  # how often the outbox is looked at though nothing is due:
 REST_S: Final = 5.0  # after a failure of the store
 PAGE: Final = 100  # calls of one look
 AT_ONCE: Final = 8  # calls on their way; each has a thread
-CLAIM_MS: Final = int(4 * TIMEOUT_S * 1000)  # longer than a call takes: whoever made it is dead by then
+CLAIM_MS: Final = int((CALL_S + TIMEOUT_S) * 1000)  # longer than a call takes: who made it is dead by then
 TRIES: Final = 12  # with the delays below that is 16 to 32 hours
 DELAY_MS: Final = 5_000  # before the second try; each further one waits four times as long
 DELAY_MS_MAX: Final = 6 * 3_600_000

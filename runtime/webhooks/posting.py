@@ -8,6 +8,7 @@ end of the process.
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -27,14 +28,16 @@ CALL_S: Final = 3 * TIMEOUT_S  # for all of a call, whose answer may come in man
 async def post(url: str, headers: Mapping[str, str], body: bytes) -> int:
     """Make the call and return the status it was answered with. Raises whatever keeps it from being made."""
     connection, target = _line_to(url)
+    is_over = threading.Event()
     try:
         with anyio.fail_after(CALL_S):
             return await anyio.to_thread.run_sync(
-                _post, connection, target, headers, body, abandon_on_cancel=True
+                _post, connection, target, headers, body, is_over, abandon_on_cancel=True
             )
     except TimeoutError as error:
         raise TimeoutError(str(error) or f"no answer within {CALL_S:g} seconds") from None
     finally:
+        is_over.set()
         _hang_up(connection)
 
 
@@ -50,11 +53,15 @@ def _line_to(url: str) -> tuple[HTTPConnection, str]:
     """The connection, not made yet, and what is asked for through it. Raises ValueError."""
     from http import client  # noqa: PLC0415  what few need, few pay for
 
-    schemes = {"http": client.HTTPConnection, "https": client.HTTPSConnection}
+    schemes: dict[str, type[HTTPConnection]] = {
+        "http": client.HTTPConnection,
+        "https": client.HTTPSConnection,
+    }
     parts = urlsplit(url)
     if parts.scheme not in schemes or not parts.hostname:
         raise ValueError(f"{url!r} is no address that begins with http:// or https://")
-    connection = schemes[parts.scheme](parts.hostname, parts.port, timeout=TIMEOUT_S)
+    kind = schemes[parts.scheme]
+    connection = kind(parts.hostname, parts.port or kind.default_port, timeout=TIMEOUT_S)
     return connection, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
@@ -63,13 +70,22 @@ def _hang_up(connection: HTTPConnection) -> None:
     line: socket.socket | None = connection.sock
     if line is not None:
         with suppress(OSError):
-            line.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(line, socket.SHUT_RDWR)  # past what TLS would first make of it
 
 
-def _post(connection: HTTPConnection, target: str, headers: Mapping[str, str], body: bytes) -> int:
+def _post(
+    connection: HTTPConnection,
+    target: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    is_over: threading.Event,
+) -> int:
     from http import client  # noqa: PLC0415  what few need, few pay for
 
     try:
+        connection.connect()
+        if is_over.is_set():  # nobody could hang up before there was a line
+            raise ConnectionAbortedError("it was given up before anybody answered")
         connection.request("POST", target, body, {"content-type": "application/json", **headers})
         return int(connection.getresponse().status)
     except client.HTTPException as error:

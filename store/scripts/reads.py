@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -103,10 +104,12 @@ def _with_all(execution: Execution, hung: Sequence[Any]) -> Script[Loaded]:
     )
 
 
+_CONTEXT: Final = "coalesce(c.patched_context, c.context)"
 _CLAIMABLE: Final = f"""
-SELECT e.no, e.id, e.workflow_no, coalesce(c.patched_context, c.context)
+SELECT e.no, e.id, e.workflow_no, {_CONTEXT}
 FROM workflow_executions e JOIN workflow_contexts c ON c.execution_no = e.no
 WHERE {CLAIMABLE} """
+_CONTEXT_OF: Final = f"SELECT {_CONTEXT} FROM workflow_contexts c WHERE c.execution_no = ?"
 
 
 def claimable(limit: int, after_no: int) -> Script[list[Claimable]]:
@@ -118,22 +121,29 @@ def claimable(limit: int, after_no: int) -> Script[list[Claimable]]:
     start = yield from _priority_of(after_no)
     order = "ORDER BY e.priority DESC, e.no LIMIT ?"
     if start is None:
-        found = (yield _CLAIMABLE + order, (limit,)).fetchall()
-        return list(map(_claimable, found))
+        return (yield from _claimable(_CLAIMABLE + order, (limit,)))
     same = _CLAIMABLE + "AND e.priority = ? AND e.no > ? " + order
-    found = (yield same, (start, after_no, limit)).fetchall()
+    found = yield from _claimable(same, (start, after_no, limit))
     if len(found) < limit:
         lower = _CLAIMABLE + "AND e.priority < ? " + order
-        found += (yield lower, (start, limit - len(found))).fetchall()
-    return list(map(_claimable, found))
+        found += yield from _claimable(lower, (start, limit - len(found)))
+    return found
 
 
-def _claimable(row: rows.Row) -> Claimable:
+def _claimable(question: str, parameters: rows.Row) -> Script[list[Claimable]]:
+    """Where a context cannot be read back, each is asked for alone, to find out which."""
     try:
-        context = decode(row[3])
+        found = (yield question, parameters).fetchall()
+        return [Claimable(no, id_, workflow_no, decode(context)) for no, id_, workflow_no, context in found]
     except StoreCorrupt:
+        heads = (yield question.replace(_CONTEXT, "NULL"), parameters).fetchall()
+    alone = []
+    for no, id_, workflow_no, _ in heads:
         context = None
-    return Claimable(no=row[0], id=row[1], workflow_no=row[2], context=context)
+        with suppress(StoreCorrupt):
+            context = decode((yield _CONTEXT_OF, (no,)).fetchone()[0])
+        alone.append(Claimable(no, id_, workflow_no, context))
+    return alone
 
 
 def _priority_of(execution_no: int) -> Script[int | None]:

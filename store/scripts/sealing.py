@@ -5,9 +5,9 @@ misread) and a few microseconds a payload. Fernet would do, too, and costs twice
 base64. A nonce is drawn for each payload, so one key is good for 2^32 of them: rotate it long before.
 
 A sealed payload is a JSON text, `"$sealed:1:KEY:…"`, in the column where the payload would be; of an
-error only the message and the stack are sealed. Contexts, outputs, data of events, messages, answers
-and signals are covered; states, times, names, definitions and schedules stay readable, for the machine
-looks at them. Nothing here is imported, and no script wrapped, where a store has no keys.
+error only the message and the stack are sealed. Contexts, outputs, data of events, messages, answers,
+signals and calls of webhooks are covered; states, times, names, definitions and schedules stay readable,
+for the machine looks at them. Nothing here is imported, and no script wrapped, where a store has no keys.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 import msgspec
 
-from perdure.store.errors import PerdureError, StoreError, StoreUnavailable
+from perdure.store.errors import PerdureError, StoreCorrupt, StoreError, StoreUnavailable
 from perdure.store.records import Error
 from perdure.store.script import Cursor, Many, Script, Several
 from perdure.store.scripts.transitions import claim
@@ -218,7 +218,7 @@ class _Opened:
 
 
 def opened(text: str, keys: Keys) -> str:
-    """A column's text with what is sealed in it opened. Raises KeyMissing."""
+    """A column's text with what is sealed in it opened. Raises KeyMissing, StoreCorrupt."""
     if not text.startswith(('"' + MARK, '{"type":')):
         return text  # a payload from before there were keys, which speaks of such things
     return _TOKEN.sub(lambda found: _open(found[1], found[2], keys), text)
@@ -227,12 +227,13 @@ def opened(text: str, keys: Keys) -> str:
 def _open(key_id: str, encoded: str, keys: Keys) -> str:
     from cryptography.exceptions import InvalidTag  # noqa: PLC0415
 
-    raw = base64.b64decode(encoded)
+    cipher = _cipher(keys, key_id)
     try:
-        plain: bytes = _cipher(keys, key_id).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], key_id.encode())
-    except InvalidTag:
-        raise KeyMissing(
-            key_id, why="and the one given as such is another, or the text was changed"
+        raw = base64.b64decode(encoded)
+        plain: bytes = cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], key_id.encode())
+    except (InvalidTag, ValueError):  # changed, or cut short
+        raise StoreCorrupt(
+            f"something in the store that was sealed with the key {key_id!r} was changed: restore a backup"
         ) from None
     return plain.decode()
 
@@ -271,7 +272,10 @@ def enter(keys: Keys | None, *, may_write: bool = True) -> Script[None]:
     for key_id, proof in known.items():
         if keys is None:
             raise KeyMissing(key_id)
-        opened(proof, keys)
+        try:
+            opened(proof, keys)
+        except StoreCorrupt:
+            raise KeyMissing(key_id, why="and the one given as such is another") from None
     if keys is not None and keys.current not in known and may_write:
         proof = seal(PROOF, keys).decode()
         yield (

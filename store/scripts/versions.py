@@ -13,7 +13,7 @@ from perdure.store.scripts.tallies import take_away
 from perdure.store.states import State
 from perdure.store.writes import Write
 
-PARKED: Final = 10_000_000  # added while rows change their numbers, so that no two meet on the way
+ASIDE: Final = 10_000_000  # added while rows change their numbers, so that no two meet on the way
 
 # At rest, so that nobody holds the execution and nothing of it is in flight.
 MOVABLE: Final = frozenset({State.IDLE, State.PAUSED, State.FAILED, State.CANCELLED})
@@ -156,9 +156,9 @@ def _renumber(execution_no: int, numbers: tuple[tuple[int, int | None], ...]) ->
             yield f"DELETE FROM {table} WHERE execution_no = ? AND {column} = ?", (execution_no, old)
         set_number = f"UPDATE {table} SET {column} = ? WHERE execution_no = ? AND {column} = ?"
         for old, _ in changed:
-            yield set_number, (PARKED + old, execution_no, old)
+            yield set_number, (ASIDE + old, execution_no, old)
         for old, new in changed:
-            yield set_number, (new, execution_no, PARKED + old)
+            yield set_number, (new, execution_no, ASIDE + old)
 
 
 def _unmovable(write: MigrateExecution, state: str, *, is_held: bool) -> IllegalTransition:

@@ -14,7 +14,7 @@ from perdure.runtime import Runtime, Workflow
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.cli import run_command
 from perdure.runtime.keys import Keyring, keys_of
-from perdure.runtime.testing import VirtualRuntime, run_virtual
+from perdure.runtime.testing import TestRuntime, VirtualRuntime, run_virtual
 from perdure.store import SQLiteStore
 from perdure.store.errors import StoreError, StoreUnavailable
 from perdure.store.scripts.sealing import KeyMissing
@@ -49,6 +49,31 @@ def test_what_is_no_key_is_refused_without_being_shown(text: str, monkeypatch: p
     with pytest.raises(InvalidArgument) as refused:
         keys_of("env:THE_KEYS")
     assert len(text) < 4 or text not in str(refused.value)
+
+
+def test_keys_beside_a_store_of_ones_own_are_refused(tmp_path: Path):
+    """They would be of no use, and whoever gives them believes that payloads are encrypted."""
+    with pytest.raises(InvalidArgument, match="give them to it"):
+        Runtime(store=SQLiteStore(str(tmp_path / "x.db")), keys=Keyring("k1", {"k1": b"1" * 32}))
+
+
+def test_the_test_kit_encrypts_too(tmp_path: Path):
+    """Also where it makes its own store, and reads it once more to check it."""
+
+    async def main() -> None:
+        order = Workflow("order")
+
+        @order.step
+        async def take(name: str) -> str:
+            return name
+
+        keys = Keyring("k1", {"k1": b"1" * 32})
+        async with TestRuntime(order, location=tmp_path / "x.db", keys=keys) as test:
+            execution = await test.start("order", {"name": "confidential"})
+            await test.assert_completed(execution, {"take": "confidential"})
+
+    run_virtual(main)
+    assert b"confidential" not in (tmp_path / "x.db").read_bytes()
 
 
 @pytest.mark.parametrize("source", ["file:/nowhere/keys", "env:NOT_SET_ANYWHERE", LINE])

@@ -12,7 +12,7 @@ import anyio
 import pytest
 from scenarios import order
 
-from perdure.runtime import ExecutionTimeout, State, Status, StepContext, Workflow
+from perdure.runtime import ExecutionTimeout, Keyring, State, Status, StepContext, Workflow
 from perdure.runtime.testing import VirtualRuntime, run_virtual
 from perdure.store import SQLiteStore
 
@@ -60,25 +60,30 @@ def test_an_execution_whose_code_is_missing_waits_for_it_and_says_so(tmp_path: A
 @pytest.mark.parametrize(
     "damage",
     [
-        "workflow_executions SET budget = '[1]' WHERE id = 'first'",
-        "workflow_executions SET circuit_breaker_state = '[1]' WHERE id = 'first'",
-        "workflow_contexts SET context = '{' WHERE execution_no = 1",
+        "workflow_executions SET budget = '[1]'",
+        "workflow_executions SET circuit_breaker_state = '[1]'",
+        "workflow_contexts SET context = '{'",
+        "workflow_contexts SET context = replace(context, substr(context, 30, 6), 'AAAAAA')",
+        "workflow_contexts SET context = substr(context, 1, 41) || char(34)",
     ],
 )
 def test_what_cannot_be_read_back_is_set_aside_by_itself(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ):
-    """All others go on, and it is told of once, not by each look for work."""
+    """All others go on, and it is told of once, not by each look for work; the same where it is sealed."""
     database = tmp_path / "orders.db"
+    keys = Keyring("k1", {"k1": b"k" * 32}) if "context =" in damage else None
 
     async def main() -> None:
-        async with VirtualRuntime(database) as runtime:
+        async with VirtualRuntime(database, keys=keys) as runtime:
             for id_ in ("first", "second"):
                 await runtime.start(order(seconds=10), {"item": "lamp"}, id=id_)
             await anyio.sleep(15)
         with closing(sqlite3.connect(database)) as connection, connection:
-            connection.execute("UPDATE " + damage)
-        async with VirtualRuntime(database, workflows=[order(seconds=10)], seed=1) as runtime:
+            where = " WHERE execution_no = 1" if keys else " WHERE id = 'first'"
+            connection.execute("UPDATE " + damage + where)
+        workflows = [order(seconds=10)]
+        async with VirtualRuntime(database, workflows=workflows, seed=1, keys=keys) as runtime:
             with anyio.fail_after(300):
                 assert (await (await runtime.execution("second")).result()).status is Status.COMPLETED
             await anyio.sleep(300)

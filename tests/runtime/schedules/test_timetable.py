@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from perdure.runtime.arguments import InvalidArgument
 from perdure.runtime.schedules import Rule, rule_of
-from perdure.runtime.schedules.timetable import check_cron, delayed, moments
+from perdure.runtime.schedules.timetable import LAST, check_cron, delayed, moments
 from perdure.store.scripts.rows import milliseconds, moment
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -104,6 +104,14 @@ def test_who_asks_while_an_hour_comes_for_the_second_time_is_told_of_no_moment_o
     rule = Rule(cron="30 2 * * *", timezone="Europe/Berlin")
     again = datetime(2026, 10, 25, 1, minute, tzinfo=UTC)
     assert firsts(rule, 1, after=again) == ["2026-10-26T01:30:00+00:00"]
+
+
+@pytest.mark.parametrize("timezone", ["Europe/Berlin", "America/New_York", "UTC"])
+def test_the_moments_end_with_the_calendar_of_each_zone(timezone: str):
+    """Which is over earlier in the east."""
+    rule = Rule(cron="30 * * * *", timezone=timezone)
+    assert len(list(moments(rule, after=LAST - 90 * 60_000))) <= 2
+    assert list(moments(rule, after=LAST - 1)) == []
 
 
 @pytest.mark.parametrize("cron", ["0 0 31 4 *", "0 0 30 2 *"])

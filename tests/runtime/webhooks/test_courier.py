@@ -357,7 +357,7 @@ def test_a_webhook_nobody_can_call_is_refused_with_the_definition():
         Workflow.parse(text.replace("'ftp://there'", "'http://there', events: [exploded]")).definition  # noqa: B018
 
 
-@pytest.mark.parametrize("key", ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "a key", "s3cr3t+/="])
+@pytest.mark.parametrize("key", ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "a key", "s3cr3t+/=", "K" * 300])
 def test_a_key_in_the_place_of_its_variable_is_refused_and_not_repeated(key: str):
     """It would stand in the store, and in the log that says that there is no such variable."""
     webhook = {"url": "http://there", "secret": key}
