@@ -39,6 +39,7 @@ from perdure.store.scripts.queueing import Queue
 from perdure.store.scripts.retention import Pruned
 from perdure.store.scripts.sealing import Resealed
 from perdure.store.scripts.search import Indexed
+from perdure.store.states import State
 from perdure.store.writes import Changed, Started, Write
 
 Answer = (
@@ -89,6 +90,10 @@ class Store(Readable, Protocol):
 
     async def load_parked(self, execution_id: str) -> Loaded | Execution | None:
         """The same where nobody owns it and it is paused or awaits completion; else the execution alone."""
+        ...
+
+    async def load_ended(self, execution_id: str) -> Loaded | State | None:
+        """The same where it has ended; else its state alone, which costs little to ask for."""
         ...
 
     async def inbox(self, execution_id: str) -> tuple[Execution, list[Message]] | None:

@@ -14,6 +14,7 @@ from perdure.actors.writer import OUTAGES
 from perdure.store.errors import NotFound
 from perdure.store.protocol import Store
 from perdure.store.scripts.questions import Questions
+from perdure.store.states import State
 
 T = TypeVar("T")
 NAMES_MAX: Final = 10  # checkpoints that a refusal names
@@ -35,13 +36,13 @@ async def read_back(services: Services, read: Callable[[Store], Awaitable[T]]) -
 
 async def stored_outcome(services: Services, execution_id: str) -> Outcome | None:
     """How an execution ended, from the store; None while it has not. Raises NotFound."""
-    loaded = await services.store.load(execution_id)
-    if loaded is None:
+    found = await services.store.load_ended(execution_id)
+    if found is None:
         raise NotFound("execution", execution_id)
-    if not loaded.execution.is_terminal:
+    if isinstance(found, State):
         return None
-    plan = await services.plans.plan(loaded.execution.workflow_no)
-    return outcome_of(ExecutionState.fold(plan, loaded))
+    plan = await services.plans.plan(found.execution.workflow_no)
+    return outcome_of(ExecutionState.fold(plan, found))
 
 
 async def find_restore_point(

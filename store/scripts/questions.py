@@ -54,7 +54,7 @@ from perdure.store.scripts.deliveries import Delivery
 from perdure.store.scripts.faring import ErrorStatistics, StepStatistics
 from perdure.store.scripts.items import Item
 from perdure.store.scripts.queueing import Queue
-from perdure.store.states import Status
+from perdure.store.states import State, Status
 from perdure.store.usage import StepHistory
 
 T = TypeVar("T")
@@ -83,6 +83,10 @@ class Questions(ABC):
     async def load_parked(self, execution_id: str) -> Loaded | Execution | None:
         """The same where nobody owns it and it rests or only waits; else the execution alone, or None."""
         return await self._ask(reads.load_parked(execution_id), at_one_moment=True)
+
+    async def load_ended(self, execution_id: str) -> Loaded | State | None:
+        """The same where it has ended; else its state alone, or None."""
+        return await self._ask(reads.load_ended(execution_id), at_one_moment=True)
 
     async def inbox(self, execution_id: str) -> tuple[Execution, list[Message]] | None:
         """The execution with the messages that are not applied yet, or None."""

@@ -25,7 +25,7 @@ from perdure.store.script import Script, Several
 from perdure.store.scripts import approvals, items, rows
 from perdure.store.scripts.pages import bounded
 from perdure.store.scripts.rows import CLAIMABLE
-from perdure.store.states import PARKED
+from perdure.store.states import PARKED, TERMINAL, State
 from perdure.store.writes import EXECUTION_TIMER, RESUME_TIMER, WARN_TIMER
 
 NEVER: Final = -(2**62)  # a time (ms) before any other
@@ -69,6 +69,13 @@ def load_parked(execution_id: str) -> Script[Loaded | Execution | None]:
     if execution is None or execution.runner is not None or execution.state not in PARKED:
         return execution
     return (yield from _with_all(execution, hung))
+
+
+def load_ended(execution_id: str) -> Script[Loaded | State | None]:
+    """The same where it has ended; else its state alone."""
+    row = (yield "SELECT state FROM workflow_executions WHERE id = ?", (execution_id,)).fetchone()
+    state = None if row is None else State(row[0])
+    return (yield from load(execution_id)) if state in TERMINAL else state
 
 
 def inbox(execution_id: str) -> Script[tuple[Execution, list[Message]] | None]:

@@ -194,7 +194,8 @@ async def test_what_no_name_can_be_is_nowhere(book):
     """A NUL is in no text of a server's; to ask for one is no failure of the store."""
     await book.start()
     store, nobody = book.store, "e1\0"
-    for ask in (store.execution, store.summary, store.load, store.load_parked, store.inbox, store.schedule):
+    loads = (store.load, store.load_parked, store.load_ended)
+    for ask in (store.execution, store.summary, *loads, store.inbox, store.schedule):
         assert await ask(nobody) is None
     for ask in (store.attempts, store.messages, store.checkpoints, store.loops, store.versions):
         assert await ask(nobody) == []

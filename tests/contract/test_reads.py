@@ -273,3 +273,12 @@ async def test_all_of_what_is_parked_is_read_and_of_what_is_not_only_the_head(bo
             else:
                 assert found == await book.store.execution(id_)
     assert await book.store.load_parked("nobody") is None
+
+
+async def test_of_what_has_not_ended_the_state_alone_is_read(book):
+    """Whoever waits for its end asks often."""
+    execution = await book.start()
+    assert await book.store.load_ended("e1") is State.EXECUTING
+    await book.move(execution, State.FAILED)
+    assert await book.store.load_ended("e1") == await book.store.load("e1")
+    assert await book.store.load_ended("nobody") is None
