@@ -315,6 +315,23 @@ def test_every_error_says_where_and_what_to_do(code: int, words: str):
     assert words in told
 
 
+async def test_a_store_in_memory_is_another_one_each_time_and_has_what_a_file_has(tmp_path: Path):
+    """It is a copy of an empty one, which takes a tenth of making it."""
+    kept: list[object] = []
+    ids: set[str] = set()
+    for location in (":memory:", ":memory:", str(tmp_path / "x.db")):
+        store = SQLiteStore(location, inline=True)
+        await store.open()
+        connection = store._links[0].connection
+        kept.append(
+            connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY 1, 2").fetchall()
+        )
+        ids.update(id_ for (id_,) in connection.execute("SELECT id FROM perdure_identity"))
+        await store.close()
+    assert kept[0] == kept[1] == kept[2]
+    assert len(ids) == 3
+
+
 async def test_a_library_that_lacks_what_the_store_needs_is_refused(monkeypatch, tmp_path: Path):
     """Before there is a file; the error says which it is and what to do."""
     path = tmp_path / "x.db"
