@@ -282,7 +282,7 @@ class Recovery:
         soon = self._services.now_ms() + round(within_s * 1000)
         ahead = await store.due(before=soon, limit=SWEEP_PAGE)
         while ahead:
-            if any([not await missing.of(due.workflow_no) for due in ahead]):
+            if any([not (due.needs_code and await missing.of(due.workflow_no)) for due in ahead]):
                 return True
             ahead = await store.due(before=soon, limit=SWEEP_PAGE, after=ahead[-1])
         return False

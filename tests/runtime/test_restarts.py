@@ -106,6 +106,8 @@ def test_a_deadline_is_kept_by_a_process_without_the_code(tmp_path: Any) -> None
             handle = await runtime.execution(execution.id)
             await anyio.sleep(80)
             assert (await handle.status()).status is Status.RUNNING
+            has_work = runtime.machine.recovery.has_work
+            assert (await has_work(within_s=1), await has_work(within_s=10)) == (False, True)
             await anyio.sleep(10)
             assert (await handle.status()).status is Status.FAILED
             assert dict(runtime.waiting_for_code) == {}
