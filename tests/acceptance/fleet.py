@@ -26,7 +26,7 @@ from perdure.store.sqlite.locks import writer_of
 PATIENCE_S = 30.0  # a loaded machine may be slow; a hang is still found
 
 WORKER = '''
-import asyncio, json, logging, os, signal, sys
+import asyncio, json, logging, os, signal, sys, threading
 from perdure.runtime import Runtime, StepContext, Workflow
 from perdure.store import store_at
 from perdure.store.scripts.apply import APPLY
@@ -99,7 +99,7 @@ def halting(*given):
     answer = apply_change(*given)
     if halts:
         halts.clear()
-        os.kill(os.getpid(), signal.SIGSTOP)
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # this thread, so that it gets no further
     return answer
 
 
