@@ -24,7 +24,7 @@ def is_address(location: str) -> bool:
     names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
     return (
         "@" not in parts.path + parts.fragment
-        and ("@" in parts.netloc or "@" not in parts.query)
+        and (parts.path != "" or "@" in parts.netloc or "@" not in parts.query)
         and all(map(_HOST.fullmatch, hosts))
         and all(map(_OPTION.fullmatch, names))
     )

@@ -67,10 +67,7 @@ class Questions(ABC):
 
     @abstractmethod
     async def _ask(self, script: Script[T], *, at_one_moment: bool = False) -> T:
-        """Hold the conversation over a reading connection, its errors translated.
-
-        `at_one_moment`: no commit of anybody shows between one question and the next.
-        """
+        """Hold the conversation, its errors translated; `at_one_moment`: no commit shows in between."""
 
     async def _browse(self, script: Script[T], *, at_one_moment: bool = False) -> T:
         """The same for what may take long, and must not stand in the way of the machine."""
@@ -242,8 +239,7 @@ class Questions(ABC):
         limit: int = 1_000,
     ) -> list[Event]:
         """The log after that event id, oldest first: of one execution or of all, of one type or of all."""
-        page = pages.events(execution_id, type, after, limit)
-        return await self._browse(page)
+        return await self._browse(pages.events(execution_id, type, after, limit))
 
     async def checkpoints(self, execution_id: str, *, limit: int = 50) -> list[Checkpoint]:
         """Checkpoints, newest first."""
