@@ -288,7 +288,7 @@ async def test_a_second_program_leaves_alone_what_the_first_has_and_takes_it_ove
     first.wait()
     began = time.monotonic()
     app.wait_until(lambda: app.ledger.count("first") == 2)
-    assert time.monotonic() - began < 5  # a sweep comes after 15
+    assert time.monotonic() - began < 2
     async with Runtime(app.database, kind="client") as runtime:
         result = await (await runtime.execution("c-1")).result(timeout=PATIENCE_S)
     assert result.outputs["third"] == 3

@@ -17,7 +17,6 @@ pytestmark = [
 ]
 
 LEASE_S = 3.0  # a process on a loaded machine may say nothing for a second and more
-SOON_S = LEASE_S / 2  # long before anybody would be taken for silent
 MANY = 100
 ZOMBIE_WRITES = 100
 
@@ -50,7 +49,7 @@ def test_what_a_killed_process_had_is_claimed_within_a_second(fleet: Fleet):
     first.signal(signal.SIGKILL)
     took_s = fleet.until(lambda: fleet.owned(second) == MANY)
     print(f"{MANY} executions claimed {took_s * 1000:.0f} ms after the kill")
-    assert took_s < SOON_S
+    assert took_s < 1
     check_all_is_done(fleet, moves=1)
 
 
@@ -116,7 +115,7 @@ def test_what_a_leaving_process_had_goes_on_elsewhere_at_once(fleet: Fleet):
     first.signal(signal.SIGTERM)
     took_s = fleet.until(lambda: fleet.owned(second) == MANY)
     print(f"{MANY} executions handed over {took_s * 1000:.0f} ms after the signal")
-    assert took_s < SOON_S
+    assert took_s < 1
     assert first.process.wait(timeout=10) == 0
     check_all_is_done(fleet, moves=1)
     assert fleet.ask("SELECT max(deaths), max(attempt) FROM workflow_step_executions") == [(0, 1)]
